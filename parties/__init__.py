@@ -1,0 +1,1 @@
+"""Who does what: developer, auditor and dealer."""

@@ -1,0 +1,1 @@
+"""Fair vision transformers trained without seeing the attributes by which fairness is judged."""

@@ -1,0 +1,1 @@
+"""Data sets as files: pictures, labels, attributes, splits and the parties' stores."""

@@ -1,0 +1,50 @@
+"""The errors a user can meet, each with the exit code of its kind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class SecureFairError(Exception):
+    """Anything the program stops for on purpose; the message is one clear sentence for the user."""
+
+    exit_code = 1
+
+
+class UsageError(SecureFairError):
+    """A wrong setting, file or argument. ``problems`` lists every one found, each naming its place."""
+
+    exit_code = 2
+
+    def __init__(self, problems: str | Sequence[str]) -> None:
+        self.problems = [problems] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class BudgetExceeded(SecureFairError):
+    """A release would take a record beyond its privacy budget."""
+
+    exit_code = 3
+
+
+class Refusal(SecureFairError):
+    """A policy forbids what was asked for."""
+
+    exit_code = 4
+
+
+class ProtocolError(SecureFairError):
+    """A peer is out of step, sent what it may not send, or a value left its public bound."""
+
+    exit_code = 4
+
+
+class PartyLost(SecureFairError):
+    """A party died or fell silent."""
+
+    exit_code = 5
+
+    def __init__(self, party: str, reason: str) -> None:
+        self.party = party
+        self.reason = reason
+        super().__init__(f"lost {party}: {reason}")

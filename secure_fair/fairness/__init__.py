@@ -1,0 +1,1 @@
+"""Group-fairness metrics from counts."""

@@ -1,0 +1,1 @@
+"""Backbones, LoRA adapters, fairness methods and the training loop."""

@@ -1,0 +1,1 @@
+"""The secure engine: CrypTen arithmetic on randomness, correlated randomness and links of our own."""
