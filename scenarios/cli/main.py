@@ -1,0 +1,23 @@
+"""The root command: it only registers the others."""
+
+from __future__ import annotations
+
+import click
+
+from scenarios.cli import data, identity, ledger, party, report, run, scenario
+from scenarios.cli.options import EXIT_CODES
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="secure-fair", prog_name="secure-fair")
+def main() -> None:
+    """Train fair vision transformers while the sensitive attributes stay with the auditor who holds them."""
+
+
+main.add_command(run.run)
+main.add_command(scenario.scenario)
+main.add_command(data.data)
+main.add_command(identity.identity)
+main.add_command(ledger.ledger)
+main.add_command(party.party)
+main.add_command(report.report)

@@ -1,0 +1,119 @@
+"""What every command shares: --format, -v, clean error messages and the exit codes."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from secure_fair.errors import SecureFairError, UsageError
+
+INTERRUPTED = 130
+UNEXPECTED = 1
+
+EXIT_CODES = """\b
+Exit codes:
+  0    done
+  1    an error in the program itself
+  2    wrong usage or a faulty scenario; every problem is listed
+  3    a privacy budget would be exceeded
+  4    a refusal by policy, or a protocol abort
+  5    a party was lost
+  130  interrupted
+"""
+
+
+@dataclass(frozen=True)
+class Output:
+    """How a command talks: ``format`` is "text" or "json"."""
+
+    format: str
+    verbose: bool
+
+    def result(self, tree: Any, text: str) -> None:
+        """Write the command's result to stdout: ``tree`` as JSON, or ``text``."""
+        click.echo(json.dumps(tree, indent=2) if self.format == "json" else text)
+
+
+def shared_options(command: Callable[..., None]) -> Callable[..., None]:
+    """--format and -v, handed to the command as ``output: Output``, and its errors turned into messages."""
+
+    @click.option(
+        "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="Form of the result."
+    )
+    @click.option("-v", "--verbose", is_flag=True, help="Say more: log lines, and tracebacks of unexpected errors.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, format_: str, verbose: bool, **kwargs: Any) -> None:
+        output = Output(format_, verbose)
+        with clean_errors(output):
+            _set_up_logging(verbose)
+            command(*args, output=output, **kwargs)
+
+    return wrapped
+
+
+override_option = click.option(
+    "-o",
+    "overrides",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a key of the scenario, for instance -o method.strength=4; KEY= takes it out. May be repeated.",
+)
+
+
+@contextmanager
+def clean_errors(output: Output) -> Iterator[None]:
+    """Turn every exception into a message on stderr and an exit code; a user never meets a bare traceback."""
+    try:
+        yield
+    except SecureFairError as error:
+        _complain(output, type(error).__name__, error.problems if isinstance(error, UsageError) else [str(error)])
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _complain(output, "Interrupted", ["interrupted"])
+        sys.exit(INTERRUPTED)
+    except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+        raise  # click's own business
+    except Exception as error:
+        log = _write_traceback()
+        if output.verbose:
+            traceback.print_exc()
+        text = f"unexpected {type(error).__name__}: {error}".splitlines()[0]
+        _complain(output, "Unexpected", [f"{text} (traceback in {log})"])
+        sys.exit(UNEXPECTED)
+
+
+def _complain(output: Output, kind: str, problems: list[str]) -> None:
+    if output.format == "json":
+        click.echo(json.dumps({"error": kind, "problems": problems}), err=True)
+    elif len(problems) == 1:
+        click.echo(f"error: {problems[0]}", err=True)
+    else:
+        click.echo(f"error: {len(problems)} problems", err=True)
+        for problem in problems:
+            click.echo(f"  {problem}", err=True)
+
+
+def _write_traceback() -> Path:
+    with tempfile.NamedTemporaryFile("w", prefix="secure-fair-", suffix=".log", delete=False, encoding="utf-8") as log:
+        log.write(traceback.format_exc())
+    return Path(log.name)
+
+
+def _set_up_logging(verbose: bool) -> None:
+    import logging
+
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )

@@ -1,0 +1,85 @@
+"""`secure-fair run`: every party on this machine, from data to report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scenarios.cli.options import Output, override_option, shared_options
+
+if TYPE_CHECKING:
+    from scenarios.schema import Scenario
+
+
+@click.command()
+@click.argument("source", metavar="SCENARIO")
+@override_option
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-SEED]")
+@shared_options
+def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Output) -> None:
+    """Simulate SCENARIO (a file, or a name of the library) with every party as its own process.
+
+    Trains the methods to compare and the main one, audits them, and writes a folder with the report.
+    """
+    from scenarios.progress import reporter
+    from scenarios.schema import Scenario
+
+    scenario = Scenario.load(source, overrides)
+    folder = run_folder(scenario, out)
+
+    from scenarios.launch import run as launch
+
+    follow = reporter(output.format)
+    try:
+        summary = launch(scenario, folder, follow)
+    finally:
+        follow.close()
+    output.result(summary, result_text(summary, folder))
+
+
+def run_folder(scenario: Scenario, out: Path | None) -> Path:
+    """An empty folder for the run: ``out``, refused if it holds anything, or a fresh one under runs/."""
+    from secure_fair.errors import UsageError
+
+    if out is not None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"--out {out}: exists and is not an empty folder; name another")
+        try:
+            out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--out {out}: cannot be made: {error.strerror}") from error
+        return out
+    base = Path("runs") / f"{scenario.name}-{scenario.seed}"
+    number = 1
+    while True:
+        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            number += 1
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be made: {error.strerror}; name a folder with --out") from error
+        else:
+            return folder
+
+
+def result_text(summary: dict[str, Any], folder: Path) -> str:
+    """The tables that end a run."""
+    from scenarios import tables
+
+    header, rows = tables.methods_table(summary)
+    parts = [
+        tables.text_table(header, rows),
+        "  (DP, EO: demographic-parity and equalized-odds difference, 0 is fair)",
+        "",
+    ]
+    header, rows = tables.openings_table(summary)
+    if rows:
+        parts += ["What was opened to whom:", tables.text_table(header, rows), ""]
+    else:
+        parts += ["Nothing was opened to anybody.", ""]
+    parts += [f"warning: {text}" for text in summary.get("security", {}).get("warnings", [])]
+    parts.append(f"Run folder: {folder}")
+    return "\n".join(parts)

@@ -1,0 +1,49 @@
+"""`secure-fair scenario`: the library of scenarios, and checking one before it runs."""
+
+from __future__ import annotations
+
+import click
+
+from scenarios.cli.options import Output, override_option, shared_options
+
+
+@click.group()
+def scenario() -> None:
+    """List, show and validate scenarios."""
+
+
+@scenario.command("list")
+@shared_options
+def list_(output: Output) -> None:
+    """Name every scenario that comes with the program."""
+    from scenarios import files
+    from scenarios.tables import text_table
+
+    entries = {name: files.parse(text, name).get("description", "") for name, text in files.library().items()}
+    output.result(entries, text_table(("scenario", "description"), list(entries.items())))
+
+
+@scenario.command()
+@click.argument("source", metavar="SCENARIO")
+@override_option
+@shared_options
+def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
+    """Print SCENARIO as resolved: every key, with its default where none was given."""
+    from scenarios.schema import Scenario
+
+    loaded = Scenario.load(source, overrides)
+    output.result(loaded.model_dump(mode="json", exclude_none=True), loaded.to_toml().rstrip())
+
+
+@scenario.command()
+@click.argument("source", metavar="SCENARIO")
+@override_option
+@shared_options
+def validate(source: str, overrides: tuple[str, ...], output: Output) -> None:
+    """Check every key of SCENARIO, and the keys against each other, without running anything."""
+    from scenarios.schema import Scenario
+
+    loaded = Scenario.load(source, overrides)
+    output.result(
+        {"valid": True, "name": loaded.name, "hash": loaded.hash()}, f"{loaded.name} is valid (hash {loaded.hash()})"
+    )

@@ -1,0 +1,89 @@
+"""Scenario files: finding one by path or library name, reading it, and setting keys from the command line."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from secure_fair.errors import UsageError
+
+
+def library() -> dict[str, str]:
+    """Name and TOML text of every scenario that comes with the program, in alphabetical order."""
+    folder = files("scenarios") / "library"
+    entries = sorted(
+        (entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name
+    )
+    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in entries}
+
+
+def find(source: str | Path) -> tuple[str, str]:
+    """Where a scenario was found (for messages) and its text. ``source`` is a file, or a name of the library."""
+    path = Path(source)
+    if path.is_file():
+        try:
+            return str(path), path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"{path}: cannot be read: {error}") from error
+    known = library()
+    if str(source) in known:
+        return f"library scenario {source}", known[str(source)]
+    names = ", ".join(known) or "none"
+    raise UsageError(f"{source}: no such scenario file, nor a name of the library (known: {names})")
+
+
+def parse(text: str, where: str) -> dict[str, Any]:
+    """The TOML text as nested dictionaries; ``where`` names it in the error."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where}: is not valid TOML: {error}") from error
+
+
+def value_of(text: str) -> Any:
+    """A value given on the command line: TOML where it parses as TOML, else the text itself."""
+    try:
+        parsed = tomllib.loads(f"value = {text}\n")
+    except tomllib.TOMLDecodeError:
+        return text
+    # `1\nother = 2` would parse too: only a text that is one value counts as TOML
+    return parsed["value"] if set(parsed) == {"value"} else text
+
+
+def override(tree: Mapping[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """A copy of ``tree`` with ``section.key=value`` assignments applied in order; ``section.key=`` takes a key out."""
+    result = _copy(tree)
+    problems = []
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        path = [part.strip() for part in key.split(".")]
+        if not equals or not all(path):
+            problems.append(f"-o {assignment}: expected section.key=value, for instance method.strength=4")
+            continue
+        problem = _assign(result, path, text.strip())
+        if problem:
+            problems.append(f"-o {assignment}: {problem}")
+    if problems:
+        raise UsageError(problems)
+    return result
+
+
+def _assign(tree: dict[str, Any], path: list[str], text: str) -> str | None:
+    """Set or take out one key in place; says what is in the way, if anything is."""
+    for depth, part in enumerate(path[:-1], start=1):
+        branch = tree.setdefault(part, {})
+        if not isinstance(branch, dict):
+            return f"{'.'.join(path[:depth])} is a value, not a section"
+        tree = branch
+    if text:
+        tree[path[-1]] = value_of(text)
+    else:
+        tree.pop(path[-1], None)
+    return None
+
+
+def _copy(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in tree.items()}

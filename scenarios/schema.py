@@ -1,0 +1,483 @@
+"""The scenario: what is run, on which data, by which method, under which protection; validated before any work."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+
+from scenarios import files
+from scenarios.methods import ADAPTER_RELEASES, ALIGNED_RELEASES, METHODS, MethodName, Release
+from secure_fair.errors import UsageError
+
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+RESERVED_NAMES = ("developer", "dealer")
+EMBEDDED_BACKBONE = "secure_fair_faces"
+EMBEDDED_IMAGE_SIZE = 64
+DATASET_KEYS: dict[str, tuple[str, ...]] = {
+    "faces": ("records", "correlation"),
+    "utkface": (),
+    "celeba": (),
+    "manifest": ("file", "path_column", "id_column", "split_column"),
+}
+
+
+class Section(BaseModel):
+    """A table of the scenario. Strict: a number in quotes is an error, as is an unknown key, an infinity or a NaN."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Split(Section):
+    """Fractions of the records that the developer trains on, that are the auditor's own, and that test the result."""
+
+    developer: NotNegative = 0.5
+    auditor: NotNegative = 0.25
+    test: NotNegative = 0.25
+
+
+class Data(Section):
+    """The pictures, the task and the sensitive attributes."""
+
+    dataset: Literal["faces", "utkface", "celeba", "manifest"]
+    root: str | None = None
+    target: Annotated[str, Field(min_length=1)]
+    sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
+    auditor_records: Literal["aligned", "own"] = "aligned"
+    split: Split | None = None
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
+    limit: Annotated[int, Field(ge=16)] | None = None
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    # faces
+    records: Annotated[int, Field(ge=16)] | None = None
+    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    # manifest
+    file: str | None = None
+    path_column: str | None = None
+    id_column: str | None = None
+    split_column: str | None = None
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The split as ``secure_fair.data.split.split`` takes it."""
+        return (self.split or Split()).model_dump()
+
+    @property
+    def dataset_options(self) -> dict[str, Any]:
+        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
+        values = {key: getattr(self, key) for key in DATASET_KEYS[self.dataset]}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+class Backbone(Section):
+    """The vision transformer under the adapter; ``weights`` is "embedded", "timm" (a download) or a file."""
+
+    name: Annotated[str, Field(min_length=1)] = EMBEDDED_BACKBONE
+    weights: Annotated[str, Field(min_length=1)] = "embedded"
+
+
+class Lora(Section):
+    """The low-rank adapter; without ``last_blocks`` every block is adapted."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    alpha: Positive = 16.0
+    targets: Annotated[
+        tuple[Literal["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"], ...], Field(strict=False, min_length=1)
+    ] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    last_blocks: Count | None = None
+
+
+class Train(Section):
+    """The developer's training loop; ``warmup`` is the fraction of all steps over which the learning rate rises."""
+
+    epochs: Count = 4
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.01
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class Method(Section):
+    """How the attribute enters the training; ``ramp`` is the number of epochs over which the strength rises from 0."""
+
+    name: MethodName = "parity"
+    release: Release | None = None
+    strength: NotNegative = 2.0
+    components: Annotated[int, Field(ge=1, le=4096)] = 16
+    ramp: NotNegative = 1.0
+
+
+class Auditor(Section):
+    """One holder of attributes. ``records = "1/2"``: of the first of two parts of the people only."""
+
+    name: PartyName
+    attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    records: Annotated[str, Field(pattern=r"^[1-9][0-9]?/[1-9][0-9]?$")] | None = None
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of the people, counted from 0, and of how many: (0, 1) is everybody."""
+        if self.records is None:
+            return 0, 1
+        index, parts = self.records.split("/")
+        return int(index) - 1, int(parts)
+
+
+class Secure(Section):
+    """Whether the parties compute on shares, and who holds what; without ``auditors`` one holds every attribute."""
+
+    mode: Literal["secure", "plain"] = "secure"
+    precision_bits: Annotated[int, Field(ge=8, le=24)] = 16
+    auditors: Annotated[tuple[Auditor, ...], Field(strict=False)] = ()
+
+
+class Privacy(Section):
+    """The differential privacy asked for: ``epsilon`` for training, ``evaluation_epsilon`` for the released audit."""
+
+    epsilon: Positive | None = None
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = 1e-5
+    evaluation_epsilon: Positive | None = None
+    reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
+
+
+class Policy(Section):
+    """What the auditors permit; an auditor's own policy file wins over it. Not part of the scenario's hash."""
+
+    minimum_batch: Count = 32
+    clip: Literal["check", "trust"] = "check"
+
+
+class Link(Section):
+    """A simulated link between the parties; 0 is unlimited."""
+
+    latency_ms: NotNegative = 0.0
+    bandwidth_mbps: NotNegative = 0.0
+
+
+class Scenario(Section):
+    """Everything a run needs. ``compare`` names methods to run before the main one, on the same data and seed."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+    description: str = ""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    compare: Annotated[tuple[MethodName, ...], Field(strict=False)] = ()
+    data: Data
+    backbone: Backbone = Backbone()
+    lora: Lora = Lora()
+    train: Train = Train()
+    method: Method = Method()
+    secure: Secure = Secure()
+    privacy: Privacy | None = None
+    policy: Policy = Policy()
+    link: Link = Link()
+
+    @classmethod
+    def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> Scenario:
+        """The scenario in a file, or of that name in the library, with ``section.key=value`` overrides applied.
+
+        Raises ``UsageError`` listing every problem found, each with the path of its key.
+        """
+        where, text = files.find(source)
+        return cls.parse(files.override(files.parse(text, where), overrides))
+
+    @classmethod
+    def parse(cls, tree: dict[str, Any]) -> Scenario:
+        """The scenario in nested dictionaries, every key checked against its type and against the others."""
+        problems: list[str] = []
+        sections: dict[str, Any] = {}
+        try:
+            scenario = cls.model_validate(tree)
+        except ValidationError as error:
+            problems += [_describe(detail, tree) for detail in error.errors()]
+            sections = _valid_sections(tree)
+        else:
+            scenario = scenario._resolved()
+            sections = {key: getattr(scenario, key) for key in cls.model_fields}
+        problems += _conflicts(sections)
+        if problems:
+            raise UsageError(problems)
+        return scenario
+
+    def _resolved(self) -> Scenario:
+        """The same with the defaults that depend on other keys filled in."""
+        changes: dict[str, Any] = {}
+        releases = METHODS[self.method.name]
+        if self.method.release is None and releases:
+            changes["method"] = self.method.model_copy(update={"release": releases[0]})
+        if self.data.split is None and self.data.split_column is None:
+            changes["data"] = self.data.model_copy(update={"split": Split()})
+        if not self.secure.auditors:
+            only = Auditor(name="auditor", attributes=self.data.sensitive)
+            changes["secure"] = self.secure.model_copy(update={"auditors": (only,)})
+        return self.model_copy(update=changes)
+
+    def with_method(self, name: str) -> Scenario:
+        """This scenario with another method at its default release, and nothing further to compare."""
+        tree = self.model_dump(exclude_none=True, exclude={"compare"})
+        tree["method"].pop("release", None)
+        tree["method"]["name"] = name
+        return Scenario.parse(tree)
+
+    @property
+    def compared(self) -> tuple[Scenario, ...]:
+        """The scenarios of the methods to compare with, in order, without the main one."""
+        return tuple(self.with_method(name) for name in self.compare)
+
+    def to_toml(self) -> str:
+        """The scenario as resolved: loading this text gives an equal scenario."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+    def hash(self) -> str:
+        """SHA-256 (hex) of the resolved scenario without ``[policy]``, which is each auditor's own business."""
+        tree = self.model_dump(mode="json", exclude={"policy"})
+        return hashlib.sha256(json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _valid_sections(tree: dict[str, Any]) -> dict[str, Any]:
+    """The sections of a faulty scenario that are right by themselves, so that conflicts between those show as well."""
+    models: dict[str, type[Section]] = {
+        "data": Data,
+        "backbone": Backbone,
+        "train": Train,
+        "method": Method,
+        "secure": Secure,
+        "policy": Policy,
+    }
+    sections: dict[str, Any] = {}
+    for key, model in models.items():
+        with contextlib.suppress(ValidationError):  # reported already, with the whole
+            sections[key] = model.model_validate(tree.get(key, {}))
+    with contextlib.suppress(ValidationError):
+        sections["privacy"] = Privacy.model_validate(tree["privacy"]) if "privacy" in tree else None
+    return sections
+
+
+# --- conflicts between keys -------------------------------------------------------------------------------------------
+
+
+def _conflicts(sections: dict[str, Any]) -> list[str]:
+    """Every conflict between keys among the sections that are valid by themselves."""
+    checks = [
+        (_data_conflicts, ("data",)),
+        (_backbone_conflicts, ("backbone", "data")),
+        (_method_conflicts, ("method", "data")),
+        (_compare_conflicts, ("compare", "method", "data", "privacy")),
+        (_privacy_conflicts, ("privacy", "method")),
+        (_auditor_conflicts, ("secure", "data")),
+        (_policy_conflicts, ("policy", "method", "train")),
+    ]
+    problems: list[str] = []
+    for check, needed in checks:
+        if all(key in sections for key in needed):
+            problems += check(*(sections[key] for key in needed))  # type: ignore[operator]
+    return problems
+
+
+def _data_conflicts(data: Data) -> Iterator[str]:
+    if data.dataset != "faces" and data.dataset != "manifest" and data.root is None:
+        yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
+    if data.dataset == "faces" and data.root is not None:
+        yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
+    for dataset, keys in DATASET_KEYS.items():
+        for key in keys:
+            if dataset != data.dataset and getattr(data, key) is not None:
+                yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
+    if data.dataset == "manifest":
+        for key in ("file", "path_column"):
+            if getattr(data, key) is None:
+                yield f'data.{key}: is missing; dataset "manifest" needs it'
+    if len(set(data.sensitive)) < len(data.sensitive):
+        yield f"data.sensitive: {_show(data.sensitive)} names an attribute twice"
+    if data.target in data.sensitive:
+        yield f"data.target: {_show(data.target)} is among data.sensitive; the task must be another attribute"
+    if data.split_column is not None and data.split is not None:
+        yield "data.split: data.split_column says who gets which record; leave one of the two out"
+    if data.split is not None:
+        total = data.split.developer + data.split.auditor + data.split.test
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            yield f"data.split: the fractions sum to {total:g}; developer + auditor + test must be 1"
+        for part in ("developer", "test"):
+            if getattr(data.split, part) == 0:
+                yield f"data.split.{part}: is 0; it needs records"
+        if data.auditor_records == "own" and data.split.auditor == 0:
+            yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+
+
+def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
+    embedded = backbone.name == EMBEDDED_BACKBONE
+    if backbone.weights == "embedded" and not embedded:
+        yield (
+            f'backbone.weights: "embedded" exists for {_show(EMBEDDED_BACKBONE)} alone, and backbone.name is '
+            f'{_show(backbone.name)}; name a file of weights, or "timm" to download them'
+        )
+    if embedded and backbone.weights == "timm":
+        yield f'backbone.weights: {_show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'
+
+
+def _method_conflicts(method: Method, data: Data) -> Iterator[str]:
+    allowed = METHODS[method.name]
+    if method.release is not None and method.release not in allowed:
+        remedy = f"allowed: {_list(allowed)}" if allowed else "it releases nothing"
+        yield (
+            f"method.release: {_show(method.release)} is not a release of {method.name}; {remedy} "
+            "(-o method.release= takes the default)"
+        )
+        return
+    release = method.release or (allowed[0] if allowed else None)
+    if data.auditor_records == "own" and release in ALIGNED_RELEASES:
+        yield (
+            f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
+            'and with "own" no auditor has them; use "aligned", or method unl or orth'
+        )
+    if release in ADAPTER_RELEASES and data.split is not None and data.split.auditor == 0:
+        yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
+
+
+def _compare_conflicts(compare: Sequence[str], method: Method, data: Data, privacy: Privacy | None) -> Iterator[str]:
+    if len(set(compare)) < len(compare):
+        yield f"compare: {_show(compare)} names a method twice"
+    for name in dict.fromkeys(compare):
+        if name == method.name:
+            yield f"compare: {_show(name)} is method.name already; leave it out"
+            continue
+        other = Method.model_validate({"name": name})
+        for problem in (*_method_conflicts(other, data), *_privacy_conflicts(privacy, other)):
+            yield f"compare: {name}: {problem}"
+
+
+def _privacy_conflicts(privacy: Privacy | None, method: Method) -> Iterator[str]:
+    if method.name == "rr" and (privacy is None or privacy.epsilon is None):
+        yield "privacy.epsilon: is missing; randomised response (method rr) has no exact form"
+    if privacy is not None and privacy.epsilon is None and privacy.evaluation_epsilon is None:
+        yield "privacy: gives neither epsilon nor evaluation_epsilon; leave [privacy] out for exact releases"
+
+
+def _auditor_conflicts(secure: Secure, data: Data) -> Iterator[str]:
+    if not secure.auditors:
+        return
+    names = [auditor.name for auditor in secure.auditors]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"secure.auditors: {_show(name)} stands there {names.count(name)} times; names must differ"
+        if name in RESERVED_NAMES:
+            yield f"secure.auditors: {_show(name)} is another party's name; choose another"
+    held: dict[str, list[Auditor]] = {attribute: [] for attribute in data.sensitive}
+    for index, auditor in enumerate(secure.auditors):
+        if len(set(auditor.attributes)) < len(auditor.attributes):
+            yield f"secure.auditors.{index}.attributes: {_show(auditor.attributes)} names an attribute twice"
+        for attribute in dict.fromkeys(auditor.attributes):
+            if attribute not in held:
+                yield (
+                    f"secure.auditors.{index}.attributes: {_show(attribute)} is not among data.sensitive "
+                    f"(allowed: {_list(data.sensitive)})"
+                )
+            else:
+                held[attribute].append(auditor)
+    for attribute, holders in held.items():
+        yield from _cover_conflicts(attribute, holders)
+
+
+def _cover_conflicts(attribute: str, holders: list[Auditor]) -> Iterator[str]:
+    """Each attribute is held by one auditor for everybody, or by several for the parts 1/n to n/n of the people."""
+    if not holders:
+        yield f"secure.auditors: no auditor holds {_show(attribute)} of data.sensitive; give it to one"
+        return
+    parts = sorted(holder.part for holder in holders)
+    count = parts[0][1]
+    if parts != [(index, count) for index in range(count)]:
+        given = ", ".join(f"{holder.name} {holder.records or 'everybody'}" for holder in holders)
+        yield (
+            f"secure.auditors: the records of {_show(attribute)} are not each held exactly once ({given}); "
+            'give everybody to one auditor, or the parts records = "1/n" to "n/n" to n auditors'
+        )
+
+
+def _policy_conflicts(policy: Policy, method: Method, train: Train) -> Iterator[str]:
+    if method.release == "rows" and train.batch_size < policy.minimum_batch:
+        yield (
+            f"train.batch_size: {train.batch_size} is below policy.minimum_batch {policy.minimum_batch}, and "
+            "release rows opens every batch; raise the one or lower the other"
+        )
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------
+
+
+def _describe(detail: ErrorDetails, tree: dict[str, Any]) -> str:
+    """One problem that pydantic found as ``path: value; what is allowed``."""
+    location = detail["loc"]
+    path = ".".join(str(part) for part in location) or "scenario"
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"{path}: is missing"
+    value = _show(detail["input"])
+    if kind == "extra_forbidden":
+        return f"{path}: unknown key (value {value}){_known_keys(location)}"
+    if kind == "literal_error":
+        allowed = re.findall(r"'([^']*)'", context["expected"])
+        return f"{path}: {value} is not allowed; allowed: {_list(allowed)}{_near(detail['input'], allowed)}"
+    message = detail["msg"].removeprefix("Input should be ")
+    if kind in ("model_type", "model_attributes_type"):
+        message = "a table of keys"
+    elif kind == "string_pattern_mismatch":
+        message = f"text that matches {context['pattern']}"
+    elif kind == "too_short":
+        message = f"a list of at least {context['min_length']}"
+    elif kind in ("tuple_type", "list_type"):
+        message = "a list"
+    return f"{path}: {value} is not allowed; it must be {message}"
+
+
+def _known_keys(location: tuple[int | str, ...]) -> str:
+    """What the table of an unknown key does know, with the nearest name where there is one."""
+    model: Any = Scenario
+    for part in location[:-1]:
+        if isinstance(part, int):
+            continue
+        model = _model_of(model.model_fields[part].annotation)
+        if model is None:
+            return ""
+    known = list(model.model_fields)
+    return f"; known: {', '.join(known)}{_near(location[-1], known)}"
+
+
+def _model_of(annotation: Any) -> Any:
+    """The section inside an annotation such as ``Split | None`` or ``tuple[Auditor, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    for argument in getattr(annotation, "__args__", ()):
+        found = _model_of(argument)
+        if found is not None:
+            return found
+    return None
+
+
+def _near(given: object, known: Sequence[str]) -> str:
+    matches = difflib.get_close_matches(str(given), known, n=1)
+    return f" (did you mean {_show(matches[0])}?)" if matches else ""
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(_show(value) for value in values)
+
+
+def _show(value: object) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 120 else f"{text[:117]}..."
