@@ -1,7 +1,7 @@
 """Procedural portraits with known attributes: the embedded data set, drawn from a seed alone.
 
-A portrait is a handful of polygons (hair, neck, face, features) in face coordinates: origin between nose and eyes, x to
-the right, y down, one unit is half the picture. They pass through one transformation (yaw, roll, scale, shift), are drawn
+A portrait is a handful of polygons (hair, neck, face, features) in face coordinates: origin between nose and eyes, x
+to the right, y down, one unit is half the picture. One transformation (yaw, roll, scale, shift) places them; they are drawn
 at twice the wanted size, reduced, then blurred, lit and made noisy. Every attribute moves the mean of traits that vary
 anyway, so that classes overlap as they do in photographs.
 """
@@ -190,7 +190,7 @@ def _draw_traits(n: int, seed: int, codes: Mapping[str, np.ndarray]) -> dict[str
     t |= {
         "face_width": 0.40 + 0.012 * sign + 0.025 * z["face_width"] + 0.01 * (1 - young),
         "face_height": 0.53 + 0.010 * sign + 0.022 * z["face_height"],
-        "jaw": np.clip(0.74 - 0.10 * sign + 0.10 * z["jaw"] - 0.03 * (1 - young), 0.45, 1.1),
+        "jaw": np.clip(0.74 - 0.085 * sign + 0.11 * z["jaw"] - 0.03 * (1 - young), 0.45, 1.1),
         "chin": 1 + 0.03 * sign + 0.04 * z["chin"],
         "brow_thickness": np.clip(0.022 + 0.007 * sign + 0.005 * z["brow_thickness"], 0.008, 0.05),
         "brow_height": 0.115 - 0.012 * sign + 0.012 * z["brow_height"],
@@ -200,22 +200,22 @@ def _draw_traits(n: int, seed: int, codes: Mapping[str, np.ndarray]) -> dict[str
         ),
         "eye_gap": 0.180 + 0.010 * z["eye_gap"],
         "eye_height": -0.07 + 0.015 * z["eye_height"],
-        "nose_width": np.clip(0.066 + 0.042 * big_nose + 0.004 * sign + 0.012 * z["nose_width"], 0.035, 0.16),
-        "nose_length": 0.20 + 0.025 * big_nose + 0.016 * z["nose_length"],
+        "nose_width": np.clip(0.060 + 0.070 * big_nose + 0.003 * sign + 0.012 * z["nose_width"], 0.035, 0.18),
+        "nose_length": 0.19 + 0.040 * big_nose + 0.016 * z["nose_length"],
         "lip_fullness": np.clip(0.036 - 0.008 * sign + 0.008 * skin / 2 + 0.008 * z["lip_fullness"], 0.012, 0.07),
         "lip_colour": np.clip(0.45 - 0.15 * sign + 0.18 * z["lip_colour"], 0.0, 1.0),
         "mouth_width": 0.140 + 0.024 * smiling + 0.014 * z["mouth_width"],
-        "mouth_curve": 0.002 + 0.042 * smiling + 0.017 * z["mouth_curve"],
+        "mouth_curve": 0.002 + 0.048 * smiling + 0.017 * z["mouth_curve"],
         "mouth_open": np.clip(-0.010 + 0.030 * smiling + 0.022 * z["mouth_open"], 0.0, 0.09),
         "smile": np.clip(smiling + 0.25 * z["mouth_open"], 0, 1),
         "tone": np.clip(0.04 + 0.44 * skin + 0.13 * z["tone"], -0.15, 1.12),
         "warmth": 0.05 * z["warmth"],
         "hair_tone": np.clip(np.where(blond > 0, 0.82 + 0.10 * z["hair_tone"], 0.25 + 0.16 * z["hair_tone"]), 0, 1),
         "hair_grey": (1 - blond) * np.where(young > 0, 0.0, (t["grey"] < 0.65) * (0.4 + 0.6 * t["grey"])),
-        "wave": np.where(wavy > 0, 0.034 + 0.010 * z["wave"], 0.006 + 0.006 * z["wave"]).clip(0, None),
+        "wave": np.where(wavy > 0, 0.040 + 0.010 * z["wave"], 0.005 + 0.006 * z["wave"]).clip(0, None),
         "volume": 0.075 + 0.02 * wavy + 0.02 * z["volume"],
         "hair_length": np.where(
-            t["long"] < np.where(male > 0, 0.12, 0.78), 0.45 + 0.75 * t["length"], 0.05 + 0.2 * t["length"] * (1 - male)
+            t["long"] < np.where(male > 0, 0.18, 0.72), 0.45 + 0.75 * t["length"], 0.05 + 0.2 * t["length"] * (1 - male)
         ),
         "hairline": -0.36 - 0.05 * (1 - young) * male + 0.03 * z["hairline"],
         "wrinkles": np.clip(1.05 - 1.0 * young + 0.28 * z["wrinkles"], 0.0, 1.5),
@@ -224,7 +224,7 @@ def _draw_traits(n: int, seed: int, codes: Mapping[str, np.ndarray]) -> dict[str
         "bald": bald,
         "hat": codes["hat"].astype(float),
         "eyeglasses": codes["eyeglasses"].astype(float),
-        "lipstick": (t["lipstick"] < 0.45 - 0.42 * male).astype(float),
+        "lipstick": (t["lipstick"] < 0.42 - 0.37 * male).astype(float),
         "neck": 0.20 + 0.035 * sign + 0.02 * z["neck"],
         "ear": 0.05 + 0.01 * z["ear"],
         "shift_x": 0.075 * z["shift_x"],
