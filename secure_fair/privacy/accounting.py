@@ -1,0 +1,180 @@
+"""Privacy accounting as pure functions: Gaussian DP at rate 1, Poisson-sampled DP-SGD, randomised response.
+
+Adjacency goes with every epsilon. For aligned records it is the substitution of one person's attribute, and the
+developer chooses the batches itself, so there is no amplification by subsampling: a record is charged in full for
+every release that it takes part in. For the auditor's own records it is adding or removing one record, sampled by the
+auditor in secret.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from scipy.optimize import brentq
+from scipy.special import log_ndtr, ndtr
+from scipy.stats import beta
+
+from secure_fair.errors import UsageError
+
+
+def gaussian_delta(mu: float, epsilon: float) -> float:
+    """The smallest delta with which ``mu``-Gaussian DP is (``epsilon``, delta)-DP.
+
+    delta = Phi(-epsilon / mu + mu / 2) - exp(epsilon) Phi(-epsilon / mu - mu / 2): Balle and Wang 2018, Theorem 8;
+    Dong, Roth and Su 2022, Corollary 2.13. Both terms are taken in logarithms, for exp(epsilon) overflows where its
+    product is tiny.
+    """
+    if mu < 0 or epsilon < 0 or math.isnan(mu) or math.isnan(epsilon):
+        raise UsageError(f"mu = {mu}, epsilon = {epsilon}: both must be 0 or more")
+    if mu == 0:
+        return 0.0
+    if math.isinf(mu):
+        return 1.0
+    first = float(log_ndtr(-epsilon / mu + mu / 2))
+    second = epsilon + float(log_ndtr(-epsilon / mu - mu / 2))
+    return math.exp(first) * -math.expm1(min(second - first, 0.0))
+
+
+def gaussian_epsilon(mu: float, delta: float) -> float:
+    """The smallest epsilon with which ``mu``-Gaussian DP is (epsilon, ``delta``)-DP; inverse of ``gaussian_delta``."""
+    _check_delta(delta)
+    if math.isinf(mu):
+        return math.inf
+    if gaussian_delta(mu, 0.0) <= delta:
+        return 0.0
+    # The bound from concentrated DP (Bun and Steinke 2016, Proposition 1.3, rho = mu^2 / 2) brackets the root.
+    upper = mu * mu / 2 + mu * math.sqrt(2 * math.log(1 / delta))
+    return float(brentq(lambda epsilon: gaussian_delta(mu, epsilon) - delta, 0.0, upper, xtol=1e-12, rtol=1e-13))
+
+
+def gaussian_mu(epsilon: float, delta: float) -> float:
+    """The largest mu whose Gaussian DP is still (``epsilon``, ``delta``)-DP; 0 where ``epsilon`` is negative."""
+    _check_delta(delta)
+    if epsilon < 0:
+        return 0.0
+    if math.isinf(epsilon):
+        return math.inf
+    upper = 1.0
+    while gaussian_delta(upper, epsilon) < delta:
+        upper *= 2
+    return float(brentq(lambda mu: gaussian_delta(mu, epsilon) - delta, 0.0, upper, xtol=1e-14, rtol=1e-13))
+
+
+def composed_mu(releases: Iterable[tuple[float, float]]) -> float:
+    """The mu of one record from the (sensitivity, sigma) of every release that it took part in.
+
+    mu^2 = sum (sensitivity / sigma)^2 (Dong, Roth and Su 2022, Corollary 3.3). It holds for queries chosen
+    adaptively, and for sigmas chosen adaptively under a bound on mu fixed beforehand (Smith and Thakurta 2022).
+    ``sigma`` 0 with a sensitivity is an exact release: mu is infinite. A release without sensitivity costs nothing.
+    """
+    squares = 0.0
+    for sensitivity, sigma in releases:
+        if sensitivity > 0:
+            squares += (sensitivity / sigma) ** 2 if sigma > 0 else math.inf
+    return math.sqrt(squares)
+
+
+def noise_multiplier(epsilon: float, delta: float, participations: float) -> float:
+    """sigma / sensitivity of ``participations`` equal Gaussian releases that together spend (epsilon, delta)."""
+    if not participations > 0:
+        raise UsageError(f"participations = {participations}: must be above 0")
+    mu = gaussian_mu(epsilon, delta)
+    if mu == 0:
+        raise UsageError(f"epsilon = {epsilon}: no noise is enough; ask for an epsilon above 0")
+    return math.sqrt(participations) / mu
+
+
+def attack_auc_ceiling(mu: float) -> float:
+    """The best AUC of any attack on one record's binary attribute under ``mu``-Gaussian DP: Phi(mu / sqrt 2).
+
+    It is the AUC of the likelihood ratio between N(0, 1) and N(mu, 1), whose trade-off curve Gaussian DP bounds.
+    """
+    return float(ndtr(mu / math.sqrt(2)))
+
+
+def mixed_epsilon(mu: float, added_epsilon: float, added_delta: float, delta: float) -> float:
+    """Epsilon at ``delta`` of Gaussian releases (``mu``) beside (``added_epsilon``, ``added_delta``)-DP ones.
+
+    Basic composition of the two parts: epsilons add up, deltas add up (Dwork and Roth 2014, Theorem 3.16).
+    """
+    if mu == 0:
+        return added_epsilon if added_delta <= delta else math.inf
+    if added_delta >= delta:
+        return math.inf
+    return gaussian_epsilon(mu, delta - added_delta) + added_epsilon
+
+
+def poisson_epsilon(multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Epsilon of DP-SGD with secret Poisson batches, by numerical composition in Opacus.
+
+    PRV: Gopi, Lee and Wutschitz 2021. Adjacency: add or remove one record. The upper end of
+    PRV's interval, whose absolute error is 0.01.
+    """
+    _check_delta(delta)
+    if steps == 0:
+        return 0.0
+    if sample_rate == 1.0:  # the Gaussian mechanism itself: the closed form is exact
+        return gaussian_epsilon(math.sqrt(steps) / multiplier, delta)
+    from opacus.accountants import PRVAccountant  # slow to import, needed for the auditor's own records only
+
+    accountant = PRVAccountant()
+    accountant.history = [(multiplier, sample_rate, steps)]
+    return float(accountant.get_epsilon(delta=delta))
+
+
+def poisson_noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
+    """The smallest noise multiplier, to 0.1 %, with which ``poisson_epsilon`` stays within (epsilon, delta)."""
+    if not (0 < sample_rate <= 1 and steps >= 1 and epsilon > 0):
+        raise UsageError(
+            f"sample_rate = {sample_rate}, steps = {steps}, epsilon = {epsilon}: "
+            "need a rate in (0, 1], at least one step and an epsilon above 0"
+        )
+    enough = noise_multiplier(epsilon, delta, steps)  # without amplification it is surely enough
+    too_little = enough
+    while too_little > 0.1 and poisson_epsilon(too_little, sample_rate, steps, delta) <= epsilon:
+        enough, too_little = too_little, too_little / 2
+    while enough / too_little > 1.001:
+        middle = math.sqrt(enough * too_little)
+        if poisson_epsilon(middle, sample_rate, steps, delta) <= epsilon:
+            enough = middle
+        else:
+            too_little = middle
+    return enough
+
+
+def truth_probability(epsilon: float, groups: int) -> float:
+    """The probability with which ``groups``-ary randomised response tells the truth: e^eps / (e^eps + groups - 1)."""
+    if groups < 2:
+        raise UsageError(f"groups = {groups}: randomised response needs at least 2")
+    if not epsilon >= 0:
+        raise UsageError(f"epsilon = {epsilon}: must be 0 or more")
+    return 1.0 / (1.0 + (groups - 1) * math.exp(-epsilon))
+
+
+def randomised_response_epsilon(truth: float, groups: int) -> float:
+    """The epsilon of a response that is true with probability ``truth`` and otherwise uniform over the other groups."""
+    if not 1 / groups <= truth <= 1:
+        raise UsageError(f"truth = {truth}: must be between 1 / {groups} and 1")
+    return math.inf if truth == 1 else math.log(truth * (groups - 1) / (1 - truth))
+
+
+def epsilon_lower_bound(hits: int, false_alarms: int, trials: int, delta: float, confidence: float = 0.95) -> float:
+    """A lower bound on epsilon from an attack that says yes in ``hits`` of ``trials`` cases, wrongly ``false_alarms``.
+
+    Any (epsilon, delta)-DP mechanism has hit rate <= exp(epsilon) * false-alarm rate + delta (Kairouz, Oh and Viswanath
+    2015). Both rates are replaced by their Clopper-Pearson bounds, each at half of the error, so that the result
+    exceeds the true epsilon with probability at most 1 - ``confidence``, provided that the attack was fixed before
+    these trials.
+    """
+    if not (0 <= hits <= trials and 0 <= false_alarms <= trials and trials > 0):
+        raise UsageError(f"hits = {hits}, false_alarms = {false_alarms}: must be between 0 and trials = {trials}")
+    error = (1 - confidence) / 2
+    least_hits = float(beta.ppf(error, hits, trials - hits + 1)) if hits else 0.0
+    most_alarms = float(beta.ppf(1 - error, false_alarms + 1, trials - false_alarms)) if false_alarms < trials else 1.0
+    return max(0.0, math.log((least_hits - delta) / most_alarms)) if least_hits > delta else 0.0
+
+
+def _check_delta(delta: float) -> None:
+    if not 0 < delta < 1:
+        raise UsageError(f"delta = {delta}: must be between 0 and 1")

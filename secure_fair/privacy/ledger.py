@@ -1,0 +1,385 @@
+"""The ledger of releases: append-only, chained by hash, on disk before an opening; budgets are read back from it.
+
+An entry is one JSON line with its number, the hash of the entry before it and its own. A side file holds the number
+and hash of the newest entry, so that a truncated ledger is noticed too. The owner of a ledger could still rewrite it
+as a whole; that is what the comparison of the two sides' ledgers is for.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import hashlib
+import json
+import math
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secure_fair.errors import ProtocolError, UsageError
+
+_GENESIS = "0" * 64
+_ENTRIES = "ledger.jsonl"
+_HEAD = "ledger.head"
+_TABLES = "tables"
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What both sides write down about one release; all of it is public between them.
+
+    ``number`` counts the releases of one auditor in one run. ``records`` is the hash of the set of records
+    (``records_hash``). ``sigma`` is in units of the opened value: None for an exact release, 0 for one that needs no
+    noise.
+    """
+
+    run: str
+    number: int
+    auditor: str
+    operation: str
+    attribute: str
+    records: str
+    count: int
+    shape: tuple[int, ...]
+    sigma: float | None
+
+
+@dataclass(frozen=True)
+class Charge:
+    """What one release costs each record in it: ``mu2`` of Gaussian DP (infinite when exact), or (epsilon, delta)."""
+
+    mu2: float = 0.0
+    epsilon: float = 0.0
+    delta: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        return math.isinf(self.mu2) or math.isinf(self.epsilon)
+
+
+def table_hash(ids: Sequence[str]) -> str:
+    """The name of an enrolled table: SHA-256 of its ids, in order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def records_hash(table: str, records: np.ndarray) -> str:
+    """SHA-256 of a set of records of one enrolled table; their order does not matter. ``records``: int64 indices."""
+    return hashlib.sha256(table.encode() + np.sort(records).astype("<i8").tobytes()).hexdigest()
+
+
+class Ledger:
+    """One party's ledger in a directory of its own. One process at a time may have it open."""
+
+    def __init__(self, directory: Path, owner: str, *, simulated: bool = False) -> None:
+        """Open or create. The chain is verified; entries of an interrupted run stay and count as spent.
+
+        ``simulated`` marks a ledger whose parties all run on one machine; a ledger never changes from one to the other.
+        """
+        self.directory = directory
+        self.owner = owner
+        self.simulated = simulated
+        (directory / _TABLES).mkdir(parents=True, exist_ok=True)
+        self._descriptor = os.open(directory / _ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            try:
+                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"{directory}: another process has this ledger open; wait for it, or stop it"
+                ) from None
+            self._drop_torn_line()
+            self._count, self._hash = _verified_end(directory)
+            if self._count:
+                self._check_identity()
+            else:
+                self._append({"kind": "created", "owner": owner, "simulated": simulated})
+            self._write_head()
+            self._sizes: dict[str, int] = {}
+            self._numbers: dict[str, int] = {}
+            self.spending = Spending(self)
+            for entry in self.entries():
+                if entry["kind"] == "planned":
+                    self._numbers[entry["run"]] = max(self._numbers.get(entry["run"], 0), entry["number"])
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+
+    def next_number(self, run: str) -> int:
+        """A new release number of a run: counting from 1, never given twice, also by a run that is resumed."""
+        self._numbers[run] = self._numbers.get(run, 0) + 1
+        return self._numbers[run]
+
+    def close(self) -> None:
+        """Give the ledger free for other processes."""
+        os.close(self._descriptor)
+
+    def enrol(self, ids: Sequence[str]) -> str:
+        """Keep a table of record ids, once, under its hash; entries refer to records by their place in it."""
+        name = table_hash(ids)
+        path = self.directory / _TABLES / f"{name}.ids"
+        if not path.exists():
+            _write_whole(path, "\n".join(ids).encode())
+        self._append({"kind": "table", "table": name, "count": len(ids)})
+        return name
+
+    def start(self, run: str, **facts: Any) -> None:
+        """Note that a run begins, with public facts about it (noise source, policy)."""
+        self._append({"kind": "start", "run": run, **facts})
+
+    def plan(self, receipt: Receipt, charge: Charge, table: str, records: np.ndarray, query: str = "") -> None:
+        """Write down a release before it is opened: when this returns, the entry is on disk and the release spent."""
+        size = self._table_size(table)
+        cost = {"mu2": charge.mu2, "epsilon": charge.epsilon, "delta": charge.delta}
+        self._append(
+            {
+                "kind": "planned",
+                **asdict(receipt),
+                "query": query,
+                "table": table,
+                "members": _pack(records, size),
+                "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in cost.items()},
+            }
+        )
+        self.spending.add(receipt.attribute, self.spending.rows_of_table(table, self)[records], charge)
+
+    def opened(self, receipt: Receipt) -> None:
+        """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
+        self._append({"kind": "opened", "run": receipt.run, "number": receipt.number})
+
+    def received(self, receipt: Receipt) -> None:
+        """The receiver's side: write down what it was given."""
+        self._append({"kind": "received", **asdict(receipt)})
+
+    def entries(self, run: str | None = None) -> Iterator[dict[str, Any]]:
+        """The entries in order, of one run where it is given."""
+        return (entry for entry in _lines(self.directory / _ENTRIES) if run is None or entry.get("run") == run)
+
+    def table(self, name: str) -> list[str]:
+        """The ids of an enrolled table."""
+        content = (self.directory / _TABLES / f"{name}.ids").read_bytes()
+        if hashlib.sha256(content).hexdigest() != name:
+            raise ProtocolError(
+                f"{self.directory}: table {name[:12]} of record ids was changed; restore it from a backup"
+            )
+        return content.decode().split("\n")
+
+    def extract(self, run: str, path: Path) -> None:
+        """Copy one run's entries to a file for the run's folder, without the members of each release."""
+        kept = [{key: value for key, value in entry.items() if key != "members"} for entry in self.entries(run)]
+        header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
+        _write_whole(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
+
+    def _append(self, content: dict[str, Any]) -> None:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        entry = {"entry": self._count + 1, "time": time, "previous": self._hash, **content}
+        entry["hash"] = _entry_hash(entry)
+        _write_all(self._descriptor, (json.dumps(entry, sort_keys=True) + "\n").encode())
+        os.fsync(self._descriptor)
+        self._count, self._hash = entry["entry"], entry["hash"]
+        self._write_head()
+
+    def _write_head(self) -> None:
+        _write_whole(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
+
+    def _drop_torn_line(self) -> None:
+        """Cut off a last line without its end: its fsync never returned, so nothing was opened under it."""
+        content = (self.directory / _ENTRIES).read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(self._descriptor, whole)
+            os.fsync(self._descriptor)
+
+    def _check_identity(self) -> None:
+        first = next(self.entries())
+        for key, given in (("owner", self.owner), ("simulated", self.simulated)):
+            if first.get(key) != given:
+                raise UsageError(
+                    f"{self.directory}: this ledger was created with {key} = {first.get(key)!r}, not {given!r}; "
+                    "name another state directory"
+                )
+
+    def _table_size(self, name: str) -> int:
+        if name not in self._sizes:
+            self._sizes[name] = len(self.table(name))
+        return self._sizes[name]
+
+
+def verify(directory: Path) -> int:
+    """Check a whole ledger: every line, hash, number, the chain, the head and the tables. The number of entries.
+
+    Raises ProtocolError that names the first entry that was changed, removed, moved or cut off.
+    """
+    count, _ = _verified_end(directory)
+    for entry in _lines(directory / _ENTRIES):
+        if entry["kind"] == "table":
+            path = directory / _TABLES / f"{entry['table']}.ids"
+            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["table"]:
+                raise ProtocolError(f"{directory}: table {entry['table'][:12]} of record ids is missing or was changed")
+    return count
+
+
+def members(entry: dict[str, Any], size: int) -> np.ndarray:
+    """The records of a "planned" entry as sorted int64 indices into its table of ``size`` ids."""
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(entry["members"])), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, count=size))
+
+
+def charge_of(entry: dict[str, Any]) -> Charge:
+    """The charge of a "planned" entry."""
+    return Charge(**{name: math.inf if value == "infinite" else value for name, value in entry["charge"].items()})
+
+
+def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
+    """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
+
+    Everything that the developer received must be planned by the auditor in the same words. A release that was
+    planned but neither opened nor received is an interrupted one, and no difference.
+    """
+    planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
+    opened = {entry["number"] for entry in auditor if entry["kind"] == "opened"}
+    received: dict[int, dict[str, Any]] = {}
+    problems = []
+    for entry in developer:
+        if entry["kind"] == "received":
+            if entry["number"] in received:
+                problems.append(f"release {entry['number']}: the developer wrote it down twice")
+            received[entry["number"]] = entry
+    for number, entry in sorted(received.items()):
+        if number not in planned:
+            problems.append(f"release {number}: received by the developer, unknown to the auditor")
+            continue
+        for key in Receipt.__dataclass_fields__:
+            ours, theirs = planned[number][key], entry[key]
+            if ours != theirs:
+                problems.append(f"release {number}: {key} is {ours!r} at the auditor, {theirs!r} at the developer")
+    for number in sorted(opened - set(received)):
+        problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
+    return problems
+
+
+class Spending:
+    """What every person has spent on every attribute, in all runs of one auditor: the ledger, added up."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._people: dict[str, int] = {}
+        self._mu2: dict[str, np.ndarray] = {}
+        self._epsilon: dict[str, np.ndarray] = {}
+        self._delta: dict[str, np.ndarray] = {}
+        self._tables: dict[str, np.ndarray] = {}
+        for entry in ledger.entries():
+            if entry["kind"] == "planned":
+                rows = self.rows_of_table(entry["table"], ledger)
+                self.add(entry["attribute"], rows[members(entry, len(rows))], charge_of(entry))
+
+    def rows_of_table(self, name: str, ledger: Ledger) -> np.ndarray:
+        """The rows of the people of an enrolled table, in its order."""
+        if name not in self._tables:
+            self._tables[name] = self.rows(ledger.table(name))
+        return self._tables[name]
+
+    def rows(self, ids: Sequence[str]) -> np.ndarray:
+        """The rows of people, new ones added: int64 (n,)."""
+        return np.array([self._people.setdefault(name, len(self._people)) for name in ids], dtype=np.int64)
+
+    def add(self, attribute: str, rows: np.ndarray, charge: Charge) -> None:
+        """Charge people, none of them twice in ``rows``."""
+        for totals, cost in self._columns(attribute, charge):
+            totals[rows] += cost
+
+    def of(self, attribute: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What people have spent on one attribute: mu^2, added epsilon, added delta, float64 (n,) each."""
+        mu2, epsilon, delta = (totals[rows] for totals, _ in self._columns(attribute, Charge()))
+        return mu2, epsilon, delta
+
+    def over_attributes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What people have spent on all their attributes together."""
+        sums = np.zeros((3, len(rows)))
+        for attribute in list(self._mu2):
+            sums += np.stack(self.of(attribute, rows))
+        return sums[0], sums[1], sums[2]
+
+    def _columns(self, attribute: str, charge: Charge) -> list[tuple[np.ndarray, float]]:
+        columns = []
+        for store, cost in ((self._mu2, charge.mu2), (self._epsilon, charge.epsilon), (self._delta, charge.delta)):
+            held = store.get(attribute, np.zeros(0))
+            if len(held) < len(self._people):
+                held = np.concatenate([held, np.zeros(len(self._people) - len(held))])
+                store[attribute] = held
+            columns.append((held, cost))
+        return columns
+
+
+def _verified_end(directory: Path) -> tuple[int, str]:
+    """Number and hash of the last entry of a ledger whose chain and head hold; ProtocolError otherwise."""
+    count, previous, hashes = 0, _GENESIS, {0: _GENESIS}
+    remedy = "restore it from a backup, or begin a new state directory and treat every budget of this one as spent"
+    for entry in _lines(directory / _ENTRIES):
+        count += 1
+        if entry.get("entry") != count or entry.get("previous") != previous:
+            raise ProtocolError(f"{directory}: ledger entry {count} does not follow the one before it; {remedy}")
+        if entry.get("hash") != _entry_hash(entry):
+            raise ProtocolError(f"{directory}: ledger entry {count} was changed; {remedy}")
+        previous = hashes[count] = entry["hash"]
+    head = directory / _HEAD
+    if not head.is_file():
+        if count > 1:  # a ledger with one entry may have lost its first head to a crash
+            raise ProtocolError(f"{directory}: the ledger's head file is missing; {remedy}")
+        return count, previous
+    try:
+        wanted = json.loads(head.read_text())
+        known = hashes.get(wanted["entries"])
+    except (ValueError, KeyError, TypeError):
+        raise ProtocolError(f"{directory}: the ledger's head file is damaged; {remedy}") from None
+    # Entries beyond the head are sound: a crash between the two writes leaves one.
+    if known != wanted["hash"]:
+        raise ProtocolError(
+            f"{directory}: the ledger ends at entry {count}, its head names entry {wanted['entries']}: "
+            f"entries were cut off or rewritten; {remedy}"
+        )
+    return count, previous
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                raise ProtocolError(f"{path}: line {number} is damaged") from None
+            if not isinstance(entry, dict) or not line.endswith(b"\n"):
+                raise ProtocolError(f"{path}: line {number} is damaged")
+            yield entry
+
+
+def _entry_hash(entry: dict[str, Any]) -> str:
+    content = {key: value for key, value in entry.items() if key != "hash"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _pack(records: np.ndarray, size: int) -> str:
+    mask = np.zeros(size, dtype=bool)
+    mask[records] = True
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file so that a crash leaves the old one or the new one."""
+    draft = path.with_name(path.name + ".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        _write_all(descriptor, content)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(draft, path)

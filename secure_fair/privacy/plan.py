@@ -1,0 +1,228 @@
+"""From the releases that a method needs and a target epsilon to one noise multiplier per kind, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from secure_fair.errors import UsageError
+from secure_fair.privacy.accounting import attack_auc_ceiling, gaussian_epsilon, gaussian_mu
+from secure_fair.privacy.policy import OPERATIONS
+
+# What a person's attribute enters only through releases that are accounted already (design of each operation).
+POST_PROCESSING = frozenset({"entropy_rows", "orthogonality", "sensitive_adapter"})
+
+
+@dataclass(frozen=True)
+class PlannedRelease:
+    """One kind of release in a plan.
+
+    ``count`` releases in all, in each record at most ``participations`` of them, each with L2 ``sensitivity`` to the
+    substitution of one person's attribute (typical value, for the table: each request brings its own, and sigma
+    follows it). ``weight`` is the part of mu^2 that one participation gets, relative to the other kinds.
+    """
+
+    operation: str
+    count: int
+    participations: int
+    sensitivity: float
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one attribute may be asked for in one run, made by ``make_plan``; ``epsilon`` None is exact.
+
+    The budget is a pool of mu^2 per record for training and another for evaluation: the gate lets each record take
+    part in releases of the planned kinds until the pool is empty. ``multipliers``: sigma / sensitivity by operation;
+    None is exact.
+    """
+
+    attribute: str
+    epsilon: float | None
+    evaluation_epsilon: float | None
+    delta: float
+    releases: tuple[PlannedRelease, ...]
+    evaluation: tuple[PlannedRelease, ...]
+    reserve_releases: int
+    multipliers: dict[str, float | None]
+
+    @property
+    def exact(self) -> bool:
+        """Whether any release of the plan is without noise though it has a sensitivity."""
+        return None in self.multipliers.values()
+
+    def allows(self, operation: str) -> bool:
+        """Whether the plan has releases of this kind."""
+        return operation in self.multipliers
+
+    def is_evaluation(self, operation: str) -> bool:
+        """Whether the operation draws on the evaluation's budget."""
+        return any(kind.operation == operation for kind in self.evaluation)
+
+    def mu2_cap(self, operation: str) -> float:
+        """The pool of mu^2 per record that the operation draws on; infinite where it is exact."""
+        target = self.evaluation_epsilon if self.is_evaluation(operation) else self.epsilon
+        return math.inf if target is None else gaussian_mu(target, self.delta) ** 2
+
+    def planned_epsilon(self) -> float | None:
+        """Training's epsilon if no release is interrupted, so that the reserve stays unused; None where it is exact."""
+        if self.epsilon is None:
+            return None
+        if self._responds_at_random():
+            return self.epsilon
+        return gaussian_epsilon(math.sqrt(sum(self._mu2(kind) for kind in self.releases)), self.delta)
+
+    def table(self) -> str:
+        """The plan as a table for the terminal."""
+        head = ("operation", "releases", "per record", "sensitivity", "sigma/sens.", "mu", "best AUC")
+        lines = [head]
+        for kind in (*self.releases, *self.evaluation):
+            mu2 = self._mu2(kind)
+            multiplier = self.multipliers[kind.operation]
+            if self._responds_at_random():
+                noise, mu, ceiling = "response", "-", "-"
+            elif kind.sensitivity == 0:
+                noise, mu, ceiling = "none needed", "0", "0.500"
+            elif multiplier is None:
+                noise, mu, ceiling = "EXACT", "inf", "1.000"
+            else:
+                noise, mu = f"{multiplier:.2f}", f"{math.sqrt(mu2):.3f}"
+                ceiling = f"{attack_auc_ceiling(math.sqrt(mu2)):.3f}"
+            sensitivity = f"{kind.sensitivity:.3g}"
+            lines.append((kind.operation, str(kind.count), str(kind.participations), sensitivity, noise, mu, ceiling))
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        rows = [
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        ]
+        return "\n".join([self._headline(), *rows])
+
+    def _headline(self) -> str:
+        """The guarantee in one sentence."""
+
+        def guarantee(epsilon: float | None) -> str:
+            return "EXACT (no privacy)" if epsilon is None else f"epsilon {epsilon:g}"
+
+        text = f"{self.attribute}: {guarantee(self.epsilon)}"
+        if self.evaluation:
+            text += f", evaluation {guarantee(self.evaluation_epsilon)}"
+        if self.epsilon is not None or self.evaluation_epsilon is not None:
+            text += f", delta {self.delta:g}, adjacency: substitution of one person's {self.attribute}"
+        planned = self.planned_epsilon()
+        if planned is not None and self.reserve_releases:
+            text += f"; {self.reserve_releases} releases in reserve (epsilon {planned:.3g} without them)"
+        return text
+
+    def _mu2(self, kind: PlannedRelease) -> float:
+        multiplier = self.multipliers[kind.operation]
+        if kind.sensitivity == 0 or self._responds_at_random():
+            return 0.0
+        return math.inf if multiplier is None else kind.participations / multiplier**2
+
+    def _responds_at_random(self) -> bool:
+        return any(kind.operation == "randomised_attributes" for kind in self.releases)
+
+
+def make_plan(
+    attribute: str,
+    releases: Sequence[PlannedRelease],
+    *,
+    epsilon: float | None,
+    delta: float = 1e-5,
+    evaluation: Sequence[PlannedRelease] = (),
+    evaluation_epsilon: float | None = None,
+    reserve_releases: int = 1,
+) -> Plan:
+    """Noise for every kind of release, so that training stays within (epsilon, delta) and evaluation within its own.
+
+    mu^2 of the target is shared among all participations of one record in proportion to their weights; the reserve
+    pays for as many interrupted releases of the dearest kind. Priors counted for training belong into ``releases``.
+    Randomised attributes take all of ``epsilon`` and stand alone. All problems are raised at once as UsageError.
+    """
+    problems = _plan_problems(attribute, releases, evaluation, epsilon, evaluation_epsilon, delta, reserve_releases)
+    if problems:
+        raise UsageError(problems)
+    multipliers = {
+        **_multipliers(releases, epsilon, delta, reserve_releases),
+        **_multipliers(evaluation, evaluation_epsilon, delta, reserve_releases),
+    }
+    return Plan(
+        attribute=attribute,
+        epsilon=epsilon,
+        evaluation_epsilon=evaluation_epsilon,
+        delta=delta,
+        releases=tuple(releases),
+        evaluation=tuple(evaluation),
+        reserve_releases=reserve_releases,
+        multipliers=multipliers,
+    )
+
+
+def attribute_sensitivity(columns: int) -> float:
+    """How far one substituted attribute moves its row of A: 1 for one binary column, sqrt(2) for one-hot columns."""
+    return 1.0 if columns == 1 else math.sqrt(2.0)
+
+
+def encoding_error(columns: int, precision_bits: int) -> float:
+    """eta: how much the fixed-point encoding may lengthen a row of ``columns`` entries, each off by at most 2^-p.
+
+    An honest row is clipped to 1 - eta before it is encoded, and accounted as if it were 1 + eta long.
+    """
+    return math.sqrt(columns) * 2.0**-precision_bits
+
+
+def _multipliers(
+    kinds: Sequence[PlannedRelease], epsilon: float | None, delta: float, reserve: int
+) -> dict[str, float | None]:
+    noisy = [kind for kind in kinds if kind.sensitivity > 0]
+    result: dict[str, float | None] = {kind.operation: 0.0 for kind in kinds if kind.sensitivity == 0}
+    if epsilon is None:
+        return {**result, **{kind.operation: None for kind in noisy}}
+    if any(kind.operation == "randomised_attributes" for kind in kinds):
+        return {**result, "randomised_attributes": 0.0}
+    shares = sum(kind.participations * kind.weight for kind in noisy)
+    shares += reserve * max((kind.weight for kind in noisy), default=0.0)
+    mu = gaussian_mu(epsilon, delta) * (1 - 1e-10)  # rounding must not lift the sum above the target
+    return {**result, **{kind.operation: math.sqrt(shares / kind.weight) / mu for kind in noisy}}
+
+
+def _plan_problems(
+    attribute: str,
+    releases: Sequence[PlannedRelease],
+    evaluation: Sequence[PlannedRelease],
+    epsilon: float | None,
+    evaluation_epsilon: float | None,
+    delta: float,
+    reserve: int,
+) -> list[str]:
+    found = []
+    if not 0 < delta < 1:
+        found.append(f"privacy.delta = {delta}: must be between 0 and 1")
+    for key, value in (("epsilon", epsilon), ("evaluation_epsilon", evaluation_epsilon)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            found.append(f"privacy.{key} = {value}: must be a finite number above 0")
+    if reserve < 0:
+        found.append(f"privacy.reserve_releases = {reserve}: must be 0 or more")
+    if evaluation and epsilon is not None and evaluation_epsilon is None:
+        found.append(
+            f"privacy.evaluation_epsilon: evaluation of {attribute} would be exact beside noised training; set it"
+        )
+    names = [kind.operation for kind in (*releases, *evaluation)]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        found.append(f"plan for {attribute}: {name} appears twice; make one line of it")
+    if "randomised_attributes" in names and len(releases) > 1:
+        found.append(f"plan for {attribute}: randomised attributes take the whole epsilon and stand alone in training")
+    for kind in (*releases, *evaluation):
+        place = f"plan for {attribute}, {kind.operation}"
+        if kind.operation not in OPERATIONS:
+            found.append(f"{place}: unknown operation; known are {', '.join(OPERATIONS)}")
+        if kind.count < 1 or kind.participations < 1:
+            found.append(f"{place}: count {kind.count}, participations {kind.participations}: both must be at least 1")
+        if not (math.isfinite(kind.sensitivity) and kind.sensitivity >= 0):
+            found.append(f"{place}: sensitivity {kind.sensitivity}: must be finite, 0 or more")
+        elif (kind.sensitivity == 0) != (kind.operation in POST_PROCESSING):
+            found.append(f"{place}: sensitivity {kind.sensitivity}: 0 is for post-processing, and for that alone")
+        if not (math.isfinite(kind.weight) and kind.weight > 0):
+            found.append(f"{place}: weight {kind.weight}: must be above 0")
+    return found
