@@ -1,0 +1,197 @@
+"""Metrics from counts against fairlearn and scikit-learn on the same predictions."""
+
+from __future__ import annotations
+
+import fairlearn.metrics as reference
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secure_fair.fairness import metrics
+
+PAIRS = [
+    (metrics.demographic_parity_difference, reference.demographic_parity_difference),
+    (metrics.equalized_odds_difference, reference.equalized_odds_difference),
+    (metrics.true_positive_rate_difference, reference.true_positive_rate_difference),
+    (metrics.false_positive_rate_difference, reference.false_positive_rate_difference),
+]
+
+
+@st.composite
+def predictions(draw, classes=2, groups=4):
+    """Labels, predictions and groups of 2 to 60 records (fairlearn does not take a single one)."""
+    record = st.tuples(st.integers(0, classes - 1), st.integers(0, classes - 1), st.integers(0, groups - 1))
+    return np.array(draw(st.lists(record, min_size=2, max_size=60))).T
+
+
+@st.composite
+def everywhere(draw, classes=2, groups=3):
+    """The same with every class in every group, so that no rate is 0/0."""
+    records = draw(predictions(classes, groups))
+    y, g = (codes.ravel() for codes in np.meshgrid(range(classes), range(groups)))
+    p = draw(st.lists(st.integers(0, classes - 1), min_size=len(y), max_size=len(y)))
+    return np.concatenate([records, np.array([y, p, g])], axis=1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(everywhere())
+def test_binary_gaps_equal_fairlearns(records):
+    y, p, g = records
+    counts = metrics.confusion_counts(y, p, g, (2, 3))
+    for ours, theirs in PAIRS:
+        assert ours(counts) == pytest.approx(theirs(y, p, sensitive_features=g), abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions())
+def test_demographic_parity_equals_fairlearns_whatever_is_missing(records):
+    y, p, g = records
+    expected = reference.demographic_parity_difference(y, p, sensitive_features=g)
+    ours = metrics.demographic_parity_difference(metrics.confusion_counts(y, p, g, (2, 4)))
+    if len(np.unique(g)) > 1:
+        assert ours == pytest.approx(expected, abs=1e-12)
+    else:
+        assert ours is None  # a single group has no gap; fairlearn says 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(3, 5).flatmap(lambda classes: everywhere(classes).map(lambda records: (classes, records))))
+def test_multi_class_gaps_are_the_largest_of_fairlearns_one_against_rest(drawn):
+    classes, (y, p, g) = drawn
+    counts = metrics.confusion_counts(y, p, g, (classes, 3))
+    for ours, theirs in PAIRS:
+        expected = max(theirs(y == c, p == c, sensitive_features=g) for c in range(classes))
+        assert ours(counts) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions(classes=3))
+def test_accuracies_equal_scikit_learns(records):
+    y, p, g = records
+    counts = metrics.confusion_counts(y, p, g, (3, 4))
+    assert metrics.accuracy(counts) == pytest.approx(sklearn.metrics.accuracy_score(y, p))
+    recall = [np.mean(p[y == c] == c) for c in np.unique(y)]
+    assert metrics.balanced_accuracy(counts) == pytest.approx(np.mean(recall))
+    by_group = [np.mean(y[g == group] == p[g == group]) for group in np.unique(g)]
+    assert metrics.worst_group_accuracy(counts) == pytest.approx(min(by_group))
+
+
+@settings(max_examples=60, deadline=None)
+@given(predictions())
+def test_group_table_equals_fairlearns_metric_frame(records):
+    y, p, g = records
+    frame = reference.MetricFrame(
+        metrics={"selection_rate": reference.selection_rate, "records": reference.count},
+        y_true=y,
+        y_pred=p,
+        sensitive_features=g,
+    )
+    table = metrics.group_table(metrics.confusion_counts(y, p, g, (2, 4)), ("a", "b", "c", "d"))
+    for group, name in enumerate("abcd"):
+        if group in frame.by_group.index:
+            assert table[name]["records"] == frame.by_group.loc[group, "records"]
+            assert table[name]["selection_rate"] == pytest.approx(frame.by_group.loc[group, "selection_rate"])
+        else:
+            assert table[name]["records"] == 0
+            assert table[name]["selection_rate"] is None
+
+
+def test_an_empty_group_takes_no_part():
+    y, p, g = [0, 1, 0, 1], [0, 1, 1, 1], [0, 0, 2, 2]
+    with_empty = metrics.confusion_counts(y, p, g, (2, 4))
+    without = metrics.confusion_counts(y, p, [0, 0, 1, 1], (2, 2))
+    for ours, theirs in PAIRS:
+        assert ours(with_empty) == ours(without) == pytest.approx(theirs(y, p, sensitive_features=g))
+
+
+def test_a_rate_without_records_is_undefined_where_fairlearn_takes_0():
+    # group 0 has no positive record; both others find all of theirs
+    y, p, g = [0, 0, 1, 0, 1, 0], [0, 0, 1, 0, 1, 0], [0, 0, 1, 1, 2, 2]
+    counts = metrics.confusion_counts(y, p, g, (2, 3))
+    assert reference.true_positive_rate_difference(y, p, sensitive_features=g) == 1.0
+    assert metrics.true_positive_rate_difference(counts) == 0.0
+    assert metrics.fairness(counts, ("a", "b", "c"))["groups"]["a"]["true_positive_rate"] is None
+
+
+def test_one_class_leaves_the_odds_undefined_but_not_parity():
+    y, p, g = [1, 1, 1, 1], [1, 0, 1, 1], [0, 0, 1, 1]
+    counts = metrics.confusion_counts(y, p, g, (2, 2))
+    assert metrics.demographic_parity_difference(counts) == 0.5
+    assert metrics.true_positive_rate_difference(counts) == 0.5
+    assert metrics.false_positive_rate_difference(counts) is None
+    assert metrics.equalized_odds_difference(counts) is None
+
+
+def test_a_single_group_has_no_gap():
+    counts = metrics.confusion_counts([0, 1], [0, 1], [1, 1], (2, 3))
+    assert metrics.demographic_parity_difference(counts) is None
+    assert metrics.worst_group_accuracy(counts) == 1.0
+
+
+def test_equal_predictions_have_no_gap():
+    for constant in (0, 1):
+        counts = metrics.confusion_counts([0, 1, 0, 1], [constant] * 4, [0, 0, 1, 1], (2, 2))
+        assert [ours(counts) for ours, _ in PAIRS] == [0, 0, 0, 0]
+        assert metrics.balanced_accuracy(counts) == 0.5
+
+
+def test_no_records_at_all():
+    counts = metrics.confusion_counts([], [], [], (2, 2))
+    assert metrics.accuracy(counts) is None
+    assert metrics.balanced_accuracy(counts) is None
+    assert metrics.worst_group_accuracy(counts) is None
+
+
+def test_codes_out_of_range_are_named():
+    with pytest.raises(ValueError, match="groups 0 to 2: codes must lie between 0 and 1"):
+        metrics.confusion_counts([0, 1], [0, 1], [0, 2], (2, 2))
+    with pytest.raises(ValueError, match="2 labels, 1 predictions"):
+        metrics.confusion_counts([0, 1], [0], [0, 0], (2, 2))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.floats(0, 200))
+def test_noised_counts_give_rates_inside_their_bounds(seed, sigma):
+    generator = np.random.default_rng(seed)
+    exact = generator.integers(0, 50, (3, 3, 4))
+    counts = metrics.clip_noised(exact + generator.normal(0, sigma, exact.shape))
+    assert counts.min() >= 0
+    for rates in (metrics.selection_rate(counts), metrics.true_positive_rate(counts), metrics.group_accuracy(counts)):
+        known = rates[~np.isnan(rates)]
+        assert ((known >= 0) & (known <= 1)).all()
+
+
+def test_small_cells_are_suppressed_after_the_noise():
+    # group c is tiny: 3.2 noised records in all, so whatever it shows is noise
+    counts = np.array([[[40.0, 30, 1.1], [10, 20, -0.7]], [[10, 10, 0.9], [40, 40, 1.2]]])
+    clipped = metrics.clip_noised(counts)
+    summary = metrics.fairness(clipped, ("a", "b", "c"), minimum=10)
+    assert summary["groups"]["c"] == {
+        "records": None,
+        "accuracy": None,
+        "selection_rate": None,
+        "true_positive_rate": None,
+        "false_positive_rate": None,
+    }
+    two = metrics.fairness(clipped[:, :, :2], ("a", "b"))
+    assert summary["demographic_parity_difference"] == two["demographic_parity_difference"] == pytest.approx(0.1)
+    assert summary["worst_group_accuracy"] == two["worst_group_accuracy"] == pytest.approx(0.7)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4))
+def test_auroc_equals_scikit_learns(seed, classes):
+    generator = np.random.default_rng(seed)
+    y = np.concatenate([np.arange(classes), generator.integers(0, classes, 50)])
+    p = generator.dirichlet(np.ones(classes), len(y))
+    scores = p[:, 1] if classes == 2 else p
+    expected = sklearn.metrics.roc_auc_score(y, scores, multi_class="ovr")
+    utility = metrics.utility(y, p)
+    assert utility["auroc"] == pytest.approx(expected)
+    assert utility["accuracy"] == pytest.approx(np.mean(p.argmax(1) == y))
+
+
+def test_auroc_is_none_where_a_class_does_not_occur():
+    assert metrics.utility([1, 1], [[0.2, 0.8], [0.6, 0.4]])["auroc"] is None
