@@ -27,6 +27,8 @@ _PAID_BY = {
 }
 _ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
 _LARGEST_SIGMA = 2**48  # in ring units: beyond, noise could wrap around the ring of 2^64
+# On a grid coarser than sigma / 16 the discrete Gaussian is up to 2 % off the closed form; one unit more covers it.
+_FINE_SIGMA = 16
 
 
 @dataclass(frozen=True)
@@ -51,11 +53,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Grant:
-    """An admitted request. Good for one release at the gate that gave it."""
+    """An admitted request. Good for one release at the gate that gave it.
+
+    ``charged``: the records that pay, int64; without those who gave the same randomised response before.
+    """
 
     request: Request
     receipt: Receipt
     charge: Charge
+    charged: np.ndarray
 
 
 class Opening(Protocol):
@@ -133,13 +139,14 @@ class Gate:
         ledger.start(run, auditor=auditor, noise=noise.description, private=noise.private, policy=policy.as_mapping())
         self._table = ledger.enrol(self.ids)
         self._rows = ledger.spending.rows(self.ids)
-        # Of this run, per record: mu^2 by pool (attribute, evaluation or not), epsilon and delta that add up.
+        # Of this run, per record: mu^2 by pool (attribute, evaluation or not) and epsilon of the randomised response.
         self._pools: dict[tuple[str, bool], np.ndarray] = {}
-        self._added: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._answers: dict[str, np.ndarray] = {}
         self._trained: dict[str, tuple[float, float]] = {}
         self._releases: dict[str, int] = dict.fromkeys(plans, 0)
         self._paid: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
+        self._evaluations: dict[str, np.ndarray] = {}
         self._pending: set[int] = set()
         self._replay()
 
@@ -149,7 +156,8 @@ class Gate:
         """Decide from public data alone, before any secret is touched: Refusal or BudgetExceeded. Spends nothing."""
         plan = self._check_rules(request)
         sigma, charge = self._price(request, plan)
-        self._check_budget(request.attribute, plan, request.operation, request.records, charge)
+        charged = self._paying(request)
+        self._check_budget(request.attribute, plan, request.operation, charged, charge)
         receipt = Receipt(
             run=self.run,
             number=self._ledger.next_number(self.run),
@@ -162,7 +170,7 @@ class Gate:
             sigma=sigma,
         )
         self._pending.add(receipt.number)
-        return Grant(request, receipt, charge)
+        return Grant(request, receipt, charge, charged)
 
     def release(self, grant: Grant, opening: Opening) -> torch.Tensor | None:
         """Spend, write the entry to disk, draw fresh noise, open. The value only where the receiver is this process.
@@ -177,10 +185,12 @@ class Gate:
                 f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
             )
         plan = self._plans[request.attribute]
-        self._check_budget(request.attribute, plan, request.operation, request.records, grant.charge)
+        self._check_budget(request.attribute, plan, request.operation, grant.charged, grant.charge)
         deviation = self._ring_sigma(grant, opening.scale)
         self._pending.discard(grant.receipt.number)
-        self._ledger.plan(grant.receipt, grant.charge, self._table, request.records, request.query)
+        self._ledger.plan(
+            grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
+        )
         self._note(request.operation, request.attribute, request.records, grant.charge, request.query)
         noise = None
         if deviation:
@@ -227,7 +237,7 @@ class Gate:
         result = {}
         for attribute, plan in self._plans.items():
             mu2 = self._pool(attribute, False) + self._pool(attribute, True)
-            epsilon = self._largest_epsilon(mu2, *self._additions(attribute), plan.delta)
+            epsilon = _largest_epsilon(mu2, self._responses(attribute), plan.delta)
             result[attribute] = {
                 "epsilon": None if math.isinf(epsilon) else epsilon,
                 "exact": math.isinf(epsilon),
@@ -285,6 +295,7 @@ class Gate:
             raise Refusal(f"shape {request.shape}: every size must be at least 1")
         self._check_records(request)
         self._check_sensitivity(request)
+        self._check_repeats(request, plan)
         return plan
 
     def _check_records(self, request: Request) -> None:
@@ -306,6 +317,14 @@ class Gate:
             raise Refusal(
                 f"{request.operation}: shape {request.shape} must have one row for each of {records.size} records"
             )
+
+    def _check_repeats(self, request: Request, plan: Plan) -> None:
+        """Exact counts of predictions that differ in one record tell its attribute: no more than were planned."""
+        if not plan.is_evaluation(request.operation) or plan.evaluation_epsilon is not None:
+            return  # noised ones end with their budget
+        planned = sum(kind.participations for kind in plan.evaluation) + plan.reserve_releases
+        if int(self._evaluated(request.attribute)[request.records].max()) >= planned:
+            raise Refusal(f"{request.attribute}: these records were evaluated {planned} times, as planned; plan more")
 
     def _check_sensitivity(self, request: Request) -> None:
         operation, sensitivity = request.operation, request.sensitivity
@@ -333,10 +352,18 @@ class Gate:
         """sigma in units of the opened value (None: exact) and what each record is charged."""
         if request.sensitivity == 0:
             return 0.0, Charge()
+        if request.operation == "randomised_attributes":  # its noise is in the answers
+            return (None, Charge(epsilon=math.inf)) if plan.epsilon is None else (0.0, Charge(epsilon=plan.epsilon))
         multiplier = plan.multipliers[request.operation]
         if multiplier is None:
             return None, Charge(mu2=math.inf)
         return multiplier * request.sensitivity, Charge(mu2=multiplier**-2)
+
+    def _paying(self, request: Request) -> np.ndarray:
+        """All records of the request; but a randomised response is drawn once for ever, and paid for once."""
+        if request.operation != "randomised_attributes":
+            return request.records
+        return request.records[~self._ledger.spending.responded(request.attribute, self._rows[request.records])]
 
     def _check_budget(self, attribute: str, plan: Plan, operation: str, records: np.ndarray, charge: Charge) -> None:
         """The plan's pool of this run, and the policy's budgets for life, of every record in the release."""
@@ -390,6 +417,8 @@ class Gate:
         if not sigma:
             return 0
         deviation = math.ceil(sigma * scale)
+        if deviation < _FINE_SIGMA:
+            deviation += 1
         if deviation > _LARGEST_SIGMA:
             raise UsageError(
                 f"sigma = {sigma:.3g} at {scale} ring units per 1: the noise could wrap around; ask for less"
@@ -401,8 +430,11 @@ class Gate:
     def _pool(self, attribute: str, evaluation: bool) -> np.ndarray:
         return self._pools.setdefault((attribute, evaluation), np.zeros(len(self.ids)))
 
-    def _additions(self, attribute: str) -> tuple[np.ndarray, np.ndarray]:
-        return self._added.setdefault(attribute, (np.zeros(len(self.ids)), np.zeros(len(self.ids))))
+    def _evaluated(self, attribute: str) -> np.ndarray:
+        return self._evaluations.setdefault(attribute, np.zeros(len(self.ids), dtype=np.int64))
+
+    def _responses(self, attribute: str) -> np.ndarray:
+        return self._answers.setdefault(attribute, np.zeros(len(self.ids)))
 
     def _note(self, operation: str, attribute: str, records: np.ndarray, charge: Charge, query: str) -> None:
         """Add a planned release to the run's own sums."""
@@ -410,11 +442,13 @@ class Gate:
         self._paid.add((attribute, operation))
         if query:
             self._answered.add(query)
+        evaluation = self._plans[attribute].is_evaluation(operation)
+        if evaluation:
+            self._evaluated(attribute)[records] += 1
         if charge.mu2:
-            self._pool(attribute, self._plans[attribute].is_evaluation(operation))[records] += charge.mu2
-        epsilon, delta = self._additions(attribute)
-        epsilon[records] += charge.epsilon
-        delta[records] += charge.delta
+            self._pool(attribute, evaluation)[records] += charge.mu2
+        if operation == "randomised_attributes":
+            self._responses(attribute)[records] = charge.epsilon
 
     def _replay(self) -> None:
         """What an earlier process of the same run has spent, opened or not."""
@@ -431,10 +465,11 @@ class Gate:
             records = members(entry, len(self.ids))
             self._note(entry["operation"], entry["attribute"], records, charge, entry["query"])
 
-    @staticmethod
-    def _largest_epsilon(mu2: np.ndarray, epsilon: np.ndarray, delta: np.ndarray, at: float) -> float:
-        states = np.unique(np.stack([mu2, epsilon, delta], axis=1), axis=0)
-        return max((mixed_epsilon(math.sqrt(m), e, d, at) for m, e, d in states.tolist()), default=0.0)
+
+def _largest_epsilon(mu2: np.ndarray, added: np.ndarray, delta: float) -> float:
+    """The largest epsilon of any record, from mu^2 and added epsilon of each."""
+    states = np.unique(np.stack([mu2, added], axis=1), axis=0)
+    return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states.tolist()), default=0.0)
 
 
 def _check_table(ids: Sequence[str], known: Collection[str]) -> None:

@@ -132,9 +132,22 @@ class Ledger:
         """Note that a run begins, with public facts about it (noise source, policy)."""
         self._append({"kind": "start", "run": run, **facts})
 
-    def plan(self, receipt: Receipt, charge: Charge, table: str, records: np.ndarray, query: str = "") -> None:
-        """Write down a release before it is opened: when this returns, the entry is on disk and the release spent."""
+    def plan(
+        self,
+        receipt: Receipt,
+        charge: Charge,
+        table: str,
+        records: np.ndarray,
+        *,
+        charged: np.ndarray | None = None,
+        query: str = "",
+    ) -> None:
+        """Write down a release before it is opened: when this returns, the entry is on disk and the release spent.
+
+        ``records``: int64 indices into the table; ``charged``: those that pay, where others have paid for this before.
+        """
         size = self._table_size(table)
+        paying = records if charged is None else charged
         cost = {"mu2": charge.mu2, "epsilon": charge.epsilon, "delta": charge.delta}
         self._append(
             {
@@ -143,10 +156,13 @@ class Ledger:
                 "query": query,
                 "table": table,
                 "members": _pack(records, size),
+                "charged": _pack(paying, size),
                 "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in cost.items()},
             }
         )
-        self.spending.add(receipt.attribute, self.spending.rows_of_table(table, self)[records], charge)
+        self.spending.add(
+            receipt.attribute, receipt.operation, self.spending.rows_of_table(table, self)[paying], charge
+        )
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -171,7 +187,8 @@ class Ledger:
 
     def extract(self, run: str, path: Path) -> None:
         """Copy one run's entries to a file for the run's folder, without the members of each release."""
-        kept = [{key: value for key, value in entry.items() if key != "members"} for entry in self.entries(run)]
+        left_out = ("members", "charged")
+        kept = [{key: value for key, value in entry.items() if key not in left_out} for entry in self.entries(run)]
         header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
         _write_whole(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
 
@@ -226,8 +243,7 @@ def verify(directory: Path) -> int:
 
 def members(entry: dict[str, Any], size: int) -> np.ndarray:
     """The records of a "planned" entry as sorted int64 indices into its table of ``size`` ids."""
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(entry["members"])), dtype=np.uint8)
-    return np.flatnonzero(np.unpackbits(bits, count=size))
+    return _unpack(entry["members"], size)
 
 
 def charge_of(entry: dict[str, Any]) -> Charge:
@@ -271,11 +287,13 @@ class Spending:
         self._mu2: dict[str, np.ndarray] = {}
         self._epsilon: dict[str, np.ndarray] = {}
         self._delta: dict[str, np.ndarray] = {}
+        self._responded: dict[str, set[int]] = {}
         self._tables: dict[str, np.ndarray] = {}
         for entry in ledger.entries():
             if entry["kind"] == "planned":
                 rows = self.rows_of_table(entry["table"], ledger)
-                self.add(entry["attribute"], rows[members(entry, len(rows))], charge_of(entry))
+                paying = rows[_unpack(entry["charged"], len(rows))]
+                self.add(entry["attribute"], entry["operation"], paying, charge_of(entry))
 
     def rows_of_table(self, name: str, ledger: Ledger) -> np.ndarray:
         """The rows of the people of an enrolled table, in its order."""
@@ -287,10 +305,17 @@ class Spending:
         """The rows of people, new ones added: int64 (n,)."""
         return np.array([self._people.setdefault(name, len(self._people)) for name in ids], dtype=np.int64)
 
-    def add(self, attribute: str, rows: np.ndarray, charge: Charge) -> None:
+    def add(self, attribute: str, operation: str, rows: np.ndarray, charge: Charge) -> None:
         """Charge people, none of them twice in ``rows``."""
+        if operation == "randomised_attributes":
+            self._responded.setdefault(attribute, set()).update(rows.tolist())
         for totals, cost in self._columns(attribute, charge):
             totals[rows] += cost
+
+    def responded(self, attribute: str, rows: np.ndarray) -> np.ndarray:
+        """Who has paid for a randomised response on the attribute already, in any run: bool (n,)."""
+        paid = self._responded.get(attribute, set())
+        return np.fromiter((row in paid for row in rows.tolist()), dtype=bool, count=len(rows))
 
     def of(self, attribute: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """What people have spent on one attribute: mu^2, added epsilon, added delta, float64 (n,) each."""
@@ -366,6 +391,11 @@ def _pack(records: np.ndarray, size: int) -> str:
     mask = np.zeros(size, dtype=bool)
     mask[records] = True
     return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
+
+
+def _unpack(text: str, size: int) -> np.ndarray:
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, count=size))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

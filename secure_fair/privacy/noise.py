@@ -82,7 +82,7 @@ def discrete_gaussian(sigma: int, count: int, source: Bytes, *, bits: int = _BIT
 def _proposals(sigma: int, count: int, source: Bytes, bits: int) -> np.ndarray:
     """The accepted ones of ``count`` proposals."""
     k, negative = _halfnormal(count, source, bits)
-    j = _below(sigma, count, source)
+    j = uniform_below(sigma, count, source)
     fraction = j / sigma
     probability = np.exp(-fraction * (k + fraction / 2))
     accepted = _bernoulli(probability, source, bits, lambda place: _acceptance(sigma, int(k[place]), int(j[place])))
@@ -112,7 +112,7 @@ def _halfnormal(count: int, source: Bytes, bits: int) -> tuple[np.ndarray, np.nd
     return k, negative
 
 
-def _below(bound: int, count: int, source: Bytes) -> np.ndarray:
+def uniform_below(bound: int, count: int, source: Bytes) -> np.ndarray:
     """Uniform integers below ``bound``, int64: words modulo the bound, those beyond its last multiple redrawn."""
     limit = 2**64 - 2**64 % bound
     words = _words(count, source)

@@ -211,6 +211,11 @@ def _plan_problems(
     names = [kind.operation for kind in (*releases, *evaluation)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.append(f"plan for {attribute}: {name} appears twice; make one line of it")
+    if epsilon is not None and "adversary_rows" in names and "adversary_step" not in names:
+        found.append(
+            f"plan for {attribute}: adversary_rows carry everybody's attribute through the adversary's weights; "
+            "plan adversary_step, its noised update, beside them"
+        )
     if "randomised_attributes" in names and len(releases) > 1:
         found.append(f"plan for {attribute}: randomised attributes take the whole epsilon and stand alone in training")
     for kind in (*releases, *evaluation):
