@@ -1,0 +1,223 @@
+"""One pair of parties: what is sent to the peer, what has arrived from it, and the link that a scenario simulates.
+
+Each party serves a stream to its peer and reads the stream that the peer serves, so that a message passes the fewest
+threads: the sender's own thread hands it to gRPC, and one reader thread per peer puts it into the queue of its channel.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from queue import SimpleQueue
+from typing import NamedTuple
+
+from secure_fair.errors import ProtocolError
+from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind
+from secure_fair.mpc.tls import grpc
+
+MAX_UNREAD_BYTES = 1 << 30
+"""What a peer may have sent on one channel before it is read; more is a peer out of step."""
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """A simulated link, slower than the real one; 0 is unlimited.
+
+    ``latency_ms`` delays every message, one way. ``bandwidth_mbps`` (10^6 bit/s) holds per direction of a pair.
+    """
+
+    latency_ms: float = 0.0
+    bandwidth_mbps: float = 0.0
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Messages and their bytes on one channel of one peer, frame headers included, heartbeats and the like not."""
+
+    messages_sent: int = 0
+    bytes_sent: int = 0
+    messages_received: int = 0
+    bytes_received: int = 0
+
+
+class LinkDown(Exception):
+    """The stream to the peer has ended; why is for the network to find out."""
+
+
+class Piece(NamedTuple):
+    """A frame's part of a message, and the time (monotonic, seconds) before which the simulated link withholds it."""
+
+    due: float
+    message_length: int
+    payload: memoryview
+    frame_bytes: int
+
+
+@dataclass
+class Inbox:
+    """What has arrived on one channel. ``None`` in the queue wakes the reader up: there may be nothing more to come."""
+
+    queue: SimpleQueue[Piece | None] = field(default_factory=SimpleQueue)
+    arrived: int = 0  # bytes of payload, written by the peer's reader thread only
+    taken: int = 0  # and by the receiver only
+    messages_received: int = 0
+    bytes_received: int = 0
+
+
+@dataclass
+class Outbox:
+    """What has been sent on one channel."""
+
+    messages_sent: int = 0
+    bytes_sent: int = 0
+
+
+class Pacer:
+    """When a message that arrives now would arrive over the simulated link: one direction of one pair."""
+
+    def __init__(self, settings: LinkSettings) -> None:
+        self._latency = settings.latency_ms / 1e3
+        self._bytes_per_second = settings.bandwidth_mbps * 1e6 / 8
+        self._free = 0.0  # when the last byte before this message has left
+
+    def due(self, now: float, size: int) -> float:
+        """Monotonic seconds; ``size`` in bytes. Messages queue up behind each other."""
+        if self._bytes_per_second:
+            now = self._free = max(now, self._free) + size / self._bytes_per_second
+        return now + self._latency
+
+
+class Link:
+    """The state of one pair, at one of its two ends."""
+
+    def __init__(self, peer: str, settings: LinkSettings) -> None:
+        self.peer = peer
+        self.sending = threading.Lock()  # held for a whole message, so that messages do not mix
+        self.last_heard = time.monotonic()
+        self.departed = False  # said goodbye
+        self.ended = threading.Event()  # the stream from the peer is over
+        self.seen = threading.Event()  # the peer has all that was sent before our farewell
+        self.waits: dict[str, float] = {}  # whom the peer waits for, and for how long (seconds), by its last heartbeat
+        self._pacer = Pacer(settings)
+        self._simulated = settings != LinkSettings()
+        self._context: grpc.ServicerContext | None = None
+        self._deliver: Callable[[bytes], None] | None = None
+        self._writer: FrameWriter | None = None
+        self._reader: FrameReader | None = None
+        self._inboxes: dict[str, Inbox] = {}
+        self._outboxes: dict[str, Outbox] = {}
+        self._inboxes_lock = threading.Lock()
+        self.problem = ""  # why the last attempt to connect failed
+        self.checked_channels: set[str] = set()
+        self.call: grpc.Call | None = None  # the stream that the peer serves
+        self.farewells: SimpleQueue[tuple[Kind, bytes] | None] = (
+            SimpleQueue()
+        )  # control messages to send; None: no more
+
+    # sending
+
+    def open_outgoing(self, context: grpc.ServicerContext, deliver: Callable[[bytes], None], hello: bytes) -> bool:
+        """Serves our stream to the peer, ``hello`` first. False where it has one: nobody may take its place."""
+        with self.sending:
+            if self._context is not None:
+                return False
+            self._context = context
+            deliver(hello)
+            self._deliver = deliver
+            return True
+
+    @property
+    def open(self) -> bool:
+        """Whether something sent now may arrive."""
+        return self._writer is not None and self._context is not None and self._context.is_active()
+
+    def begin(self, session: bytes) -> None:
+        """Both sides' nonces are known: frames can be numbered and checked."""
+        self._reader = FrameReader(session)
+        self._writer = FrameWriter(session)
+        self.last_heard = time.monotonic()
+
+    def send(self, channel: str, parts: tuple[bytes | memoryview, ...], stop: Callable[[], bool]) -> None:
+        """Hands a message to gRPC once the peer's window has room. LinkDown at the stream's end or ``stop()``."""
+        outbox = self._outboxes.get(channel) or self._outboxes.setdefault(channel, Outbox())
+        with self.sending:
+            if self._writer is None or self._deliver is None:
+                raise LinkDown
+            for frame in self._writer.message(channel, *parts):
+                if stop():
+                    raise LinkDown
+                self._hand_over(frame)
+                outbox.bytes_sent += len(frame)
+            outbox.messages_sent += 1
+
+    def send_control(self, kind: Kind, payload: bytes, wait: float) -> None:
+        """Sends a control message, unless the stream is over or another message holds it for ``wait`` seconds more."""
+        if not self.sending.acquire(timeout=wait):
+            return
+        try:
+            if self._writer is None or self._deliver is None:
+                return
+            for frame in self._writer.message(CONTROL, payload, kind=kind):
+                self._hand_over(frame)
+        except LinkDown:
+            pass  # a farewell to a peer that is gone; the reader's end of the link reports losses
+        finally:
+            self.sending.release()
+
+    def _hand_over(self, frame: bytes) -> None:
+        assert self._deliver is not None
+        assert self._context is not None
+        self._deliver(frame)
+        if not self._context.is_active():
+            raise LinkDown
+
+    def cut(self) -> None:
+        """Ends both streams, which releases whoever waits for them."""
+        if self._context is not None:
+            self._context.cancel()
+        if self.call is not None:
+            self.call.cancel()
+
+    # receiving
+
+    def accept(self, frame: bytes) -> Frame | None:
+        """Checks a frame and queues it; control frames are returned instead. ProtocolError for what does not fit."""
+        assert self._reader is not None
+        checked = self._reader.accept(frame)
+        self.last_heard = now = time.monotonic()
+        if checked.kind != Kind.DATA:
+            return checked
+        inbox = self._inboxes.get(checked.channel) or self.inbox(checked.channel)
+        inbox.arrived += len(checked.payload)
+        if inbox.arrived - inbox.taken > MAX_UNREAD_BYTES:
+            raise ProtocolError(f"more than {MAX_UNREAD_BYTES} bytes unread on channel {checked.channel!r}")
+        due = self._pacer.due(now, len(frame)) if self._simulated else 0.0
+        inbox.queue.put(Piece(due, checked.message_length, checked.payload, len(frame)))
+        return None
+
+    def inbox(self, channel: str) -> Inbox:
+        """The channel's inbox, made at first use."""
+        with self._inboxes_lock:
+            if channel not in self._inboxes and len(self._inboxes) >= MAX_CHANNELS:
+                raise ProtocolError(f"more than {MAX_CHANNELS} channels with {self.peer}")
+            return self._inboxes.setdefault(channel, Inbox())
+
+    def wake_receivers(self) -> None:
+        """Makes every receive on this link look again whether there is anything to wait for."""
+        with self._inboxes_lock:
+            for inbox in self._inboxes.values():
+                inbox.queue.put(None)
+
+    def traffic(self) -> dict[str, Traffic]:
+        """Per channel: what was sent, and what was received *and read*."""
+        with self._inboxes_lock:
+            channels = {*self._inboxes, *self._outboxes}
+        found: dict[str, Traffic] = {}
+        for channel in channels:
+            sent, received = self._outboxes.get(channel, Outbox()), self._inboxes.get(channel, Inbox())
+            found[channel] = Traffic(
+                sent.messages_sent, sent.bytes_sent, received.messages_received, received.bytes_received
+            )
+        return found

@@ -1,0 +1,532 @@
+"""The network between parties: gRPC over mutually authenticated TLS 1.3, on one machine and between machines alike.
+
+Every pair compares what it has agreed on, then exchanges messages on named channels. Each wait ends: a peer that dies,
+falls silent or stops makes every receive, from whomever, raise ``PartyLost`` naming the party really lost; parties that
+wait for each other in a circle raise ``ProtocolError``.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
+from secure_fair.mpc.frames import (
+    MAX_CONTROL_BYTES,
+    MAX_FRAME_BYTES,
+    NONCE_BYTES,
+    Frame,
+    Hello,
+    Kind,
+    check_channel,
+    decode_control,
+    encode_control,
+    session_id,
+)
+from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
+from secure_fair.mpc.tls import (
+    Credentials,
+    channel_credentials,
+    check_party_name,
+    check_version,
+    grpc,
+    peer_name,
+    server_credentials,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Credentials", "LinkSettings", "Network", "Traffic", "check_party_name"]
+
+_SERVICE = "secure_fair.Link"
+_METHOD = f"/{_SERVICE}/Open"
+
+HEARTBEAT_SECONDS = 1.0
+GRACE_SECONDS = 0.3
+"""How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
+ends its connections too, and may do so before the others have noticed the loss."""
+FAREWELL_SECONDS = 2.0
+
+# Every message is one frame of known size, so gRPC refuses anything larger before it is read.
+_COMMON_OPTIONS = [
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.http2.max_frame_size", 1 << 20),
+    ("grpc.max_send_message_length", MAX_FRAME_BYTES),
+]
+_SERVER_OPTIONS = [*_COMMON_OPTIONS, ("grpc.max_receive_message_length", MAX_CONTROL_BYTES), ("grpc.so_reuseport", 0)]
+_CHANNEL_OPTIONS = [
+    *_COMMON_OPTIONS,
+    ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 1000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),  # the reader thread reads; no thread in between
+]
+
+
+class Network:
+    """One party's connections to all others.
+
+    ``listen`` is the host:port to serve at (port 0: any free one, see ``address``). ``timeout`` (seconds) bounds how
+    long ``connect`` waits and how long a peer may be silent; a peer that is alive is waited for as long as it takes.
+    One thread may receive on a channel at a time; sending is safe from any thread.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        listen: str = "127.0.0.1:0",
+        *,
+        timeout: float = 60.0,
+        link: LinkSettings = LinkSettings(),  # noqa: B008  (frozen)
+    ) -> None:
+        check_party_name(credentials.name)
+        if timeout <= 0:
+            raise UsageError(f"network timeout {timeout}: use more than 0 seconds")
+        self.name = credentials.name
+        self.timeout = timeout
+        self._credentials = credentials
+        self._settings = link
+        self._links: dict[str, Link] = {}
+        self._hellos: dict[str, Hello] = {}
+        self._introductions: dict[tuple[str, str], Hello] = {}  # (peer, which stream): what the peer said of itself
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._stir = threading.Event()  # wakes the watchdog up
+        self._failed = threading.Event()
+        self._failure: Callable[[], SecureFairError] | None = None
+        self._suspicions: list[tuple[float, str, str]] = []  # when, who, why: in the order of time
+        self._waiting: dict[int, tuple[str, float]] = {}  # thread: (for whom, since when)
+        self._connected = False
+        self._closing = False
+        self._threads: list[threading.Thread] = []
+        self._workers = ThreadPoolExecutor(4, thread_name_prefix="serve")
+        self._server = grpc.server(self._workers, handlers=[self._handler()], options=_SERVER_OPTIONS)
+        host, separator, _ = listen.rpartition(":")
+        try:
+            port = self._server.add_secure_port(listen, server_credentials(credentials))
+        except RuntimeError as error:
+            raise UsageError(
+                f"cannot listen at {listen!r}: use HOST:PORT with an address of this machine and a free port, "
+                "and a certificate, key and authority that belong together"
+            ) from error
+        self.address = f"{host}{separator}{port}"
+
+    # connecting
+
+    def connect(self, peers: Mapping[str, str], agreement: Mapping[str, str]) -> None:
+        """Connects with every peer (name: host:port) and compares ``agreement`` with each.
+
+        Returns once every pair of this party is ready. ProtocolError where a peer is not who it should be, refuses, or
+        has another agreement (naming the key and both values); PartyLost where one is not there within ``timeout``.
+        """
+        if self._links or self._closing:
+            raise UsageError("a network connects once; make a new one for a new session")
+        for peer in peers:
+            check_party_name(peer)
+        if self.name in peers:
+            raise UsageError(f"{self.name!r} is this party's own name: leave it out of its peers")
+        for peer in peers:
+            self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), dict(agreement))
+        self._links = {peer: Link(peer, self._settings) for peer in peers}
+        deadline = time.monotonic() + self.timeout
+        self._server.start()
+        check_version(self.address)
+        for peer, address in peers.items():
+            self._start(self._read, f"read {peer}", self._links[peer], address)
+            self._start(self._mind, f"mind {peer}", self._links[peer])
+        self._start(self._watch, "watch")
+        with self._changed:
+            while not self._failed.is_set() and len(self._introductions) < 2 * len(peers):
+                left = deadline - time.monotonic()
+                if left <= 0 or not self._changed.wait(left):
+                    break
+            missing = [peer for peer in peers if not all((peer, side) in self._introductions for side in _SIDES)]
+        if missing and not self._failed.is_set():
+            peer = missing[0]
+            problem = self._links[peer].problem or "it has not connected to this party"
+            reason = f"not connected within {self.timeout:g} s at {peers[peer]}: {problem}"
+            self._fail(lambda: PartyLost(peer, reason), reason, peer)
+        if self._failure is not None:
+            self.close()
+            raise self._failure()
+        self._connected = True
+
+    def _handler(self) -> grpc.GenericRpcHandler:
+        def open_stream(request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
+            self._serve(request, context, deliver)
+
+        # gRPC then calls with a function that sends, so that a message leaves from the thread that has it
+        vars(open_stream)["experimental_non_blocking"] = True
+        return grpc.method_handlers_generic_handler(
+            _SERVICE, {"Open": grpc.unary_stream_rpc_method_handler(open_stream)}
+        )
+
+    def _serve(self, request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
+        """A peer asks for the stream of what this party sends to it."""
+        try:
+            name = peer_name(context)
+            hello = Hello.decode(request)
+        except ProtocolError as error:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
+        if hello.sender != name:
+            context.abort(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"the certificate is {name}'s, the hello claims to be {hello.sender}'s",
+            )
+        if hello.receiver != self.name:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{hello.receiver} was called; this is {self.name}")
+        link = self._links.get(name)
+        if link is None:
+            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{name} is not a party of this session")
+            return
+        if not link.open_outgoing(context, deliver, self._hellos[name].encode()):
+            context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{name} is already connected in this session")
+        self._introduce(link, "request", hello)
+
+    def _introduce(self, link: Link, side: str, hello: Hello) -> None:
+        """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
+        other = _SIDES[1 - _SIDES.index(side)]
+        with self._changed:
+            already = self._introductions.get((link.peer, other))
+            if already is None:
+                link.begin(session_id({self.name: self._hellos[link.peer].nonce, link.peer: hello.nonce}))
+        try:
+            if (hello.sender, hello.receiver) != (link.peer, self.name):
+                raise ProtocolError(f"a hello from {hello.sender} to {hello.receiver}")
+            if already is not None and already != hello:
+                raise ProtocolError("two connections with different hellos")
+        except ProtocolError as error:
+            self._misbehaved(link, str(error))
+            return
+        try:
+            hello.check_agreement(self._hellos[link.peer].agreement)
+        except ProtocolError as error:
+            message = str(error)
+            self._fail(lambda: ProtocolError(message), message, self.name)
+            return
+        with self._changed:
+            self._introductions[link.peer, side] = hello
+            self._changed.notify_all()
+
+    # messages
+
+    def send(self, peer: str, channel: str, *parts: Buffer) -> None:
+        """Sends the concatenation of ``parts`` (C-contiguous buffers) as one message.
+
+        Returns when gRPC has taken it, which may have to wait for the peer to read. PartyLost or ProtocolError once the
+        session has failed.
+        """
+        link = self._link(peer)
+        if channel not in link.checked_channels:
+            check_channel(channel)
+            link.checked_channels.add(channel)
+        if link.departed:
+            raise self._left(link)
+        try:
+            link.send(channel, tuple(_flat(parts)), self._failed.is_set)
+        except LinkDown:
+            self._suspect(link, "the connection is closed")
+            self._failed.wait(GRACE_SECONDS + 1)
+            raise self._verdict() from None
+
+    def receive(self, peer: str, channel: str, *, limit: int) -> bytes:
+        """The next message of at most ``limit`` bytes; waits for it as long as everybody is alive.
+
+        ProtocolError where the peer announces more than ``limit``, before anything is allocated, or is out of step;
+        PartyLost where a party, whichever, is lost before the message is there.
+        """
+        link = self._link(peer)
+        inbox = link.inbox(channel)
+        piece = self._next(link, inbox)
+        length = piece.message_length
+        if length > limit:
+            raise self._misbehaved(link, f"a message of {length} bytes on channel {channel!r}; the limit is {limit}")
+        if len(piece.payload) == length:
+            message = bytes(piece.payload)
+        else:
+            pieces = [piece.payload]
+            missing = length - len(piece.payload)
+            while missing:
+                piece = self._next(link, inbox)
+                pieces.append(piece.payload)
+                missing -= len(piece.payload)
+            message = b"".join(pieces)
+        inbox.messages_received += 1
+        return message
+
+    def traffic(self) -> Mapping[tuple[str, str], Traffic]:
+        """Per (peer, channel): messages and bytes sent, and received *and read*, frame headers included."""
+        return {(peer, channel): t for peer, link in self._links.items() for channel, t in link.traffic().items()}
+
+    def _next(self, link: Link, inbox: Inbox) -> Piece:
+        thread = threading.get_ident()
+        self._waiting[thread] = (link.peer, time.monotonic())
+        try:
+            if link.departed or self._failed.is_set():
+                inbox.queue.put(None)  # behind what has arrived: that may still be read
+            while (piece := inbox.queue.get()) is None:
+                if self._failed.is_set():
+                    raise self._verdict()
+                if link.departed:
+                    raise self._left(link)
+        finally:
+            del self._waiting[thread]
+        if piece.due:
+            time.sleep(max(0.0, piece.due - time.monotonic()))
+        inbox.taken += len(piece.payload)
+        inbox.bytes_received += piece.frame_bytes
+        return piece
+
+    def _link(self, peer: str) -> Link:
+        link = self._links.get(peer)
+        if link is None or not self._connected:
+            raise UsageError(
+                f"{peer!r} is not connected; connected peers: {sorted(self._links) if self._connected else []}"
+            )
+        return link
+
+    # leaving
+
+    def abort(self, reason: str, culprit: str | None = None) -> None:
+        """Stops the session: tells every peer why and who is to blame (None: this party), then leaves."""
+        self._fail(lambda: ProtocolError(f"this party has stopped: {reason}"), reason, culprit)
+        self.close()
+
+    def close(self) -> None:
+        """Says goodbye and leaves, once the peers have all that was sent. A loss only to a peer that waits for us."""
+        with self._lock:
+            if self._closing:
+                return
+            self._closing = True
+        if not self._failed.is_set():
+            for link in self._links.values():
+                link.farewells.put((Kind.GOODBYE, b"{}"))
+        deadline = time.monotonic() + min(FAREWELL_SECONDS, self.timeout)
+        for link in self._links.values():
+            while not (link.seen.is_set() or link.ended.is_set() or not link.open) and time.monotonic() < deadline:
+                link.seen.wait(0.01)
+        self._fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
+        for link in self._links.values():
+            link.farewells.put(None)
+            link.cut()
+        self._stir.set()
+        self._server.stop(0).wait()
+        self._workers.shutdown()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=1.0)
+
+    # failures
+
+    def _fail(
+        self, error: Callable[[], SecureFairError], reason: str, culprit: str | None, *, tell: bool = True
+    ) -> None:
+        """The session is over: every wait ends with ``error`` and the peers are told. Only the first failure counts."""
+        with self._changed:
+            if self._failure is not None:
+                return
+            self._failure = error
+            self._failed.set()
+            self._changed.notify_all()
+        farewell = encode_control({"reason": reason[:4000], "culprit": culprit or self.name})
+        for link in self._links.values():
+            if tell:
+                link.farewells.put((Kind.ABORT, farewell))
+            link.wake_receivers()
+
+    def _verdict(self) -> SecureFairError:
+        return self._failure() if self._failure is not None else ProtocolError("the session has ended")
+
+    def _left(self, link: Link) -> SecureFairError:
+        reason = "it has left the session while this party still needs it"
+        self._fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
+        return self._verdict()
+
+    def _misbehaved(self, link: Link, what: str) -> SecureFairError:
+        message = f"{link.peer} does not keep to the protocol: {what}"
+        self._fail(lambda: ProtocolError(message), message, link.peer)
+        return self._verdict()
+
+    def _lost(self, link: Link, reason: str) -> None:
+        self._fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
+        link.cut()
+
+    def _suspect(self, link: Link, reason: str) -> None:
+        """The peer's connection has ended. The watchdog decides after a grace period, see ``GRACE_SECONDS``."""
+        if link.departed or self._closing:
+            return
+        with self._lock:
+            self._suspicions.append((time.monotonic(), link.peer, reason))
+        self._stir.set()
+
+    # threads
+
+    def _start(self, target: Callable[..., None], name: str, *arguments: Any) -> None:
+        thread = threading.Thread(target=target, name=f"{self.name}: {name}", args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _read(self, link: Link, address: str) -> None:
+        """Asks the peer for its stream and takes in all that comes."""
+        options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
+        reason = "its connection has ended"
+        try:
+            with grpc.secure_channel(address, channel_credentials(self._credentials), options=options) as channel:
+                frames = self._dial(link, address, channel.unary_stream(_METHOD))
+                if frames is None:
+                    return
+                for frame in frames:
+                    control = link.accept(frame)
+                    if control is not None:
+                        self._take_control(link, control)
+        except grpc.RpcError as error:
+            reason = f"its connection has ended ({_describe(error)})"
+            if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
+                self._misbehaved(link, f"a frame larger than {MAX_FRAME_BYTES} bytes")
+        except ProtocolError as error:
+            self._misbehaved(link, str(error))
+        finally:
+            link.ended.set()
+            self._suspect(link, reason)
+
+    def _dial(
+        self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]
+    ) -> Iterator[bytes] | None:
+        """The peer's stream behind its hello, tried for until it is there; None where the session has failed before."""
+        while not self._failed.is_set():
+            link.call = frames = open_stream(self._hellos[link.peer].encode())
+            try:
+                hello = Hello.decode(next(frames))
+            except StopIteration:
+                link.problem = "it ended the connection"
+            except grpc.RpcError as error:
+                link.problem = _describe(error)
+                if _untrusted(error):
+                    self._misbehaved(
+                        link, f"what answers at {address} does not prove to be {link.peer}: {link.problem}"
+                    )
+                elif error.code() != grpc.StatusCode.UNAVAILABLE:
+                    self._misbehaved(link, f"it refuses this party at {address}: {link.problem}")
+            else:
+                self._introduce(link, "stream", hello)
+                return frames
+            self._failed.wait(0.05)
+        return None
+
+    def _take_control(self, link: Link, frame: Frame) -> None:
+        fields = decode_control(frame.payload)
+        if frame.kind == Kind.HEARTBEAT:
+            waits = fields.get("waits", {})
+            if not isinstance(waits, dict) or not all(isinstance(age, int | float) for age in waits.values()):
+                raise ProtocolError("a heartbeat without times")
+            link.waits = waits
+        elif frame.kind == Kind.SEEN:
+            link.seen.set()
+        elif frame.kind == Kind.GOODBYE:
+            link.departed = True
+            link.farewells.put((Kind.SEEN, b"{}"))
+            link.wake_receivers()
+        elif frame.kind == Kind.ABORT:
+            link.farewells.put((Kind.SEEN, b"{}"))
+            self._peer_aborts(link, str(fields.get("reason")), str(fields.get("culprit")))
+            link.departed = True
+
+    def _peer_aborts(self, link: Link, reason: str, culprit: str) -> None:
+        if culprit == self.name:
+            party, reason = link.peer, f"it has stopped because of this party: {reason}"
+        elif culprit in self._links and culprit != link.peer:
+            party, reason = culprit, f"{link.peer} says: {reason}"
+        else:
+            party, reason = link.peer, f"it has stopped: {reason}"
+        self._fail(lambda: PartyLost(party, reason), reason, party)
+
+    def _mind(self, link: Link) -> None:
+        """Sends heartbeats and farewells to one peer."""
+        interval = min(HEARTBEAT_SECONDS, self.timeout / 5)
+        while True:
+            try:
+                farewell = link.farewells.get(timeout=interval)
+            except Empty:
+                now = time.monotonic()
+                waits = {peer: round(now - since, 3) for peer, since in list(self._waiting.values())}
+                # a message that holds the link shows as well that this party is alive
+                link.send_control(Kind.HEARTBEAT, encode_control({"waits": waits}), wait=0)
+            else:
+                if farewell is None:
+                    return
+                link.send_control(*farewell, wait=FAREWELL_SECONDS / 2)
+
+    def _watch(self) -> None:
+        """Decides who is lost: connections that ended, silent peers, and parties that wait in a circle."""
+        tick = min(0.25, self.timeout / 20)
+        looked = time.monotonic()
+        while not self._failed.is_set():
+            self._stir.wait(tick)
+            self._stir.clear()
+            now = time.monotonic()
+            with self._lock:
+                first = self._suspicions[0] if self._suspicions else None
+            if first is not None:
+                self._failed.wait(max(0.0, first[0] + GRACE_SECONDS - now))
+                self._lost(self._links[first[1]], first[2])
+                return
+            if not self._connected:
+                continue
+            if now - looked > 1 + tick:  # this process was stopped itself: its peers could not be heard
+                for link in self._links.values():
+                    link.last_heard = now
+            looked = now
+            for link in self._links.values():
+                if not link.departed and now - link.last_heard > 0.9 * self.timeout:
+                    self._lost(link, f"silent for {now - link.last_heard:.1f} s")
+                    return
+            circle = self._circle(now)
+            if circle:
+                chain = ", which waits for ".join([self.name, *circle])
+                message = f"out of step: {chain}, each for more than {self.timeout:g} s"
+                self._fail(lambda message=message: ProtocolError(message), message, self.name)  # type: ignore[misc]
+
+    def _circle(self, now: float) -> list[str]:
+        """The parties through which this one waits for itself, ending with itself; empty where there is no circle."""
+        waits = {
+            name: {peer for peer, age in link.waits.items() if age > self.timeout} for name, link in self._links.items()
+        }
+        paths = [[peer] for peer, since in list(self._waiting.values()) if now - since > self.timeout]
+        visited: set[str] = set()
+        while paths:
+            path = paths.pop()
+            if path[-1] == self.name:
+                return path
+            if path[-1] not in visited:
+                visited.add(path[-1])
+                paths += [[*path, peer] for peer in waits.get(path[-1], ())]
+        return []
+
+
+_SIDES = ("request", "stream")
+
+
+def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:
+    """The parts as views of bytes. ``cast`` refuses empty shapes, and there is nothing to send in them."""
+    for part in parts:
+        view = memoryview(part)
+        if view.nbytes:
+            yield view.cast("B")
+
+
+def _describe(error: grpc.RpcError) -> str:
+    return f"{error.code().name.lower()}: {error.details()}"
+
+
+def _untrusted(error: grpc.RpcError) -> bool:
+    """Whether the peer's certificate, or its TLS version, was refused: trying again would not help."""
+    details = error.details() or ""
+    return any(sign in details for sign in ("CERTIFICATE_VERIFY_FAILED", "Peer name", "HANDSHAKE_FAILURE"))
