@@ -26,12 +26,11 @@ PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 RESERVED_NAMES = ("developer", "dealer")
 EMBEDDED_BACKBONE = "secure_fair_faces"
-EMBEDDED_IMAGE_SIZE = 64
 DATASET_KEYS: dict[str, tuple[str, ...]] = {
-    "faces": ("records", "correlation"),
+    "faces": ("records", "correlation", "base_rate"),
     "utkface": (),
-    "celeba": (),
-    "manifest": ("file", "path_column", "id_column", "split_column"),
+    "celeba": ("partition",),
+    "manifest": ("file", "path_column", "id_column", "split_column", "classes"),
 }
 
 
@@ -50,7 +49,10 @@ class Split(Section):
 
 
 class Data(Section):
-    """The pictures, the task and the sensitive attributes."""
+    """The pictures, the task and the sensitive attributes.
+
+    ``target`` and ``sensitive`` are columns, or a column compared with a number ("age > 35").
+    """
 
     dataset: Literal["faces", "utkface", "celeba", "manifest"]
     root: str | None = None
@@ -64,11 +66,20 @@ class Data(Section):
     # faces
     records: Annotated[int, Field(ge=16)] | None = None
     correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    # celeba
+    partition: bool | None = None
     # manifest
     file: str | None = None
     path_column: str | None = None
     id_column: str | None = None
     split_column: str | None = None
+    classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
+
+    @property
+    def split_given(self) -> bool:
+        """Whether the data set itself says who gets which record."""
+        return self.split_column is not None or self.partition is True
 
     @property
     def fractions(self) -> dict[str, float]:
@@ -113,29 +124,25 @@ class Train(Section):
 
 
 class Method(Section):
-    """How the attribute enters the training; ``ramp`` is the number of epochs over which the strength rises from 0."""
+    """How the attribute enters the training.
+
+    ``ramp`` is the number of epochs over which the strength rises from 0, ``components`` the number of columns of a
+    moment's query, ``sensitive_scale`` the scale at which orth has the sensitive adapter active.
+    """
 
     name: MethodName = "parity"
     release: Release | None = None
     strength: NotNegative = 2.0
     components: Annotated[int, Field(ge=1, le=4096)] = 16
     ramp: NotNegative = 1.0
+    sensitive_scale: NotNegative = 1.0
 
 
 class Auditor(Section):
-    """One holder of attributes. ``records = "1/2"``: of the first of two parts of the people only."""
+    """One holder of attributes, of all people."""
 
     name: PartyName
     attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    records: Annotated[str, Field(pattern=r"^[1-9][0-9]?/[1-9][0-9]?$")] | None = None
-
-    @property
-    def part(self) -> tuple[int, int]:
-        """Which part of the people, counted from 0, and of how many: (0, 1) is everybody."""
-        if self.records is None:
-            return 0, 1
-        index, parts = self.records.split("/")
-        return int(index) - 1, int(parts)
 
 
 class Secure(Section):
@@ -219,7 +226,7 @@ class Scenario(Section):
         releases = METHODS[self.method.name]
         if self.method.release is None and releases:
             changes["method"] = self.method.model_copy(update={"release": releases[0]})
-        if self.data.split is None and self.data.split_column is None:
+        if self.data.split is None and not self.data.split_given:
             changes["data"] = self.data.model_copy(update={"split": Split()})
         if not self.secure.auditors:
             only = Auditor(name="auditor", attributes=self.data.sensitive)
@@ -291,7 +298,7 @@ def _conflicts(sections: dict[str, Any]) -> list[str]:
 
 
 def _data_conflicts(data: Data) -> Iterator[str]:
-    if data.dataset != "faces" and data.dataset != "manifest" and data.root is None:
+    if data.dataset != "faces" and data.root is None:
         yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
     if data.dataset == "faces" and data.root is not None:
         yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
@@ -299,16 +306,14 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         for key in keys:
             if dataset != data.dataset and getattr(data, key) is not None:
                 yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
-    if data.dataset == "manifest":
-        for key in ("file", "path_column"):
-            if getattr(data, key) is None:
-                yield f'data.{key}: is missing; dataset "manifest" needs it'
+    yield from _attribute_conflicts(data)
     if len(set(data.sensitive)) < len(data.sensitive):
         yield f"data.sensitive: {_show(data.sensitive)} names an attribute twice"
     if data.target in data.sensitive:
         yield f"data.target: {_show(data.target)} is among data.sensitive; the task must be another attribute"
-    if data.split_column is not None and data.split is not None:
-        yield "data.split: data.split_column says who gets which record; leave one of the two out"
+    if data.split_given and data.split is not None:
+        key = "split_column" if data.split_column is not None else "partition"
+        yield f"data.split: data.{key} says who gets which record; leave one of the two out"
     if data.split is not None:
         total = data.split.developer + data.split.auditor + data.split.test
         if not math.isclose(total, 1.0, abs_tol=1e-6):
@@ -318,6 +323,25 @@ def _data_conflicts(data: Data) -> Iterator[str]:
                 yield f"data.split.{part}: is 0; it needs records"
         if data.auditor_records == "own" and data.split.auditor == 0:
             yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+
+
+def _attribute_conflicts(data: Data) -> Iterator[str]:
+    """Whether the data set can have such columns; those of tables are known when the table is read."""
+    from secure_fair.data import faces, utkface
+    from secure_fair.data.records import parse_expression
+
+    for key, text in (("target", data.target), *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
+        try:
+            column, compared = parse_expression(text).column, parse_expression(text).sign is not None
+        except UsageError as error:
+            yield f"data.{key}: {error}"
+            continue
+        if data.dataset == "faces" and text not in faces.ATTRIBUTES:
+            yield f"data.{key}: faces have no {_show(text)}; allowed: {_list(faces.ATTRIBUTES)}"
+        elif data.dataset == "utkface" and column not in utkface.COLUMNS:
+            yield f"data.{key}: utkface has no {_show(column)}; allowed: {_list(utkface.COLUMNS)}"
+        elif data.dataset == "utkface" and compared != (column == "age"):
+            yield f'data.{key}: {_show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
 
 
 def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
@@ -391,22 +415,11 @@ def _auditor_conflicts(secure: Secure, data: Data) -> Iterator[str]:
             else:
                 held[attribute].append(auditor)
     for attribute, holders in held.items():
-        yield from _cover_conflicts(attribute, holders)
-
-
-def _cover_conflicts(attribute: str, holders: list[Auditor]) -> Iterator[str]:
-    """Each attribute is held by one auditor for everybody, or by several for the parts 1/n to n/n of the people."""
-    if not holders:
-        yield f"secure.auditors: no auditor holds {_show(attribute)} of data.sensitive; give it to one"
-        return
-    parts = sorted(holder.part for holder in holders)
-    count = parts[0][1]
-    if parts != [(index, count) for index in range(count)]:
-        given = ", ".join(f"{holder.name} {holder.records or 'everybody'}" for holder in holders)
-        yield (
-            f"secure.auditors: the records of {_show(attribute)} are not each held exactly once ({given}); "
-            'give everybody to one auditor, or the parts records = "1/n" to "n/n" to n auditors'
-        )
+        if not holders:
+            yield f"secure.auditors: no auditor holds {_show(attribute)} of data.sensitive; give it to one"
+        elif len(holders) > 1:
+            both = _list(holder.name for holder in holders)
+            yield f"secure.auditors: {_show(attribute)} is held by {both}; give it to one of them"
 
 
 def _policy_conflicts(policy: Policy, method: Method, train: Train) -> Iterator[str]:

@@ -23,8 +23,8 @@ def init(folder: Path, output: Output) -> None:
     """Make a certificate authority in FOLDER. Whoever holds it decides who takes part."""
     from parties.identity import create_authority
 
-    create_authority(folder)
-    output.result({"authority": str(folder)}, f"certificate authority in {folder}: keep its key to yourself")
+    made = create_authority(folder)
+    output.result({"authority": str(made)}, f"certificate authority in {made}: keep its key to yourself")
 
 
 @identity.command()
@@ -48,5 +48,13 @@ def show(folder: Path, output: Output) -> None:
     from parties.identity import describe
 
     described = describe(folder)
-    tree = described if isinstance(described, dict) else {"identity": str(described)}
-    output.result(tree, "\n".join(f"{key}: {value}" for key, value in tree.items()))
+    tree = {
+        "name": described.name,
+        "issuer": described.issuer,
+        "valid_from": described.valid_from.isoformat(),
+        "valid_until": described.valid_until.isoformat(),
+        "fingerprint": described.fingerprint,
+        "problems": list(described.problems),
+    }
+    lines = [f"{key}: {value}" for key, value in tree.items() if key != "problems"]
+    output.result(tree, "\n".join(lines + [f"problem: {problem}" for problem in described.problems]))

@@ -15,11 +15,11 @@ def ledger() -> None:
 
 
 @ledger.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("folder", metavar="LEDGER", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @shared_options
-def verify(file: Path, output: Output) -> None:
-    """Check the chain of hashes of a ledger FILE: exit code 4 where an entry was altered, removed or reordered."""
+def verify(folder: Path, output: Output) -> None:
+    """Check a LEDGER folder from end to end: exit code 4 where an entry was changed, removed, moved or cut off."""
     from secure_fair.privacy.ledger import verify as verify_chain
 
-    entries = verify_chain(file)
-    output.result({"intact": True, "entries": entries}, f"{file}: intact, {entries} entries")
+    entries = verify_chain(folder)
+    output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")
