@@ -1,9 +1,9 @@
 """Procedural portraits with known attributes: the embedded data set, drawn from a seed alone.
 
 A portrait is a handful of polygons (hair, neck, face, features) in face coordinates: origin between nose and eyes, x
-to the right, y down, one unit is half the picture. One transformation (yaw, roll, scale, shift) places them; they are drawn
-at twice the wanted size, reduced, then blurred, lit and made noisy. Every attribute moves the mean of traits that vary
-anyway, so that classes overlap as they do in photographs.
+to the right, y down, one unit is half the picture. One transformation (yaw, roll, scale, shift) places them; they are
+drawn at twice the wanted size, reduced, then blurred, lit and made noisy. Every attribute moves the mean of traits that
+vary anyway, so that classes overlap as they do in photographs.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from secure_fair.data.records import YES_NO
 from secure_fair.errors import UsageError
 
-YES_NO = ("no", "yes")
 ATTRIBUTES: Mapping[str, tuple[str, ...]] = {
     "male": ("female", "male"),
     "young": YES_NO,

@@ -1,0 +1,176 @@
+"""What a data set looks like before it is used: counts, base rates, the gap that its labels already have."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secure_fair.data.records import Attribute, Problem, Progress
+from secure_fair.data.table import Table, load_table
+
+FEW = 30  # below this many records, a cell's rate says little (binomial standard error above 9 points at one half)
+
+
+@dataclass(frozen=True)
+class AttributeReport:
+    """One sensitive attribute against the target.
+
+    ``counts`` int64 (groups, classes). ``gap`` is the demographic-parity difference of the labels themselves: the
+    largest difference between two groups of P(class | group), the largest over the classes; a perfect classifier has
+    it too. None where fewer than two groups have records.
+    """
+
+    name: str
+    groups: tuple[str, ...]
+    counts: np.ndarray
+    gap: float | None
+
+    @property
+    def rates(self) -> np.ndarray:
+        """P(class | group), float64 (groups, classes); NaN for a group without records."""
+        sizes = self.counts.sum(axis=1, keepdims=True)
+        return np.where(sizes > 0, self.counts / np.maximum(sizes, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Report:
+    """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look."""
+
+    dataset: str
+    records: int
+    image_size: int
+    target: str
+    classes: tuple[str, ...]
+    class_counts: np.ndarray
+    attributes: tuple[AttributeReport, ...]
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+    def tree(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        kinds = Counter(problem.kind for problem in self.problems)
+        return {
+            "dataset": self.dataset,
+            "records": self.records,
+            "image_size": self.image_size,
+            "target": {
+                "name": self.target,
+                "classes": {
+                    name: {"records": int(count), "share": count / max(self.records, 1)}
+                    for name, count in zip(self.classes, self.class_counts.tolist(), strict=True)
+                },
+            },
+            "sensitive": {
+                a.name: {
+                    "gap": a.gap,
+                    "groups": {
+                        group: {
+                            "records": int(a.counts[g].sum()),
+                            "share": int(a.counts[g].sum()) / max(self.records, 1),
+                            "classes": dict(zip(self.classes, a.counts[g].tolist(), strict=True)),
+                        }
+                        for g, group in enumerate(a.groups)
+                    },
+                }
+                for a in self.attributes
+            },
+            "problems": {"count": len(self.problems), "kinds": dict(kinds), "all": [str(p) for p in self.problems]},
+            "warnings": list(self.warnings),
+        }
+
+    def text(self) -> str:
+        """The report for a terminal; every problem is listed."""
+        lines = [f"{self.dataset}: {self.records} records of {self.image_size} px, {len(self.problems)} left out"]
+        shares = zip(self.classes, self.class_counts.tolist(), strict=True)
+        lines += ["", f"target {self.target}"]
+        lines += [f"  {name:<24} {count:>8} {count / max(self.records, 1):>8.1%}" for name, count in shares]
+        for a in self.attributes:
+            gap = "not defined" if a.gap is None else f"{a.gap:.3f}"
+            lines += ["", f"sensitive {a.name} (gap of the labels {gap})"]
+            lines.append(f"  {'group':<24} {'records':>8} {'share':>8}  " + "  ".join(f"{c:>14}" for c in self.classes))
+            for group, counts in zip(a.groups, a.counts.tolist(), strict=True):
+                size = sum(counts)
+                cells = "  ".join(f"{count:>6} {count / max(size, 1):>7.1%}" for count in counts)
+                lines.append(f"  {group:<24} {size:>8} {size / max(self.records, 1):>8.1%}  {cells}")
+        lines += ["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else []
+        lines += ["", *(f"left out: {problem}" for problem in self.problems)] if self.problems else []
+        return "\n".join(lines)
+
+
+def check(
+    dataset: str,
+    *,
+    root: Path | None = None,
+    target: str,
+    sensitive: Sequence[str],
+    image_size: int,
+    cache: Path,
+    limit: int | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+    **dataset_options: Any,
+) -> Report:
+    """Load a data set as ``load_table`` does, leaving out what is bad, and describe it.
+
+    Raises UsageError only for what leaves nothing to describe: no folder, no such column, no usable record.
+    """
+    table = load_table(
+        dataset,
+        root=root,
+        target=target,
+        sensitive=sensitive,
+        image_size=image_size,
+        cache=cache,
+        limit=limit,
+        on_bad="skip",
+        progress=progress,
+        seed=seed,
+        **dataset_options,
+    )
+    return describe(dataset, table)
+
+
+def describe(dataset: str, table: Table) -> Report:
+    """The report of a loaded table."""
+    counts = np.bincount(table.target.codes, minlength=len(table.target.groups))
+    attributes = tuple(_cross(table.target, attribute) for attribute in table.sensitive.values())
+    return Report(
+        dataset=dataset,
+        records=len(table),
+        image_size=int(table.pictures.shape[1]),
+        target=table.target.name,
+        classes=table.target.groups,
+        class_counts=counts,
+        attributes=attributes,
+        problems=tuple(table.skipped),
+        warnings=tuple(_warnings(table.target, counts, attributes)),
+    )
+
+
+def _cross(target: Attribute, attribute: Attribute) -> AttributeReport:
+    groups, classes = len(attribute.groups), len(target.groups)
+    counts = np.bincount(attribute.codes * classes + target.codes, minlength=groups * classes).reshape(groups, classes)
+    present = counts[counts.sum(axis=1) > 0]
+    rates = present / present.sum(axis=1, keepdims=True)
+    gap = float((rates.max(axis=0) - rates.min(axis=0)).max()) if len(present) > 1 else None
+    return AttributeReport(attribute.name, attribute.groups, counts, gap)
+
+
+def _warnings(target: Attribute, counts: np.ndarray, attributes: Sequence[AttributeReport]) -> list[str]:
+    warnings = [
+        f"no record has {target.name} = {name}" for name, count in zip(target.groups, counts, strict=True) if not count
+    ]
+    for a in attributes:
+        for group, row in zip(a.groups, a.counts, strict=True):
+            if not row.sum():
+                warnings.append(f"no record has {a.name} = {group}")
+                continue
+            few = [f"{name} {count}" for name, count in zip(target.groups, row.tolist(), strict=True) if count < FEW]
+            if few:
+                warnings.append(f"fewer than {FEW} records of {a.name} = {group} in {', '.join(few)}: rates say little")
+    return warnings

@@ -1,0 +1,137 @@
+"""What a data set lists before any picture is opened: records with codes, and every problem with its place."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from secure_fair.errors import UsageError
+
+YES_NO = ("no", "yes")
+SPLITS = ("developer", "auditor", "test")
+PROBLEMS_SHOWN = 20
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage's name, how much is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One record that cannot be used, or one file that belongs to none.
+
+    ``place`` is the file, with the line where it is a table; ``kind`` is for counting; ``text`` names value and remedy.
+    """
+
+    place: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.kind}: {self.text}"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One picture and its codes: first the target's, then the sensitive attributes' in the order of asking."""
+
+    name: str  # path below the data set's folder
+    file: Path
+    place: str
+    codes: tuple[int, ...]
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """All records of a data set; ``groups`` has the names behind the codes, one tuple per code."""
+
+    records: list[Record]
+    groups: list[tuple[str, ...]]
+    problems: list[Problem]
+
+
+@dataclass
+class Attribute:
+    """A column of a table: ``codes`` int64 (N,), each an index into ``groups``."""
+
+    name: str
+    codes: np.ndarray
+    groups: tuple[str, ...]
+
+
+# --- what is asked for ------------------------------------------------------------------------------------------------
+
+_COMPARISON = re.compile(r"(?P<column>.*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
+_COMPLEMENT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A column, or a column compared with a number: code 1 where the comparison holds."""
+
+    text: str
+    column: str
+    sign: str | None = None
+    number: str | None = None
+
+    @property
+    def groups(self) -> tuple[str, str]:
+        """Names of the two sides of a comparison: code 0, code 1."""
+        assert self.sign is not None
+        return f"{self.column} {_COMPLEMENT[self.sign]} {self.number}", f"{self.column} {self.sign} {self.number}"
+
+    def holds(self, value: float) -> bool:
+        """Whether a comparison holds for ``value``."""
+        assert self.sign is not None
+        assert self.number is not None
+        bound = float(self.number)
+        return {">": value > bound, ">=": value >= bound, "<": value < bound, "<=": value <= bound}[self.sign]
+
+
+def parse_expression(text: str) -> Expression:
+    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else."""
+    text = text.strip()
+    match = _COMPARISON.fullmatch(text)
+    if match and match["column"]:
+        return Expression(text, match["column"], match["sign"], match["number"])
+    if not text or re.search(r"[<>=]", text):
+        raise UsageError(f'cannot read {text!r}: write a column, or a column compared with a number, as in "age > 35"')
+    return Expression(text, text)
+
+
+def parse_request(target: str, sensitive: Sequence[str]) -> list[Expression]:
+    """The target's expression and then the sensitive attributes'; all different, at least one sensitive."""
+    expressions = [parse_expression(text) for text in (target, *sensitive)]
+    if len(expressions) < 2:
+        raise UsageError("no sensitive attribute is named: name at least one")
+    repeated = [text for text, count in Counter(e.text for e in expressions).items() if count > 1]
+    if repeated:
+        raise UsageError(f"asked for twice among target and sensitive attributes: {', '.join(repeated)}")
+    return expressions
+
+
+# --- what is told -----------------------------------------------------------------------------------------------------
+
+
+def describe_problems(problems: Sequence[Problem]) -> list[str]:
+    """The first problems as lines, then how many of each kind there are."""
+    lines = [str(problem) for problem in problems[:PROBLEMS_SHOWN]]
+    if len(problems) > PROBLEMS_SHOWN:
+        lines.append(f"... and {len(problems) - PROBLEMS_SHOWN} more")
+    kinds = Counter(problem.kind for problem in problems)
+    lines.append(f"{len(problems)} bad records: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    return lines
+
+
+def require_folder(dataset: str, root: Path | None) -> Path:
+    """The data set's folder, or UsageError where none is named or none is there."""
+    if root is None:
+        raise UsageError(f"{dataset} needs a folder with its pictures: set data.root")
+    if not root.is_dir():
+        raise UsageError(f"{root}: no such folder; set data.root to the folder of {dataset}")
+    return root

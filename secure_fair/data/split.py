@@ -1,0 +1,36 @@
+"""Which record goes to whom: a seeded partition, or the one that the data set gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from secure_fair.errors import UsageError
+
+
+def split(n: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """Partition 0 .. n-1 at random: {part: ascending int64 indices}, disjoint, together everything.
+
+    ``fractions`` add up to 1. Sizes are rounded by largest remainders. A part with fraction 0 is empty. Raises
+    UsageError for fractions out of range and where a part would get no record.
+    """
+    total = sum(fractions.values())
+    if not fractions or min(fractions.values()) < 0 or abs(total - 1) > 1e-6:
+        shown = ", ".join(f"{name} {value:g}" for name, value in fractions.items())
+        raise UsageError(f"split fractions ({shown}) must be at least 0 and add up to 1, not {total:g}")
+    exact = np.array(list(fractions.values())) * n / total
+    sizes = np.floor(exact + 1e-9).astype(np.int64)
+    for i in np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]:
+        sizes[i] += 1
+    order = np.random.default_rng(seed).permutation(n)
+    parts = np.split(order, np.cumsum(sizes)[:-1])
+    for (name, fraction), part in zip(fractions.items(), parts, strict=True):
+        if fraction > 0 and not len(part):
+            raise UsageError(f"{n} records are too few: {name} with {fraction:g} of them gets none")
+    return {name: np.sort(part).astype(np.int64) for name, part in zip(fractions, parts, strict=True)}
+
+
+def given_split(parts: np.ndarray) -> dict[str, np.ndarray]:
+    """The partition that the records carry, (N,) of names, in the form of ``split``."""
+    return {name: np.flatnonzero(parts == name) for name in ("developer", "auditor", "test")}

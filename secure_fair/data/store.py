@@ -1,0 +1,347 @@
+"""The parties' stores: a folder per party with what that party may know, and nothing else.
+
+A record's id is an HMAC of its picture's digest under a join key that only the launcher holds: both sides can match
+ids, neither can compute one. Records lie in an order that follows from the seed and the pixels, or from the ids: no
+order of the data set survives, for that order can tell attributes (UTKFace's names sort by them).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+import io
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from secure_fair.data.table import Table
+from secure_fair.errors import Refusal, UsageError
+
+FORMAT = 1
+KEY_BYTES = 32
+WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
+_ID = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 256
+
+
+def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
+    """The first 128 bits, in hex, of HMAC-SHA256(join key, digest). The key is 32 bytes from the operating system."""
+    if len(join_key) != KEY_BYTES:
+        raise UsageError(f"the join key has {len(join_key)} bytes: it must have {KEY_BYTES}, from the operating system")
+    return [hmac.new(join_key, digest.encode(), hashlib.sha256).hexdigest()[:32] for digest in digests]
+
+
+@dataclass(frozen=True)
+class DeveloperStore:
+    """What the developer holds of N records: pictures, labels, which are for training; no attribute.
+
+    ``pictures`` uint8 (N, S, S, 3), memory-mapped; ``labels`` int64 (N,), indices into ``classes``; ``training`` and
+    ``test``: ascending int64 indices that partition 0 .. N-1.
+    """
+
+    pictures: np.ndarray
+    ids: list[str]
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    training: np.ndarray
+    test: np.ndarray
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square pictures, in pixels."""
+        return int(self.pictures.shape[1])
+
+    @staticmethod
+    def write(
+        folder: Path, table: Table, *, training: np.ndarray, test: np.ndarray, join_key: bytes, seed: int
+    ) -> None:
+        """Write the records whose indices into ``table`` are ``training`` and ``test``; the folder appears whole.
+
+        Only pictures, target and digests of the table are read. Raises UsageError where the folder holds something.
+        """
+        rows = np.concatenate([training, test])
+        _check_rows(rows, len(table))
+        ids = record_ids(join_key, (table.digests[row] for row in rows))
+        order = _pixel_order(table.pictures, rows, ids, seed)
+        with _new_folder(folder) as new:
+            _write_pictures(new / "pictures.npy", table.pictures, rows[order])
+            records = [
+                (ids[i], str(table.target.codes[rows[i]]), "train" if i < len(training) else "test") for i in order
+            ]
+            _write_csv(new / "records.csv", ("id", "label", "split"), records)
+            _write_meta(new, {"classes": list(table.target.groups), "image_size": int(table.pictures.shape[1])})
+
+    @classmethod
+    def open(cls, folder: Path) -> DeveloperStore:
+        """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
+        _check_files(folder, {"pictures.npy", "records.csv", "meta.json"})
+        meta = _read_meta(folder, {"classes", "image_size"})
+        classes = _names(folder, meta["classes"])
+        rows = _read_csv(folder / "records.csv", ("id", "label", "split"))
+        ids = _read_ids(folder / "records.csv", rows)
+        labels = _read_codes(folder / "records.csv", rows, 1, len(classes))
+        for line, row in enumerate(rows, 2):
+            if row[2] not in ("train", "test"):
+                raise UsageError(f"{folder / 'records.csv'}:{line}: split is {row[2]!r}; it must be train or test")
+        pictures = _read_pictures(folder / "pictures.npy", len(rows), meta["image_size"])
+        in_training = np.array([row[2] == "train" for row in rows], dtype=bool)
+        return cls(pictures, ids, labels, classes, np.flatnonzero(in_training), np.flatnonzero(~in_training))
+
+
+@dataclass(frozen=True)
+class OwnRecords:
+    """Pictures of the auditor's own: uint8 (M, S, S, 3), their ids, and int64 (M,) codes of every attribute held."""
+
+    pictures: np.ndarray
+    ids: list[str]
+    codes: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class AuditorStore:
+    """What an auditor holds: attributes of records that the developer has, by id, and perhaps pictures of its own."""
+
+    folder: Path
+    ids: list[str]
+    groups: dict[str, tuple[str, ...]]
+    _codes: Mapping[str, np.ndarray]
+    _row_of: Mapping[str, int]
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes held."""
+        return tuple(self.groups)
+
+    def codes(self, attribute: str, ids: Sequence[str] | None = None) -> np.ndarray:
+        """Group codes, int64, of the records with these ids, in their order; of all in ``self.ids`` by default.
+
+        Raises Refusal for ids that are not held, told apart by nothing but the ids.
+        """
+        if ids is None:
+            return self._codes[attribute]
+        unknown = [i for i in ids if i not in self._row_of]
+        if unknown:
+            raise Refusal(
+                f"{len(unknown)} of {len(ids)} records are not held here, the first is {unknown[0]}: "
+                "both stores must come from the same data set and join key"
+            )
+        return self._codes[attribute][[self._row_of[i] for i in ids]]
+
+    def own(self) -> OwnRecords:
+        """The auditor's own pictures. Raises UsageError where the store has none."""
+        if not (self.folder / "own.csv").is_file():
+            raise UsageError(
+                f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
+            )
+        meta = _read_meta(self.folder, {"groups", "image_size"})
+        table = self.folder / "own.csv"
+        rows = _read_csv(table, ("id", *self.attributes))
+        codes = {
+            name: _read_codes(table, rows, i, len(groups)) for i, (name, groups) in enumerate(self.groups.items(), 1)
+        }
+        pictures = _read_pictures(self.folder / "own.npy", len(rows), meta["image_size"])
+        return OwnRecords(pictures, _read_ids(table, rows), codes)
+
+    @staticmethod
+    def write(
+        folder: Path,
+        table: Table,
+        *,
+        attributes: Sequence[str],
+        aligned: np.ndarray,
+        own: np.ndarray,
+        join_key: bytes,
+        seed: int,
+    ) -> None:
+        """Write ``attributes`` of the records ``aligned``, in the order of their ids, and the records ``own`` in full.
+
+        Both are indices into ``table`` with none in common: no picture of the developer's gets into this store, nor
+        any label. Raises UsageError for unknown attributes and where the folder holds something.
+        """
+        unknown = [name for name in attributes if name not in table.sensitive]
+        if unknown or not attributes:
+            raise UsageError(
+                f"cannot give an auditor {', '.join(unknown) or 'no attribute'}: choose from {', '.join(table.sensitive)}"
+            )
+        rows = np.concatenate([aligned, own]).astype(np.int64)
+        _check_rows(rows, len(table))
+        ids = record_ids(join_key, (table.digests[row] for row in rows))
+
+        def line(i: int) -> tuple[str, ...]:
+            return ids[i], *(str(table.sensitive[name].codes[rows[i]]) for name in attributes)
+
+        by_id = sorted(range(len(aligned)), key=ids.__getitem__)
+        with _new_folder(folder) as new:
+            _write_csv(new / "attributes.csv", ("id", *attributes), [line(i) for i in by_id])
+            meta: dict[str, Any] = {"groups": {name: list(table.sensitive[name].groups) for name in attributes}}
+            if len(own):
+                order = _pixel_order(table.pictures, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
+                _write_pictures(new / "own.npy", table.pictures, rows[order])
+                _write_csv(new / "own.csv", ("id", *attributes), [line(int(i)) for i in order])
+                meta["image_size"] = int(table.pictures.shape[1])
+            _write_meta(new, meta)
+
+    @classmethod
+    def open(cls, folder: Path) -> AuditorStore:
+        """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
+        own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
+        _check_files(folder, {"attributes.csv", "meta.json"} | own)
+        meta = _read_meta(folder, {"groups"} | ({"image_size"} if own else set()))
+        if not isinstance(meta["groups"], dict) or not meta["groups"]:
+            raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
+        groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
+        table = folder / "attributes.csv"
+        rows = _read_csv(table, ("id", *groups))
+        ids = _read_ids(table, rows)
+        if ids != sorted(ids):
+            raise UsageError(f"{table}: ids are not in ascending order: write the store again")
+        codes = {name: _read_codes(table, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), 1)}
+        store = cls(folder, ids, groups, codes, {record: row for row, record in enumerate(ids)})
+        if own:
+            both = set(store.own().ids) & set(ids)
+            if both:
+                raise UsageError(
+                    f"{folder}: {len(both)} records are the auditor's own and the developer's: write it again"
+                )
+        return store
+
+
+# --- order ------------------------------------------------------------------------------------------------------------
+
+
+def _pixel_order(pictures: np.ndarray, rows: np.ndarray, ids: Sequence[str], seed: int) -> np.ndarray:
+    """Positions in ``rows``, sorted by SHA-256(seed || pixels); equal pixels by their ids."""
+    prefix = str(seed).encode() + b":"
+    keys = [(hashlib.sha256(prefix + pictures[row].tobytes()).digest(), ids[i]) for i, row in enumerate(rows)]
+    return np.array(sorted(range(len(rows)), key=keys.__getitem__), dtype=np.int64)
+
+
+def _check_rows(rows: np.ndarray, n: int) -> None:
+    if len(np.unique(rows)) != len(rows) or (len(rows) and not 0 <= rows.min() <= rows.max() < n):
+        raise UsageError(f"records must be different indices below {n}: a record is one party's and in one part")
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A temporary folder beside ``folder`` that gets its name once it is complete and on disk."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already: choose another folder or remove it")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for file in temporary.iterdir():
+            with file.open("rb") as written:
+                os.fsync(written.fileno())
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _write_pictures(file: Path, pictures: np.ndarray, rows: np.ndarray) -> None:
+    with file.open("wb") as out:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *pictures.shape[1:])}
+        np.lib.format.write_array_header_1_0(out, header)
+        for start in range(0, len(rows), _CHUNK):
+            out.write(np.ascontiguousarray(pictures[rows[start : start + _CHUNK]]).tobytes())
+
+
+def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    file.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _write_meta(folder: Path, values: Mapping[str, Any]) -> None:
+    (folder / "meta.json").write_text(json.dumps({"format": FORMAT, **values}, indent=2) + "\n", encoding="utf-8")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _check_files(folder: Path, expected: set[str]) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: no such folder; it should be a party's store")
+    found = {entry.name for entry in folder.iterdir()} - {WORKING_FOLDER}
+    if found != expected:
+        missing, extra = sorted(expected - found), sorted(found - expected)
+        raise UsageError(
+            f"{folder}: not a store of this party: "
+            + "; ".join(
+                f"{what} {', '.join(names)}" for what, names in (("lacks", missing), ("has also", extra)) if names
+            )
+        )
+
+
+def _read_meta(folder: Path, keys: set[str]) -> dict[str, Any]:
+    file = folder / "meta.json"
+    try:
+        meta = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{file}: not JSON: {error}") from error
+    if not isinstance(meta, dict) or set(meta) != {"format", *keys} or meta["format"] != FORMAT:
+        raise UsageError(f"{file}: expected format {FORMAT} and {', '.join(sorted(keys))}: write the store again")
+    if "image_size" in meta and not isinstance(meta["image_size"], int):
+        raise UsageError(f"{file}: image_size is {meta['image_size']!r}; it must be a whole number")
+    return meta
+
+
+def _names(folder: Path, names: object) -> tuple[str, ...]:
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise UsageError(f"{folder / 'meta.json'}: {names!r} must be a list of two or more names")
+    return tuple(names)
+
+
+def _read_csv(file: Path, header: Sequence[str]) -> list[list[str]]:
+    with file.open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.reader(opened))
+    if not rows or rows[0] != list(header):
+        raise UsageError(
+            f"{file}:1: the columns must be {', '.join(header)}, not {', '.join(rows[0]) if rows else 'none'}"
+        )
+    for line, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise UsageError(f"{file}:{line}: {len(row)} fields instead of {len(header)}")
+    return rows[1:]
+
+
+def _read_ids(file: Path, rows: Sequence[Sequence[str]]) -> list[str]:
+    seen: set[str] = set()
+    for line, row in enumerate(rows, 2):
+        if not _ID.fullmatch(row[0]) or row[0] in seen:
+            raise UsageError(f"{file}:{line}: id {row[0]!r} is {'repeated' if row[0] in seen else 'not 32 hex digits'}")
+        seen.add(row[0])
+    return [row[0] for row in rows]
+
+
+def _read_codes(file: Path, rows: Sequence[Sequence[str]], column: int, count: int) -> np.ndarray:
+    allowed = {str(code): code for code in range(count)}
+    for line, row in enumerate(rows, 2):
+        if row[column] not in allowed:
+            raise UsageError(f"{file}:{line}: code {row[column]!r} is not in 0 .. {count - 1}")
+    return np.array([allowed[row[column]] for row in rows], dtype=np.int64)
+
+
+def _read_pictures(file: Path, n: int, image_size: int) -> np.ndarray:
+    try:
+        pictures = np.load(file, mmap_mode="r" if n else None, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UsageError(f"{file}: not a whole array of pictures: {error}") from error
+    shape = (n, image_size, image_size, 3)
+    if pictures.dtype != np.uint8 or pictures.shape != shape:
+        raise UsageError(f"{file}: {pictures.dtype} {pictures.shape} instead of uint8 {shape}: write the store again")
+    return np.asarray(pictures) if n == 0 else pictures

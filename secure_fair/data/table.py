@@ -1,0 +1,189 @@
+"""The table of a data set: pictures, labels and attributes together, as only the launcher may see them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from secure_fair.data import celeba, faces, manifest, utkface
+from secure_fair.data.pictures import Decoded, decode_all, select
+from secure_fair.data.records import Attribute, Listing, Problem, Progress, Record, describe_problems, parse_request
+from secure_fair.errors import UsageError
+
+FACES = 3000  # portraits drawn where neither records nor limit says how many
+
+_SOURCES: dict[str, Callable[..., Listing]] = {
+    "utkface": utkface.list_records,
+    "celeba": celeba.list_records,
+    "manifest": manifest.list_records,
+}
+DATASETS = ("faces", *_SOURCES)
+
+
+@dataclass
+class Table:
+    """N records. ``pictures`` uint8 (N, S, S, 3), perhaps memory-mapped; ``digests`` SHA-256 in hex, all different.
+
+    A digest is of the file's bytes, or of the pixels where the picture was drawn. ``given_split`` has "developer",
+    "auditor" or "test" for each record where the data set says so. ``skipped`` lists what was left out and why.
+    """
+
+    pictures: np.ndarray
+    digests: list[str]
+    target: Attribute
+    sensitive: dict[str, Attribute]
+    given_split: np.ndarray | None = None
+    skipped: list[Problem] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.digests)
+
+
+def load_table(
+    dataset: str,
+    *,
+    root: Path | None = None,
+    target: str,
+    sensitive: Sequence[str],
+    image_size: int,
+    cache: Path,
+    limit: int | None = None,
+    on_bad: Literal["refuse", "skip"] = "refuse",
+    progress: Progress | None = None,
+    seed: int = 0,
+    **dataset_options: Any,
+) -> Table:
+    """Load ``faces``, ``utkface``, ``celeba`` or ``manifest``, labelled as asked for.
+
+    ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). ``limit`` takes that many
+    records, chosen by the hash of their names, so that neither order nor anything in the names decides. Pictures are
+    decoded once and kept below ``cache``. ``seed`` determines the portraits; nothing else depends on it.
+    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition; manifest: file, path_column,
+    id_column, split_column, classes.
+
+    With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
+    before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
+    first is kept and the others are listed, whatever ``on_bad`` says; where their labels differ all of them are bad.
+    """
+    if dataset not in DATASETS:
+        raise UsageError(f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}")
+    if on_bad not in ("refuse", "skip"):
+        raise UsageError(f"on_bad is {on_bad!r}: choose refuse or skip")
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit is {limit}: it must be at least 1")
+    expressions = parse_request(target, sensitive)
+    try:
+        if dataset == "faces":
+            return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
+        listing = _SOURCES[dataset](root, expressions, **dataset_options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise UsageError(f"{dataset} has no option {str(error).split()[-1]}") from error
+    _refuse(listing.problems, on_bad)
+    records = _limited(listing.records, limit)
+
+    def decoded_so_far(done: int, total: int) -> None:
+        if progress is not None:
+            progress("pictures", done, total)
+
+    decoded = decode_all([(r.name, r.file) for r in records], image_size, cache, decoded_so_far)
+    broken = [Problem(_place(records[row]), *failure) for row, failure in decoded.failures.items()]
+    conflicts, repeats = _duplicates(records, decoded)
+    _refuse(broken + list(conflicts.values()), on_bad)
+    left_out = decoded.failures.keys() | conflicts.keys() | repeats.keys()
+    rows = np.array([row for row in range(len(records)) if row not in left_out], dtype=np.int64)
+    if not len(rows):
+        problems = [*listing.problems, *broken, *conflicts.values()]
+        raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
+    kept = [records[row] for row in rows]
+    codes = np.array([record.codes for record in kept], dtype=np.int64)
+    attributes = [Attribute(e.text, codes[:, i].copy(), listing.groups[i]) for i, e in enumerate(expressions)]
+    return Table(
+        pictures=select(decoded, rows, cache),
+        digests=[decoded.digests[row] for row in rows],
+        target=attributes[0],
+        sensitive={attribute.name: attribute for attribute in attributes[1:]},
+        given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
+        skipped=[*listing.problems, *broken, *conflicts.values(), *repeats.values()],
+    )
+
+
+def _draw_faces(
+    target: str,
+    sensitive: Sequence[str],
+    image_size: int,
+    limit: int | None,
+    progress: Progress | None,
+    seed: int,
+    *,
+    records: int = FACES,
+    correlation: float = 0.0,
+    base_rate: float = 0.5,
+) -> Table:
+    """Portraits; the correlation is between the target and the first sensitive attribute."""
+    unknown = [name for name in (target, *sensitive) if name not in faces.ATTRIBUTES]
+    if unknown:
+        raise UsageError(
+            [f"faces have no attribute {name!r}: choose from {', '.join(faces.ATTRIBUTES)}" for name in unknown]
+        )
+
+    def drawn(done: int, total: int) -> None:
+        if progress is not None:
+            progress("portraits", done, total)
+
+    n = records if limit is None else min(records, limit)
+    pictures, codes = faces.draw(
+        n, seed, target, sensitive[0], correlation, image_size, base_rate=base_rate, progress=drawn
+    )
+    named = {name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in (target, *sensitive)}
+    return Table(
+        pictures=pictures,
+        digests=[hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
+        target=named[target],
+        sensitive={name: named[name] for name in sensitive},
+    )
+
+
+def _refuse(problems: list[Problem], on_bad: str) -> None:
+    if problems and on_bad == "refuse":
+        remedy = 'repair them, or set data.on_bad to "skip" to leave them out; "secure-fair data check" lists all'
+        raise UsageError([*describe_problems(problems), remedy])
+
+
+def _limited(records: list[Record], limit: int | None) -> list[Record]:
+    if limit is None or limit >= len(records):
+        return records
+    by_hash = sorted(range(len(records)), key=lambda i: hashlib.sha256(records[i].name.encode()).digest())
+    return [records[i] for i in sorted(by_hash[:limit])]
+
+
+def _place(record: Record) -> str:
+    return record.place if record.place == record.name else f"{record.place} ({record.name})"
+
+
+def _duplicates(records: Sequence[Record], decoded: Decoded) -> tuple[dict[int, Problem], dict[int, Problem]]:
+    """Rows whose files have the same bytes: all of them where labels or splits differ, else all but the first."""
+    rows_of: dict[str, list[int]] = {}
+    for row, digest in enumerate(decoded.digests):
+        if digest:
+            rows_of.setdefault(digest, []).append(row)
+    conflicts: dict[int, Problem] = {}
+    repeats: dict[int, Problem] = {}
+    for rows in rows_of.values():
+        first = records[rows[0]]
+        if len({(records[row].codes, records[row].split) for row in rows}) > 1:
+            for row in rows:
+                others = ", ".join(records[other].name for other in rows if other != row)
+                text = f"same bytes as {others}, other labels: nobody can tell which are right"
+                conflicts[row] = Problem(_place(records[row]), "conflicting duplicate", text)
+        else:
+            for row in rows[1:]:
+                text = f"same bytes and labels as {first.name}, which is kept"
+                repeats[row] = Problem(_place(records[row]), "duplicate picture", text)
+    return conflicts, repeats
