@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
@@ -247,9 +247,9 @@ def _draw_traits(n: int, seed: int, codes: Mapping[str, np.ndarray]) -> dict[str
 # --- one portrait ----------------------------------------------------------------------------------------------------
 
 _Colour = tuple[int, int, int]
-_UNIT = np.linspace(0.0, 1.0, 24)
 _ARC = np.linspace(0.0, np.pi, 24)
 _CIRCLE = np.linspace(0.0, 2 * np.pi, 20, endpoint=False)
+_COS, _SIN = np.cos(_CIRCLE), np.sin(_CIRCLE)
 _SKIN = np.array([(246, 213, 190), (198, 146, 110), (96, 62, 46)], dtype=float)
 _HAIR = np.array([(24, 18, 16), (70, 44, 28), (140, 92, 52), (212, 172, 104), (240, 216, 160)], dtype=float)
 
@@ -271,42 +271,62 @@ def _hue(hue: float, value: float, saturation: float) -> np.ndarray:
     return 255 * value * (1 - saturation * (0.5 + 0.5 * np.cos(phases)))
 
 
+@dataclass(frozen=True)
+class _Shape:
+    x: np.ndarray
+    y: np.ndarray
+    colour: _Colour
+    depth: bool
+    width: float | None  # None: a filled polygon
+
+
 @dataclass
 class _Pen:
-    """Draws shapes given in face coordinates; ``depth`` pushes features sideways as the head turns."""
+    """Collects shapes in face coordinates and draws them all; ``depth`` pushes features sideways as the head turns."""
 
-    canvas: ImageDraw.ImageDraw
-    half: float  # pixels per unit
     t: Mapping[str, float]
-
-    def place(self, x: np.ndarray, y: np.ndarray, depth: bool) -> list[float]:
-        t = self.t
-        if depth:
-            nearness = np.sqrt(np.maximum(1 - 4.0 * x * x - 2.4 * y * y, 0.0))  # a head half as wide as the picture
-            x = x + t["yaw"] * nearness
-            y = y + t["pitch"] * nearness
-        cos, sin = t["scale"] * math.cos(t["roll"]), t["scale"] * math.sin(t["roll"])
-        placed = np.empty((x.size, 2))
-        placed[:, 0] = (cos * x - sin * y + t["shift_x"] + 1) * self.half
-        placed[:, 1] = (sin * x + cos * y + t["shift_y"] + 1) * self.half
-        flat: list[float] = placed.ravel().tolist()
-        return flat
+    shapes: list[_Shape] = field(default_factory=list)
 
     def fill(self, x: np.ndarray, y: np.ndarray, colour: _Colour, depth: bool = False) -> None:
-        self.canvas.polygon(self.place(x, y, depth), fill=colour)
+        self.shapes.append(_Shape(x, y, colour, depth, None))
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: _Colour) -> None:
-        self.fill(x + rx * np.cos(_CIRCLE), y + ry * np.sin(_CIRCLE), colour, depth=True)
+        self.fill(x + rx * _COS, y + ry * _SIN, colour, depth=True)
 
     def line(self, x: np.ndarray, y: np.ndarray, colour: _Colour, width: float, depth: bool = True) -> None:
-        pixels = max(1, round(width * self.half * self.t["scale"]))
-        self.canvas.line(self.place(x, y, depth), fill=colour, width=pixels, joint="curve")
+        self.shapes.append(_Shape(x, y, colour, depth, width))
+
+    def draw(self, picture: Image.Image) -> None:
+        t, half = self.t, picture.width / 2
+        canvas = ImageDraw.Draw(picture)
+        # all points in one go: forty small transformations would take most of a portrait's time
+        x = np.concatenate([shape.x for shape in self.shapes])
+        y = np.concatenate([shape.y for shape in self.shapes])
+        lengths = [shape.x.size for shape in self.shapes]
+        turned = np.repeat([shape.depth for shape in self.shapes], lengths)
+        # a head half as wide as the picture
+        nearness = np.sqrt(np.maximum(1 - 4.0 * x * x - 2.4 * y * y, 0.0)) * turned
+        x = x + t["yaw"] * nearness
+        y = y + t["pitch"] * nearness
+        cos, sin = t["scale"] * math.cos(t["roll"]), t["scale"] * math.sin(t["roll"])
+        placed = np.empty((x.size, 2))
+        placed[:, 0] = (cos * x - sin * y + t["shift_x"] + 1) * half
+        placed[:, 1] = (sin * x + cos * y + t["shift_y"] + 1) * half
+        flat: list[float] = placed.ravel().tolist()
+        start = 0
+        for shape, length in zip(self.shapes, lengths, strict=True):
+            points = flat[start : start + 2 * length]
+            start += 2 * length
+            if shape.width is None:
+                canvas.polygon(points, fill=shape.colour)
+            else:
+                canvas.line(points, shape.colour, max(1, round(shape.width * half * t["scale"])), joint="curve")
 
 
 def _draw_portrait(t: Mapping[str, float], size: int) -> np.ndarray:
     """One portrait before light and noise, uint8 (size, size, 3)."""
     picture = _background(t, 2 * size)
-    pen = _Pen(ImageDraw.Draw(picture), float(size), t)
+    pen = _Pen(t)
     skin = _blend(_SKIN, t["tone"]) * (1 + t["warmth"] * np.array([1.0, 0.0, -1.0]))
     hair = _blend(_HAIR, t["hair_tone"])
     hair = hair + t["hair_grey"] * (np.array([175.0, 172.0, 170.0]) - hair)
@@ -324,6 +344,7 @@ def _draw_portrait(t: Mapping[str, float], size: int) -> np.ndarray:
         _eyeglasses(pen)
     if t["hat"]:
         _hat(pen)
+    pen.draw(picture)
     reduced = picture.reduce(2)
     if t["blur"] > 0.3:
         reduced = reduced.filter(ImageFilter.GaussianBlur(t["blur"] * size / 64))
@@ -412,7 +433,7 @@ def _head(pen: _Pen, skin: np.ndarray) -> None:
     t = pen.t
     for side in (-1, 1):
         ear_x = side * (t["face_width"] + 0.01)
-        pen.fill(ear_x + t["ear"] * np.cos(_CIRCLE), 0.0 + 0.1 * np.sin(_CIRCLE), _colour(skin, 0.88))
+        pen.fill(ear_x + t["ear"] * _COS, 0.1 * _SIN, _colour(skin, 0.88))
     x, y = _outline(t)
     pen.fill(x, y, _colour(skin))
     pen.fill(0.965 * x, 0.04 + 0.92 * y, _colour(skin, 1.03), depth=False)
@@ -568,7 +589,7 @@ def _eyeglasses(pen: _Pen) -> None:
     shade = 25 + 150 * t["glasses_colour"] ** 2
     colour = _colour(np.array([shade * 1.05, shade, shade * 0.9]))
     width = 0.012 + 0.025 * t["glasses_style"] ** 2
-    cos, sin = np.cos(_CIRCLE), np.sin(_CIRCLE)
+    cos, sin = _COS, _SIN
     x = rx * np.sign(cos) * np.abs(cos) ** power
     y = t["eye_height"] + 0.01 + ry * np.sign(sin) * np.abs(sin) ** power
     for side in (-1, 1):

@@ -23,6 +23,12 @@ _SOURCES: dict[str, Callable[..., Listing]] = {
     "manifest": manifest.list_records,
 }
 DATASETS = ("faces", *_SOURCES)
+OPTIONS = {
+    "faces": {"records", "correlation", "base_rate"},
+    "utkface": set(),
+    "celeba": {"partition"},
+    "manifest": {"file", "path_column", "id_column", "split_column", "classes"},
+}
 
 
 @dataclass
@@ -77,14 +83,13 @@ def load_table(
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be at least 1")
     expressions = parse_request(target, sensitive)
-    try:
-        if dataset == "faces":
-            return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
-        listing = _SOURCES[dataset](root, expressions, **dataset_options)
-    except TypeError as error:
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise UsageError(f"{dataset} has no option {str(error).split()[-1]}") from error
+    unknown = set(dataset_options) - OPTIONS[dataset]
+    if unknown:
+        has = f"it has {', '.join(sorted(OPTIONS[dataset]))}" if OPTIONS[dataset] else "it has none"
+        raise UsageError(f"{dataset} has no option {', '.join(sorted(unknown))}: {has}")
+    if dataset == "faces":
+        return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
+    listing = _SOURCES[dataset](root, expressions, **dataset_options)
     _refuse(listing.problems, on_bad)
     records = _limited(listing.records, limit)
 
