@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from scenarios.cli.options import Output, override_option, shared_options
+
+if TYPE_CHECKING:
+    from secure_fair.data.records import Attribute
 
 
 @click.group()
@@ -21,58 +26,32 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
 
     This is the view of whoever simulates all parties: it opens pictures and attributes alike.
     """
-    import tempfile
-    from pathlib import Path
-
-    import numpy as np
-
+    from scenarios.launch import load
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
-    from scenarios.tables import text_table
-    from secure_fair.data import load_table
+    from secure_fair.report.tables import Table
 
-    scenario = Scenario.load(source, overrides)
-    settings = scenario.data
+    scenario = Scenario.load(source, (*overrides, "data.on_bad=skip"))  # to list every bad file, not stop at them
     follow = reporter(output.format)
     try:
-        with tempfile.TemporaryDirectory(prefix="secure-fair-") as cache:
-            table = load_table(
-                settings.dataset,
-                root=None if settings.root is None else Path(settings.root),
-                target=settings.target,
-                sensitive=settings.sensitive,
-                image_size=settings.image_size,
-                cache=Path(cache),
-                limit=settings.limit,
-                on_bad="skip",  # a check lists every bad file instead of stopping at them
-                progress=follow.progress,
-                **settings.dataset_options,
-            )
-            count = len(table.digests)
+        table = load(scenario, follow)
     finally:
         follow.close()
-    attributes = {"target": table.target, **table.sensitive}
-    counts = {
-        (role, attribute.name): dict(
-            zip(
-                attribute.groups,
-                np.bincount(attribute.codes, minlength=len(attribute.groups)).tolist(),
-                strict=True,
-            )
-        )
-        for role, attribute in attributes.items()
-    }
     bad = [str(problem) for problem in table.skipped]
-    tree = {
-        "records": count,
-        "bad": bad,
-        "target": counts["target", table.target.name],
-        "sensitive": {name: groups for (role, name), groups in counts.items() if role != "target"},
-    }
-    rows = [
-        ("target" if role == "target" else "sensitive", name, group, str(number), f"{number / max(count, 1):.3f}")
-        for (role, name), groups in counts.items()
-        for group, number in groups.items()
-    ]
-    lines = [f"{count} records, {len(bad)} bad", text_table(("", "attribute", "group", "records", "share"), rows)]
-    output.result(tree, "\n".join(lines + [f"bad: {problem}" for problem in bad]))
+    sensitive = {name: group_sizes(held) for name, held in table.sensitive.items()}
+    roles = [("target", table.target.name, group_sizes(table.target))]
+    roles += [("sensitive", name, sizes) for name, sizes in sensitive.items()]
+    rows = tuple(
+        (role, name, group, str(size), f"{size / max(len(table), 1):.3f}")
+        for role, name, sizes in roles
+        for group, size in sizes.items()
+    )
+    shown = Table(("role", "attribute", "group", "records", "share"), rows)
+    lines = [f"{len(table)} records, {len(bad)} bad", shown.text(), *(f"bad: {problem}" for problem in bad)]
+    tree = {"records": len(table), "bad": bad, "target": roles[0][2], "sensitive": sensitive}
+    output.result(tree, "\n".join(lines))
+
+
+def group_sizes(attribute: Attribute) -> dict[str, int]:
+    """Records of each group."""
+    return {group: int((attribute.codes == code).sum()) for code, group in enumerate(attribute.groups)}

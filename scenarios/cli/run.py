@@ -30,10 +30,13 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
     folder = run_folder(scenario, out)
 
     from scenarios.launch import run as launch
+    from secure_fair.report.html import write_report
 
     follow = reporter(output.format)
     try:
         summary = launch(scenario, folder, follow)
+        follow.stage("report")
+        write_report(folder)
     finally:
         follow.close()
     output.result(summary, result_text(summary, folder))
@@ -67,17 +70,16 @@ def run_folder(scenario: Scenario, out: Path | None) -> Path:
 
 def result_text(summary: dict[str, Any], folder: Path) -> str:
     """The tables that end a run."""
-    from scenarios import tables
+    from secure_fair.report import tables
 
-    header, rows = tables.methods_table(summary)
     parts = [
-        tables.text_table(header, rows),
-        "  (DP, EO: demographic-parity and equalized-odds difference, 0 is fair)",
+        tables.methods(summary).text(),
+        "(DP, EO: demographic-parity and equalized-odds difference between groups; 0 is fair)",
         "",
     ]
-    header, rows = tables.openings_table(summary)
-    if rows:
-        parts += ["What was opened to whom:", tables.text_table(header, rows), ""]
+    opened = tables.openings(summary)
+    if opened.rows:
+        parts += ["What was opened to whom:", opened.text(), ""]
     else:
         parts += ["Nothing was opened to anybody.", ""]
     parts += [f"warning: {text}" for text in summary.get("security", {}).get("warnings", [])]

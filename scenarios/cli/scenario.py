@@ -17,10 +17,10 @@ def scenario() -> None:
 def list_(output: Output) -> None:
     """Name every scenario that comes with the program."""
     from scenarios import files
-    from scenarios.tables import text_table
+    from secure_fair.report.tables import Table
 
     entries = {name: files.parse(text, name).get("description", "") for name, text in files.library().items()}
-    output.result(entries, text_table(("scenario", "description"), list(entries.items())))
+    output.result(entries, Table(("scenario", "description"), tuple(entries.items())).text())
 
 
 @scenario.command()

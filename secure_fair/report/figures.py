@@ -1,0 +1,125 @@
+"""Figures of a run, as SVG text for a page or PNG bytes: accuracy against the gap, and rates per group."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from secure_fair.report.tables import Summary, attributes_of, fairness_of, method_name, runs_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#8a8f98", "#d97706", "#7c3aed", "#059669", "#db2777", "#0891b2")  # compared methods, in order
+MAIN = "#1d4ed8"
+INK = "#374151"
+
+
+def fairness_utility(summary: Summary) -> Figure | None:
+    """Accuracy over the demographic-parity gap, one panel per attribute: up and to the left is better."""
+    attributes = attributes_of(summary)
+    panels = [name for name in attributes if any(_point(run, name) is not None for run in runs_of(summary))]
+    if not panels:
+        return None
+    figure, axes = _figure(len(panels), width=4.6, height=3.4)
+    for panel, name in zip(axes, panels, strict=True):
+        xs, ys = [0.0], []
+        for run, colour in _coloured(summary):
+            point = _point(run, name)
+            if point is None:
+                continue
+            panel.plot(*point, "o", color=colour, markersize=9, label=method_name(run))
+            xs.append(point[0])
+            ys.append(point[1])
+        panel.set_xlim(0, max(xs) * 1.25 + 0.02)
+        panel.set_ylim(min(ys) - 0.06, min(1.02, max(ys) + 0.06))
+        panel.set_xlabel(f"demographic-parity difference, {name}")
+        panel.set_ylabel("accuracy")
+        panel.legend(frameon=False, fontsize=8, loc="best")
+        _plain(panel)
+    return figure
+
+
+def selection_rates(summary: Summary) -> Figure | None:
+    """The selection rate of every group under every method, for tasks of two classes: equal heights are fair."""
+    panels = []
+    for name in attributes_of(summary):
+        by_run = [
+            (run, colour, _selection_rates(run, name))
+            for run, colour in _coloured(summary)
+            if _selection_rates(run, name)
+        ]
+        if by_run:
+            panels.append((name, by_run))
+    if not panels:
+        return None
+    figure, axes = _figure(len(panels), width=4.6, height=3.0)
+    for panel, (name, by_run) in zip(axes, panels, strict=True):
+        names = list(dict.fromkeys(group for _, _, rates in by_run for group in rates))
+        width = 0.8 / len(by_run)
+        for index, (run, colour, rates) in enumerate(by_run):
+            left = [position - 0.4 + width * (index + 0.5) for position in range(len(names))]
+            heights = [rates.get(group, 0.0) for group in names]
+            bars = panel.bar(left, heights, width * 0.92, color=colour, label=method_name(run))
+            panel.bar_label(bars, fmt="%.2f", fontsize=7, color=INK, padding=1)
+        panel.set_xticks(range(len(names)), names)
+        panel.set_ylabel("selection rate")
+        panel.set_xlabel(name)
+        panel.set_ylim(0, max(rate for _, _, rates in by_run for rate in rates.values()) * 1.3 + 0.01)
+        panel.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
+        _plain(panel)
+    return figure
+
+
+def svg(figure: Figure, name: str) -> str:
+    """The figure as an ``<svg>`` element. ``name`` keeps its inner ids apart from those of others on the same page."""
+    import matplotlib
+
+    buffer = io.StringIO()
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+
+
+def _plain(panel: Axes) -> None:
+    from matplotlib.text import Text
+
+    for text in panel.findobj(Text):
+        text.set_parse_math(False)  # a group may be named "> $50"
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.tick_params(colors=INK, labelsize=8)
+    panel.grid(axis="y", color="#e5e7eb", linewidth=0.8)
+    panel.set_axisbelow(True)
+
+
+def _coloured(summary: Summary) -> list[tuple[Summary, str]]:
+    runs = runs_of(summary)
+    return [(run, MAIN if run is runs[-1] else COLOURS[index % len(COLOURS)]) for index, run in enumerate(runs)]
+
+
+def _point(run: Summary, attribute: str) -> tuple[float, float] | None:
+    gap = fairness_of(run).get(attribute, {}).get("demographic_parity_difference")
+    accuracy = run.get("utility", {}).get("accuracy")
+    return None if gap is None or accuracy is None else (gap, accuracy)
+
+
+def _selection_rates(run: Summary, attribute: str) -> dict[str, float]:
+    groups = fairness_of(run).get(attribute, {}).get("groups", {})
+    rates = {group: values.get("selection_rate") for group, values in groups.items()}
+    return {group: rate for group, rate in rates.items() if isinstance(rate, float | int)}

@@ -1,0 +1,85 @@
+"""report.html: one page without outside parts that says what a run achieved, opened, cost and left unprotected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from secure_fair.errors import UsageError
+from secure_fair.report import figures, tables
+
+SUMMARY = "summary.json"
+REPORT = "report.html"
+NOT_SECURITY = ("warnings",)
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``report.html`` into a run folder from its ``summary.json``; returns the page's path.
+
+    Raises ``UsageError`` where the folder holds no finished run.
+    """
+    path = folder / SUMMARY
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: is missing; a report is made of a finished run's folder") from None
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{path}: is not JSON: {error}") from error
+    extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
+    page = folder / REPORT
+    page.write_text(render(summary, extra), encoding="utf-8")
+    return page
+
+
+def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
+    """The page of a summary; ``files_shown`` are appended as they are, under their names."""
+    from jinja2 import Environment
+    from markupsafe import Markup
+
+    drawn = {"fairness-utility": figures.fairness_utility(summary), "selection-rates": figures.selection_rates(summary)}
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
+        (files("secure_fair.report") / "page.html").read_text(encoding="utf-8")
+    )
+    return template.render(
+        summary=summary,
+        main=tables.method_name(summary),
+        headline=tables.methods(summary),
+        # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
+        figures={name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure is not None},
+        groups={name: tables.groups(summary, name) for name in tables.attributes_of(summary)},
+        released=tables.released(summary),
+        openings=tables.openings(summary),
+        costs=tables.costs(summary),
+        totals=_totals(summary),
+        privacy=tables.privacy(summary),
+        security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
+        warnings=_warnings(summary),
+        files_shown={name: text for name, text in files_shown.items() if text},
+    )
+
+
+def _warnings(summary: tables.Summary) -> list[str]:
+    """Every warning of every method of the run, the main one's first, none twice."""
+    found: list[str] = []
+    for run in reversed(tables.runs_of(summary)):
+        warnings = list(run.get("security", {}).get("warnings", []))
+        if run.get("status", "ok") != "ok":
+            warnings.insert(0, f"the classifier of {tables.method_name(run)} is {run['status']}")
+        found += [text for text in warnings if text not in found]
+    return found
+
+
+def _totals(summary: tables.Summary) -> dict[str, str]:
+    cost: Mapping[str, Any] = summary.get("cost", {})
+    return {
+        name.replace("_", " "): tables.duration(cost[name])
+        for name in ("training_seconds", "secure_seconds", "run_seconds")
+        if cost.get(name) is not None
+    }
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.is_file() else ""

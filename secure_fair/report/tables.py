@@ -1,0 +1,191 @@
+"""A run's summary as tables of text cells, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Summary = Mapping[str, Any]
+Row = tuple[str, ...]
+
+GAPS = {
+    "demographic_parity_difference": "DP",
+    "equalized_odds_difference": "EO",
+}
+RATES = {
+    "records": "records",
+    "accuracy": "accuracy",
+    "selection_rate": "selection rate",
+    "true_positive_rate": "true positive rate",
+    "false_positive_rate": "false positive rate",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A header and rows of as many cells."""
+
+    header: Row
+    rows: tuple[Row, ...]
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Which columns hold numbers alone, and stand to the right."""
+        columns = zip(*self.rows, strict=True) if self.rows else [() for _ in self.header]
+        return tuple(bool(cells) and all(cell[:1].isdigit() or cell == "-" for cell in cells) for cells in columns)
+
+    def text(self) -> str:
+        """Columns of equal width under a rule, without trailing blanks."""
+        lines = (self.header, *self.rows)
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
+
+        def render(line: Row) -> str:
+            cells = (
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(line, widths, self.numeric, strict=True)
+            )
+            return "  ".join(cells).rstrip()
+
+        return "\n".join([render(self.header), "  ".join("-" * width for width in widths), *map(render, self.rows)])
+
+
+def runs_of(summary: Summary) -> list[Summary]:
+    """The summaries of the compared methods in order, then of the main one."""
+    return [*summary.get("compare", []), summary]
+
+
+def attributes_of(summary: Summary) -> list[str]:
+    """Every attribute that any of the methods was measured on."""
+    return list(dict.fromkeys(name for run in runs_of(summary) for name in fairness_of(run)))
+
+
+def fairness_of(run: Summary) -> Mapping[str, Any]:
+    """The fairness to show: the experimenter's exact view where there is one, else what was released."""
+    return run.get("fairness") or run.get("fairness_released") or {}
+
+
+def methods(summary: Summary) -> Table:
+    """One row per method: utility, gaps per attribute, training time."""
+    attributes = attributes_of(summary)
+    gaps = [f"{name} {short}" for name in attributes for short in GAPS.values()]
+    rows = []
+    for run in runs_of(summary):
+        utility, fairness = run.get("utility", {}), fairness_of(run)
+        numbers = [utility.get("accuracy"), utility.get("balanced_accuracy")]
+        numbers += [fairness.get(name, {}).get(gap) for name in attributes for gap in GAPS]
+        time = duration(run.get("cost", {}).get("training_seconds"))
+        status = run.get("status", "ok")
+        name = method_name(run) if status == "ok" else f"{method_name(run)} ({status})"
+        rows.append((name, str(run["mode"]), *map(share, numbers), time))
+    return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
+
+
+def method_name(run: Summary) -> str:
+    """A method with its release, for instance ``parity (moments)``."""
+    return f"{run['method']} ({run['release']})" if run.get("release") else str(run["method"])
+
+
+def openings(summary: Summary) -> Table:
+    """One row per kind of opening: everything that left the shares or an auditor in this run."""
+    rows = (
+        (
+            str(line["operation"]),
+            str(line.get("attribute") or "-"),
+            str(line.get("auditor") or "-"),
+            str(line["receiver"]),
+            str(line["releases"]),
+            str(line["numbers"]),
+            protection(line),
+        )
+        for line in summary.get("openings", [])
+    )
+    return Table(("operation", "attribute", "of", "opened to", "releases", "numbers", "protection"), tuple(rows))
+
+
+def protection(opening: Mapping[str, Any]) -> str:
+    """What protects an opened value."""
+    if opening["exact"]:
+        return "none: exact"
+    if opening.get("epsilon") is not None:
+        return f"epsilon {opening['epsilon']:.3g}"
+    return f"noise, sigma {opening['sigma']:.4g}" if opening.get("sigma") else "noised"
+
+
+def groups(summary: Summary, attribute: str) -> Table:
+    """One row per method and group of an attribute: size and rates."""
+    rows = []
+    for run in runs_of(summary):
+        for group, values in fairness_of(run).get(attribute, {}).get("groups", {}).items():
+            cells = [count(values.get("records"))] + [share(values.get(rate)) for rate in list(RATES)[1:]]
+            rows.append((method_name(run), group, *cells))
+    return Table(("method", "group", *RATES.values()), tuple(rows))
+
+
+def released(summary: Summary) -> Table:
+    """The exact gaps beside those computed from released counts, which are all that a deployment has."""
+    rows = []
+    exact, noised = summary.get("fairness") or {}, summary.get("fairness_released") or {}
+    for name in dict.fromkeys((*exact, *noised)):
+        for gap, short in GAPS.items():
+            values = (exact.get(name, {}).get(gap), noised.get(name, {}).get(gap))
+            rows.append((name, short, *map(share, values)))
+    return Table(("attribute", "gap", "exact (simulation only)", "released"), tuple(rows) if noised else ())
+
+
+def costs(summary: Summary) -> Table:
+    """One row per secure operation: calls, rounds, bytes on the developer's link, seconds."""
+    rows = []
+    for name, cost in summary.get("cost", {}).items():
+        if not isinstance(cost, Mapping):
+            continue
+        sent = cost.get("bytes", cost.get("bytes_sent", 0) + cost.get("bytes_received", 0))
+        cells = (str(cost["calls"]), str(cost["rounds"]), size(sent), duration(cost["seconds"]))
+        rows.append((name, *cells))
+    return Table(("operation", "calls", "rounds", "traffic", "time"), tuple(rows))
+
+
+def privacy(summary: Summary) -> Table:
+    """One row per attribute and per auditor's own records: what an adversary may learn of one person at most."""
+    entries = [(name, entry) for name, entry in summary.get("privacy", {}).get("attributes", {}).items()]
+    for auditor, held in summary.get("privacy", {}).get("records", {}).items():
+        entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in held.items()]
+    rows = []
+    for name, entry in entries:
+        epsilon = entry.get("epsilon")
+        guarantee = "none: exact releases" if entry.get("exact") or epsilon is None else f"{epsilon:.3g}"
+        if not entry.get("exact") and epsilon == 0:
+            guarantee = "0: nothing released"
+        releases = count(entry.get("releases"))
+        rows.append((name, guarantee, f"{entry['delta']:.0e}", releases, str(entry.get("adjacency", "-"))))
+    return Table(("secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
+
+
+def share(value: float | None) -> str:
+    """A rate or gap to three places; a dash where there is none."""
+    if isinstance(value, list):  # over more than two classes
+        return " ".join(share(item) for item in value)
+    return "-" if value is None else f"{value:.3f}"
+
+
+def count(value: float | None) -> str:
+    """A number of things, which noise may have made fractional."""
+    return "-" if value is None else f"{value:.0f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration for people."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def size(number: float) -> str:
+    """An amount of data for people, in powers of 1000."""
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"
