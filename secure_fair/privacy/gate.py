@@ -150,7 +150,7 @@ class Gate:
         self._pending: set[int] = set()
         self._replay()
 
-    # -- admission ----------------------------------------------------------------------------------------------------
+    # -- admission --
 
     def admit(self, request: Request) -> Grant:
         """Decide from public data alone, before any secret is touched: Refusal or BudgetExceeded. Spends nothing."""
@@ -230,7 +230,7 @@ class Gate:
         self._paid.add((attribute, "sensitive_training"))
         self._trained[attribute] = (charge.epsilon, charge.delta)
 
-    # -- what was spent -----------------------------------------------------------------------------------------------
+    # -- what was spent --
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per attribute, for this run: epsilon of the record that spent most (None when exact), delta, releases."""
@@ -260,7 +260,7 @@ class Gate:
             for attribute, (epsilon, delta) in self._trained.items()
         }
 
-    # -- rules --------------------------------------------------------------------------------------------------------
+    # -- rules --
 
     def _plan(self, attribute: str) -> Plan:
         if attribute not in self._plans:
@@ -346,7 +346,7 @@ class Gate:
         elif sensitivity == 0:
             raise Refusal(f"{operation}: sensitivity 0: then it tells nothing; leave the release out")
 
-    # -- budget -------------------------------------------------------------------------------------------------------
+    # -- budget --
 
     def _price(self, request: Request, plan: Plan) -> tuple[float | None, Charge]:
         """sigma in units of the opened value (None: exact) and what each record is charged."""
@@ -425,7 +425,7 @@ class Gate:
             )
         return deviation
 
-    # -- state --------------------------------------------------------------------------------------------------------
+    # -- state --
 
     def _pool(self, attribute: str, evaluation: bool) -> np.ndarray:
         return self._pools.setdefault((attribute, evaluation), np.zeros(len(self.ids)))

@@ -1,4 +1,4 @@
-"""k-ary randomised response: one answer per person and attribute for ever, and the correction of what it is used for."""
+"""k-ary randomised response: one answer per person and attribute for ever, and how to correct what is made of it."""
 
 from __future__ import annotations
 

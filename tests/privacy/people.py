@@ -1,0 +1,38 @@
+"""What the tests of the gate share: enrolled people, a plan, a request in order and something to open."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from secure_fair.privacy.gate import PlainOpening, Request
+from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
+
+IDS = [f"{number:032x}" for number in range(200)]
+MOMENTS = PlannedRelease("moment", count=3, participations=3, sensitivity=1.0)
+EVALUATION = PlannedRelease("evaluation_counts", count=1, participations=1, sensitivity=1.0)
+SCALE = 2**16
+
+
+def plan_for(attribute: str = "gender", epsilon: float | None = 1.0, **options: Any) -> Plan:
+    """Three moments and one evaluation, nothing in reserve."""
+    settings = {"evaluation": [EVALUATION], "evaluation_epsilon": epsilon, "reserve_releases": 0} | options
+    return make_plan(attribute, settings.pop("releases", [MOMENTS]), epsilon=epsilon, **settings)
+
+
+def ask(operation: str = "moment", **changes: Any) -> Request:
+    """A request that is in order, except for the changes."""
+    fields = {
+        "operation": operation,
+        "attribute": "gender",
+        "records": np.arange(len(IDS)),
+        "receiver": "developer",
+        "shape": (4, 1),
+        "sensitivity": 1.0,
+    }
+    return Request(**{**fields, **changes})
+
+
+def value(*shape: int) -> PlainOpening:
+    """Something to open."""
+    return PlainOpening(torch.arange(float(np.prod(shape))).reshape(shape) / 8, SCALE)

@@ -1,0 +1,475 @@
+"""Nothing passes the gate but what policy, plan and every record's budget allow, and what passes has its noise."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from people import IDS, SCALE, ask, plan_for, value
+from scipy.stats import kstest
+
+from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
+from secure_fair.privacy import accounting
+from secure_fair.privacy.gate import PlainOpening
+from secure_fair.privacy.ledger import Ledger, records_hash, table_hash
+from secure_fair.privacy.noise import SeededNoise
+from secure_fair.privacy.plan import PlannedRelease
+from secure_fair.privacy.policy import Policy
+
+
+def kinds(directory: Path) -> list[str]:
+    return [json.loads(line)["kind"] for line in (directory / "state" / "ledger.jsonl").read_text().splitlines()]
+
+
+# -- values and noise --
+
+
+def test_exact_release_is_exact_and_marked(open_gate, tmp_path: Path) -> None:
+    gate = open_gate([plan_for(epsilon=None)])
+    grant = gate.admit(ask())
+    opening = value(4, 1)
+    assert torch.equal(gate.release(grant, opening), opening.values.double())
+    assert grant.receipt.sigma is None
+    assert gate.summary()["gender"]["exact"]
+    assert gate.summary()["gender"]["epsilon"] is None
+
+
+def test_noise_has_the_planned_scale(open_gate) -> None:
+    gate = open_gate()
+    grant = gate.admit(ask(shape=(50_000, 1)))
+    opened = gate.release(grant, PlainOpening(torch.zeros(50_000, 1), SCALE)).flatten().numpy()
+    sigma = accounting.noise_multiplier(1.0, 1e-5, 3)
+    assert grant.receipt.sigma == pytest.approx(sigma)
+    assert kstest(opened / sigma, "norm").pvalue > 1e-3
+    assert np.array_equal(opened * SCALE, np.rint(opened * SCALE))
+
+
+def test_noise_follows_the_sensitivity(open_gate) -> None:
+    """Two one-hot columns move by sqrt(2): that much more noise, for the same charge."""
+    gate = open_gate()
+    one, two = gate.admit(ask()), gate.admit(ask(shape=(4, 2), sensitivity=math.sqrt(2)))
+    assert two.receipt.sigma == pytest.approx(math.sqrt(2) * one.receipt.sigma)
+    assert two.charge == one.charge
+
+
+def test_every_release_draws_its_own_noise(open_gate) -> None:
+    gate = open_gate()
+    first, second = (gate.release(gate.admit(ask()), value(4, 1)) for _ in range(2))
+    assert not torch.equal(first, second)
+
+
+def test_ring_scale_is_rounded_up_and_coarse_grids_get_more() -> None:
+    """On a grid so coarse that the closed form is off, one unit more keeps the exact epsilon below it."""
+    for sigma in range(1, 17):
+        requested = accounting.gaussian_epsilon(1 / sigma, 1e-5)
+        used = sigma + 1 if sigma < 16 else sigma
+        assert discrete_epsilon(used, 1e-5) <= requested * (1 if sigma < 16 else 1.0001)
+
+
+def discrete_epsilon(sigma: int, delta: float) -> float:
+    """Epsilon of the discrete Gaussian on the integers at sensitivity 1, from its probabilities."""
+    x = np.arange(-40 * sigma, 40 * sigma + 1)
+    pmf = np.exp(-(x.astype(float) ** 2) / (2 * sigma**2))
+    pmf /= pmf.sum()
+    loss = (1 - 2 * x) / (2 * sigma**2)
+    low, high = 0.0, 60.0
+    for _ in range(100):
+        middle = (low + high) / 2
+        if (pmf * np.maximum(0.0, -np.expm1(np.minimum(middle - loss, 0.0)))).sum() > delta:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def test_integer_openings_get_integer_noise(open_gate) -> None:
+    gate = open_gate()
+    opened = gate.release(gate.admit(ask(shape=(500, 1))), PlainOpening(torch.zeros(500, 1), 1))
+    assert torch.equal(opened, opened.round())
+    assert opened.abs().max() > 0
+
+
+def test_a_value_too_large_for_the_ring_is_refused() -> None:
+    for wrong in (2.0**47, math.nan, math.inf):
+        with pytest.raises(ProtocolError, match="2\\^62"):
+            PlainOpening(torch.tensor([wrong]), SCALE).open_to("developer", None)
+
+
+def test_seeded_noise_is_marked(open_gate) -> None:
+    gate = open_gate(noise=SeededNoise(1))
+    assert "NOT PRIVATE" in gate.summary()["gender"]["noise"]
+
+
+# -- refusals --
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"operation": "momentum"}, "not in the policy"),
+        ({"operation": "verdict"}, "not in the plan"),
+        ({"attribute": "race"}, "no plan"),
+        ({"receiver": "auditor"}, "another party"),
+        ({"receiver": ""}, "another party"),
+        ({"records": np.arange(31)}, "minimum_batch"),
+        ({"records": np.arange(0)}, "minimum_batch"),
+        ({"records": np.append(np.arange(40), 7)}, "twice"),
+        ({"records": np.arange(161, 201)}, "enrolled table has 200"),
+        ({"records": np.arange(-1, 40)}, "enrolled table has 200"),
+        ({"records": np.arange(40.0)}, "int64"),
+        ({"records": np.arange(40).reshape(1, 40)}, "int64"),
+        ({"shape": ()}, "shape"),
+        ({"shape": (4, 0)}, "shape"),
+        ({"sensitivity": 0.0}, "sensitivity"),
+        ({"sensitivity": 0.99}, "sensitivity"),
+        ({"sensitivity": math.nan}, "sensitivity"),
+        ({"shape": (4, 2), "sensitivity": 1.0}, "sensitivity"),
+    ],
+)
+def test_refusals_come_before_anything_is_written(open_gate, tmp_path: Path, changes: dict, word: str) -> None:
+    gate = open_gate()
+    before = kinds(tmp_path)
+    with pytest.raises(Refusal, match=word):
+        gate.admit(ask(**changes))
+    assert kinds(tmp_path) == before
+
+
+def test_a_policy_may_forbid_an_operation(open_gate) -> None:
+    gate = open_gate(policy=Policy(operations=("evaluation_counts",)))
+    with pytest.raises(Refusal, match="not in the policy"):
+        gate.admit(ask())
+    gate.admit(ask("evaluation_counts"))
+
+
+def test_max_releases_counts_one_attribute_in_one_run(open_gate) -> None:
+    gate = open_gate([plan_for("gender", None), plan_for("race", None)], policy=Policy(max_releases=2))
+    for _ in range(2):
+        gate.release(gate.admit(ask()), value(4, 1))
+    with pytest.raises(Refusal, match="max_releases is 2"):
+        gate.admit(ask())
+    gate.admit(ask(attribute="race"))
+
+
+@pytest.mark.parametrize(
+    ("ids", "word"),
+    [([], "empty"), ([IDS[0], IDS[0]], "twice"), ([IDS[0], "stranger"], "1 of 2 record ids are unknown")],
+)
+def test_the_enrolled_table_is_checked(open_gate, ids: list[str], word: str) -> None:
+    with pytest.raises(Refusal, match=word):
+        open_gate(ids=ids)
+
+
+def test_rows_need_one_row_for_each_record_and_a_sensitivity(open_gate) -> None:
+    gate = open_gate([plan_for(releases=[PlannedRelease("penalty_rows", 10, 5, 1.0)])])
+    with pytest.raises(Refusal, match="one row for each of 200"):
+        gate.admit(ask("penalty_rows", shape=(199, 1)))
+    with pytest.raises(Refusal, match="leave the release out"):
+        gate.admit(ask("penalty_rows", shape=(200, 1), sensitivity=0.0))
+    gate.admit(ask("penalty_rows", shape=(200, 1), sensitivity=0.25))
+
+
+def test_a_grant_is_good_for_one_release_at_its_own_gate(open_gate) -> None:
+    gate = open_gate([plan_for(epsilon=None)])
+    grant = gate.admit(ask())
+    gate.release(grant, value(4, 1))
+    with pytest.raises(Refusal, match="was made already"):
+        gate.release(grant, value(4, 1))
+    other = open_gate([plan_for(epsilon=None)], run="other")
+    with pytest.raises(Refusal, match="admitted by another gate"):
+        other.release(gate.admit(ask()), value(4, 1))
+
+
+def test_the_opened_shape_must_be_the_admitted_one(open_gate) -> None:
+    gate = open_gate()
+    grant = gate.admit(ask())
+    with pytest.raises(ProtocolError, match="shape"):
+        gate.release(grant, value(5, 1))
+
+
+def test_the_same_question_is_not_answered_twice(open_gate) -> None:
+    gate = open_gate([plan_for(evaluation_epsilon=8.0, reserve_releases=3)])
+    gate.release(gate.admit(ask("evaluation_counts", query="a")), value(4, 1))
+    with pytest.raises(Refusal, match="answered already"):
+        gate.admit(ask("evaluation_counts", query="a"))
+    gate.admit(ask("evaluation_counts", query="b"))
+    again = open_gate([plan_for(evaluation_epsilon=8.0, reserve_releases=3)])
+    with pytest.raises(Refusal, match="answered already"):
+        again.admit(ask("evaluation_counts", query="a"))
+
+
+@pytest.mark.parametrize("epsilon", [None, 1.0])
+def test_a_near_repeat_of_an_evaluation_is_refused(open_gate, epsilon: float | None) -> None:
+    """The second one, with one prediction changed, would tell that person's attribute."""
+    gate = open_gate([plan_for(epsilon=epsilon)])
+    gate.release(gate.admit(ask("evaluation_counts", query="a")), value(4, 1))
+    with pytest.raises((Refusal, BudgetExceeded)):
+        gate.admit(ask("evaluation_counts", query="b", records=np.arange(199)))
+
+
+# -- budgets --
+
+
+def test_the_plan_ends_and_its_epsilon_is_the_target(open_gate) -> None:
+    gate = open_gate()
+    for number in range(3):
+        assert gate.admit(ask()).receipt.number == 2 * number + 1
+        gate.release(gate.admit(ask()), value(4, 1))
+    assert gate.summary()["gender"]["epsilon"] == pytest.approx(1.0, rel=1e-6)
+    assert gate.summary()["gender"]["epsilon"] <= 1.0
+    assert gate.summary()["gender"]["releases"] == 3
+    with pytest.raises(BudgetExceeded, match=r"plan's budget"):
+        gate.admit(ask())
+
+
+def test_budgets_belong_to_records(open_gate) -> None:
+    """Two halves in turn: each half has all of its releases, and the whole has none when one half is spent."""
+    gate = open_gate()
+    left, right = np.arange(100), np.arange(100, 200)
+    for _ in range(3):
+        gate.release(gate.admit(ask(records=left)), value(4, 1))
+    with pytest.raises(BudgetExceeded):
+        gate.admit(ask())
+    for _ in range(3):
+        gate.release(gate.admit(ask(records=right)), value(4, 1))
+    with pytest.raises(BudgetExceeded):
+        gate.admit(ask(records=right))
+
+
+def test_two_grants_cannot_share_the_last_of_a_budget(open_gate) -> None:
+    gate = open_gate()
+    for _ in range(2):
+        gate.release(gate.admit(ask()), value(4, 1))
+    first, second = gate.admit(ask()), gate.admit(ask())
+    gate.release(first, value(4, 1))
+    with pytest.raises(BudgetExceeded):
+        gate.release(second, value(4, 1))
+
+
+def test_the_reserve_pays_for_one_release_more(open_gate) -> None:
+    gate = open_gate([plan_for(reserve_releases=1)])
+    for _ in range(4):
+        gate.release(gate.admit(ask()), value(4, 1))
+    with pytest.raises(BudgetExceeded):
+        gate.admit(ask())
+    assert gate.summary()["gender"]["epsilon"] <= 1.0
+
+
+def test_evaluation_draws_on_its_own_pool(open_gate) -> None:
+    gate = open_gate()
+    for _ in range(3):
+        gate.release(gate.admit(ask()), value(4, 1))
+    gate.release(gate.admit(ask("evaluation_counts")), value(4, 1))
+    with pytest.raises(BudgetExceeded):
+        gate.admit(ask("evaluation_counts"))
+    both = accounting.gaussian_epsilon(math.sqrt(2) * accounting.gaussian_mu(1.0, 1e-5), 1e-5)
+    assert gate.summary()["gender"]["epsilon"] == pytest.approx(both, rel=1e-6)
+
+
+def test_a_persons_budget_outlives_the_run(open_gate) -> None:
+    """Each run keeps its own plan, but the second one meets what the first has spent, under other positions too."""
+    policy = Policy(epsilon=1.3)
+    first = open_gate(policy=policy)
+    for _ in range(3):
+        first.release(first.admit(ask()), value(4, 1))
+    second = open_gate(policy=policy, run="second", ids=IDS[::-1])
+    second.release(second.admit(ask()), value(4, 1))
+    with pytest.raises(BudgetExceeded, match=r"policy's epsilon = 1\.3"):
+        second.admit(ask())
+    mu2, _, _ = second._ledger.spending.of("gender", second._rows)
+    assert accounting.gaussian_epsilon(math.sqrt(mu2.max()), 1e-5) <= 1.3
+
+
+def test_strangers_to_the_first_run_have_their_whole_budget(open_gate) -> None:
+    policy = Policy(epsilon=1.0)
+    first = open_gate(policy=policy, ids=IDS[:100])
+    for _ in range(3):
+        first.release(first.admit(ask(records=np.arange(100))), value(4, 1))
+    second = open_gate(policy=policy, run="second")
+    with pytest.raises(BudgetExceeded):
+        second.admit(ask())
+    second.admit(ask(records=np.arange(100, 200)))
+
+
+def test_attributes_of_a_person_add_up(open_gate) -> None:
+    plans = [plan_for("gender"), plan_for("race")]
+    gate = open_gate(plans, policy=Policy(epsilon=1.0, total_epsilon=1.2))
+    for _ in range(3):
+        gate.release(gate.admit(ask()), value(4, 1))
+    gate.release(gate.admit(ask(attribute="race")), value(4, 1))
+    with pytest.raises(BudgetExceeded, match="total_epsilon"):
+        gate.admit(ask(attribute="race"))
+
+
+def test_a_budget_forbids_exact_releases(open_gate) -> None:
+    gate = open_gate([plan_for(epsilon=None)], policy=Policy(epsilon=100.0))
+    with pytest.raises(BudgetExceeded, match="an exact release"):
+        gate.admit(ask())
+
+
+def test_who_was_released_exactly_has_no_budget_left(open_gate) -> None:
+    gate = open_gate([plan_for(epsilon=None)])
+    gate.release(gate.admit(ask()), value(4, 1))
+    later = open_gate([plan_for()], run="later", policy=Policy(epsilon=100.0))
+    with pytest.raises(BudgetExceeded):
+        later.admit(ask())
+
+
+def test_a_resumed_run_knows_what_it_spent(open_gate) -> None:
+    gate = open_gate()
+    for _ in range(2):
+        gate.release(gate.admit(ask()), value(4, 1))
+    resumed = open_gate()
+    grant = resumed.admit(ask())
+    assert grant.receipt.number == 3
+    resumed.release(grant, value(4, 1))
+    assert resumed.summary()["gender"]["releases"] == 3
+    with pytest.raises(BudgetExceeded):
+        resumed.admit(ask())
+
+
+def test_a_resumed_run_must_keep_its_table(open_gate) -> None:
+    gate = open_gate()
+    gate.release(gate.admit(ask()), value(4, 1))
+    with pytest.raises(UsageError, match="same one"):
+        open_gate(ids=IDS[:150])
+
+
+def test_plans_belong_to_their_attribute(open_gate) -> None:
+    with pytest.raises(UsageError, match="race"):
+        open_gate(plans={"gender": plan_for("race")})
+
+
+# -- the auditor's own records --
+
+
+def own_plan(epsilon: float | None = 1.0):
+    return plan_for(epsilon=epsilon, releases=[PlannedRelease("orthogonality", 100, 100, 0.0)])
+
+
+NO_RECORDS = np.empty(0, dtype=np.int64)
+
+
+def orthogonal_ask():
+    return ask("orthogonality", records=NO_RECORDS, shape=(16,), sensitivity=0.0)
+
+
+def test_post_processing_needs_what_it_processes(open_gate) -> None:
+    gate = open_gate([own_plan()], policy=Policy(epsilon=3.0))
+    with pytest.raises(Refusal, match="sensitive_training"):
+        gate.admit(orthogonal_ask())
+    gate.account_training("gender", ["own-1", "own-2"], epsilon=2.0, delta=1e-6)
+    opening = value(16)
+    assert torch.equal(gate.release(gate.admit(orthogonal_ask()), opening), opening.values.double())
+    assert gate.records_summary()["gender"] == {
+        "epsilon": 2.0,
+        "exact": False,
+        "delta": 1e-6,
+        "adjacency": "adding or removing one record",
+    }
+    assert gate.summary()["gender"]["epsilon"] == 0.0
+
+
+def test_training_on_own_records_is_charged_once_per_run(open_gate) -> None:
+    policy = Policy(epsilon=3.0)
+    own = ["own-1", "own-2"]
+    open_gate([own_plan()], policy=policy).account_training("gender", own, epsilon=2.0, delta=1e-6)
+    resumed = open_gate([own_plan()], policy=policy)
+    resumed.account_training("gender", own, epsilon=2.0, delta=1e-6)
+    resumed.admit(orthogonal_ask())
+    other = open_gate([own_plan()], policy=policy, run="other")
+    with pytest.raises(BudgetExceeded, match="policy's epsilon"):
+        other.account_training("gender", own, epsilon=2.0, delta=1e-6)
+
+
+def test_training_without_noise_is_exact(open_gate) -> None:
+    gate = open_gate([own_plan(None)])
+    gate.account_training("gender", ["own-1"], epsilon=None, delta=1e-5)
+    assert gate.records_summary()["gender"]["exact"]
+    strict = open_gate([own_plan(None)], run="strict", policy=Policy(epsilon=50.0))
+    with pytest.raises(BudgetExceeded):
+        strict.account_training("gender", ["own-2"], epsilon=None, delta=1e-5)
+
+
+def test_post_processing_has_no_sensitivity(open_gate) -> None:
+    gate = open_gate([own_plan()])
+    gate.account_training("gender", ["own-1"], epsilon=2.0, delta=1e-6)
+    with pytest.raises(Refusal, match="sensitivity is 0"):
+        gate.admit(ask("orthogonality", records=NO_RECORDS, shape=(16,), sensitivity=1.0))
+
+
+# -- the ledger's side --
+
+
+def test_the_entry_is_on_disk_before_the_value_is_opened(open_gate, tmp_path: Path) -> None:
+    seen: list[str] = []
+
+    class Witness:
+        scale, shape = SCALE, (4, 1)
+
+        def open_to(self, receiver: str, noise: torch.Tensor | None) -> None:
+            assert receiver == "developer"
+            assert noise is not None
+            assert noise.dtype == torch.int64
+            seen.extend(kinds(tmp_path))
+
+    gate = open_gate()
+    gate.release(gate.admit(ask()), Witness())
+    assert seen[-1] == "planned"
+    assert kinds(tmp_path)[-1] == "opened"
+
+
+def test_an_opening_that_fails_is_spent(open_gate, tmp_path: Path) -> None:
+    class Broken:
+        scale, shape = SCALE, (4, 1)
+
+        def open_to(self, receiver: str, noise: torch.Tensor | None) -> None:
+            raise ConnectionError("the other side is gone")
+
+    gate = open_gate()
+    for _ in range(3):
+        with pytest.raises(ConnectionError):
+            gate.release(gate.admit(ask()), Broken())
+    assert "opened" not in kinds(tmp_path)
+    with pytest.raises(BudgetExceeded):
+        gate.admit(ask())
+    with pytest.raises(BudgetExceeded):
+        open_gate().admit(ask())
+
+
+def test_the_receipt_names_the_records_as_the_receiver_would(open_gate) -> None:
+    records = np.random.default_rng(0).permutation(200)[:64]
+    receipt = open_gate().admit(ask(records=records)).receipt
+    assert receipt.records == records_hash(table_hash(IDS), np.sort(records))
+    assert receipt.count == 64
+
+
+def test_noise_is_not_in_the_ledger(open_gate, tmp_path: Path) -> None:
+    """Whoever reads the auditor's disk later must not be able to take the noise off."""
+    gate = open_gate()
+    grant = gate.admit(ask())
+    opening = value(4, 1)
+    opened = gate.release(grant, opening)
+    noise = ((opened - opening.values) * SCALE).round().to(torch.int64).flatten().tolist()
+    text = (tmp_path / "state" / "ledger.jsonl").read_text()
+    assert all(str(abs(number)) not in text for number in noise if abs(number) > 10_000)
+
+
+def test_a_large_table_is_admitted_in_milliseconds(open_gate) -> None:
+    """The budget of every record is checked for every release: it must not cost more than the release."""
+    import time
+
+    ids = [f"{number:032x}" for number in range(50_000)]
+    gate = open_gate([plan_for(releases=[PlannedRelease("moment", 100, 100, 1.0)])], ids=ids, known=set(ids))
+    request = ask(records=np.arange(len(ids)))
+    start = time.perf_counter()
+    for _ in range(5):
+        gate.release(gate.admit(request), value(4, 1))
+    assert (time.perf_counter() - start) / 5 < 0.25
+
+
+def test_the_ledger_of_another_owner_is_not_touched(tmp_path: Path) -> None:
+    Ledger(tmp_path, "auditor").close()
+    with pytest.raises(UsageError, match="owner"):
+        Ledger(tmp_path, "developer")

@@ -1,0 +1,242 @@
+"""A ledger that was changed, cut, reordered or torn is noticed, and both sides' ledgers tell the same story."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.privacy.ledger import Charge, Ledger, Receipt, compare, members, records_hash, verify
+
+IDS = [f"person {number}" for number in range(100)]
+
+
+def receipt(number: int, **changes: object) -> Receipt:
+    fields = {
+        "run": "run",
+        "number": number,
+        "auditor": "auditor",
+        "operation": "moment",
+        "attribute": "gender",
+        "records": "0" * 64,
+        "count": 40,
+        "shape": (4, 1),
+        "sigma": 5.25,
+    }
+    return Receipt(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def fill(directory: Path, releases: int = 3) -> Path:
+    ledger = Ledger(directory, "auditor")
+    ledger.start("run")
+    table = ledger.enrol(IDS)
+    for number in range(1, releases + 1):
+        ledger.plan(receipt(number), Charge(mu2=0.25), table, np.arange(number, number + 40))
+        ledger.opened(receipt(number))
+    ledger.close()
+    return directory / "ledger.jsonl"
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    fill(tmp_path)
+    assert verify(tmp_path) == 3 + 2 * 3
+    ledger = Ledger(tmp_path, "auditor")
+    planned = [entry for entry in ledger.entries("run") if entry["kind"] == "planned"]
+    assert [entry["number"] for entry in planned] == [1, 2, 3]
+    assert np.array_equal(members(planned[1], len(IDS)), np.arange(2, 42))
+    mu2, epsilon, delta = ledger.spending.of("gender", ledger.spending.rows(IDS))
+    expected = np.zeros(100)
+    for number in (1, 2, 3):
+        expected[number : number + 40] += 0.25
+    assert np.array_equal(mu2, expected)
+    assert not epsilon.any()
+    assert not delta.any()
+    assert ledger.next_number("run") == 4
+    ledger.close()
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.data())
+def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    directory = tmp_path_factory.mktemp("ledger")
+    path = fill(directory, 2)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(bytes(content))
+    with pytest.raises(ProtocolError):
+        verify(directory)
+
+
+@pytest.mark.parametrize("kept", range(9))
+def test_truncation_is_noticed(tmp_path: Path, kept: int) -> None:
+    path = fill(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert len(lines) == 9
+    path.write_bytes(b"".join(lines[:kept]))
+    with pytest.raises(ProtocolError):
+        verify(tmp_path)
+    with pytest.raises(ProtocolError):
+        Ledger(tmp_path, "auditor")
+
+
+@pytest.mark.parametrize("first", range(8))
+def test_reordering_and_removal_are_noticed(tmp_path: Path, first: int) -> None:
+    path = fill(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    swapped = [*lines[:first], lines[first + 1], lines[first], *lines[first + 2 :]]
+    path.write_bytes(b"".join(swapped))
+    with pytest.raises(ProtocolError, match=f"entry {first + 1} "):
+        verify(tmp_path)
+    path.write_bytes(b"".join([*lines[:first], *lines[first + 1 :]]))
+    with pytest.raises(ProtocolError, match=f"entry {first + 1} "):
+        verify(tmp_path)
+
+
+def test_an_entry_with_a_new_hash_breaks_the_chain(tmp_path: Path) -> None:
+    import hashlib
+
+    path = fill(tmp_path)
+    lines = path.read_text().splitlines()
+    entry = json.loads(lines[3])
+    entry["sigma"] = 0.001
+    del entry["hash"]
+    entry["hash"] = hashlib.sha256(json.dumps(entry, sort_keys=True).encode()).hexdigest()
+    lines[3] = json.dumps(entry, sort_keys=True)
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(ProtocolError, match="entry 5 does not follow"):
+        verify(tmp_path)
+
+
+def test_a_lost_head_or_table_is_noticed(tmp_path: Path) -> None:
+    fill(tmp_path / "a")
+    (tmp_path / "a" / "ledger.head").unlink()
+    with pytest.raises(ProtocolError, match="head"):
+        verify(tmp_path / "a")
+    fill(tmp_path / "b")
+    next((tmp_path / "b" / "tables").iterdir()).write_text("somebody\nelse")
+    with pytest.raises(ProtocolError, match="table"):
+        verify(tmp_path / "b")
+
+
+def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
+    """Its write never returned, so nothing was opened under it; what came before stays."""
+    path = fill(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"kind": "planned", "numb')
+    ledger = Ledger(tmp_path, "auditor")
+    ledger.start("next")
+    ledger.close()
+    assert path.read_bytes().startswith(whole)
+    assert verify(tmp_path) == 10
+
+
+def test_an_entry_ahead_of_the_head_counts(tmp_path: Path) -> None:
+    """A crash between the entry and the head: the entry is spent."""
+    path = fill(tmp_path, 1)
+    head = (tmp_path / "ledger.head").read_bytes()
+    ledger = Ledger(tmp_path, "auditor")
+    ledger.plan(receipt(2), Charge(mu2=0.25), ledger.enrol(IDS), np.arange(40))
+    ledger.close()
+    (tmp_path / "ledger.head").write_bytes(head)
+    again = Ledger(tmp_path, "auditor")
+    assert again.spending.of("gender", again.spending.rows(["person 1"]))[0].tolist() == [0.5]
+    again.close()
+    assert path.exists()
+
+
+def test_only_one_process_has_it_open(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "auditor")
+    code = (
+        "from pathlib import Path; from secure_fair.privacy.ledger import Ledger; "
+        f"Ledger(Path({str(tmp_path)!r}), 'auditor')"
+    )
+    other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "another process has this ledger open" in other.stderr
+    ledger.close()
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_simulated_ledger_never_becomes_a_real_one(tmp_path: Path) -> None:
+    Ledger(tmp_path, "auditor", simulated=True).close()
+    with pytest.raises(UsageError, match="simulated = True, not False"):
+        Ledger(tmp_path, "auditor")
+    Ledger(tmp_path, "auditor", simulated=True).close()
+
+
+def test_an_extract_holds_one_run_without_its_members(tmp_path: Path) -> None:
+    fill(tmp_path / "state")
+    ledger = Ledger(tmp_path / "state", "auditor")
+    ledger.start("other")
+    ledger.extract("run", tmp_path / "extract.jsonl")
+    ledger.close()
+    lines = [json.loads(line) for line in (tmp_path / "extract.jsonl").read_text().splitlines()]
+    assert lines[0] == {"kind": "extract", "owner": "auditor", "run": "run", "simulated": False, "entries": 7}
+    assert len(lines) == 8
+    assert all("members" not in line and line["run"] == "run" for line in lines)
+
+
+def test_records_hash_ignores_order_and_nothing_else() -> None:
+    table = "t" * 64
+    assert records_hash(table, np.array([3, 1, 2])) == records_hash(table, np.array([1, 2, 3]))
+    assert records_hash(table, np.array([1, 2, 4])) != records_hash(table, np.array([1, 2, 3]))
+    assert records_hash("u" * 64, np.array([1, 2, 3])) != records_hash(table, np.array([1, 2, 3]))
+
+
+# -- two sides --
+
+
+def both(tmp_path: Path, received: list[Receipt], opened: list[int] = [1, 2, 3]) -> list[str]:  # noqa: B006
+    auditor, developer = Ledger(tmp_path / "a", "auditor"), Ledger(tmp_path / "d", "developer")
+    table = auditor.enrol(IDS)
+    for number in (1, 2, 3):
+        auditor.plan(receipt(number), Charge(mu2=0.25), table, np.arange(40))
+        if number in opened:
+            auditor.opened(receipt(number))
+    for item in received:
+        developer.received(item)
+    problems = compare(list(developer.entries("run")), list(auditor.entries("run")))
+    auditor.close()
+    developer.close()
+    return problems
+
+
+def test_ledgers_that_agree(tmp_path: Path) -> None:
+    assert both(tmp_path, [receipt(1), receipt(2), receipt(3)]) == []
+
+
+def test_an_interrupted_release_is_no_difference(tmp_path: Path) -> None:
+    assert both(tmp_path / "before", [receipt(1), receipt(3)], opened=[1, 3]) == []
+    assert both(tmp_path / "after", [receipt(1), receipt(2), receipt(3)], opened=[1, 3]) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sigma", 0.5),
+        ("sigma", None),
+        ("operation", "verdict"),
+        ("attribute", "race"),
+        ("records", "1"),
+        ("shape", (9,)),
+    ],
+)
+def test_a_difference_is_named(tmp_path: Path, key: str, value: object) -> None:
+    problems = both(tmp_path, [receipt(1), dataclasses.replace(receipt(2), **{key: value}), receipt(3)])
+    assert len(problems) == 1
+    assert problems[0].startswith(f"release 2: {key} is ")
+
+
+def test_missing_unknown_and_doubled_releases_are_named(tmp_path: Path) -> None:
+    problems = both(tmp_path, [receipt(1), receipt(1), receipt(9), receipt(3)])
+    assert problems == [
+        "release 1: the developer wrote it down twice",
+        "release 9: received by the developer, unknown to the auditor",
+        "release 2: opened by the auditor, not in the developer's ledger",
+    ]
