@@ -1,0 +1,61 @@
+"""What every operation costs: rounds, bytes, seconds, online and at the dealer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class OperationCost:
+    """Sums over all calls, as this party sees them. ``seconds`` is wall time, waiting for peers and dealer included.
+
+    ``bytes_sent`` and ``bytes_received`` are online, between compute parties; what goes to and from the dealer has its
+    own counts, and ``dealer_seconds`` of the ``seconds`` were spent waiting for it.
+    """
+
+    calls: int = 0
+    rounds: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    seconds: float = 0.0
+    dealer_messages: int = 0
+    dealer_bytes_sent: int = 0
+    dealer_bytes_received: int = 0
+    dealer_seconds: float = 0.0
+
+    def __add__(self, other: OperationCost) -> OperationCost:
+        return OperationCost(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)})
+
+    def __sub__(self, other: OperationCost) -> OperationCost:
+        return OperationCost(**{f.name: getattr(self, f.name) - getattr(other, f.name) for f in fields(self)})
+
+
+class Meter:
+    """Cost per operation. An operation inside another is part of the outer one."""
+
+    def __init__(self, read: Callable[[], OperationCost]) -> None:
+        """``read`` returns the running totals."""
+        self._read = read
+        self._costs: dict[str, OperationCost] = {}
+        self._depth = 0
+
+    @contextmanager
+    def operation(self, name: str) -> Iterator[None]:
+        """Counts everything until the block ends, also by an error, towards ``name``."""
+        if self._depth:
+            yield
+            return
+        before = self._read()
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            spent = replace(self._read() - before, calls=1)
+            self._costs[name] = self._costs.get(name, OperationCost()) + spent
+
+    def summary(self) -> dict[str, OperationCost]:
+        """Cost so far by operation, in the order of their first calls."""
+        return dict(self._costs)

@@ -1,0 +1,210 @@
+"""The operations on shares, run by all compute parties in step, each beside its plain float64 twin.
+
+A batch or query belongs to the developer, memberships (attributes, integers at scale 1) to an auditor. Nothing is
+opened here but differences from masks, which are uniform. Shapes: n or B records, k numbers of a query, d features,
+G columns of an attribute: one for a binary attribute, one per group otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+import secure_fair.compat  # noqa: F401
+from secure_fair.errors import UsageError
+from secure_fair.mpc import approximations
+from secure_fair.mpc.products import (
+    Shared,
+    add_public,
+    combine,
+    divide,
+    from_share,
+    mask,
+    multiply,
+    rescale,
+)
+from secure_fair.mpc.session import Session
+
+from crypten.mpc import MPCTensor  # isort: skip
+
+MAX_STEP = 0.4
+"""One step of the adversary moves its weights by at most this part of the ball; see ``adversary``."""
+PULL = 8**8 / 9**9
+"""The largest value of t (1 - PULL t^8) over t >= 0 is exactly 1, at t = 9/8."""
+
+
+# moments and rows: linear in the attributes
+
+
+def moment(session: Session, query: Shared, attributes: Shared) -> MPCTensor:
+    """F^T A, (k, G), of ``query`` F (n, k) and ``attributes`` A (n, G), without truncation. 1 round."""
+    with session.operation("moment"):
+        f, a = mask(session, query, attributes)
+        return multiply(session, "matmul", f.T, a)
+
+
+def plain_moment(query: Tensor, attributes: Tensor) -> Tensor:
+    """F^T A in float64."""
+    return query.double().T @ attributes.double()
+
+
+def penalty_rows(session: Session, attributes: Shared, weights: Tensor) -> MPCTensor:
+    """A W, (B, k), of ``attributes`` A (B, G) and public ``weights`` W (G, k). No round.
+
+    Integer weights keep the scale at 1; real ones are rounded to the session's precision.
+    """
+    shared = attributes if isinstance(attributes, MPCTensor) else attributes.shared
+    scale = session.scale if weights.is_floating_point() else 1
+    encoded = torch.round(weights.double() * scale).long()
+    return from_share(shared.share @ encoded, shared.encoder.scale * scale)
+
+
+def plain_penalty_rows(attributes: Tensor, weights: Tensor) -> Tensor:
+    """A W in float64."""
+    return attributes.double() @ weights.double()
+
+
+# the adversary
+
+
+def adversary(
+    session: Session, features: MPCTensor, attributes: Shared, weights: MPCTensor, *, learning_rate: float, ball: float
+) -> tuple[MPCTensor, MPCTensor]:
+    """One step of a linear adversary that predicts A from z: gradient rows (B, d), and the new weights (d, G).
+
+    ``features`` z (B, d), rows clipped to norm 1 by their owner; ``weights`` w in the ball, ||w||_F <= ``ball`` <= 8,
+    so that |z_i w| <= ball. Logits z w; p = sigmoid for one column, else softmax. The loss is summed over the batch:
+
+        rows_i = dL/dz_i = (p_i - a_i) w^T,   w <- pull(w - rate z^T (p - A)),   rate as ``adversary_rate`` limits it.
+
+    pull(w) = w (1 - PULL (||w|| / ball)^8) keeps w in the ball: t (1 - PULL t^8) <= 1 for every t, and >= 0 up to
+    t = 1.48, which one limited step from the ball cannot pass. At half of the ball it shrinks w by 2e-4.
+    Rounds for two parties: 10 for one column, 16 to 20 for more.
+    """
+    rate = adversary_rate(learning_rate, ball, *features.size(), columns=weights.size(1))
+    with session.operation("adversary", features.size(), weights.size()):
+        z, w = mask(session, features, weights)
+        logits = multiply(session, "matmul", z, w)  # at the square of the scale
+        if weights.size(1) == 1:
+            p = approximations.sigmoid(session, logits, ball)
+        else:
+            p = approximations.softmax(session, logits, ball)
+        a = attributes if isinstance(attributes, MPCTensor) else attributes.shared
+        (residual,) = mask(session, from_share(p.share - a.share * (p.encoder.scale // a.encoder.scale), session.scale))
+        rows = multiply(session, "matmul", residual, w.T)
+        gradient = multiply(session, "matmul", z.T, residual)
+        rows, step = divide(
+            session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale
+        )
+        return rows, _pull(session, from_share(weights.share - step.share, session.scale), ball)
+
+
+def _pull(session: Session, weights: MPCTensor, ball: float) -> MPCTensor:
+    """w (1 - PULL s^4) with s = ||w||^2 / ball^2."""
+    (w,) = mask(session, weights)
+    norm = multiply(session, "mul", w, w)
+    total = from_share(norm.share.sum().reshape(1, 1), norm.encoder.scale)
+    (power,) = divide(session, (total, round(session.scale * ball**2)), scale=session.scale)
+    for _ in range(2):
+        (s,) = mask(session, power)
+        (power,) = rescale(session, multiply(session, "mul", s, s))
+    (shrink,) = divide(
+        session, (from_share(power.share * round(PULL * session.scale), 1), session.scale), scale=session.scale
+    )
+    (s,) = mask(session, shrink)
+    (excess,) = rescale(session, multiply(session, "mul", w, s))
+    return from_share(weights.share - excess.share, session.scale)
+
+
+def plain_adversary(
+    features: Tensor, attributes: Tensor, weights: Tensor, *, learning_rate: float, ball: float
+) -> tuple[Tensor, Tensor]:
+    """The same step in float64."""
+    z, a, w = features.double(), attributes.double(), weights.double()
+    rate = adversary_rate(learning_rate, ball, *z.shape, columns=w.shape[1])
+    p = torch.sigmoid(z @ w) if w.shape[1] == 1 else torch.softmax(z @ w, dim=1)
+    moved = w - rate * (z.T @ (p - a))
+    return (p - a) @ w.T, moved * (1 - PULL * (moved.norm() / ball) ** 8)
+
+
+def adversary_rate(learning_rate: float, ball: float, batch: int, dim: int, *, columns: int) -> float:
+    """The rate of one step on the summed loss, limited so that the step moves w by at most MAX_STEP of the ball.
+
+    The gradient's norm is at most sum_i ||z_i|| ||p_i - a_i|| <= batch for one column, sqrt(2) batch for more.
+    UsageError where rate or ball are out of their range.
+    """
+    if not 0.5 <= ball <= approximations.MAX_LOGIT:
+        raise UsageError(
+            f"ball {ball:g}: the adversary's weights are kept to a norm between 0.5 and {approximations.MAX_LOGIT:g}"
+        )
+    if not 0 < learning_rate <= 100:
+        raise UsageError(f"learning rate {learning_rate:g} of the adversary: use more than 0, at most 100")
+    return min(learning_rate, MAX_STEP * ball / (max(1, batch) * (1.0 if columns == 1 else 2**0.5)))
+
+
+# orthogonality of adapters
+
+
+def orthogonality(session: Session, task: Sequence[Shared], sensitive: Sequence[Shared]) -> list[MPCTensor]:
+    """Gradient 2 A_t A_s^T A_s of ||A_t A_s^T||_F^2 by each ``task`` matrix A_t (r_t, d_m); A_s (r_s, d_m). Two rounds.
+
+    Pass what ``Session.fix`` made of the sensitive matrices where they stay: they are then opened masked only once.
+    """
+    shapes = [tuple(matrix.size() if isinstance(matrix, MPCTensor) else matrix.shape) for matrix in (*task, *sensitive)]
+    with session.operation("orthogonality", *shapes):
+        masked = mask(session, *task, *sensitive)
+        t, s = masked[: len(task)], masked[len(task) :]
+        inner = [multiply(session, "matmul", a_t, a_s.T) for a_t, a_s in zip(t, s, strict=True)]
+        overlaps = mask(session, *rescale(session, *inner))
+        outer = [multiply(session, "matmul", o, a_s) for o, a_s in zip(overlaps, s, strict=True)]
+        doubled = [(product, session.scale // 2) for product in outer]
+        return divide(session, *doubled, scale=session.scale)
+
+
+def plain_orthogonality(task: Sequence[Tensor], sensitive: Sequence[Tensor]) -> list[Tensor]:
+    """2 A_t A_s^T A_s in float64."""
+    return [2 * (t.double() @ s.double().T) @ s.double() for t, s in zip(task, sensitive, strict=True)]
+
+
+# row bounds
+
+
+def rows_within_bound(session: Session, query: MPCTensor, bound: float) -> MPCTensor:
+    """A shared bit, (1,) at scale 1: 1 where every entry of ``query`` (n, k) is within [-bound, bound] and every row's
+    squared norm is at most bound^2.
+
+    The squares are summed at the double scale, so that nothing is rounded. They could wrap around the ring (2^16
+    squares to 0 mod 2^64 at 16 bits), but not where all entries are within the bound, and else the bit is 0 anyway.
+    Rounds for two parties: 18.
+    """
+    n, k = query.size()
+    limit, square_limit = int(bound * session.scale), int((bound * session.scale) ** 2)
+    if bound <= 0 or k * (limit + 1) ** 2 >= 1 << 62:
+        raise UsageError(f"row bound {bound:g} of {k} numbers at {session.precision_bits} bits does not fit the ring")
+    with session.operation("rows_within_bound", (n, k)):
+        (f,) = mask(session, query)
+        squares = multiply(session, "mul", f, f).share.sum(1)
+        slack = [
+            add_public(session, from_share(query.share, 1), limit),
+            add_public(session, from_share(-query.share, 1), limit),
+            add_public(session, from_share(-squares, 1), square_limit),
+        ]
+        broken = from_share(combine([part.share for part in slack]), 1)._ltz()
+        count = from_share(broken.share.sum().reshape(1), 1)
+        return add_public(session, count, -1)._ltz()
+
+
+def plain_rows_within_bound(query: Tensor, bound: float) -> bool:
+    """Whether all entries and row norms are within the bound, in float64."""
+    exact = query.double()
+    return bool((exact.abs() <= bound).all() and (exact.square().sum(1) <= bound**2).all())
+
+
+def concatenate(parts: Sequence[MPCTensor]) -> MPCTensor:
+    """One flat shared tensor of several of the same scale, so that they are opened as one."""
+    scales = {part.encoder.scale for part in parts}
+    if len(scales) != 1:
+        raise UsageError(f"shared values of different scales {sorted(scales)} are not joined")
+    return from_share(combine([part.share for part in parts]), scales.pop())

@@ -1,0 +1,170 @@
+"""A compute party's side of the dealer: asks for correlated randomness and hands it to CrypTen's protocols."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import prod
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import secure_fair.compat  # noqa: F401
+from secure_fair.errors import ProtocolError
+from secure_fair.mpc import menu
+from secure_fair.mpc.dealer import CHANNEL, GOODBYE
+from secure_fair.mpc.menu import Item
+from secure_fair.mpc.transport import Network
+
+from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor  # isort: skip
+
+
+@dataclass
+class Batch:
+    """Items that were asked for in one message, the first of them with number ``start``."""
+
+    items: deque[Item]
+    start: int
+    corrections: deque[Tensor] = field(default_factory=deque)
+    answered: bool = False
+
+    def __post_init__(self) -> None:
+        self.sizes = [prod(menu.result_shape(item)) for item in self.items]
+
+
+class Provider:
+    """Correlated randomness from the dealer, one item or one known schedule of items per message.
+
+    It has the methods that CrypTen asks of a provider. Only the last party waits for the dealer, and only when it needs
+    the first item of an answer.
+    """
+
+    def __init__(self, network: Network, dealer: str, parties: Sequence[str], key: bytes) -> None:
+        self._network = network
+        self._dealer = dealer
+        self._last = parties[-1] == network.name
+        self._source = menu.Source(key)
+        self._batches: deque[Batch] = deque()
+        self._number = 0
+        self._masks = 0
+        self._records: list[list[Item]] = []
+        self.messages = 0
+        self.seconds = 0.0  # spent waiting for the dealer
+
+    # asking
+
+    def ask(self, items: Sequence[Item]) -> None:
+        """Asks for these items, to be taken in this order."""
+        self._network.send(self._dealer, CHANNEL, menu.encode(items))
+        self._batches.append(Batch(deque(items), self._number))
+        self._number += len(items)
+        self.messages += 1
+
+    def waiting(self) -> bool:
+        """Whether something that was asked for has not been taken."""
+        return bool(self._batches)
+
+    def discard(self) -> None:
+        """Drops what was asked for and not taken; its masks are never used. All parties do so at the same step."""
+        while self._batches:
+            self._receive(self._batches.popleft())
+
+    def take(self, item: Item) -> tuple[tuple[Tensor, ...], Tensor]:
+        """This party's parts of the item's masks and of its result."""
+        for record in self._records:
+            record.append(item)
+        if self._batches and self._batches[0].items[0] != item:
+            self.discard()
+        if not self._batches:
+            self.ask([item])
+        batch = self._batches[0]
+        self._receive(batch)
+        stream = self._source.item(batch.start)
+        masks = menu.draw_masks(item, self._source, stream)
+        part = batch.corrections.popleft() if self._last else menu.draw_result(item, stream)
+        batch.items.popleft()
+        batch.start += 1
+        if not batch.items:
+            self._batches.popleft()
+        return masks, part
+
+    def new_mask(self, shape: Sequence[int]) -> tuple[menu.Reused, Tensor]:
+        """A mask for one immutable value of this shape, and this party's part of it."""
+        operand = menu.Reused(self._masks, tuple(shape))
+        self._masks += 1
+        return operand, self._source.mask(operand)
+
+    def goodbye(self) -> None:
+        """Tells the dealer that this party needs nothing more."""
+        self.discard()
+        self._network.send(self._dealer, CHANNEL, GOODBYE)
+
+    def _receive(self, batch: Batch) -> None:
+        if batch.answered or not self._last:
+            return
+        batch.answered = True
+        started = perf_counter()
+        answer = self._network.receive(self._dealer, CHANNEL, limit=8 * sum(batch.sizes))
+        self.seconds += perf_counter() - started
+        if len(answer) != 8 * sum(batch.sizes):
+            raise ProtocolError(
+                f"{self._dealer} answered with {len(answer)} bytes; {8 * sum(batch.sizes)} were asked for"
+            )
+        elements = torch.from_numpy(np.frombuffer(answer, dtype="<i8").copy())
+        shapes = [menu.result_shape(item) for item in batch.items]
+        pieces = elements.split(batch.sizes)
+        batch.corrections.extend(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+
+    # known schedules
+
+    def start_record(self) -> int:
+        """Notes all items taken from now on; returns the number of the next mask."""
+        self._records.append([])
+        return self._masks
+
+    def end_record(self) -> tuple[Item, ...]:
+        """What was taken since the innermost record was started."""
+        return tuple(self._records.pop())
+
+    @property
+    def next_mask(self) -> int:
+        """The number that the next new mask will have."""
+        return self._masks
+
+    # what CrypTen asks of a provider
+
+    def generate_additive_triple(
+        self, size0: Sequence[int], size1: Sequence[int], op: str, device: Any = None
+    ) -> tuple[ArithmeticSharedTensor, ...]:
+        """Parts of a, b and op(a, b); "mul" and "matmul" only."""
+        if op not in ("mul", "matmul"):
+            raise ProtocolError(f"the dealer makes no triples for {op!r}: only for mul and matmul")
+        return self._arithmetic(menu.Product(op, menu.Fresh(tuple(size0)), menu.Fresh(tuple(size1))))
+
+    def square(self, size: Sequence[int], device: Any = None) -> tuple[ArithmeticSharedTensor, ...]:
+        """Parts of r and r * r."""
+        return self._arithmetic(menu.Square(tuple(size)))
+
+    def wrap_rng(self, size: Sequence[int], device: Any = None) -> tuple[ArithmeticSharedTensor, ...]:
+        """Parts of r and of the number of its wraps."""
+        return self._arithmetic(menu.Wraps(tuple(size)))
+
+    def generate_binary_triple(
+        self, size0: Sequence[int], size1: Sequence[int], device: Any = None
+    ) -> tuple[BinarySharedTensor, ...]:
+        """Parts of a, b and a & b."""
+        masks, part = self.take(menu.And(tuple(size0), tuple(size1)))
+        return tuple(BinarySharedTensor.from_shares(share) for share in (*masks, part))
+
+    def B2A_rng(self, size: Sequence[int], device: Any = None) -> tuple[ArithmeticSharedTensor, BinarySharedTensor]:
+        """The same random bit, shared by addition and by XOR."""
+        (bit,), part = self.take(menu.Bit(tuple(size)))
+        return ArithmeticSharedTensor.from_shares(part, precision=0), BinarySharedTensor.from_shares(bit)
+
+    def _arithmetic(self, item: Item) -> tuple[ArithmeticSharedTensor, ...]:
+        masks, part = self.take(item)
+        return tuple(ArithmeticSharedTensor.from_shares(share, precision=0) for share in (*masks, part))

@@ -1,0 +1,221 @@
+"""One compute party's session: sharing inputs, opening results to one receiver, counting the cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+from time import perf_counter
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import secure_fair.compat  # noqa: F401
+from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.mpc import keys, numbers
+from secure_fair.mpc.communicator import Masks, NetworkCommunicator, install
+from secure_fair.mpc.cost import Meter, OperationCost
+from secure_fair.mpc.dealer import CHANNEL as DEALER_CHANNEL
+from secure_fair.mpc.menu import Item, renumbered
+from secure_fair.mpc.products import Masked, from_share, mask
+from secure_fair.mpc.provider import Provider
+from secure_fair.mpc.randomness import Root
+from secure_fair.mpc.transport import Network
+
+from crypten.mpc import MPCTensor  # isort: skip
+
+OPENING_CHANNEL = "opening"
+
+Schedule = tuple[tuple[Item, ...], int]  # what an operation took from the dealer, and its first mask's number
+
+
+class Session:
+    """Shares among ``parties`` (rank = index), correlated randomness from ``dealer``; all parties call alike, in step.
+
+    ``private`` is False where some party or the dealer draws its keys from a seed: such a run protects nothing.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        communicator: NetworkCommunicator,
+        provider: Provider,
+        masks: Masks,
+        *,
+        precision_bits: int,
+        dealer: str,
+        private: bool,
+    ) -> None:
+        """Use ``open``."""
+        self.name = network.name
+        self.parties = communicator.parties
+        self.rank = communicator.rank
+        self.precision_bits = precision_bits
+        self.scale = 1 << precision_bits
+        self.private = private
+        self.communicator = communicator
+        self.provider = provider
+        self.meter = Meter(self._cost_so_far)
+        self._network = network
+        self._masks = masks
+        self._dealer = dealer
+        self._openings = 0
+        self._schedules: dict[tuple[str, tuple[tuple[int, ...], ...]], Schedule] = {}
+        self._scheduling = False
+
+    @classmethod
+    def open(
+        cls,
+        network: Network,
+        *,
+        parties: Sequence[str],
+        dealer: str,
+        precision_bits: int = 16,
+        root: Root | None = None,
+    ) -> Session:
+        """Agree on keys with every party and the dealer, over a connected ``network``, and set CrypTen up on them.
+
+        ``root``: where this party's keys come from; None is the operating system, a seeded one makes the session NOT
+        PRIVATE. UsageError for less than two parties or without a dealer that is none of them: no party can play the
+        dealer's part, since it would know all masks.
+        """
+        numbers.check_precision(precision_bits)
+        if len(parties) < 2 or len(set(parties)) != len(parties) or network.name not in parties:
+            raise UsageError(
+                f"compute parties {list(parties)}: name two or more, once each, this one ({network.name}) too"
+            )
+        if not dealer or dealer in parties:
+            raise UsageError(
+                f"dealer {dealer!r}: name a party that is not a compute party; one that made the masks itself would "
+                "know every value"
+            )
+        if NetworkCommunicator.is_initialized():
+            raise UsageError("a session is open in this process already; CrypTen has room for one: close it first")
+        root = root or Root.fresh()
+        peers = [party for party in parties if party != network.name]
+        shared, private = keys.agree(network, [*peers, dealer], root)
+        communicator = NetworkCommunicator(network, parties)
+        provider = Provider(network, dealer, parties, shared.pop(dealer))
+        masks = Masks(shared, communicator.rank, parties, root)
+        install(communicator, provider, masks, precision_bits)
+        return cls(
+            network, communicator, provider, masks, precision_bits=precision_bits, dealer=dealer, private=private
+        )
+
+    def close(self) -> None:
+        """Say goodbye to the dealer and leave CrypTen without a communicator. The network stays open."""
+        self.provider.goodbye()
+        NetworkCommunicator.shutdown()
+
+    # inputs
+
+    def share(self, owner: str, values: Tensor | None, shape: Sequence[int], *, bound: float) -> MPCTensor:
+        """Share real ``values`` of size at most ``bound``; all but the ``owner`` pass None. Nothing is sent.
+
+        The owner's share is its value plus its part of a sharing of zero. Entries are rounded to 2^-precision_bits.
+        """
+        ring = None if values is None else numbers.encode(values, self.precision_bits, bound=bound)
+        return self._share(owner, ring, shape, self.scale)
+
+    def share_integers(self, owner: str, values: Tensor | None, shape: Sequence[int], *, bound: int) -> MPCTensor:
+        """Share integers of size at most ``bound`` at scale 1: products with them need no truncation."""
+        ring = None if values is None else numbers.encode_integers(values, bound=bound)
+        return self._share(owner, ring, shape, 1)
+
+    def _share(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> MPCTensor:
+        if owner not in self.parties:
+            raise UsageError(f"{owner!r} is not a compute party ({', '.join(self.parties)}): it cannot share an input")
+        if (ring is not None) != (owner == self.name):
+            raise UsageError(f"the owner {owner!r}, and nobody else, passes values; this is {self.name!r}")
+        share = self._masks.zero(shape)
+        if ring is not None:
+            if tuple(ring.shape) != tuple(shape):
+                raise UsageError(f"values of shape {tuple(ring.shape)} were to be shared as {tuple(shape)}")
+            share += ring
+        return from_share(share, scale)
+
+    def fix(self, shared: MPCTensor) -> Masked:
+        """Bind an immutable value that enters many products to a mask, and open the difference once (one round)."""
+        return mask(self, shared)[0]
+
+    # openings
+
+    def reveal_to(self, receiver: str, shared: MPCTensor, *, noise: Tensor | None = None) -> None:
+        """Open ``shared`` to ``receiver`` alone: what every other party does.
+
+        ``noise`` (int64 ring units, the shape of ``shared``) is added to this party's share. Shares are randomised
+        anew first, so that the receiver learns their sum and nothing of how it came about.
+        """
+        if receiver == self.name or receiver not in self.parties:
+            raise UsageError(f"{self.name!r} cannot open a value to {receiver!r}: name another compute party")
+        share = shared.share + self._masks.zero(shared.share.shape)
+        if noise is not None:
+            if noise.dtype != torch.int64 or noise.shape != share.shape:
+                raise UsageError(
+                    f"noise is int64 of shape {tuple(share.shape)}, not {noise.dtype} of {tuple(noise.shape)}"
+                )
+            share += noise
+        self._network.send(receiver, OPENING_CHANNEL, share.contiguous().numpy().data)
+        self._openings += 1
+
+    def receive_opening(self, shared: MPCTensor, *, bound: float) -> Tensor:
+        """The receiver's side of an opening: the value as float64, ring / scale; ProtocolError beyond ``bound``."""
+        size = 8 * prod(shared.share.shape)
+        total = (shared.share + self._masks.zero(shared.share.shape)).contiguous().numpy()
+        for peer in self.communicator.peers:
+            message = self._network.receive(peer, OPENING_CHANNEL, limit=size)
+            if len(message) != size:
+                raise ProtocolError(f"{peer} is out of step: it opened {len(message)} bytes where {size} were due")
+            total = total + np.frombuffer(message, dtype="<i8").reshape(total.shape)
+        self._openings += 1
+        return numbers.decode(torch.from_numpy(np.asarray(total)), shared.encoder.scale, bound=bound)
+
+    # cost, and the dealer's schedule
+
+    @contextmanager
+    def operation(self, name: str, *shapes: Sequence[int]) -> Iterator[None]:
+        """Everything in this block is one operation of the meter; one inside another is part of the outer one.
+
+        With the public ``shapes`` that decide what it takes from the dealer, its correlated randomness is noted the
+        first time and asked for in one message from then on.
+        """
+        with self.meter.operation(name):
+            if not shapes or self._scheduling:
+                yield
+                return
+            key = (name, tuple(tuple(shape) for shape in shapes))
+            if not self.provider.waiting():
+                self.prefetch(name, *shapes)
+            since = self.provider.start_record()
+            self._scheduling = True
+            try:
+                yield
+            finally:
+                self._scheduling = False
+                self._schedules[key] = (self.provider.end_record(), since)
+
+    def prefetch(self, name: str, *shapes: Sequence[int]) -> bool:
+        """Ask the dealer now for what the next call of this operation will take; False where that is not known yet."""
+        items, since = self._schedules.get((name, tuple(tuple(shape) for shape in shapes)), ((), 0))
+        if items:
+            by = self.provider.next_mask - since
+            self.provider.ask([renumbered(item, since, by) for item in items])
+        return bool(items)
+
+    def _cost_so_far(self) -> OperationCost:
+        online, dealt = [0, 0], [0, 0]
+        for (_, channel), traffic in self._network.traffic().items():
+            totals = dealt if channel == DEALER_CHANNEL else online
+            totals[0] += traffic.bytes_sent
+            totals[1] += traffic.bytes_received
+        return OperationCost(
+            rounds=self.communicator.rounds + self._openings,
+            bytes_sent=online[0],
+            bytes_received=online[1],
+            seconds=perf_counter(),
+            dealer_messages=self.provider.messages,
+            dealer_bytes_sent=dealt[0],
+            dealer_bytes_received=dealt[1],
+            dealer_seconds=self.provider.seconds,
+        )
