@@ -12,16 +12,30 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from scenarios import files
-from scenarios.methods import ADAPTER_RELEASES, ALIGNED_RELEASES, METHODS, MethodName, Release
+from scenarios.methods import ADAPTER_RELEASES, ALIGNED_RELEASES, METHODS, RELEASES
 from secure_fair.errors import UsageError
+
+
+def _among(allowed: Sequence[str]) -> AfterValidator:
+    """Like a Literal of values that a table elsewhere lists."""
+
+    def check(value: str) -> str:
+        if value not in allowed:
+            raise PydanticCustomError("not_among", "not allowed", {"allowed": list(allowed)})
+        return value
+
+    return AfterValidator(check)
+
 
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
+MethodName = Annotated[str, _among(tuple(METHODS))]
+Release = Annotated[str, _among(RELEASES)]
 PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 RESERVED_NAMES = ("developer", "dealer")
@@ -285,8 +299,8 @@ def _conflicts(sections: dict[str, Any]) -> list[str]:
         (_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "data")),
         (_method_conflicts, ("method", "data")),
-        (_compare_conflicts, ("compare", "method", "data", "privacy")),
-        (_privacy_conflicts, ("privacy", "method")),
+        (_compare_conflicts, ("compare", "method", "data")),
+        (_privacy_conflicts, ("privacy",)),
         (_auditor_conflicts, ("secure", "data")),
         (_policy_conflicts, ("policy", "method", "train")),
     ]
@@ -368,13 +382,13 @@ def _method_conflicts(method: Method, data: Data) -> Iterator[str]:
     if data.auditor_records == "own" and release in ALIGNED_RELEASES:
         yield (
             f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
-            'and with "own" no auditor has them; use "aligned", or method unl or orth'
+            'and with "own" no auditor has them; use "aligned", or method orth'
         )
     if release in ADAPTER_RELEASES and data.split is not None and data.split.auditor == 0:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
 
 
-def _compare_conflicts(compare: Sequence[str], method: Method, data: Data, privacy: Privacy | None) -> Iterator[str]:
+def _compare_conflicts(compare: Sequence[str], method: Method, data: Data) -> Iterator[str]:
     if len(set(compare)) < len(compare):
         yield f"compare: {_show(compare)} names a method twice"
     for name in dict.fromkeys(compare):
@@ -382,13 +396,11 @@ def _compare_conflicts(compare: Sequence[str], method: Method, data: Data, priva
             yield f"compare: {_show(name)} is method.name already; leave it out"
             continue
         other = Method.model_validate({"name": name})
-        for problem in (*_method_conflicts(other, data), *_privacy_conflicts(privacy, other)):
+        for problem in _method_conflicts(other, data):
             yield f"compare: {name}: {problem}"
 
 
-def _privacy_conflicts(privacy: Privacy | None, method: Method) -> Iterator[str]:
-    if method.name == "rr" and (privacy is None or privacy.epsilon is None):
-        yield "privacy.epsilon: is missing; randomised response (method rr) has no exact form"
+def _privacy_conflicts(privacy: Privacy | None) -> Iterator[str]:
     if privacy is not None and privacy.epsilon is None and privacy.evaluation_epsilon is None:
         yield "privacy: gives neither epsilon nor evaluation_epsilon; leave [privacy] out for exact releases"
 
@@ -443,8 +455,8 @@ def _describe(detail: ErrorDetails, tree: dict[str, Any]) -> str:
     value = _show(detail["input"])
     if kind == "extra_forbidden":
         return f"{path}: unknown key (value {value}){_known_keys(location)}"
-    if kind == "literal_error":
-        allowed = re.findall(r"'([^']*)'", context["expected"])
+    if kind in ("literal_error", "not_among"):
+        allowed = context.get("allowed") or re.findall(r"'([^']*)'", context["expected"])
         return f"{path}: {value} is not allowed; allowed: {_list(allowed)}{_near(detail['input'], allowed)}"
     message = detail["msg"].removeprefix("Input should be ")
     if kind in ("model_type", "model_attributes_type"):

@@ -1,0 +1,304 @@
+"""Scenarios: what is accepted, what is refused and how that is said, and that a resolved scenario is the same one."""
+
+from __future__ import annotations
+
+import tomllib
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scenarios import files
+from scenarios.methods import ADAPTER_RELEASES, METHODS
+from scenarios.schema import EMBEDDED_BACKBONE, Scenario
+from secure_fair.errors import UsageError
+
+MINIMAL = {"name": "small", "data": {"dataset": "faces", "target": "wavy_hair", "sensitive": ["male"]}}
+
+
+def parse(*overrides: str) -> Scenario:
+    return Scenario.parse(files.override(MINIMAL, overrides))
+
+
+def problems(*overrides: str) -> list[str]:
+    with pytest.raises(UsageError) as caught:
+        parse(*overrides)
+    return caught.value.problems
+
+
+def only_problem(*overrides: str) -> str:
+    found = problems(*overrides)
+    assert len(found) == 1, found
+    return found[0]
+
+
+# --- what is accepted -------------------------------------------------------------------------------------------------
+
+
+def test_a_minimal_scenario_takes_defaults():
+    scenario = parse()
+    assert scenario.method.name == "parity"
+    assert scenario.method.release == "moments"
+    assert scenario.data.fractions == {"developer": 0.5, "auditor": 0.25, "test": 0.25}
+    assert [(a.name, a.attributes) for a in scenario.secure.auditors] == [("auditor", ("male",))]
+    assert scenario.privacy is None
+
+
+@pytest.mark.parametrize("name", sorted(files.library()))
+def test_every_library_scenario_is_valid_and_named_like_its_file(name):
+    scenario = Scenario.load(name)
+    assert scenario.name == name
+    assert scenario.description
+    assert scenario.compare == ("erm",)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("mode", ["secure", "plain"])
+def test_every_method_and_release_is_accepted_in_both_modes(name, mode):
+    for release in METHODS[name] or ("",):
+        scenario = parse(f"method.name={name}", f"method.release={release}", f"secure.mode={mode}", "privacy.epsilon=1")
+        assert (scenario.method.release or "") == release
+
+
+@pytest.mark.parametrize("name", sorted(files.library()))
+def test_the_resolved_file_gives_the_same_scenario(name):
+    scenario = Scenario.load(name, ["secure.mode=plain", "train.learning_rate=3e-4"])
+    again = Scenario.parse(tomllib.loads(scenario.to_toml()))
+    assert again == scenario
+    assert again.hash() == scenario.hash()
+    assert again.to_toml() == scenario.to_toml()
+
+
+def test_hash_depends_on_every_section_but_policy():
+    base = parse().hash()
+    assert parse("policy.minimum_batch=7", "policy.clip=trust").hash() == base
+    for change in (
+        "seed=1",
+        "data.image_size=64",
+        "lora.rank=4",
+        "train.epochs=5",
+        "method.strength=3",
+        "link.latency_ms=1",
+    ):
+        assert parse(change).hash() != base
+
+
+def test_compared_scenarios_differ_in_the_method_alone():
+    scenario = parse('compare=["erm","adv"]', "method.strength=3", "privacy.epsilon=1")
+    erm, adv = scenario.compared
+    assert (erm.method.name, erm.method.release) == ("erm", None)
+    assert (adv.method.name, adv.method.release, adv.method.strength) == ("adv", "rows", 3)
+    for other in (erm, adv):
+        assert other.compare == ()
+        same = other.model_copy(update={"method": scenario.method, "compare": scenario.compare})
+        assert same == scenario
+
+
+def test_the_embedded_backbone_is_the_one_that_learning_knows():
+    from secure_fair.learning.backbone import EMBEDDED_NAME
+
+    assert EMBEDDED_BACKBONE == EMBEDDED_NAME
+
+
+def test_every_method_exists_and_has_the_releases_named():
+    from secure_fair.learning.methods import MethodSettings, make_method
+    from secure_fair.learning.releases import training_releases
+
+    for name, releases in METHODS.items():
+        for release in releases or (None,):
+            chosen = MethodSettings(name=name, release=release)
+            make_method(chosen)
+            planned = training_releases(chosen, groups=2, records=1000, epochs=2, batch_size=50)
+            assert bool(planned) == bool(releases)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+def test_all_errors_are_listed_at_once_each_with_path_value_and_what_is_allowed():
+    found = problems(
+        "method.strenght=3",
+        "method.name=pairty",
+        "train.epochs=x",
+        'lora.rank="8"',
+        "seed=nan",
+        "train.batch_size=true",
+        "policy.minimum_batch=0",
+        "data.on_bad=ignore",
+        "privacy.delta=2",
+    )
+    for expected in (
+        "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, sensitive_scale "
+        '(did you mean "strength"?)',
+        'train.epochs: "x" is not allowed; it must be a valid integer',
+        'lora.rank: "8" is not allowed; it must be a valid integer',
+        "seed: NaN is not allowed; it must be a valid integer",
+        "train.batch_size: true is not allowed; it must be a valid integer",
+        "policy.minimum_batch: 0 is not allowed; it must be greater than or equal to 1",
+        'data.on_bad: "ignore" is not allowed; allowed: "refuse", "skip"',
+        "privacy.delta: 2 is not allowed; it must be less than 0.1",
+    ):
+        assert expected in found
+    assert any(p.startswith('method.name: "pairty" is not allowed') and 'did you mean "parity"?' in p for p in found)
+    assert len(found) == 9
+
+
+def test_conflicts_show_beside_faulty_values_elsewhere():
+    found = problems("train.epochs=0", 'data.sensitive=["male","male"]')
+    assert len(found) == 2
+    assert any("names an attribute twice" in problem for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "said"),
+    [
+        (["data.split.developer=0.9"], "data.split", "sum to 1.4"),
+        (["data.split={developer=0.0,auditor=0.5,test=0.5}"], "data.split.developer", "needs records"),
+        (["data.sensitive=[]"], "data.sensitive", "at least 1"),
+        (["data.sensitive=male"], "data.sensitive", "a list"),
+        (['data.sensitive=["wavy_hair"]'], "data.target", "among data.sensitive"),
+        (["data.target=beauty"], "data.target", "faces have no"),
+        (["data.target=age > "], "data.target", "compared with a number"),
+        (["data.root=x"], "data.root", "leave it out"),
+        (["data.file=x"], "data.file", 'belongs to dataset "manifest"'),
+        (["data.dataset=celeba"], "data.root", "is missing"),
+        (
+            ["data.dataset=utkface", "data.root=x", "data.target=age", 'data.sensitive=["race"]'],
+            "data.target",
+            "compared",
+        ),
+        (["data.dataset=utkface", "data.root=x", "data.target=age > 3"], "data.sensitive.0", "utkface has no"),
+        (
+            ["data.dataset=celeba", "data.root=x", "data.partition=true", "data.split={}"],
+            "data.split",
+            "data.partition says who gets which",
+        ),
+        (["method.name=adv", "method.release=moments"], "method.release", 'allowed: "rows"'),
+        (["method.name=erm", "method.release=rows"], "method.release", "it releases nothing"),
+        (["data.auditor_records=own"], "data.auditor_records", 'use "aligned"'),
+        (
+            ["method.name=orth", "data.split={developer=0.5,auditor=0.0,test=0.5}"],
+            "data.split.auditor",
+            "pictures of the auditor's own",
+        ),
+        (["method.release=rows", "train.batch_size=16"], "train.batch_size", "below policy.minimum_batch 32"),
+        (["privacy={}"], "privacy", "leave [privacy] out for exact releases"),
+        (['compare=["parity"]'], "compare", "is method.name already"),
+        (['compare=["erm","erm"]'], "compare", "twice"),
+        (["backbone.name=vit_base_patch16_224"], "backbone.weights", "name a file of weights"),
+        (["backbone.weights=timm"], "backbone.weights", 'use "embedded"'),
+        (['secure.auditors=[{name="developer",attributes=["male"]}]'], "secure.auditors", "another party's name"),
+        (['secure.auditors=[{name="a",attributes=["male","hat"]}]'], "secure.auditors.0.attributes", "not among"),
+        (['secure.auditors=[{name="A",attributes=["male"]}]'], "secure.auditors.0.name", "matches"),
+        (
+            ['secure.auditors=[{name="a",attributes=["male"]},{name="b",attributes=["male"]}]'],
+            "secure.auditors",
+            'held by "a", "b"',
+        ),
+        (["secure=1"], "secure", "a table of keys"),
+        (["name="], "name", "is missing"),
+    ],
+)
+def test_a_conflict_is_refused_with_its_path_and_remedy(overrides, path, said):
+    problem = only_problem(*overrides)
+    assert problem.startswith(f"{path}: ")
+    assert said in problem
+
+
+def test_auditors_must_cover_the_sensitive_attributes():
+    both = 'data.sensitive=["male","young"]'
+    problem = only_problem(both, 'secure.auditors=[{name="a",attributes=["male"]}]')
+    assert problem == 'secure.auditors: no auditor holds "young" of data.sensitive; give it to one'
+    two = parse(both, 'secure.auditors=[{name="a",attributes=["male"]},{name="b",attributes=["young"]}]')
+    assert [a.name for a in two.secure.auditors] == ["a", "b"]
+
+
+def test_own_records_serve_the_methods_by_adapter_alone():
+    for name, releases in METHODS.items():
+        for release in releases:
+            settings_ = (
+                f"method.name={name}",
+                f"method.release={release}",
+                "data.auditor_records=own",
+                "privacy.epsilon=1",
+            )
+            if release in ADAPTER_RELEASES:
+                parse(*settings_)
+            else:
+                assert only_problem(*settings_).startswith("data.auditor_records: ")
+
+
+# --- command line values ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("4", 4),
+        ("1e-3", 1e-3),
+        ("true", True),
+        ('"4"', "4"),
+        ("adv", "adv"),
+        ("age > 35", "age > 35"),
+        ('["a", "b"]', ["a", "b"]),
+        ("{ developer = 1.0 }", {"developer": 1.0}),
+        ("/data/my faces", "/data/my faces"),
+        ("C:\\faces", "C:\\faces"),
+        ("1\nother = 2", "1\nother = 2"),
+        ("# no value", "# no value"),
+    ],
+)
+def test_override_values_are_toml_where_they_parse_and_text_elsewhere(text, value):
+    assert files.value_of(text) == value
+
+
+def test_overrides_apply_in_order_and_leave_the_original_alone():
+    tree = {"method": {"name": "parity", "release": "rows"}}
+    changed = files.override(tree, ["method.release=", "train.epochs=1", "train.epochs=2", "method.strength=4"])
+    assert changed == {"method": {"name": "parity", "strength": 4}, "train": {"epochs": 2}}
+    assert tree == {"method": {"name": "parity", "release": "rows"}}
+
+
+def test_faulty_overrides_are_all_listed():
+    with pytest.raises(UsageError) as caught:
+        files.override({"seed": 1}, ["seed.a=1", "nonsense", ".x=1"])
+    assert len(caught.value.problems) == 3
+    assert "seed is a value, not a section" in caught.value.problems[0]
+
+
+def test_unknown_sources_and_bad_files_are_named(tmp_path):
+    with pytest.raises(UsageError, match=r"no such scenario file.*quickstart"):
+        Scenario.load("quickstrat")
+    broken = tmp_path / "broken.toml"
+    broken.write_text("name = \n")
+    with pytest.raises(UsageError, match=r"broken\.toml: is not valid TOML.*line 1"):
+        Scenario.load(broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="cannot be read"):
+        Scenario.load(broken)
+
+
+JSON_LIKE = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+SECTIONS = sorted(set(Scenario.model_fields) - {"description"})
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(SECTIONS), JSON_LIKE, max_size=4), st.data())
+def test_nothing_but_a_usage_error_comes_out_of_any_tree(tree, data):
+    """Whatever a file holds, also inside sections that exist, the answer is a list of problems, never a traceback."""
+    for section in ("data", "method", "secure", "privacy"):
+        if data.draw(st.booleans()):
+            fields = (
+                sorted(Scenario.model_fields[section].annotation.model_fields) if section != "privacy" else ["epsilon"]
+            )
+            tree[section] = {**MINIMAL.get(section, {}), data.draw(st.sampled_from(fields)): data.draw(JSON_LIKE)}
+    found = []
+    try:
+        Scenario.parse({**MINIMAL, **tree})
+    except UsageError as error:
+        found = error.problems
+    assert all(": " in problem for problem in found)
