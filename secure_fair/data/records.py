@@ -66,7 +66,7 @@ class Attribute:
 
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
-_COMPARISON = re.compile(r"(?P<column>.*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
+_COMPARISON = re.compile(r"(?P<column>[^<>=]*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
 _COMPLEMENT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 

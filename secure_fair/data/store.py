@@ -167,11 +167,10 @@ class AuditorStore:
         Both are indices into ``table`` with none in common: no picture of the developer's gets into this store, nor
         any label. Raises UsageError for unknown attributes and where the folder holds something.
         """
-        unknown = [name for name in attributes if name not in table.sensitive]
+        unknown = ", ".join(name for name in attributes if name not in table.sensitive)
         if unknown or not attributes:
-            raise UsageError(
-                f"cannot give an auditor {', '.join(unknown) or 'no attribute'}: choose from {', '.join(table.sensitive)}"
-            )
+            choice = ", ".join(table.sensitive)
+            raise UsageError(f"an auditor cannot get {unknown or 'no attribute'}: choose from {choice}")
         rows = np.concatenate([aligned, own]).astype(np.int64)
         _check_rows(rows, len(table))
         ids = record_ids(join_key, (table.digests[row] for row in rows))
