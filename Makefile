@@ -1,0 +1,40 @@
+# make run        the quickstart scenario: a biased baseline, a fair model under secret sharing, a report
+# make test       the tests: minutes, no download
+# make test-real  the tests on real pictures and weights, where SECURE_FAIR_DATA names their folder
+# make test-long  the tests that take many minutes
+# make lint       style and types
+#
+# Only Python 3.11 or newer and make are needed; everything else goes into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# one thread per process: the parties of a simulation share this machine's cores
+export OMP_NUM_THREADS := 1
+
+.DELETE_ON_ERROR:
+.PHONY: run test test-real test-long lint
+
+run: $(INSTALLED)
+	$(BIN)/secure-fair run quickstart
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+test-real: $(INSTALLED)
+	$(BIN)/python -m pytest -m "real and not long"
+
+test-long: $(INSTALLED)
+	$(BIN)/python -m pytest -m long
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[test]"
+	touch $@

@@ -1,0 +1,149 @@
+"""The report: tables, figures and the page say what the summary says, and the page needs nothing from outside."""
+
+from __future__ import annotations
+
+import copy
+import html.parser
+import json
+import re
+import xml.etree.ElementTree
+
+import pytest
+
+from secure_fair.errors import UsageError
+from secure_fair.report import figures, tables
+from secure_fair.report.html import write_report
+
+
+@pytest.fixture
+def page(summary, tmp_path):
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "scenario.toml").write_text('name = "faces <demo>"\n')
+    return write_report(tmp_path).read_text()
+
+
+def test_methods_table_has_the_baseline_beside_the_main_method(summary):
+    table = tables.methods(summary)
+    assert table.header == (
+        "method", "mode", "accuracy", "balanced", "gender DP", "gender EO", "race DP", "race EO", "time",
+    )  # fmt: skip
+    erm, parity = table.rows
+    assert erm[0] == "erm"
+    assert parity[0] == "parity (moments)"
+    gap = summary["fairness"]["gender"]["demographic_parity_difference"]
+    assert parity[4] == f"{gap:.3f}"
+    assert parity[-1] == "1 min 1 s"
+
+
+def test_a_collapsed_classifier_is_marked_in_the_table_and_the_warnings(summary, tmp_path):
+    collapsed = {**summary, "status": "collapsed"}
+    assert tables.methods(collapsed).rows[-1][0] == "parity (moments) (collapsed)"
+    (tmp_path / "summary.json").write_text(json.dumps(collapsed))
+    assert "the classifier of parity (moments) is collapsed" in write_report(tmp_path).read_text()
+
+
+def test_openings_say_who_received_what_and_what_protects_it(summary):
+    assert tables.openings(summary).rows == (
+        ("moment", "gender", "auditor", "developer", "4", "64", "noise, sigma 11.95"),
+        ("moment", "race", "auditor", "developer", "4", "320", "none: exact"),
+    )
+
+
+def test_an_exact_release_never_looks_private(summary):
+    gender, race = tables.privacy(summary).rows
+    assert gender[1] == "0.987"
+    assert race[1] == "none: exact releases"
+
+
+def test_text_tables_line_up(summary):
+    header, rule, *rows = tables.methods(summary).text().splitlines()
+    ends = [match.end() for match in re.finditer("-+", rule)]
+    for line in (header, *rows):
+        assert len(line) <= len(rule)
+        assert all(line[end : end + 2].strip() == "" for end in ends)
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (4.2e12, "4.2e+03 GB")]
+)
+def test_sizes(number, text):
+    assert tables.size(number) == text
+
+
+def test_figures_are_well_formed_and_show_every_method_and_group(summary):
+    for name, figure in (("a", figures.fairness_utility(summary)), ("b", figures.selection_rates(summary))):
+        text = "".join(xml.etree.ElementTree.fromstring(figures.svg(figure, name)).itertext())
+        assert "parity (moments)" in text
+        assert "erm" in text
+    assert "> $50" in text  # dollars are no mathematics
+    assert "a & b" in text
+    assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_figures_are_the_same_every_time(summary):
+    once, again = (figures.svg(figures.fairness_utility(summary), "x") for _ in range(2))
+    assert once == again
+
+
+def test_ids_of_two_figures_on_one_page_do_not_collide(page):
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    clips = [name for name in ids if f"url(#{name})" in page]
+    assert len(clips) == len(set(clips)) > 0
+
+
+def test_the_page_is_self_contained_and_escapes_names(page):
+    assert "faces &lt;demo&gt;" in page
+    assert "<demo>" not in page
+    assert "<script" not in page
+    assert "@import" not in page
+    outside = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert all(target.startswith("#") for target in outside)
+
+
+def test_the_page_is_balanced_html(page):
+    void = {"meta", "br", "link", "img", "hr"}
+    open_tags = []
+
+    class Checker(html.parser.HTMLParser):
+        def handle_starttag(self, tag, attrs):
+            if tag not in void:
+                open_tags.append(tag)
+
+        def handle_endtag(self, tag):
+            assert open_tags.pop() == tag
+
+    Checker().feed(page)
+    assert open_tags == []
+
+
+def test_the_page_has_every_part(page):
+    for title in ("Result", "Groups", "What was opened to whom", "Privacy", "Cost", "Security", "Released audit"):
+        assert f"{title}</h" in page
+    assert "exact releases (moment): attributes can be computed from them" in page
+    assert "810 kB" in page
+
+
+def test_a_run_that_used_no_attribute_says_so(summary, tmp_path):
+    baseline = copy.deepcopy(summary["compare"][0])
+    (tmp_path / "summary.json").write_text(json.dumps(baseline))
+    page = write_report(tmp_path).read_text()
+    assert "Nothing was opened to anybody." in page
+    assert "No attribute was used." in page
+
+
+def test_undefined_metrics_are_dashes_and_leave_the_figure_out(summary):
+    del summary["compare"]
+    for metrics in summary["fairness"].values():
+        metrics["demographic_parity_difference"] = None
+        metrics["groups"] = {}
+    assert tables.methods(summary).rows[0][4] == "-"
+    assert figures.fairness_utility(summary) is None
+    assert figures.selection_rates(summary) is None
+
+
+def test_a_damaged_summary_is_a_clean_error(tmp_path):
+    with pytest.raises(UsageError, match="is missing"):
+        write_report(tmp_path)
+    (tmp_path / "summary.json").write_text("{")
+    with pytest.raises(UsageError, match="is not JSON"):
+        write_report(tmp_path)

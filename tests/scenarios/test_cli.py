@@ -1,0 +1,219 @@
+"""The command line: what goes to stdout and stderr, exit codes, and that errors are messages."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from scenarios.cli import main
+from scenarios.cli.options import Output, shared_options
+from scenarios.cli.run import run_folder
+from scenarios.schema import Scenario
+from secure_fair import errors
+
+
+def invoke(*arguments: str):
+    return CliRunner().invoke(main, list(arguments))
+
+
+def failing(error: BaseException) -> click.Command:
+    """A command that raises ``error``, made like every other command."""
+
+    @click.command()
+    @shared_options
+    def command(output: Output) -> None:
+        raise error
+
+    return command
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+ENDS = [
+    (errors.UsageError("seed: is odd"), 2, ["seed: is odd"]),
+    (errors.UsageError(["a: is missing", "b: is missing"]), 2, ["a: is missing", "b: is missing"]),
+    (errors.BudgetExceeded("epsilon 1.2 above 1"), 3, ["epsilon 1.2 above 1"]),
+    (errors.Refusal("batch of 3 below 32"), 4, ["batch of 3 below 32"]),
+    (errors.ProtocolError("frame 3 out of step"), 4, ["frame 3 out of step"]),
+    (errors.PartyLost("auditor", "no heartbeat"), 5, ["lost auditor: no heartbeat"]),
+    (KeyboardInterrupt(), 130, ["interrupted"]),
+]
+
+
+@pytest.mark.parametrize(("error", "code", "texts"), ENDS)
+def test_every_error_has_its_exit_code_and_a_message_on_stderr(error, code, texts):
+    result = CliRunner().invoke(failing(error))
+    assert result.exit_code == code
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert all(text in result.stderr for text in texts)
+
+
+@pytest.mark.parametrize(("error", "code", "texts"), ENDS)
+def test_errors_are_json_where_asked_for(error, code, texts):
+    result = CliRunner().invoke(failing(error), ["--format", "json"])
+    assert result.exit_code == code
+    assert json.loads(result.stderr)["problems"] == texts
+
+
+def test_an_unexpected_error_is_one_line_and_a_log():
+    result = CliRunner().invoke(failing(ZeroDivisionError("by zero")))
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert "unexpected ZeroDivisionError: by zero" in line
+    log = Path(line.rpartition("traceback in ")[2].rstrip(")"))
+    assert "Traceback (most recent call last)" in log.read_text()
+    log.unlink()
+
+
+def test_an_unexpected_error_shows_its_traceback_with_v():
+    result = CliRunner().invoke(failing(ZeroDivisionError("by zero")), ["-v"])
+    assert "Traceback (most recent call last)" in result.stderr
+    Path(result.stderr.splitlines()[-1].rpartition("traceback in ")[2].rstrip(")")).unlink()
+
+
+# --- help -------------------------------------------------------------------------------------------------------------
+
+
+def every_command(command: click.Command, path: tuple[str, ...] = ()):
+    yield path, command
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from every_command(inner, (*path, name))
+
+
+def test_every_command_has_help_and_every_option_says_what_it_does():
+    for path, command in every_command(main):
+        result = invoke(*path, "--help")
+        assert result.exit_code == 0
+        assert command.help, path
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.hidden:
+                assert parameter.help, (path, parameter.name)
+
+
+def test_help_lists_the_exit_codes():
+    text = invoke("--help").stdout
+    assert all(f"  {code} " in text for code in (0, 1, 2, 3, 4, 5, 130))
+
+
+def test_help_loads_nothing_heavy():
+    code = "import sys, scenarios.cli; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "scenarios.cli.run" in modules
+    assert not {"torch", "numpy", "pydantic", "crypten", "matplotlib", "grpc", "rich"} & set(modules)
+
+
+def test_the_module_is_the_program():
+    result = subprocess.run([sys.executable, "-m", "scenarios.cli", "--version"], capture_output=True, text=True)
+    assert result.stdout.startswith("secure-fair, version ") or "secure-fair" in result.stderr
+
+
+# --- scenario ---------------------------------------------------------------------------------------------------------
+
+
+def test_scenario_list_names_the_library():
+    assert "quickstart" in invoke("scenario", "list").stdout
+    assert "quickstart" in json.loads(invoke("scenario", "list", "--format", "json").stdout)
+
+
+def test_scenario_show_prints_a_scenario_that_can_be_loaded(tmp_path):
+    shown = invoke("scenario", "show", "quickstart", "-o", "method.strength=4").stdout
+    assert tomllib.loads(shown)["method"]["strength"] == 4
+    file = tmp_path / "mine.toml"
+    file.write_text(shown)
+    assert invoke("scenario", "validate", str(file)).exit_code == 0
+    assert Scenario.load(file) == Scenario.load("quickstart", ["method.strength=4"])
+
+
+def test_scenario_validate_lists_all_problems():
+    result = invoke("scenario", "validate", "quickstart", "-o", "lora.rank=0", "-o", "method.nme=adv")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "lora.rank: 0 is not allowed" in result.stderr
+    assert 'did you mean "name"?' in result.stderr
+
+
+# --- run --------------------------------------------------------------------------------------------------------------
+
+
+def test_run_refuses_a_folder_that_holds_something_before_any_work(tmp_path):
+    (tmp_path / "mine.txt").write_text("keep me")
+    result = invoke("run", "quickstart", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "exists and is not an empty folder" in result.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_run_checks_the_scenario_before_it_makes_a_folder(tmp_path):
+    result = invoke("run", "quickstart", "-o", "train.epochs=0", "--out", str(tmp_path / "new"))
+    assert result.exit_code == 2
+    assert not (tmp_path / "new").exists()
+
+
+def test_run_folders_are_numbered_and_never_reused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scenario = Scenario.load("quickstart", ["seed=7"])
+    made = [run_folder(scenario, None) for _ in range(3)]
+    assert [str(folder) for folder in made] == [f"runs/quickstart-7{end}" for end in ("", "-2", "-3")]
+    assert run_folder(scenario, tmp_path / "a" / "b") == tmp_path / "a" / "b"
+
+
+def test_run_names_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(errors.UsageError, match="cannot be made: Not a directory"):
+        run_folder(Scenario.load("quickstart"), tmp_path / "file" / "run")
+
+
+# --- data, identity, ledger, report -----------------------------------------------------------------------------------
+
+
+def test_data_check_counts_classes_and_groups():
+    result = invoke(
+        "data", "check", "quickstart", "-o", "data.records=40", "-o", "data.image_size=32", "--format", "json"
+    )
+    assert result.exit_code == 0, result.stderr
+    counted = json.loads(result.stdout)
+    assert counted["records"] == 40
+    assert counted["bad"] == []
+    assert sum(counted["target"].values()) == sum(counted["sensitive"]["male"].values()) == 40
+
+
+def test_identity_makes_an_authority_and_certificates_that_describe_themselves(tmp_path):
+    assert invoke("identity", "init", str(tmp_path)).exit_code == 0
+    issued = invoke("identity", "issue", str(tmp_path), "auditor", "--days", "3", "--format", "json")
+    assert issued.exit_code == 0, issued.stderr
+    folder = json.loads(issued.stdout)["folder"]
+    shown = json.loads(invoke("identity", "show", folder, "--format", "json").stdout)
+    assert shown["name"] == "auditor"
+    assert shown["problems"] == []
+    again = invoke("identity", "init", str(tmp_path))
+    assert again.exit_code == 2
+
+
+def test_ledger_verify_counts_entries_and_finds_a_change(tmp_path):
+    from secure_fair.privacy.ledger import Ledger
+
+    ledger = Ledger(tmp_path, "auditor")
+    ledger.start("run-1")
+    ledger.start("run-2")
+    ledger.close()
+    intact = invoke("ledger", "verify", str(tmp_path), "--format", "json")
+    assert intact.exit_code == 0, intact.stderr
+    assert json.loads(intact.stdout)["entries"] >= 2
+    (file,) = (path for path in tmp_path.iterdir() if path.is_file() and "run-1" in path.read_text(errors="ignore"))
+    file.write_text(file.read_text().replace("run-1", "run-9"))
+    assert invoke("ledger", "verify", str(tmp_path)).exit_code == 4
+
+
+def test_report_of_a_folder_without_a_run_is_a_clean_error(tmp_path):
+    result = invoke("report", str(tmp_path))
+    assert result.exit_code == 2
+    assert "summary.json: is missing" in result.stderr
