@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from omegaconf import OmegaConf
 from torch import Tensor
 from torch.distributed import ReduceOp
 
@@ -184,7 +186,11 @@ def install(communicator: NetworkCommunicator, provider: Provider, masks: Masks,
     crypten.communicator.DistributedCommunicator = NetworkCommunicator
     vars(crypten.mpc)["__SUPPORTED_PROVIDERS"].clear()
     crypten.mpc.get_default_provider = lambda: provider
-    crypten.cfg.encoder.precision_bits = precision_bits
+    settings = OmegaConf.to_container(crypten.cfg.config)
+    # CrypTen reads a setting at every access to a tensor: plain attributes halve its processor time. Nothing that
+    # overrides settings for a while (its own exp, log and reciprocal) works on them, and nothing here uses it.
+    crypten.cfg.set_config(SimpleNamespace(**{part: SimpleNamespace(**values) for part, values in settings.items()}))
+    crypten.cfg.config.encoder.precision_bits = precision_bits
 
 
 def _replace_generators(masks: Masks) -> None:
