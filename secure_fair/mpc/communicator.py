@@ -186,7 +186,7 @@ def install(communicator: NetworkCommunicator, provider: Provider, masks: Masks,
     crypten.communicator.DistributedCommunicator = NetworkCommunicator
     vars(crypten.mpc)["__SUPPORTED_PROVIDERS"].clear()
     crypten.mpc.get_default_provider = lambda: provider
-    settings = OmegaConf.to_container(crypten.cfg.config)
+    settings: Any = OmegaConf.to_container(crypten.cfg.config)
     # CrypTen reads a setting at every access to a tensor: plain attributes halve its processor time. Nothing that
     # overrides settings for a while (its own exp, log and reciprocal) works on them, and nothing here uses it.
     crypten.cfg.set_config(SimpleNamespace(**{part: SimpleNamespace(**values) for part, values in settings.items()}))

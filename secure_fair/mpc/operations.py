@@ -33,6 +33,8 @@ MAX_STEP = 0.4
 """One step of the adversary moves its weights by at most this part of the ball; see ``adversary``."""
 PULL = 8**8 / 9**9
 """The largest value of t (1 - PULL t^8) over t >= 0 is exactly 1, at t = 9/8."""
+MAX_COMPARISONS = 1 << 18
+"""Made at a time: each takes 14 ring elements of correlated randomness."""
 
 
 # moments and rows: linear in the attributes
@@ -177,23 +179,31 @@ def rows_within_bound(session: Session, query: MPCTensor, bound: float) -> MPCTe
 
     The squares are summed at the double scale, so that nothing is rounded. They could wrap around the ring (2^16
     squares to 0 mod 2^64 at 16 bits), but not where all entries are within the bound, and else the bit is 0 anyway.
-    Rounds for two parties: 18.
+    Rounds for two parties: 17 for up to 2^18 bounds, of which there are 2 k + 1 a row, and 9 for every further 2^18.
     """
     n, k = query.size()
     limit, square_limit = int(bound * session.scale), int((bound * session.scale) ** 2)
     if bound <= 0 or k * (limit + 1) ** 2 >= 1 << 62:
         raise UsageError(f"row bound {bound:g} of {k} numbers at {session.precision_bits} bits does not fit the ring")
     with session.operation("rows_within_bound", (n, k)):
-        (f,) = mask(session, query)
-        squares = multiply(session, "mul", f, f).share.sum(1)
-        slack = [
-            add_public(session, from_share(query.share, 1), limit),
-            add_public(session, from_share(-query.share, 1), limit),
-            add_public(session, from_share(-squares, 1), square_limit),
+        broken = [
+            _broken_bounds(session, from_share(rows, session.scale), limit, square_limit).share.sum()
+            for rows in query.share.split(max(1, MAX_COMPARISONS // (2 * k + 1)))
         ]
-        broken = from_share(combine([part.share for part in slack]), 1)._ltz()
-        count = from_share(broken.share.sum().reshape(1), 1)
+        count = from_share(torch.stack(broken).sum().reshape(1), 1)
         return add_public(session, count, -1)._ltz()
+
+
+def _broken_bounds(session: Session, rows: MPCTensor, limit: int, square_limit: int) -> MPCTensor:
+    """A shared bit for each bound of ``rows`` (m, k): two for every entry, one for every row; 1 where it is broken."""
+    (f,) = mask(session, rows)
+    squares = multiply(session, "mul", f, f).share.sum(1)
+    slack = [
+        add_public(session, from_share(rows.share, 1), limit),
+        add_public(session, from_share(-rows.share, 1), limit),
+        add_public(session, from_share(-squares, 1), square_limit),
+    ]
+    return from_share(combine([part.share for part in slack]), 1)._ltz()
 
 
 def plain_rows_within_bound(query: Tensor, bound: float) -> bool:

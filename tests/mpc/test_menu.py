@@ -1,0 +1,154 @@
+"""The dealer's menu: every item is what it claims to be, and nothing else can be asked for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secure_fair.errors import ProtocolError
+from secure_fair.mpc import menu
+from secure_fair.mpc.menu import And, Bit, Fresh, Item, Product, Reused, Source, Square, Wraps
+from secure_fair.mpc.randomness import derive
+
+ITEMS: list[Item] = [
+    Product("matmul", Fresh((3, 4)), Fresh((4, 2))),
+    Product("matmul", Fresh((5, 3, 4)), Fresh((4, 2))),
+    Product("mul", Fresh((3, 1)), Fresh((4,))),
+    Product("mul", Fresh(()), Fresh((2, 2))),
+    Product("matmul", Reused(0, (4, 3), transposed=True), Fresh((4, 2))),
+    Product("matmul", Reused(1, (6, 3), rows=(5, 0, 0, 2), transposed=True), Reused(2, (4, 2))),
+    Product("mul", Reused(3, (3, 3)), Reused(3, (3, 3))),
+    Square((7,)),
+    And((2, 3), (3,)),
+    Wraps((50,)),
+    Bit((9, 2)),
+]
+
+
+def deal(item: Item, parties: int, number: int = 5) -> tuple[list[tuple[torch.Tensor, ...]], list[torch.Tensor]]:
+    """Masks and results of every party, drawn as the parties and the dealer draw them."""
+    sources = [Source(derive(bytes(32), "party", rank)) for rank in range(parties)]
+    masks, results = [], []
+    for rank, source in enumerate(sources):
+        stream = source.item(number)
+        masks.append(menu.draw_masks(item, source, stream))
+        if rank < parties - 1:
+            results.append(menu.draw_result(item, stream))
+    return masks, [*results, menu.correction(item, sources, number)]
+
+
+def xor(tensors: list[torch.Tensor]) -> torch.Tensor:
+    total = torch.zeros_like(tensors[0])
+    for tensor in tensors:
+        total = total ^ tensor
+    return total
+
+
+@pytest.mark.parametrize("parties", [2, 3, 5])
+@pytest.mark.parametrize("item", ITEMS, ids=repr)
+def test_the_result_is_the_relation_of_the_masks(item: Item, parties: int) -> None:
+    masks, results = deal(item, parties)
+    assert all(tuple(result.shape) == menu.result_shape(item) for result in results)
+    match item:
+        case Product(op, _, _):
+            left, right = (sum(mask[side] for mask in masks) for side in (0, 1))
+            assert torch.equal(sum(results), torch.matmul(left, right) if op == "matmul" else left * right)
+        case Square(_):
+            assert torch.equal(sum(results), sum(mask[0] for mask in masks) ** 2)
+        case And(_, _):
+            assert torch.equal(xor(results), xor([m[0] for m in masks]) & xor([m[1] for m in masks]))
+        case Wraps(_):
+            exact = [sum(int(mask[0][i]) for mask in masks) for i in range(50)]
+            wrapped = sum(mask[0] for mask in masks)
+            assert sum(results).tolist() == [(e - int(w)) >> 64 for e, w in zip(exact, wrapped, strict=True)]
+        case Bit(_):
+            bits = xor([mask[0] for mask in masks])
+            assert torch.equal(sum(results), bits)
+            assert set(bits.reshape(-1).tolist()) <= {0, 1}
+
+
+@pytest.mark.parametrize("item", ITEMS, ids=repr)
+def test_items_survive_the_wire(item: Item) -> None:
+    assert menu.decode(menu.encode([item, item])) == [item, item]
+
+
+def test_parts_are_fresh_with_every_number_and_masks_with_every_value() -> None:
+    item = Product("mul", Fresh((100,)), Reused(4, (100,)))
+    (first, _), (again, _), (later, _) = deal(item, 2, 5), deal(item, 2, 5), deal(item, 2, 6)
+    assert torch.equal(first[0][0], again[0][0])
+    assert not torch.isin(first[0][0], later[0][0]).any()
+    assert torch.equal(first[0][1], later[0][1])  # the mask of value 4 stays
+    source = Source(bytes(32))
+    other_value, other_shape = source.mask(Reused(5, (100,))), source.mask(Reused(4, (10, 10)))
+    assert not torch.isin(source.mask(Reused(4, (100,))), other_value).any()
+    assert not torch.isin(source.mask(Reused(4, (100,))), other_shape.reshape(-1)).any()
+
+
+NOT_ON_THE_MENU: list[Any] = [
+    ["_get_additive_PRSS", [3], True],
+    ["additive", [3], [3], "mul"],
+    ["__class__", [3]],
+    ["square"],
+    ["square", [3], [3]],
+    ["square", "3"],
+    ["square", [3.0]],
+    ["square", [True]],
+    ["square", [-1]],
+    ["square", [1 << 28]],
+    ["square", [1 << 14, 1 << 14]],
+    ["square", [1] * 7],
+    ["mul", [3], [3]],
+    ["mul", ["fresh", [3]], ["fresh", [4]]],
+    ["matmul", ["fresh", [3]], ["fresh", [3]]],
+    ["matmul", ["fresh", [1 << 20, 1]], ["fresh", [1, 1 << 20]]],
+    ["matmul", ["fresh", [3, 2]], ["mask", 0, [3, 2], None]],
+    ["matmul", ["fresh", [3, 2]], ["mask", -1, [2, 2], None, False]],
+    ["matmul", ["fresh", [3, 2]], ["mask", 0, [2, 2], [2], False]],
+    ["matmul", ["fresh", [3, 2]], ["mask", 0, [2, 2], [-1], False]],
+    ["matmul", ["fresh", [3, 2]], ["mask", 0, [2, 2], [0.5], False]],
+    ["mul", ["fresh", [2]], ["mask", 0, [2], None, True]],
+    ["mul", ["fresh", [2]], ["mask", 0, [2], None, 1]],
+    [],
+    {"kind": "square"},
+    None,
+    7,
+]
+
+
+@pytest.mark.parametrize("entry", NOT_ON_THE_MENU, ids=repr)
+def test_nothing_else_can_be_asked_for(entry: Any) -> None:
+    with pytest.raises(ProtocolError):
+        menu.decode(json.dumps([entry]).encode())
+
+
+@pytest.mark.parametrize("message", [b"{", b"7", b"{}", b"\xff\xfe", b"[" * 100_000, b"[1]" * 3])
+def test_what_is_no_list_of_items_is_refused(message: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        menu.decode(message)
+
+
+def test_a_message_has_bounds_of_its_own() -> None:
+    with pytest.raises(ProtocolError, match="at most 4096"):
+        menu.decode(menu.encode([Square((1,))] * 4097))
+    with pytest.raises(ProtocolError, match="ring elements"):
+        menu.decode(menu.encode([Square((1 << 26,))] * 5))
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
+def test_arbitrary_json_is_an_item_or_a_protocol_error(entry: Any) -> None:
+    try:
+        items = menu.decode(json.dumps([entry]).encode())
+    except ProtocolError:
+        return
+    assert len(items) == 1
+
+
+def test_renumbering_moves_only_what_an_operation_masked_itself() -> None:
+    item = Product("matmul", Reused(7, (2, 2)), Reused(3, (2, 2)))
+    assert menu.renumbered(item, since=5, by=10) == Product("matmul", Reused(17, (2, 2)), Reused(3, (2, 2)))
+    assert menu.renumbered(Square((2,)), since=0, by=1) == Square((2,))
