@@ -67,8 +67,15 @@ class Grant:
 class Opening(Protocol):
     """A value that can be opened: shares between parties, or plain numbers."""
 
-    scale: int  # ring units per 1.0
-    shape: tuple[int, ...]
+    @property
+    def scale(self) -> int:
+        """Ring units per 1.0."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the value."""
+        ...
 
     def open_to(self, receiver: str, noise: torch.Tensor | None) -> torch.Tensor | None:
         """Add ``noise`` (int64, ring units, of ``shape``), open to ``receiver``; the value if that is here."""

@@ -1,0 +1,240 @@
+"""The auditor's column of the protocol: admit a request, go through the operation, release through the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parties import messages
+from parties.lockstep import Lockstep
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened
+from parties.reports import leave, write_party_report
+from parties.settings import Folders, Joint, Post, Progress
+from parties.training import settings_of
+from secure_fair.data.store import AuditorStore
+from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
+from secure_fair.learning.model import cached_tokens
+from secure_fair.learning.plain import flatten_adapter
+from secure_fair.learning.releases import evaluation_releases, training_releases
+from secure_fair.learning.sensitive import Sensitive, as_matrices, train_sensitive
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.transport import Network
+from secure_fair.privacy.gate import Gate, Grant
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.plan import Plan, make_plan
+from secure_fair.privacy.policy import Policy
+
+NEED_ADAPTERS = ("orth",)
+
+
+@dataclass(frozen=True)
+class SharedOpening:
+    """Shares that the gate may open to one party, by sending this party's share to it alone."""
+
+    session: Session
+    shared: Any
+    scale: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.shared.size())
+
+    def open_to(self, receiver: str, noise: Tensor | None) -> None:
+        """Send this party's share, noise (int64, ring units) added; nothing is learned here."""
+        self.session.reveal_to(receiver, self.shared, noise=noise)
+
+
+@dataclass(frozen=True)
+class SentOpening:
+    """A value of the auditor's own, float64, that is not on shares: sent as it is."""
+
+    network: Network
+    values: Tensor
+    scale: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.values.shape)
+
+    def open_to(self, receiver: str, noise: Tensor | None) -> None:
+        """Send the values, noise added, to the receiver."""
+        noised = self.values if noise is None else self.values + noise.double() / self.scale
+        messages.send(self.network, receiver, Opened(), noised.numpy().astype("<f8").tobytes())
+
+
+def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: Progress) -> None:
+    """Serve one run: connect, check the developer's table, train an adapter where the method needs it, answer."""
+    store = AuditorStore.open(folders.store)
+    network = Network(post.credentials, post.listen, timeout=post.timeout, link=post.link)
+    ledger = Ledger(folders.state / "ledger", network.name, simulated=post.simulated)
+    try:
+        network.connect(post.peers, post.agreement)
+        session = Session.open(
+            network, parties=joint.compute_parties, dealer=joint.dealer, precision_bits=joint.precision_bits
+        )
+        enrol, raw = messages.expect(network, joint.developer, Enrol)
+        ids = messages.unpack_ids(raw, enrol.training + enrol.test)
+        gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
+        held = {name: (store.codes(name, ids), store.groups[name]) for name in store.attributes}
+        sensitive = train_adapters(joint, store, folders.store, gate, progress)
+        service = AuditorService(joint, network, session, gate, held, sensitive)
+        service.serve(enrol.training + enrol.test)
+        session.close()
+        write_party_report(folders.out, network.name, session.meter, network, gate)
+        ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+    except BaseException as error:
+        leave(network, error)
+        raise
+    finally:
+        network.close()
+        ledger.close()
+
+
+def make_gate(
+    joint: Joint,
+    auditor: str,
+    run: str,
+    ids: Sequence[str],
+    training: int,
+    store: AuditorStore,
+    policy: Policy,
+    ledger: Ledger,
+) -> Gate:
+    """The gate of one run: the enrolled ``ids``, ``training`` of them first, are checked against the store's."""
+    return Gate(
+        auditor=auditor,
+        run=run,
+        ids=ids,
+        known=store.ids,
+        plans={name: plan_for(joint, name, len(store.groups[name]), training) for name in store.attributes},
+        policy=policy,
+        ledger=ledger,
+        noise=SystemNoise(),
+    )
+
+
+def plan_for(joint: Joint, attribute: str, groups: int, training: int) -> Plan:
+    """The plan of one attribute: every release of the run and its noise, made alike by every party."""
+    privacy = joint.privacy
+    return make_plan(
+        attribute,
+        training_releases(joint.method, groups, training, joint.training.epochs, joint.training.batch_size),
+        epsilon=privacy.epsilon if privacy else None,
+        delta=privacy.delta if privacy else 1e-5,
+        evaluation=evaluation_releases(groups) if joint.evaluated else (),
+        evaluation_epsilon=privacy.evaluation_epsilon if privacy else None,
+        reserve_releases=privacy.reserve_releases if privacy else 0,
+    )
+
+
+def train_adapters(
+    joint: Joint, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
+) -> dict[str, Sensitive]:
+    """Where the method needs it: a sensitive adapter for every attribute held here, from the auditor's own pictures."""
+    if joint.method.name not in NEED_ADAPTERS:
+        return {}
+    own = store.own()
+    settings = settings_of(joint)
+    tokens = cached_tokens(
+        joint.model,
+        own.pictures,
+        folder / "cache",
+        settings.dtype,
+        settings.device,
+        lambda done, total: progress.progress("backbone", done, total),
+    )
+    trained = {}
+    for attribute in store.attributes:
+        codes = torch.from_numpy(own.codes[attribute])
+        trained[attribute] = train_sensitive(joint.model, tokens, codes, len(store.groups[attribute]), settings)
+        gate.account_training(attribute, own.ids, epsilon=None, delta=0.0)
+    return trained
+
+
+class AuditorService:
+    """Answers one developer until it is finished."""
+
+    def __init__(
+        self,
+        joint: Joint,
+        network: Network,
+        session: Session,
+        gate: Gate,
+        held: Mapping[str, tuple[np.ndarray, tuple[str, ...]]],
+        sensitive: Mapping[str, Sensitive],
+    ) -> None:
+        """``held``: group codes of every enrolled record, and the groups' names, of each attribute held here."""
+        self.joint = joint
+        self.network = network
+        self.session = session
+        self.gate = gate
+        self.held = held
+        self.sensitive = sensitive
+
+    def serve(self, enrolled: int) -> None:
+        """Say what is held, share it, and answer requests about the ``enrolled`` records until the developer is done."""
+        developer = self.joint.developer
+        shapes = {
+            name: {
+                module: ((a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])) for module, (a, b) in found.adapter.items()
+            }
+            for name, found in self.sensitive.items()
+        }
+        groups = {name: list(names) for name, (_, names) in self.held.items()}
+        messages.send(self.network, developer, Held(attributes=groups, adapters=shapes))
+        everybodys, _ = messages.expect(self.network, developer, Attributes)
+        self._check(everybodys, groups)
+        lockstep = Lockstep(
+            self.joint, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
+        )
+        for attribute in everybodys.groups:
+            lockstep.share_memberships(attribute, self.held[attribute][0] if attribute in self.held else None)
+        if self.joint.method.release == "gradient":
+            for attribute, modules in everybodys.adapters.items():
+                mine = as_matrices(self.sensitive[attribute].adapter) if attribute in self.sensitive else None
+                lockstep.share_sensitive(attribute, mine, [a for a, _ in modules.values()])
+        while True:
+            message, raw = messages.receive(self.network, developer)
+            match message:
+                case Finished():
+                    return
+                case Ask():
+                    self._answer(lockstep, message, messages.unpack_records(raw))
+                case _:
+                    raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
+
+    def _check(self, everybodys: Attributes, mine: dict[str, list[str]]) -> None:
+        for attribute, names in mine.items():
+            if everybodys.groups.get(attribute) != names:
+                raise ProtocolError(
+                    f"{self.joint.developer} announced groups {everybodys.groups.get(attribute)} of {attribute}, "
+                    f"which is held here with groups {names}"
+                )
+
+    def _answer(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
+        developer = self.joint.developer
+        try:
+            grant = self.gate.admit(lockstep.request(ask, records))
+        except (Refusal, BudgetExceeded) as error:
+            messages.refuse(self.network, developer, error)
+            raise
+        messages.send(self.network, developer, Granted(receipt=grant.receipt))
+        if ask.operation == "sensitive_adapter":
+            values = flatten_adapter(self.sensitive[ask.attribute].adapter)
+            self.gate.release(grant, SentOpening(self.network, values, 2**self.joint.precision_bits))
+            return
+
+        def opening(shared: Any, bound: float) -> None:
+            self._release(grant, shared)
+
+        lockstep.run(ask, records, [], opening)
+
+    def _release(self, grant: Grant, shared: Any) -> None:
+        self.gate.release(grant, SharedOpening(self.session, shared, int(shared.encoder.scale)))

@@ -1,0 +1,167 @@
+"""The developer's column of the protocol: ask, go through the operation with the private input, receive the value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parties import messages
+from parties.lockstep import Lockstep
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened
+from parties.reports import leave, write_party_report
+from parties.settings import Folders, Joint, Post, Progress
+from parties.training import develop, prepare
+from secure_fair.data.store import DeveloperStore
+from secure_fair.errors import ProtocolError
+from secure_fair.learning.auditors import Adapter, Release
+from secure_fair.learning.plain import unflatten_adapter
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.transport import Network
+from secure_fair.privacy.ledger import Ledger, Receipt
+
+NO_RECORDS = np.empty(0, dtype=np.int64)
+
+
+def main(joint: Joint, post: Post, folders: Folders, run: str, progress: Progress) -> None:
+    """Train once with the scenario's method: connect, enrol the records, train, say goodbye."""
+    store = DeveloperStore.open(folders.store)
+    network = Network(post.credentials, post.listen, timeout=post.timeout, link=post.link)
+    ledger = Ledger(folders.state / "ledger", network.name, simulated=post.simulated)
+    try:
+        progress.stage("connecting")
+        network.connect(post.peers, post.agreement)
+        session = Session.open(
+            network, parties=joint.compute_parties, dealer=joint.dealer, precision_bits=joint.precision_bits
+        )
+        ledger.start(run)
+        rows = np.concatenate([store.training, store.test])
+        ids = [store.ids[row] for row in rows]
+        enrol = Enrol(run=run, training=len(store.training), test=len(store.test))
+        for auditor in joint.auditors:
+            messages.send(network, auditor, enrol, messages.pack_ids(ids))
+        progress.stage("features")
+        data = prepare(joint, store, folders.store / "cache", progress)
+        auditors = SecureAuditors(joint, network, session, ledger, len(ids))
+        progress.stage(f"training: {joint.method.name}, {len(data.training)} records")
+        develop(joint, data, auditors, folders.out, progress)
+        for auditor in joint.auditors:
+            messages.send(network, auditor, Finished())
+        session.close()
+        ledger.extract(run, folders.out / "ledger.jsonl")
+        write_party_report(folders.out, network.name, session.meter, network, None)
+    except BaseException as error:
+        leave(network, error)
+        raise
+    finally:
+        network.close()
+        ledger.close()
+
+
+class SecureAuditors:
+    """The auditors behind the network, as a method sees them (``secure_fair.learning.auditors.Auditors``)."""
+
+    def __init__(self, joint: Joint, network: Network, session: Session, ledger: Ledger, enrolled: int) -> None:
+        """Waits until every auditor has said what it holds, then takes its shares of it."""
+        self.joint = joint
+        self.network = network
+        self.ledger = ledger
+        self._groups: dict[str, tuple[str, ...]] = {}
+        self.adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+        for auditor in joint.auditors:
+            held, _ = messages.expect(network, auditor, Held)
+            for attribute, names in held.attributes.items():
+                if joint.holders.get(attribute) != auditor:
+                    raise ProtocolError(f"{auditor} says that it holds {attribute}, which is not in the scenario")
+                self._groups[attribute] = tuple(names)
+            self.adapters.update(held.adapters)
+        missing = sorted(set(joint.holders) - set(self._groups))
+        if missing:
+            raise ProtocolError(f"no auditor holds {', '.join(missing)}; the scenario promises them")
+        self.attributes = tuple(joint.holders)
+        groups = {name: list(self._groups[name]) for name in self.attributes}
+        for auditor in joint.auditors:
+            messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters))
+        self.session = session
+        self.lockstep = Lockstep(joint, session, self._groups, enrolled)
+        for attribute in self.attributes:
+            self.lockstep.share_memberships(attribute, None)
+        if joint.method.release == "gradient":
+            for attribute, modules in self.adapters.items():
+                self.lockstep.share_sensitive(attribute, None, [a for a, _ in modules.values()])
+
+    def groups(self, attribute: str) -> tuple[str, ...]:
+        """Names of the attribute's groups."""
+        return self._groups[attribute]
+
+    def group_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
+        """Records per stratum and column."""
+        indicator = torch.nn.functional.one_hot(strata, count)
+        return self._released(Ask(operation="group_counts", attribute=attribute, width=count), records, [indicator])
+
+    def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
+        """Test records per stratum and column, where the scenario has them released."""
+        if not self.joint.evaluated:
+            return None
+        indicator = torch.nn.functional.one_hot(strata, count)
+        return self._released(
+            Ask(operation="evaluation_counts", attribute=attribute, width=count), records, [indicator]
+        )
+
+    def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
+        """F^T A."""
+        return self._released(Ask(operation="moment", attribute=attribute, width=query.shape[1]), records, [query])
+
+    def penalty_rows(self, attribute: str, records: np.ndarray) -> Release:
+        """The membership columns of each record."""
+        return self._released(Ask(operation="penalty_rows", attribute=attribute, width=0), records, [])
+
+    def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Rows of the adversary's gradient; the adversary moves one step on shares."""
+        ask = Ask(operation="adversary_rows", attribute=attribute, width=features.shape[1])
+        return self._released(ask, records, [features])
+
+    def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
+        """2 A_t A_s^T A_s of each module."""
+        shapes = [(matrix.shape[0], matrix.shape[1]) for matrix in task]
+        ask = Ask(operation="orthogonality", attribute=attribute, width=0, shapes=shapes)
+        flat = self._released(ask, NO_RECORDS, list(task)).values
+        parts = flat.split([matrix.numel() for matrix in task])
+        return [part.reshape(matrix.shape) for part, matrix in zip(parts, task, strict=True)]
+
+    def sensitive_adapter(self, attribute: str) -> Adapter:
+        """The auditor's adapter."""
+        modules = self.adapters[attribute]
+        shapes = {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in modules.items()}
+        flat_shapes = [shape for pair in modules.values() for shape in pair]
+        ask = Ask(operation="sensitive_adapter", attribute=attribute, width=0, shapes=flat_shapes)
+        receipt = self._ask(ask, NO_RECORDS)
+        _, raw = messages.expect(self.network, self.joint.holders[attribute], Opened)
+        self.ledger.received(receipt)
+        return unflatten_adapter(torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy()), shapes)
+
+    def _released(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> Release:
+        """Ask, compute together, receive, and write down what was received."""
+        receipt = self._ask(ask, records)
+
+        def opening(shared: Any, bound: float) -> Tensor:
+            margin = 8 * (receipt.sigma or 0.0)
+            return self.session.receive_opening(shared, bound=bound + margin)
+
+        values = self.lockstep.run(ask, records, private, opening)
+        assert values is not None  # this is the receiver
+        self.ledger.received(receipt)
+        return Release(values, receipt.sigma or 0.0)
+
+    def _ask(self, ask: Ask, records: np.ndarray) -> Receipt:
+        """Every auditor must admit the request; the attribute's holder says with how much noise."""
+        receipts: dict[str, Receipt] = {}
+        for auditor in self.joint.auditors:
+            messages.send(self.network, auditor, ask, messages.pack_records(records))
+        for auditor in self.joint.auditors:
+            granted, _ = messages.expect(self.network, auditor, Granted)
+            receipts[auditor] = granted.receipt
+        return receipts[self.joint.holders[ask.attribute]]

@@ -1,0 +1,145 @@
+"""What the developer and the auditors say to each other beside the shares: typed, bounded, no pickle."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, SecureFairError
+from secure_fair.mpc.transport import Network
+from secure_fair.privacy.ledger import Receipt
+
+CHANNEL = "control"
+MOST_RECORDS = 10_000_000
+MESSAGE_LIMIT = 2**30
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Enrol(_Message):
+    """Developer: my record ids follow as the raw part, training records first; later requests count in that order."""
+
+    kind: Literal["enrol"] = "enrol"
+    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+    training: int = Field(ge=0, le=MOST_RECORDS)
+    test: int = Field(ge=0, le=MOST_RECORDS)
+
+
+class Held(_Message):
+    """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices."""
+
+    kind: Literal["held"] = "held"
+    attributes: dict[str, list[str]]
+    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+
+
+class Ask(_Message):
+    """Developer: run this operation on these records (indices follow as the raw part) and open its value to me."""
+
+    kind: Literal["ask"] = "ask"
+    operation: str = Field(max_length=40)
+    attribute: str = Field(max_length=200)
+    width: int = Field(ge=0, le=1_000_000)
+    shapes: list[tuple[int, int]] = Field(default=[], max_length=10_000)
+
+
+class Granted(_Message):
+    """Auditor: admitted; this is what both sides write down about it."""
+
+    kind: Literal["granted"] = "granted"
+    receipt: Receipt
+
+
+class Refused(_Message):
+    """Auditor: not admitted, for a reason made of public data only."""
+
+    kind: Literal["refused"] = "refused"
+    reason: str
+    budget: bool
+
+
+class Attributes(_Message):
+    """Developer: all attributes of this run with their groups; everybody's shares are laid out by it."""
+
+    kind: Literal["attributes"] = "attributes"
+    groups: dict[str, list[str]]
+    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+
+
+class Opened(_Message):
+    """Auditor: a value that was not computed on shares follows as the raw part (float64)."""
+
+    kind: Literal["opened"] = "opened"
+
+
+class Finished(_Message):
+    """Developer: nothing more will be asked."""
+
+    kind: Literal["finished"] = "finished"
+
+
+Message = Enrol | Held | Attributes | Ask | Granted | Refused | Opened | Finished
+Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Refused, Opened, Finished)
+_ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
+
+
+def send(network: Network, peer: str, message: Message, raw: bytes = b"") -> None:
+    """Send a message with an optional raw part."""
+    head = message.model_dump_json().encode()
+    network.send(peer, CHANNEL, struct.pack("<I", len(head)), head, raw)
+
+
+def receive(network: Network, peer: str) -> tuple[Message, bytes]:
+    """The peer's next message and its raw part; ProtocolError if it is not well formed."""
+    data = network.receive(peer, CHANNEL, limit=MESSAGE_LIMIT)
+    try:
+        (length,) = struct.unpack_from("<I", data)
+        return _ADAPTER.validate_json(data[4 : 4 + length]), data[4 + length :]
+    except (struct.error, ValidationError) as error:
+        raise ProtocolError(f"{peer} sent a message that is not well formed: {error}") from error
+
+
+def expect(network: Network, peer: str, kind: type[Kind]) -> tuple[Kind, bytes]:
+    """The peer's next message, which must be of this kind; a refusal is raised as such."""
+    message, raw = receive(network, peer)
+    if isinstance(message, Refused) and kind is not Refused:
+        raise (BudgetExceeded if message.budget else Refusal)(f"{peer} refused: {message.reason}")
+    if not isinstance(message, kind):
+        raise ProtocolError(f"{peer} is out of step: sent {message.kind!r} where {kind.__name__.lower()!r} was due")
+    return message, raw
+
+
+def refuse(network: Network, peer: str, error: SecureFairError) -> None:
+    """Tell the developer why."""
+    send(network, peer, Refused(reason=str(error), budget=isinstance(error, BudgetExceeded)))
+
+
+def pack_ids(ids: Sequence[str]) -> bytes:
+    """Record ids, one a line."""
+    return "\n".join(ids).encode()
+
+
+def unpack_ids(raw: bytes, count: int) -> list[str]:
+    """The ids of ``pack_ids``; ProtocolError unless there are ``count`` of them."""
+    ids = raw.decode("utf-8", errors="replace").split("\n") if raw else []
+    if len(ids) != count:
+        raise ProtocolError(f"a table of {count} record ids was announced, {len(ids)} came")
+    return ids
+
+
+def pack_records(records: np.ndarray) -> bytes:
+    """Indices as little-endian int64."""
+    return np.ascontiguousarray(records, dtype="<i8").tobytes()
+
+
+def unpack_records(raw: bytes) -> np.ndarray:
+    """The indices of ``pack_records``."""
+    if len(raw) % 8:
+        raise ProtocolError(f"a list of record indices has {len(raw)} bytes, which is no multiple of 8")
+    return np.frombuffer(raw, dtype="<i8")

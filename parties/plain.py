@@ -1,0 +1,52 @@
+"""Plain mode: developer and auditors in one process, with the same stores, gates and methods, and no shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from parties.auditor import make_gate, train_adapters
+from parties.reports import write_party_report
+from parties.settings import Joint, Progress
+from parties.training import develop, prepare
+from secure_fair.data.store import AuditorStore, DeveloperStore
+from secure_fair.learning.plain import PlainAuditors
+from secure_fair.learning.sensitive import Sensitive
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.policy import Policy
+
+
+def run_in_the_clear(
+    joint: Joint, stores: Path, out: Path, state: Path, policy: Policy, run: str, progress: Progress
+) -> None:
+    """Train once. ``stores`` has a folder per party; every party's artefacts go below ``out`` as in secure mode."""
+    developer = DeveloperStore.open(stores / joint.developer)
+    rows = np.concatenate([developer.training, developer.test])
+    ids = [developer.ids[row] for row in rows]
+    progress.stage(f"features: {joint.method.name}, in the clear")
+    data = prepare(joint, developer, stores / joint.developer / "cache", progress)
+    codes: dict[str, np.ndarray] = {}
+    groups: dict[str, tuple[str, ...]] = {}
+    gates: dict[str, Gate] = {}
+    sensitive: dict[str, Sensitive] = {}
+    ledgers = {}
+    for name in joint.auditors:
+        store = AuditorStore.open(stores / name)
+        ledgers[name] = Ledger(state / name, name, simulated=True)
+        gate = make_gate(joint, name, run, ids, len(developer.training), store, policy, ledgers[name])
+        sensitive |= train_adapters(joint, store, stores / name, gate, progress)
+        for attribute in store.attributes:
+            codes[attribute], groups[attribute] = store.codes(attribute, ids), store.groups[attribute]
+            gates[attribute] = gate
+    ordered = {attribute: codes[attribute] for attribute in joint.holders}
+    auditors = PlainAuditors(ordered, groups, gates, sensitive, joint.precision_bits, evaluated=joint.evaluated)
+    progress.stage(f"training: {joint.method.name}, {len(data.training)} records, in the clear")
+    develop(joint, data, auditors, out / joint.developer, progress)
+    for name, ledger in ledgers.items():
+        folder = out / f"auditor-{name}"
+        gate = next(gates[attribute] for attribute, holder in joint.holders.items() if holder == name)
+        write_party_report(folder, name, None, None, gate)
+        ledger.extract(run, folder / "ledger.jsonl")
+        ledger.close()

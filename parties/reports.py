@@ -1,0 +1,39 @@
+"""What a party leaves about its own part of a run: costs, traffic, and what its gate let out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from secure_fair.errors import PartyLost, ProtocolError, Refusal, SecureFairError
+from secure_fair.mpc.cost import Meter
+from secure_fair.mpc.transport import Network
+from secure_fair.privacy.gate import Gate
+
+REPORT = "party.json"
+
+
+def write_party_report(out: Path, name: str, meter: Meter | None, network: Network | None, gate: Gate | None) -> None:
+    """Write ``party.json``: cost per operation, bytes per peer, and an auditor's account of what it released."""
+    out.mkdir(parents=True, exist_ok=True)
+    traffic = network.traffic() if network else {}
+    report: dict[str, Any] = {
+        "party": name,
+        "cost": {operation: asdict(cost) for operation, cost in meter.summary().items()} if meter else {},
+        "traffic": {f"{peer}/{channel}": asdict(counted) for (peer, channel), counted in traffic.items()},
+        "privacy": gate.summary() if gate else {},
+        "records": gate.records_summary() if gate else {},
+    }
+    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def leave(network: Network, error: BaseException) -> None:
+    """Tell the peers why this party goes. Only errors that are made of public data are quoted."""
+    if isinstance(error, PartyLost):
+        network.abort(str(error), culprit=error.party)
+    elif isinstance(error, Refusal | ProtocolError) or (isinstance(error, SecureFairError) and error.exit_code == 3):
+        network.abort(str(error))
+    else:
+        network.abort(f"stopped by {type(error).__name__}")

@@ -1,0 +1,108 @@
+"""What all parties of a run agree on beforehand, as plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from secure_fair.learning.methods import MethodSettings
+from secure_fair.learning.model import ModelSettings
+from secure_fair.mpc.transport import Credentials, LinkSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """Optimisation as the scenario says it, before device and precision are known."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float
+    precision: str
+    device: str
+
+
+@dataclass(frozen=True)
+class PrivacyTarget:
+    """The differential privacy that a scenario asks for; None instead of one: exact releases."""
+
+    epsilon: float | None
+    delta: float
+    evaluation_epsilon: float | None
+    reserve_releases: int
+
+
+@dataclass(frozen=True)
+class Joint:
+    """The part of a scenario that every party needs."""
+
+    seed: int
+    developer: str
+    dealer: str
+    auditors: tuple[str, ...]
+    holders: dict[str, str]  # attribute: the auditor that holds it
+    model: ModelSettings
+    training: Training
+    method: MethodSettings
+    precision_bits: int = 16
+    privacy: PrivacyTarget | None = None
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether counts of test records are released at the end."""
+        return self.privacy is None or self.privacy.evaluation_epsilon is not None
+
+    @property
+    def compute_parties(self) -> tuple[str, ...]:
+        """Developer first, then the auditors; the index is a party's rank."""
+        return (self.developer, *self.auditors)
+
+
+@dataclass(frozen=True)
+class Post:
+    """Where one party stands: its identity, its address and its peers'."""
+
+    credentials: Credentials
+    listen: str
+    peers: dict[str, str]
+    agreement: dict[str, str] = field(default_factory=dict)
+    timeout: float = 60.0
+    link: LinkSettings = field(default_factory=LinkSettings)
+    simulated: bool = False
+
+
+class Progress(Protocol):
+    """Where a party says how far it is."""
+
+    def stage(self, name: str) -> None:
+        """A new piece of work begins."""
+
+    def progress(self, name: str, done: int, total: int) -> None:
+        """So much of it is done."""
+
+    def epoch(
+        self,
+        method: str,
+        epoch: int,
+        epochs: int,
+        loss: float,
+        accuracy: float,
+        gaps: Mapping[str, float | None],
+        seconds: float,
+    ) -> None:
+        """An epoch is over."""
+
+    def warn(self, text: str) -> None:
+        """Something the user should know."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """What one party may read and write."""
+
+    store: Path
+    out: Path
+    state: Path

@@ -1,0 +1,149 @@
+"""The developer's own work, whoever the auditors are: train, predict the test records, leave artefacts."""
+
+from __future__ import annotations
+
+import csv
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from parties.settings import Joint, Progress
+from secure_fair.data.store import DeveloperStore
+from secure_fair.fairness.metrics import clip_noised, fairness, utility
+from secure_fair.learning.auditors import Auditors, all_groups
+from secure_fair.learning.lora import save_adapter
+from secure_fair.learning.methods import make_method
+from secure_fair.learning.model import cached_tokens, choose_device, choose_dtype, make_classifier
+from secure_fair.learning.train import Classifier, EpochRecord, Labelled, TrainSettings, predict, train
+
+SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The developer's records as the training takes them."""
+
+    training: Labelled
+    test: Labelled
+    test_ids: list[str]
+    classes: tuple[str, ...]
+
+
+def settings_of(joint: Joint) -> TrainSettings:
+    """The training settings on this machine's device."""
+    device = choose_device(joint.training.device)
+    return TrainSettings(
+        epochs=joint.training.epochs,
+        batch_size=joint.training.batch_size,
+        learning_rate=joint.training.learning_rate,
+        weight_decay=joint.training.weight_decay,
+        warmup=joint.training.warmup,
+        seed=joint.seed,
+        dtype=choose_dtype(joint.training.precision, device),
+        device=device,
+    )
+
+
+def prepare(joint: Joint, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
+    """Run the frozen part of the backbone over all pictures, once."""
+    settings = settings_of(joint)
+    tokens = cached_tokens(
+        joint.model,
+        store.pictures,
+        cache,
+        settings.dtype,
+        settings.device,
+        lambda done, total: progress.progress("backbone", done, total),
+    )
+    labels = torch.from_numpy(np.asarray(store.labels, dtype=np.int64))
+    train_rows, test_rows = torch.from_numpy(store.training), torch.from_numpy(store.test)
+    return Prepared(
+        Labelled(tokens[train_rows], labels[train_rows]),
+        Labelled(tokens[test_rows], labels[test_rows]),
+        [store.ids[index] for index in store.test],
+        store.classes,
+    )
+
+
+def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
+    """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``."""
+    out.mkdir(parents=True, exist_ok=True)
+    settings = settings_of(joint)
+    model = make_classifier(joint.model, len(data.classes), joint.seed, settings.device)
+    began = time.perf_counter()
+    with (out / "rounds.jsonl").open("w") as rounds:
+
+        def on_epoch(record: EpochRecord) -> None:
+            rounds.write(json.dumps(asdict(record)) + "\n")
+            rounds.flush()
+            progress.epoch(
+                joint.method.name,
+                record.epoch,
+                settings.epochs,
+                record.loss,
+                record.accuracy,
+                dict(record.gaps),
+                record.seconds,
+            )
+
+        train(
+            model,
+            data.training,
+            make_method(joint.method),
+            auditors,
+            settings,
+            on_epoch=on_epoch,
+            on_step=lambda done, total: progress.progress("training", done, total),
+        )
+    seconds = time.perf_counter() - began
+    _, probabilities = predict(model, data.test, settings)
+    released = evaluate(auditors, data, probabilities.argmax(1))
+    _save(model, data, probabilities, out)
+    result = {
+        "training_records": len(data.training),
+        "test_records": len(data.test),
+        "training_seconds": seconds,
+        "precision": str(settings.dtype).removeprefix("torch."),
+        "device": str(settings.device),
+        "utility": utility(data.test.labels.numpy(), probabilities.numpy()),
+        "fairness_released": released,
+    }
+    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[str, object]:
+    """Metrics from released counts of test records by label, prediction and group; nothing where none are released."""
+    classes = len(data.classes)
+    strata = data.test.labels * classes + predictions
+    records = np.arange(len(data.training), len(data.training) + len(data.test), dtype=np.int64)
+    sizes = torch.bincount(strata, minlength=classes**2).double()
+    found: dict[str, object] = {}
+    for attribute in auditors.attributes:
+        released = auditors.evaluation_counts(attribute, records, strata, classes**2)
+        if released is not None:
+            counts = all_groups(released.values, sizes).reshape(classes, classes, -1).numpy()
+            # a cell within a few standard deviations of nothing says nothing: suppressed after the noise
+            smallest = SUPPRESSED_BELOW * released.sigma
+            found[attribute] = fairness(clip_noised(counts), auditors.groups(attribute), smallest) | {
+                "sigma": released.sigma
+            }
+    return found
+
+
+def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
+    save_adapter(model.backbone, out / "adapter")  # type: ignore[arg-type]
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()},
+        out / "head.safetensors",
+    )
+    with (out / "predictions.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "prediction", *(f"probability_{name}" for name in data.classes)])
+        for record, label, row in zip(data.test_ids, data.test.labels.tolist(), probabilities.tolist(), strict=True):
+            writer.writerow([record, label, int(np.argmax(row)), *(f"{value:.6f}" for value in row)])

@@ -1,0 +1,80 @@
+"""From a scenario to the plain values that the parties work with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from pathlib import Path
+
+from parties.settings import Joint, Post, PrivacyTarget, Training
+from scenarios.schema import Scenario
+from secure_fair.learning.methods import MethodSettings
+from secure_fair.learning.model import ModelSettings
+from secure_fair.mpc.transport import Credentials, LinkSettings
+from secure_fair.privacy.policy import Policy
+
+DEVELOPER = "developer"
+DEALER = "dealer"
+AGREED_VERSIONS = ("secure-fair", "torch", "crypten")
+
+
+def joint(scenario: Scenario) -> Joint:
+    """What all parties of the scenario must have in common."""
+    method, train, lora, privacy = scenario.method, scenario.train, scenario.lora, scenario.privacy
+    return Joint(
+        seed=scenario.seed,
+        developer=DEVELOPER,
+        dealer=DEALER,
+        auditors=tuple(auditor.name for auditor in scenario.secure.auditors),
+        holders={name: auditor.name for auditor in scenario.secure.auditors for name in auditor.attributes},
+        model=ModelSettings(
+            backbone=scenario.backbone.name,
+            weights=scenario.backbone.weights,
+            image_size=scenario.data.image_size,
+            rank=lora.rank,
+            alpha=lora.alpha,
+            targets=tuple(lora.targets),
+            last_blocks=lora.last_blocks,
+        ),
+        training=Training(
+            epochs=train.epochs,
+            batch_size=train.batch_size,
+            learning_rate=train.learning_rate,
+            weight_decay=train.weight_decay,
+            warmup=train.warmup,
+            precision=train.precision,
+            device=train.device,
+        ),
+        method=MethodSettings(
+            name=method.name,
+            release=method.release,
+            strength=method.strength,
+            components=method.components,
+            ramp_epochs=method.ramp,
+            sensitive_scale=method.sensitive_scale,
+        ),
+        precision_bits=scenario.secure.precision_bits,
+        privacy=None
+        if privacy is None
+        else PrivacyTarget(privacy.epsilon, privacy.delta, privacy.evaluation_epsilon, privacy.reserve_releases),
+    )
+
+
+def policy(scenario: Scenario, file: Path | None) -> Policy:
+    """The auditor's rules: its own file where it has one, else the scenario's ``[policy]``."""
+    if file is not None:
+        return Policy.load(file)
+    return Policy(minimum_batch=scenario.policy.minimum_batch, clip=scenario.policy.clip)
+
+
+def agreement(scenario: Scenario) -> dict[str, str]:
+    """What every pair of parties compares before anything else."""
+    versions = {f"version of {name}": importlib.metadata.version(name).split("+")[0] for name in AGREED_VERSIONS}
+    return {"scenario": scenario.hash(), **versions}
+
+
+def post(
+    scenario: Scenario, credentials: Credentials, listen: str, peers: dict[str, str], *, timeout: float, simulated: bool
+) -> Post:
+    """Where a party stands in this scenario."""
+    link = LinkSettings(scenario.link.latency_ms, scenario.link.bandwidth_mbps)
+    return Post(credentials, listen, peers, agreement(scenario), timeout=timeout, link=link, simulated=simulated)

@@ -1,0 +1,97 @@
+"""One party of a scenario on this machine, from its command line to its end."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from types import TracebackType
+
+from parties import identity as identities
+from parties.settings import Folders
+from scenarios import assemble
+from scenarios.progress import reporter
+from scenarios.schema import Scenario
+from secure_fair.errors import UsageError
+
+
+class Place:
+    """What a party was given on its command line, checked; a context that closes its progress display."""
+
+    def __init__(
+        self,
+        output_format: str,
+        *,
+        source: str,
+        identity: Path,
+        listen: str,
+        peers: tuple[str, ...],
+        out: Path,
+        timeout: float,
+        simulated: bool,
+        store: Path | None = None,
+        state: Path | None = None,
+        policy: Path | None = None,
+    ) -> None:
+        self.scenario = Scenario.load(source)
+        self.joint = assemble.joint(self.scenario)
+        credentials = identities.load(identity)
+        parties = {assemble.DEALER, *self.joint.compute_parties}
+        if credentials.name not in parties:
+            raise UsageError(
+                f"--identity {identity}: is {credentials.name!r}'s, who is no party of this scenario "
+                f"({', '.join(sorted(parties))})"
+            )
+        addresses = peer_addresses(peers, parties - {credentials.name})
+        self.post = assemble.post(self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated)
+        self.folders = Folders(store=store or out, out=out, state=state or out)
+        self.policy = assemble.policy(self.scenario, policy)
+        out.mkdir(parents=True, exist_ok=True)
+        self.report = reporter(output_format)
+
+    def __enter__(self) -> Place:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.report.close()
+
+    def developer(self) -> None:
+        """Run as the developer."""
+        from parties.developer import main
+
+        run = f"{self.scenario.name}-{self.scenario.method.name}-{secrets.token_hex(8)}"
+        main(self.joint, self.post, self.folders, run, self.report)
+
+    def auditor(self) -> None:
+        """Run as an auditor."""
+        from parties.auditor import main
+
+        main(self.joint, self.post, self.folders, self.policy, self.report)
+
+    def dealer(self) -> None:
+        """Run as the dealer."""
+        from parties.dealer import main
+
+        main(self.joint, self.post, self.folders, self.report)
+
+
+def peer_addresses(given: tuple[str, ...], expected: set[str]) -> dict[str, str]:
+    """NAME=HOST:PORT options as a mapping from party to address; exactly the ``expected`` parties."""
+    peers: dict[str, str] = {}
+    problems = []
+    for text in given:
+        name, equals, address = text.partition("=")
+        host, colon, port = address.rpartition(":")
+        if not (name and equals and host and colon and port.isdigit() and 0 < int(port) < 65536):
+            problems.append(f"--peer {text}: expected NAME=HOST:PORT, for instance auditor=10.0.0.2:7700")
+        elif name in peers:
+            problems.append(f"--peer {text}: {name} has an address already ({peers[name]})")
+        elif name not in expected:
+            problems.append(f"--peer {text}: the other parties of this scenario are {', '.join(sorted(expected))}")
+        else:
+            peers[name] = address
+    problems += [f"--peer {name}=HOST:PORT: is missing" for name in sorted(expected - peers.keys()) if not problems]
+    if problems:
+        raise UsageError(problems)
+    return peers

@@ -1,0 +1,286 @@
+"""Simulates a scenario on this machine: prepares each party's store, runs the parties, joins what they left.
+
+The launcher is the experimenter: it sees the whole data set, and writes the exact fairness figures that no party has.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import platform
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scenarios import assemble
+from scenarios.processes import run_parties
+from scenarios.progress import Reporter
+from scenarios.schema import Scenario
+from secure_fair.data.split import split
+from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
+from secure_fair.data.table import Table, load_table
+from secure_fair.errors import UsageError
+from secure_fair.fairness.metrics import confusion_counts, fairness
+
+
+def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
+    """Run the methods to compare and the main one below ``out``; returns the summary, which is also written there."""
+    began = time.perf_counter()
+    table = load(scenario, report)
+    people = People(scenario, table)
+    (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
+        stores = Path(folder)
+        report.stage("preparing each party's store")
+        people.write_stores(stores)
+        compared = []
+        for other in scenario.compared:
+            compared.append(run_method(other, stores, out / "compare" / other.method.name, people, report))
+        summary = run_method(scenario, stores, out, people, report)
+    summary["compare"] = compared
+    summary["total_seconds"] = time.perf_counter() - began
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def load(scenario: Scenario, report: Reporter) -> Table:
+    """The scenario's data set, decoded once and cached."""
+    data = scenario.data
+    return load_table(
+        data.dataset,
+        root=None if data.root is None else Path(data.root),
+        target=data.target,
+        sensitive=data.sensitive,
+        image_size=data.image_size,
+        cache=cache_folder(),
+        limit=data.limit,
+        on_bad=data.on_bad,
+        progress=report.progress,
+        seed=scenario.seed,
+        **data.dataset_options,
+    )
+
+
+def cache_folder() -> Path:
+    """Where decoded pictures are kept: SECURE_FAIR_CACHE, else the user's cache folder."""
+    given = os.environ.get("SECURE_FAIR_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secure-fair"
+
+
+class People:
+    """Who of the data set is whose record, under which id; known to the launcher alone."""
+
+    def __init__(self, scenario: Scenario, table: Table) -> None:
+        self.scenario = scenario
+        self.table = table
+        if table.given_split is not None:
+            parts = {name: np.flatnonzero(table.given_split == name) for name in ("developer", "auditor", "test")}
+        else:
+            parts = split(len(table.digests), scenario.data.fractions, scenario.seed)
+        for name in ("developer", "test"):
+            if len(parts[name]) == 0:
+                raise UsageError(f"data.split.{name}: no records fall to it; the data set has {len(table.digests)}")
+        self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
+        self.join_key = secrets.token_bytes(32)
+
+    def positions(self) -> dict[str, int]:
+        """Place in the table by record id, of the test records."""
+        ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
+        return {record: int(place) for record, place in zip(ids, self.test, strict=True)}
+
+    def write_stores(self, folder: Path) -> None:
+        """One folder for each party with only what that party may know."""
+        DeveloperStore.write(
+            folder / assemble.DEVELOPER,
+            self.table,
+            training=self.training,
+            test=self.test,
+            join_key=self.join_key,
+            seed=self.scenario.seed,
+        )
+        aligned = np.concatenate([self.training, self.test])
+        for auditor in self.scenario.secure.auditors:
+            AuditorStore.write(
+                folder / auditor.name,
+                self.table,
+                attributes=auditor.attributes,
+                aligned=aligned,
+                own=self.own,
+                join_key=self.join_key,
+                seed=self.scenario.seed,
+            )
+
+
+def run_method(scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter) -> dict[str, Any]:
+    """Run one method in the scenario's mode and write its summary."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "scenario.toml").write_text(scenario.to_toml())
+    began = time.perf_counter()
+    if scenario.secure.mode == "secure":
+        run_parties(scenario, stores, out, report)
+    else:
+        run_plain(scenario, stores, out, report)
+    summary = summarise(scenario, out, people, time.perf_counter() - began)
+    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
+    """All parties in this process, attributes in the clear: for parity tests, upper bounds and sweeps."""
+    from parties.plain import run_in_the_clear
+
+    state = Path(tempfile.mkdtemp(prefix="secure-fair-state-"))
+    try:
+        run_in_the_clear(
+            assemble.joint(scenario),
+            stores,
+            out,
+            state,
+            assemble.policy(scenario, None),
+            run_name(scenario),
+            report,
+        )
+    finally:
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def run_name(scenario: Scenario) -> str:
+    """A name that no other run has: ledgers tell runs apart by it."""
+    return f"{scenario.name}-{scenario.method.name}-{secrets.token_hex(8)}"
+
+
+def environment() -> dict[str, Any]:
+    """Versions and machine, without names or paths of it."""
+    import importlib.metadata
+
+    packages = ("secure-fair", "torch", "timm", "peft", "crypten", "opacus", "grpcio", "cryptography", "numpy")
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "threads_per_party": os.environ.get("OMP_NUM_THREADS"),
+        "packages": {name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+# --- the summary --------------------------------------------------------------------------------------------------------
+
+
+def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> dict[str, Any]:
+    """Join what the parties left with the experimenter's exact view of fairness on the test records."""
+    result = json.loads((out / "developer" / "result.json").read_text())
+    reports = {file.parent.name: json.loads(file.read_text()) for file in sorted(out.glob("*/party.json"))}
+    cost = reports.get("developer", {}).get("cost", {})
+    secure_seconds = sum(entry["seconds"] for entry in cost.values())
+    ledger = [
+        json.loads(line)
+        for file in sorted(out.glob("auditor-*/ledger.jsonl"))
+        for line in file.read_text().splitlines()
+    ]
+    privacy: dict[str, dict[str, Any]] = {"attributes": {}, "records": {}}
+    for name, report in reports.items():
+        privacy["attributes"].update(report["privacy"])
+        if report["records"]:
+            privacy["records"][name.removeprefix("auditor-")] = report["records"]
+    openings = opened(ledger)
+    return {
+        "status": "collapsed" if collapsed(result["utility"], len(people.table.target.groups)) else "ok",
+        "scenario": scenario.name,
+        "method": scenario.method.name,
+        "release": scenario.method.release,
+        "mode": scenario.secure.mode,
+        "seed": scenario.seed,
+        "records": {"training": result["training_records"], "test": result["test_records"]},
+        "utility": result["utility"],
+        "fairness": exact_fairness(out, people),
+        "fairness_released": result["fairness_released"],
+        "privacy": privacy,
+        "cost": {
+            **cost,
+            "training_seconds": result["training_seconds"],
+            "secure_seconds": secure_seconds,
+            "run_seconds": seconds,
+        },
+        "dealer_cost": reports.get("dealer", {}).get("traffic", {}),
+        "openings": openings,
+        "security": security(scenario, openings, reports),
+    }
+
+
+def exact_fairness(out: Path, people: People) -> dict[str, Any]:
+    """Metrics per attribute from the developer's predictions and the launcher's own table."""
+    with (out / "developer" / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    position = people.positions()
+    where = np.array([position[row["id"]] for row in rows])
+    labels = np.array([int(row["label"]) for row in rows])
+    predictions = np.array([int(row["prediction"]) for row in rows])
+    classes = len(people.table.target.groups)
+    return {
+        name: fairness(
+            confusion_counts(labels, predictions, held.codes[where], (classes, len(held.groups))), held.groups
+        )
+        for name, held in people.table.sensitive.items()
+    }
+
+
+def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line per auditor, operation and attribute: how often it was opened, to whom, how many numbers, how noised."""
+    lines: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for entry in ledger:
+        if entry["kind"] != "planned" or not entry["shape"]:
+            continue
+        key = (entry["auditor"], entry["operation"], entry["attribute"])
+        line = lines.setdefault(
+            key,
+            {
+                "auditor": key[0],
+                "operation": key[1],
+                "attribute": key[2],
+                "receiver": "developer",
+                "releases": 0,
+                "numbers": 0,
+                "exact": entry["sigma"] is None,
+                "sigma": entry["sigma"],
+            },
+        )
+        line["releases"] += 1
+        line["numbers"] += int(np.prod(entry["shape"]))
+    return list(lines.values())
+
+
+def collapsed(utility: Mapping[str, Any], classes: int) -> bool:
+    """Whether the classifier says one thing of everybody: balanced accuracy at chance."""
+    return bool(utility["balanced_accuracy"] <= 1 / classes + 0.01)
+
+
+def security(
+    scenario: Scenario, openings: list[dict[str, Any]], reports: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """What protected the run, and what did not."""
+    secure = scenario.secure.mode == "secure"
+    warnings = []
+    if not secure:
+        warnings.append("plain mode: one process saw every attribute; nothing was protected")
+    exact = sorted({line["operation"] for line in openings if line["exact"]})
+    if exact:
+        warnings.append(f"exact releases ({', '.join(exact)}): the developer can compute attributes from them")
+    return {
+        "engine": "CrypTen on shares" if secure else "none",
+        "dealer": "separate process" if secure else "none",
+        "transport": "gRPC, mutual TLS 1.3" if secure else "none",
+        "randomness": "operating system",
+        "ledger": "simulated",
+        "clip": scenario.policy.clip,
+        "warnings": warnings,
+    }

@@ -1,0 +1,174 @@
+"""The parties of a simulation as processes of this machine: started, followed, and ended whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+from parties import identity
+from scenarios import assemble
+from scenarios.progress import Reporter
+from scenarios.schema import Scenario
+from secure_fair.errors import SecureFairError
+
+TIMEOUT = 60.0  # seconds that a party may be silent
+PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
+
+
+class PartyFailed(SecureFairError):
+    """A party ended with an error; the exit code is the party's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
+def run_parties(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
+    """Start dealer, auditors and developer, each with its own store, and wait until all are done."""
+    names = [assemble.DEALER, *(auditor.name for auditor in scenario.secure.auditors), assemble.DEVELOPER]
+    addresses = dict(zip(names, free_addresses(len(names)), strict=True))
+    with tempfile.TemporaryDirectory(prefix="secure-fair-parties-") as folder:
+        work = Path(folder)
+        identity.create_authority(work)
+        for name in names:
+            identity.issue(work, name, days=2)
+        running: dict[str, subprocess.Popen[str]] = {}
+        events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
+        try:
+            for name in names:
+                running[name] = start(name, scenario, addresses, work, stores, out)
+                stderr = running[name].stderr
+                assert stderr is not None
+                log = party_folder(out, name, scenario) / "log.jsonl"
+                threading.Thread(target=_read, args=(name, stderr, log, events), daemon=True).start()
+            follow(running, events, report)
+        finally:
+            end(running)
+        for auditor in scenario.secure.auditors:
+            shutil.copytree(
+                work / auditor.name / "state", out / f"auditor-{auditor.name}" / "state", dirs_exist_ok=True
+            )
+
+
+def party_folder(out: Path, name: str, scenario: Scenario) -> Path:
+    """Where a party of this name writes."""
+    return out / (name if name in (assemble.DEVELOPER, assemble.DEALER) else f"auditor-{name}")
+
+
+def start(
+    name: str, scenario: Scenario, addresses: dict[str, str], work: Path, stores: Path, out: Path
+) -> subprocess.Popen[str]:
+    """One party as ``secure-fair party``, with one thread and nothing in its hands but its own folders."""
+    role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
+    folder = party_folder(out, name, scenario)
+    folder.mkdir(parents=True, exist_ok=True)
+    agreed = work / f"{name}.toml"
+    agreed.write_text(scenario.to_toml())
+    command = [sys.executable, "-m", "scenarios.cli", "party", role, "--format", "json"]
+    command += ["--scenario", str(agreed), "--identity", str(work / name), "--out", str(folder)]
+    command += ["--listen", addresses[name], "--timeout", str(TIMEOUT), "--simulated"]
+    for peer, address in addresses.items():
+        if peer != name:
+            command += ["--peer", f"{peer}={address}"]
+    if role != assemble.DEALER:
+        command += ["--store", str(stores / name), "--state", str(work / name / "state")]
+    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def follow(
+    running: dict[str, subprocess.Popen[str]],
+    events: queue.Queue[tuple[str, dict[str, Any] | None]],
+    report: Reporter,
+) -> None:
+    """Pass the developer's progress on until every party has ended; raise what the first failed party said."""
+    open_streams = set(running)
+    problems: dict[str, str] = {}
+    deadline: float | None = None
+    while open_streams:
+        try:
+            name, event = events.get(timeout=0.5)
+        except queue.Empty:
+            name, event = "", {}
+        if event is None:
+            open_streams.discard(name)
+            if running[name].wait() != 0 and deadline is None:
+                deadline = time.monotonic() + PATIENCE
+        elif "problems" in event:
+            problems[name] = "; ".join(event["problems"])
+        elif name == assemble.DEVELOPER:
+            pass_on(event, report)
+        if deadline is not None and time.monotonic() > deadline:
+            break
+    failed = {name: code for name, process in running.items() if (code := process.poll()) not in (0, None)}
+    if failed or open_streams:
+        raise verdict(failed, problems)
+
+
+def verdict(failed: dict[str, int], problems: dict[str, str]) -> PartyFailed:
+    """The error of the party that failed first of its own: killed ones, then refusals, before those that lost a peer."""
+    codes = {name: 5 if code < 0 else code for name, code in failed.items()}
+    said = [f"{name}: {problems.get(name, f'ended with code {failed[name]}')}" for name in sorted(failed)]
+    order = [code for code in (2, 3, 4, 1, 5) if code in codes.values()]
+    return PartyFailed("; ".join(said) or "a party did not end", order[0] if order else 5)
+
+
+def pass_on(event: dict[str, Any], report: Reporter) -> None:
+    """One JSON event of the developer's to this program's own reporter."""
+    fields = {key: value for key, value in event.items() if key != "event"}
+    match event.get("event"):
+        case "stage":
+            report.stage(**fields)
+        case "progress":
+            report.progress(**fields)
+        case "epoch":
+            report.epoch(**fields)
+        case "warning":
+            report.warn(**fields)
+
+
+def end(running: dict[str, subprocess.Popen[str]]) -> None:
+    """Make sure that no party outlives the launcher."""
+    for process in running.values():
+        if process.poll() is None:
+            process.terminate()
+    for process in running.values():
+        try:
+            process.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def free_addresses(count: int) -> list[str]:
+    """Loopback addresses that were free a moment ago."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
+
+
+def _read(name: str, stream: TextIO, log: Path, events: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:
+    with log.open("w") as file:
+        for line in stream:
+            file.write(line)
+            file.flush()
+            with contextlib.suppress(json.JSONDecodeError):
+                event = json.loads(line)
+                if isinstance(event, dict):
+                    events.put((name, event))
+    events.put((name, None))

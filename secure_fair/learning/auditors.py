@@ -1,0 +1,70 @@
+"""What a fairness method may ask the auditors for; a method does not know whether the answers come from shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Adapter = Mapping[str, tuple[Tensor, Tensor]]  # module name: A (r, d_in) and B (d_out, r)
+
+
+@dataclass(frozen=True)
+class Release:
+    """An opened value, float64, and the standard deviation of the noise on each of its numbers (0: exact)."""
+
+    values: Tensor
+    sigma: float = 0.0
+
+
+class Auditors(Protocol):
+    """The parties that hold the sensitive attributes, as the developer sees them.
+
+    ``records`` are int64 indices into the table of records that was enrolled at the start, none twice.
+    Of an attribute with G groups, ``columns`` are held: one for two groups (membership of group 1), G otherwise.
+    """
+
+    attributes: tuple[str, ...]
+
+    def groups(self, attribute: str) -> tuple[str, ...]:
+        """Names of the attribute's groups; they are public."""
+
+    def group_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
+        """Records per stratum and column; ``strata`` (n,) int64 in [0, count); returns (count, columns)."""
+
+    def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
+        """As ``group_counts``, of test records and with a budget of their own; None where the scenario has none."""
+
+    def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
+        """F^T A for the query F (n, k), rows of norm at most 1; returns (k, columns)."""
+
+    def penalty_rows(self, attribute: str, records: np.ndarray) -> Release:
+        """The membership columns of each record; returns (B, columns)."""
+
+    def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Gradient of the shared adversary's summed loss by each feature row (B, d), rows of norm at most 1."""
+
+    def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
+        """Gradient of sum_m ||A_t A_s^T||_F^2 by each task matrix A_t (r, d_m)."""
+
+    def sensitive_adapter(self, attribute: str) -> Adapter:
+        """The adapter that the attribute's auditor trained on its own records to predict the attribute."""
+
+
+def membership_matrix(codes: np.ndarray, groups: int) -> Tensor:
+    """Group codes (n,) as int64 membership columns (n, 1 or G)."""
+    held = torch.from_numpy(np.asarray(codes, dtype=np.int64))
+    if groups == 2:
+        return held[:, None].clone()
+    return torch.nn.functional.one_hot(held, groups)
+
+
+def all_groups(held: Tensor, total: Tensor) -> Tensor:
+    """From columns as held (..., 1 or G) to all groups (..., G); ``total`` (...,) is the sum over the groups."""
+    if held.shape[-1] > 1:
+        return held
+    return torch.cat([total[..., None] - held, held], dim=-1)

@@ -1,0 +1,115 @@
+"""Demographic parity and equalised odds as penalties that are linear in the attribute.
+
+With p_i the predicted probability, pi_g the share of group g and a_ig the membership of record i, the distance of a
+group's mean from the mean of all is d_g = (1/n) sum_i (a_ig - pi_g) (p_i - mean p) / pi_g. The penalty is
+2/(G-1) sum_g (d_g - mean d)^2, which is the squared gap for two groups, and its gradient by p needs the memberships
+only through that sum: any estimate of a_ig - pi_g will do whose errors are uncorrelated with p_i.
+
+The square of a noisy estimate is biased by the variance of its noise, which collapses the classifier; so one factor
+of the square is always a running mean over earlier batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from secure_fair.learning.auditors import Auditors, all_groups
+from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.moments import query_matrix, soft_memberships
+
+MOMENTUM = 0.9
+SMALLEST_SHARE = 0.01  # a noised count may say that a group is empty; its share must not
+
+
+class Parity:
+    """Penalises gaps of the mean prediction between groups; with ``by_class`` inside each class (equalised odds)."""
+
+    def __init__(self, settings: MethodSettings, *, by_class: bool) -> None:
+        self.settings = settings
+        self.by_class = by_class
+
+    def start(self, training: Training) -> None:
+        """Ask once for the group shares, in each stratum."""
+        self.training = training
+        self.auditors: Auditors = training.auditors
+        self.strata = training.labels if self.by_class else torch.zeros_like(training.labels)
+        self.count = training.classes if self.by_class else 1
+        self.sizes = torch.bincount(self.strata, minlength=self.count).double()  # (S,)
+        self.priors: dict[str, Tensor] = {}  # (S, G)
+        self.memberships: dict[str, Tensor] = {}  # (n, G), moments only
+        self.distances: dict[str, Tensor] = {}  # (S, G, C'), the running mean
+        for attribute in self.auditors.attributes:
+            released = self.auditors.group_counts(attribute, training.records, self.strata, self.count)
+            counts = all_groups(released.values, self.sizes).clamp_min(0)
+            shares = (counts / counts.sum(1, keepdim=True).clamp_min(1)).clamp_min(SMALLEST_SHARE)
+            self.priors[attribute] = shares / shares.sum(1, keepdim=True)
+
+    def start_epoch(self, epoch: int) -> None:
+        """By moments: one query over all records, answered by one release; memberships follow from it."""
+        if self.settings.release != "moments":
+            return
+        features, probabilities = self.training.evaluate()
+        query = query_matrix(features, outputs(probabilities), self.strata, self.count, self.settings.components)
+        for attribute in self.auditors.attributes:
+            prior = self.priors[attribute]
+            released = self.auditors.moment(attribute, self.training.records, query)
+            per_record = prior[self.strata]  # (n, G)
+            totals = all_groups(released.values, query.double().sum(0))
+            centred = totals - query.double().T @ per_record
+            self.memberships[attribute] = soft_memberships(query.double(), centred, per_record, released.sigma)
+
+    def penalty(self, batch: Batch, progress: float) -> Tensor:
+        """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""
+        predicted = outputs(batch.logits.float().softmax(1))
+        strata = self.strata[torch.from_numpy(batch.records)]
+        total = predicted.new_zeros(())
+        for attribute in self.auditors.attributes:
+            members = self._memberships(attribute, batch, strata)
+            distance = distances(predicted, members.to(predicted), strata, self.priors[attribute].to(predicted))
+            earlier = self.distances.get(attribute)
+            if earlier is not None:
+                groups = distance.shape[1]
+                pull = 4 / (groups - 1) * (earlier - earlier.mean(1, keepdim=True))
+                total = total + (pull * distance).sum() / self.count
+            new = distance.detach()
+            self.distances[attribute] = new if earlier is None else MOMENTUM * earlier + (1 - MOMENTUM) * new
+        return self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total
+
+    def _memberships(self, attribute: str, batch: Batch, strata: Tensor) -> Tensor:
+        if self.settings.release == "moments":
+            return self.memberships[attribute][torch.from_numpy(batch.records)]
+        released = self.auditors.penalty_rows(attribute, batch.records)
+        rows = all_groups(released.values, torch.ones(len(strata), dtype=torch.float64))
+        return rows - self.priors[attribute][strata]
+
+    def gaps(self) -> Mapping[str, float]:
+        """Largest difference between two groups' mean predictions, by the running means (post-processing)."""
+        return {name: float((distance.amax(1) - distance.amin(1)).max()) for name, distance in self.distances.items()}
+
+    def finish(self) -> None:
+        """Nothing to undo."""
+
+
+def outputs(probabilities: Tensor) -> Tensor:
+    """The probabilities that tell everything: of class 1 for two classes, of every class otherwise."""
+    return probabilities[:, 1:] if probabilities.shape[1] == 2 else probabilities
+
+
+def distances(predicted: Tensor, members: Tensor, strata: Tensor, priors: Tensor) -> Tensor:
+    """Distance of each group's mean prediction from its stratum's mean.
+
+    ``predicted`` (B, C'), ``members`` (B, G) estimates of a_ig - pi_g, ``strata`` (B,), ``priors`` (S, G).
+    Returns (S, G, C'); zero for a stratum with fewer than two records in the batch.
+    """
+    result = []
+    for stratum, prior in enumerate(priors):
+        inside = strata == stratum
+        if int(inside.sum()) < 2:
+            result.append(predicted.new_zeros(len(prior), predicted.shape[1]))
+            continue
+        centred = predicted[inside] - predicted[inside].mean(0)
+        result.append(members[inside].T @ centred / (int(inside.sum()) * prior[:, None]))
+    return torch.stack(result)

@@ -1,0 +1,84 @@
+"""From settings to a classifier: backbone, adapters, head, and the cached tokens that it is trained on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secure_fair.learning.backbone import load_backbone
+from secure_fair.learning.lora import adapt
+from secure_fair.learning.prefix import fast_dtype, frozen_prefix
+from secure_fair.learning.train import Classifier
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """Which backbone, and where the adapters sit."""
+
+    backbone: str
+    weights: str
+    image_size: int
+    rank: int
+    alpha: float
+    targets: tuple[str, ...]
+    last_blocks: int | None
+
+
+def choose_device(name: str) -> torch.device:
+    """ "auto" is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """Autocast type: "auto" is bfloat16 where the device is fast at it."""
+    match precision:
+        case "fp32":
+            return torch.float32
+        case "bf16":
+            return torch.bfloat16
+    return fast_dtype(device)
+
+
+def make_classifier(settings: ModelSettings, classes: int, seed: int, device: torch.device) -> Classifier:
+    """A fresh classifier; two calls with one seed give the same parameters."""
+    vit = load_backbone(settings.backbone, settings.weights, settings.image_size)
+    width = vit.num_features
+    adapted = adapt(vit, settings.rank, settings.alpha, settings.targets, settings.last_blocks, seed)
+    return Classifier(adapted, width, classes, seed).to(device)
+
+
+def cached_tokens(
+    settings: ModelSettings,
+    pictures: np.ndarray,
+    cache: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Tensor:
+    """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for the same pictures."""
+    facts = asdict(settings) | {"dtype": str(dtype), "pictures": hashlib.sha256(pictures.tobytes()).hexdigest()}
+    for unrelated in ("rank", "alpha", "targets"):
+        del facts[unrelated]
+    if Path(settings.weights).is_file():
+        facts["weights"] = hashlib.sha256(Path(settings.weights).read_bytes()).hexdigest()
+    file = cache / f"tokens-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.pt"
+    if file.is_file():
+        return torch.load(file, weights_only=True, mmap=True)
+    vit = load_backbone(settings.backbone, settings.weights, settings.image_size).to(device)
+    tokens = frozen_prefix(
+        vit, pictures, settings.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
+    ).cpu()
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(".partial")
+    torch.save(tokens, partial)
+    partial.replace(file)
+    return tokens

@@ -1,0 +1,129 @@
+"""Plain mode: an in-process oracle that holds the attributes in the clear, behind the same gate as the secure parties.
+
+It is for parity tests, upper bounds and sweeps. It protects nothing from the process that it runs in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import secure_fair.mpc.operations as operations
+from secure_fair.learning.auditors import Adapter, Release, membership_matrix
+from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
+from secure_fair.learning.sensitive import Sensitive, as_matrices
+from secure_fair.privacy import requests
+from secure_fair.privacy.gate import Gate, PlainOpening, Request
+
+RECEIVER = "developer"
+
+
+class PlainAuditors:
+    """``Auditors`` without shares: plain twins of the operations, the same releases, the same noise."""
+
+    def __init__(
+        self,
+        codes: Mapping[str, np.ndarray],
+        groups: Mapping[str, tuple[str, ...]],
+        gates: Mapping[str, Gate],
+        sensitive: Mapping[str, Sensitive],
+        precision_bits: int,
+        *,
+        evaluated: bool,
+    ) -> None:
+        """``codes``: group of every enrolled record (n,), and ``gates`` of its holder, by attribute; ``evaluated``: whether test counts are released."""
+        self.attributes = tuple(codes)
+        self._groups = dict(groups)
+        self._members = {name: membership_matrix(held, len(groups[name])) for name, held in codes.items()}
+        self._gates = dict(gates)
+        self._sensitive = dict(sensitive)
+        self._scale = 2**precision_bits
+        self._evaluated = evaluated
+        self._adversaries: dict[str, Tensor] = {}
+
+    def groups(self, attribute: str) -> tuple[str, ...]:
+        """Names of the attribute's groups."""
+        return self._groups[attribute]
+
+    def group_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
+        """Records per stratum and column."""
+        return self._counts("group_counts", attribute, records, strata, count)
+
+    def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
+        """Test records per stratum and column, where the scenario has them released."""
+        return self._counts("evaluation_counts", attribute, records, strata, count) if self._evaluated else None
+
+    def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
+        """F^T A."""
+        request = requests.moment(attribute, self._count(attribute), records, query.shape[1], RECEIVER)
+        return self._release(request, operations.plain_moment(query.double(), self._rows(attribute, records)))
+
+    def penalty_rows(self, attribute: str, records: np.ndarray) -> Release:
+        """The membership columns of each record."""
+        request = requests.penalty_rows(attribute, self._count(attribute), records, RECEIVER)
+        return self._release(request, self._rows(attribute, records))
+
+    def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Rows of the adversary's gradient; the adversary moves one step."""
+        width = features.shape[1]
+        groups = self._count(attribute)
+        request = requests.adversary_rows(attribute, groups, records, width, ADVERSARY_BALL, RECEIVER)
+        start = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
+        rows, self._adversaries[attribute] = operations.plain_adversary(
+            features.double(),
+            self._rows(attribute, records),
+            self._adversaries.get(attribute, start),
+            learning_rate=ADVERSARY_RATE,
+            ball=ADVERSARY_BALL,
+        )
+        return self._release(request, rows)
+
+    def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
+        """2 A_t A_s^T A_s of each module."""
+        gradients = operations.plain_orthogonality(
+            [matrix.double() for matrix in task], as_matrices(self._sensitive[attribute].adapter)
+        )
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        opened = self._release(requests.orthogonality(attribute, len(flat), RECEIVER), flat).values
+        parts = opened.split([matrix.numel() for matrix in task])
+        return [part.reshape(matrix.shape) for part, matrix in zip(parts, task, strict=True)]
+
+    def sensitive_adapter(self, attribute: str) -> Adapter:
+        """The auditor's adapter."""
+        adapter = self._sensitive[attribute].adapter
+        flat = flatten_adapter(adapter)
+        opened = self._release(requests.sensitive_adapter(attribute, len(flat), RECEIVER), flat).values
+        return unflatten_adapter(opened, {name: (a.shape, b.shape) for name, (a, b) in adapter.items()})
+
+    def _counts(self, operation: str, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
+        request = requests.counts(operation, attribute, self._count(attribute), records, count, RECEIVER)
+        indicator = torch.nn.functional.one_hot(strata, count).double()
+        return self._release(request, operations.plain_moment(indicator, self._rows(attribute, records)))
+
+    def _release(self, request: Request, value: Tensor) -> Release:
+        gate = self._gates[request.attribute]
+        grant = gate.admit(request)
+        opened = gate.release(grant, PlainOpening(value.double(), self._scale))
+        assert opened is not None  # the receiver is in this process
+        return Release(opened, grant.receipt.sigma or 0.0)
+
+    def _rows(self, attribute: str, records: np.ndarray) -> Tensor:
+        return self._members[attribute][torch.from_numpy(records)].double()
+
+    def _count(self, attribute: str) -> int:
+        return len(self._groups[attribute])
+
+
+def flatten_adapter(adapter: Adapter) -> Tensor:
+    """All matrices of an adapter, in order, as one float64 vector."""
+    return torch.cat([part.double().flatten() for pair in adapter.values() for part in pair])
+
+
+def unflatten_adapter(flat: Tensor, shapes: Mapping[str, tuple[torch.Size, torch.Size]]) -> Adapter:
+    """The adapter with these shapes from its vector, float32."""
+    sizes = [shape for pair in shapes.values() for shape in pair]
+    parts = iter(flat.split([shape.numel() for shape in sizes]))
+    return {name: (next(parts).reshape(a).float(), next(parts).reshape(b).float()) for name, (a, b) in shapes.items()}

@@ -1,0 +1,43 @@
+"""Which releases a method makes of an attribute in a run of so many records and epochs: what the plan is made from."""
+
+from __future__ import annotations
+
+import math
+
+from secure_fair.learning.methods import MethodSettings
+from secure_fair.learning.methods.adv import ADVERSARY_BALL
+from secure_fair.privacy.plan import PlannedRelease
+from secure_fair.privacy.requests import row_change
+
+
+def training_releases(
+    method: MethodSettings, groups: int, records: int, epochs: int, batch_size: int
+) -> list[PlannedRelease]:
+    """Every kind of release that the method makes of one attribute of ``groups`` groups."""
+    change = row_change(groups)
+    steps = epochs * math.ceil(records / batch_size)
+    match method.name, method.release:
+        case "erm", _:
+            return []
+        case (("parity" | "odds"), "moments"):
+            return [
+                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("moment", epochs, epochs, change),
+            ]
+        case (("parity" | "odds"), "rows"):
+            return [
+                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("penalty_rows", steps, epochs, change),
+            ]
+        case "adv", _:
+            return [PlannedRelease("adversary_rows", steps, epochs, change * ADVERSARY_BALL)]
+        case "orth", "adapter":
+            return [PlannedRelease("sensitive_adapter", 1, 1, 0.0)]
+        case "orth", "gradient":
+            return [PlannedRelease("orthogonality", steps, 1, 0.0)]
+    raise ValueError(f"no releases known for {method.name} by {method.release}")
+
+
+def evaluation_releases(groups: int) -> list[PlannedRelease]:
+    """The counts of test records that a released audit is made from."""
+    return [PlannedRelease("evaluation_counts", 1, 1, row_change(groups))]

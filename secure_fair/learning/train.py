@@ -1,0 +1,154 @@
+"""The training loop: an adapter and a head on cached tokens, one fairness method, one epoch line after another."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import secure_fair.compat  # noqa: F401
+from secure_fair.errors import SecureFairError
+from secure_fair.learning.auditors import Auditors
+from secure_fair.learning.lora import features as adapted_features
+from secure_fair.learning.methods import Batch, Method, Training
+
+from peft import PeftModel  # isort: skip
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Optimisation; ``dtype`` is the autocast type (float32: none)."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup: float  # part of all steps
+    seed: int
+    dtype: torch.dtype
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """What one epoch came to: mean loss, training accuracy, released gaps, seconds."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    gaps: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Records as the loop takes them: tokens (n, T, d) that enter the first adapted block, labels (n,) int64."""
+
+    tokens: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Classifier(nn.Module):
+    """An adapted backbone with a linear head; the head starts small, so that the first predictions are even."""
+
+    def __init__(self, backbone: PeftModel, width: int, classes: int, seed: int) -> None:
+        super().__init__()
+        self.backbone: PeftModel = backbone
+        self.head = nn.Linear(width, classes)
+        with torch.no_grad():
+            self.head.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(seed))
+            self.head.bias.zero_()
+
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (B, d) and logits (B, C) in float32."""
+        features = adapted_features(self.backbone, tokens).float()
+        return features, self.head(features)
+
+
+def predict(model: Classifier, data: Labelled, settings: TrainSettings) -> tuple[Tensor, Tensor]:
+    """Features (n, d) and probabilities (n, C) of all records, on the CPU, without gradient."""
+    kept = []
+    model.eval()
+    with torch.no_grad(), autocast(settings):
+        for tokens in data.tokens.split(4 * settings.batch_size):
+            features, logits = model(tokens.to(settings.device))
+            kept.append((features.float().cpu(), logits.float().softmax(1).cpu()))
+    return torch.cat([f for f, _ in kept]), torch.cat([p for _, p in kept])
+
+
+def train(
+    model: Classifier,
+    data: Labelled,
+    method: Method,
+    auditors: Auditors,
+    settings: TrainSettings,
+    *,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> list[EpochRecord]:
+    """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
+    order = torch.Generator().manual_seed(settings.seed)
+    classes = model.head.out_features
+    method.start(Training(data.labels, classes, model.backbone, auditors, lambda: predict(model, data, settings)))
+    history = []
+    step = 0
+    for epoch in range(settings.epochs):
+        began = time.perf_counter()
+        method.start_epoch(epoch)
+        model.train()
+        losses, correct = 0.0, 0
+        batches = torch.randperm(len(data), generator=order).split(settings.batch_size)
+        for index, records in enumerate(batches):
+            labels = data.labels[records].to(settings.device)
+            with autocast(settings):
+                features, logits = model(data.tokens[records].to(settings.device))
+            loss = nn.functional.cross_entropy(logits.float(), labels)
+            batch = Batch(records.numpy().astype(np.int64), labels, features, logits)
+            penalty = method.penalty(batch, epoch + index / len(batches))
+            total = loss + penalty
+            if not bool(torch.isfinite(total)):
+                raise SecureFairError(
+                    f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {float(total)}; "
+                    "lower method.strength or train.learning_rate"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            total.backward()
+            optimiser.step()
+            schedule.step()
+            losses += loss.item() * len(records)
+            correct += int((logits.argmax(1) == labels).sum().item())
+            step += 1
+            on_step(step, steps)
+        seconds = time.perf_counter() - began
+        record = EpochRecord(epoch + 1, losses / len(data), correct / len(data), dict(method.gaps()), seconds)
+        history.append(record)
+        on_epoch(record)
+    method.finish()
+    return history
+
+
+def autocast(settings: TrainSettings) -> contextlib.AbstractContextManager[object]:
+    """Autocast to the settings' type; nothing for float32."""
+    if settings.dtype == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(settings.device.type, dtype=settings.dtype)
+
+
+def _rate(step: int, steps: int, warmup: float) -> float:
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))

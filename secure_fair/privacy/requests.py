@@ -1,0 +1,58 @@
+"""The request of each operation: what is opened, its shape, and how far one person's attribute can move it.
+
+Sensitivities are L2, for the substitution of one person's attribute (sqrt 2 between two one-hot rows, 1 where two groups
+are held as one column). Both sides build the request from the same public values, so that their ledgers agree.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from secure_fair.privacy.gate import Request
+
+NO_RECORDS = np.empty(0, dtype=np.int64)
+
+
+def columns(groups: int) -> int:
+    """Columns in which an attribute of so many groups is held: membership of group 1 for two groups, else one for each."""
+    return 1 if groups == 2 else groups
+
+
+def row_change(groups: int) -> float:
+    """Norm of the change of one record's membership row when its group changes."""
+    return 1.0 if groups == 2 else math.sqrt(2.0)
+
+
+def moment(attribute: str, groups: int, records: np.ndarray, components: int, receiver: str) -> Request:
+    """F^T A with the rows of F bounded by 1."""
+    shape = (components, columns(groups))
+    return Request("moment", attribute, records, receiver, shape, row_change(groups))
+
+
+def counts(operation: str, attribute: str, groups: int, records: np.ndarray, strata: int, receiver: str) -> Request:
+    """Records per stratum and column, each record in one stratum ("group_counts" or "evaluation_counts")."""
+    return Request(operation, attribute, records, receiver, (strata, columns(groups)), row_change(groups))
+
+
+def penalty_rows(attribute: str, groups: int, records: np.ndarray, receiver: str) -> Request:
+    """The membership columns of each record."""
+    shape = (len(records), columns(groups))
+    return Request("penalty_rows", attribute, records, receiver, shape, row_change(groups))
+
+
+def adversary_rows(attribute: str, groups: int, records: np.ndarray, width: int, ball: float, receiver: str) -> Request:
+    """Rows (p_i - a_i) w^T with w in a ball: a change of group moves a record's own row by the distance of two columns."""
+    change = ball if groups == 2 else math.sqrt(2.0) * ball
+    return Request("adversary_rows", attribute, records, receiver, (len(records), width), change)
+
+
+def orthogonality(attribute: str, numbers: int, receiver: str) -> Request:
+    """Gradient by the task matrices: post-processing of the auditor's adapter; no aligned record takes part."""
+    return Request("orthogonality", attribute, NO_RECORDS, receiver, (numbers,), 0.0)
+
+
+def sensitive_adapter(attribute: str, numbers: int, receiver: str) -> Request:
+    """The auditor's adapter itself, as one vector."""
+    return Request("sensitive_adapter", attribute, NO_RECORDS, receiver, (numbers,), 0.0)
