@@ -22,7 +22,7 @@ from timm.layers import PatchEmbed, resample_abs_pos_embed  # isort: skip
 from timm.models.deit import VisionTransformerDistilled  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
-EMBEDDED_NAME = "faces_vit_tiny_patch8_64"
+EMBEDDED_NAME = "secure_fair_faces"
 EMBEDDED_PATH = Path(__file__).parent / "weights" / f"{EMBEDDED_NAME}.safetensors"
 EMBEDDED_IMAGE_SIZE = 64
 EMBEDDED_ARCHITECTURE: Mapping[str, Any] = {
@@ -32,6 +32,8 @@ EMBEDDED_ARCHITECTURE: Mapping[str, Any] = {
     "depth": 6,
     "num_heads": 4,
     "mlp_ratio": 4.0,
+    "class_token": False,
+    "global_pool": "avg",
 }
 HEAD_PREFIXES = ("head.", "head_dist.")  # timm's names of classifier heads, which are never used here
 SHOWN_KEYS = 3  # how many keys of a mismatch an error message names
