@@ -110,10 +110,10 @@ def _write_traceback() -> Path:
 
 
 def _set_up_logging(verbose: bool) -> None:
-    import logging
+    """Log lines with -v; without it Python's own last resort prints warnings that nobody else handles."""
+    if verbose:
+        import logging
 
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+        logging.basicConfig(
+            stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
