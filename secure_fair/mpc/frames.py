@@ -16,7 +16,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from secure_fair.errors import ProtocolError, UsageError
 
@@ -49,8 +49,7 @@ class Kind(IntEnum):
     SEEN = 5  # answers ABORT and GOODBYE: everything before them has arrived
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame that has passed the checks. ``payload`` is a view of the bytes received."""
 
     kind: Kind
@@ -150,7 +149,8 @@ class FrameReader:
             raise ProtocolError(
                 f"a frame states {length} bytes of payload and carries {len(frame) - start}; the bound is {CHUNK}"
             )
-        channel, progress = self._progress(frame[_HEADER.size : start])
+        name = frame[_HEADER.size : start]
+        channel, progress = self._channels.get(name) or self._new_channel(name)
         if counter != progress.counter:
             raise ProtocolError(
                 f"frame {counter} on channel {channel!r} where frame {progress.counter} was due: "
@@ -166,19 +166,17 @@ class FrameReader:
             raise ProtocolError(
                 f"a piece of {length} bytes at byte {offset} does not fit a message of {message_length} bytes"
             )
-        if kind not in _KINDS or (kind == Kind.DATA) == (channel == CONTROL):
+        meaning = _KINDS.get(kind)
+        if meaning is None or (meaning is Kind.DATA) == (channel == CONTROL):
             raise ProtocolError(f"a frame of kind {kind} on channel {channel!r}")
-        if kind != Kind.DATA and message_length > MAX_CONTROL_BYTES:
+        if meaning is not Kind.DATA and message_length > MAX_CONTROL_BYTES:
             raise ProtocolError(f"a control message of {message_length} bytes; the bound is {MAX_CONTROL_BYTES}")
         progress.counter = counter + 1
         progress.message_length = message_length
         progress.offset = 0 if end == message_length else end
-        return Frame(_KINDS[kind], channel, message_length, offset, memoryview(frame)[start:])
+        return Frame(meaning, channel, message_length, offset, memoryview(frame)[start:])
 
-    def _progress(self, name: bytes) -> tuple[str, _Progress]:
-        known = self._channels.get(name)
-        if known is not None:
-            return known
+    def _new_channel(self, name: bytes) -> tuple[str, _Progress]:
         channel = name.decode("ascii", errors="replace")
         if channel != CONTROL and not _CHANNEL_NAME.fullmatch(channel):
             raise ProtocolError(f"a frame on a channel with the impossible name {channel!r}")

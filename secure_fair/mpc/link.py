@@ -97,7 +97,9 @@ class Link:
         self.sending = threading.Lock()  # held for a whole message, so that messages do not mix
         self.last_heard = time.monotonic()
         self.departed = False  # said goodbye
+        self.opened = threading.Event()  # the peer reads our stream, and frames can be numbered
         self.ended = threading.Event()  # the stream from the peer is over
+        self.told = threading.Event()  # our farewell is on its way
         self.seen = threading.Event()  # the peer has all that was sent before our farewell
         self.waits: dict[str, float] = {}  # whom the peer waits for, and for how long (seconds), by its last heartbeat
         self._pacer = Pacer(settings)
@@ -126,24 +128,30 @@ class Link:
             self._context = context
             deliver(hello)
             self._deliver = deliver
+            self._see_whether_open()
             return True
 
     @property
     def open(self) -> bool:
         """Whether something sent now may arrive."""
-        return self._writer is not None and self._context is not None and self._context.is_active()
+        return self.opened.is_set() and self._context is not None and self._context.is_active()
 
     def begin(self, session: bytes) -> None:
         """Both sides' nonces are known: frames can be numbered and checked."""
         self._reader = FrameReader(session)
         self._writer = FrameWriter(session)
         self.last_heard = time.monotonic()
+        self._see_whether_open()
+
+    def _see_whether_open(self) -> None:
+        if self._writer is not None and self._deliver is not None:
+            self.opened.set()
 
     def send(self, channel: str, parts: tuple[bytes | memoryview, ...], stop: Callable[[], bool]) -> None:
         """Hands a message to gRPC once the peer's window has room. LinkDown at the stream's end or ``stop()``."""
         outbox = self._outboxes.get(channel) or self._outboxes.setdefault(channel, Outbox())
         with self.sending:
-            if self._writer is None or self._deliver is None:
+            if self._writer is None or not self.opened.is_set():
                 raise LinkDown
             for frame in self._writer.message(channel, *parts):
                 if stop():
@@ -157,7 +165,7 @@ class Link:
         if not self.sending.acquire(timeout=wait):
             return
         try:
-            if self._writer is None or self._deliver is None:
+            if self._writer is None or not self.opened.is_set():
                 return
             for frame in self._writer.message(CONTROL, payload, kind=kind):
                 self._hand_over(frame)
@@ -187,7 +195,7 @@ class Link:
         assert self._reader is not None
         checked = self._reader.accept(frame)
         self.last_heard = now = time.monotonic()
-        if checked.kind != Kind.DATA:
+        if checked.kind is not Kind.DATA:
             return checked
         inbox = self._inboxes.get(checked.channel) or self.inbox(checked.channel)
         inbox.arrived += len(checked.payload)

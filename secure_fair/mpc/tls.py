@@ -16,7 +16,7 @@ import ssl
 from dataclasses import dataclass, field
 
 os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-AES128-CBC-SHA"
-os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are raised, with their reasons
 
 import grpc  # after the environment: gRPC reads it when it is loaded
 import grpc.experimental
@@ -65,14 +65,14 @@ def channel_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
 def peer_name(context: grpc.ServicerContext) -> str:
     """The client's name: its certificate's common name and one alternative name. ProtocolError where they differ."""
     authenticated = context.auth_context()
-    common_names = authenticated.get("x509_common_name", [])
-    alternative_names = authenticated.get("x509_subject_alternative_name", [])
-    if len(common_names) != 1 or list(alternative_names) != list(common_names):
+    common_names = [name.decode() for name in authenticated.get("x509_common_name", [])]
+    alternative_names = [name.decode() for name in authenticated.get("x509_subject_alternative_name", [])]
+    if len(common_names) != 1 or alternative_names != common_names:
         raise ProtocolError(f"a certificate with common name {common_names} and alternative names {alternative_names}")
-    return common_names[0].decode()
+    return common_names[0]
 
 
-def check_version(address: str, timeout: float = 5.0) -> None:
+def check_version(address: str, timeout: float) -> None:
     """ProtocolError if the server at ``address`` (host:port) answers a TLS 1.2 hello with anything but a refusal."""
     host, _, port = address.rpartition(":")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -89,6 +89,8 @@ def check_version(address: str, timeout: float = 5.0) -> None:
             answer = connection.recv(1)
         except ConnectionError:
             answer = b""
+        except TimeoutError as error:
+            raise ProtocolError(f"the TLS version at {address} could not be checked within {timeout:g} s") from error
     if answer == _HANDSHAKE_RECORD:
         raise ProtocolError(
             f"the TLS library at {address} accepts TLS 1.2; the bound is TLS 1.3: "

@@ -46,6 +46,7 @@ __all__ = ["Credentials", "LinkSettings", "Network", "Traffic", "check_party_nam
 
 _SERVICE = "secure_fair.Link"
 _METHOD = f"/{_SERVICE}/Open"
+_TIMEOUT_KEY = "network timeout"
 
 HEARTBEAT_SECONDS = 1.0
 GRACE_SECONDS = 0.3
@@ -99,13 +100,15 @@ class Network:
         self._introductions: dict[tuple[str, str], Hello] = {}  # (peer, which stream): what the peer said of itself
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
-        self._stir = threading.Event()  # wakes the watchdog up
         self._failed = threading.Event()
         self._failure: Callable[[], SecureFairError] | None = None
         self._suspicions: list[tuple[float, str, str]] = []  # when, who, why: in the order of time
         self._waiting: dict[int, tuple[str, float]] = {}  # thread: (for whom, since when)
+        self._turned_away = ""  # the last caller who was refused, and why: it may be a peer with the wrong certificate
         self._connected = False
+        self._left_early = False
         self._closing = False
+        self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="serve")
         self._server = grpc.server(self._workers, handlers=[self._handler()], options=_SERVER_OPTIONS)
@@ -127,18 +130,24 @@ class Network:
         Returns once every pair of this party is ready. ProtocolError where a peer is not who it should be, refuses, or
         has another agreement (naming the key and both values); PartyLost where one is not there within ``timeout``.
         """
-        if self._links or self._closing:
-            raise UsageError("a network connects once; make a new one for a new session")
         for peer in peers:
             check_party_name(peer)
         if self.name in peers:
             raise UsageError(f"{self.name!r} is this party's own name: leave it out of its peers")
-        for peer in peers:
-            self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), dict(agreement))
-        self._links = {peer: Link(peer, self._settings) for peer in peers}
+        agreement = {**agreement, _TIMEOUT_KEY: f"{self.timeout:g} s"}  # else one's silence would be another's loss
         deadline = time.monotonic() + self.timeout
-        self._server.start()
-        check_version(self.address)
+        with self._lock:
+            if self._links or self._closing:
+                raise UsageError("a network connects once; make a new one for a new session")
+            for peer in peers:
+                self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), agreement)
+            self._links = {peer: Link(peer, self._settings) for peer in peers}
+            self._server.start()
+        try:
+            check_version(self.address, self.timeout)
+        except ProtocolError:
+            self.close()
+            raise
         for peer, address in peers.items():
             self._start(self._read, f"read {peer}", self._links[peer], address)
             self._start(self._mind, f"mind {peer}", self._links[peer])
@@ -152,9 +161,10 @@ class Network:
         if missing and not self._failed.is_set():
             peer = missing[0]
             problem = self._links[peer].problem or "it has not connected to this party"
-            reason = f"not connected within {self.timeout:g} s at {peers[peer]}: {problem}"
+            reason = f"not connected within {self.timeout:g} s at {peers[peer]}: {problem}{self._turned_away}"
             self._fail(lambda: PartyLost(peer, reason), reason, peer)
         if self._failure is not None:
+            self._left_early = True
             self.close()
             raise self._failure()
         self._connected = True
@@ -172,24 +182,25 @@ class Network:
     def _serve(self, request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
         """A peer asks for the stream of what this party sends to it."""
         try:
-            name = peer_name(context)
             hello = Hello.decode(request)
+            link = self._admit(peer_name(context), hello)
+            if not link.open_outgoing(context, deliver, self._hellos[link.peer].encode()):
+                raise ProtocolError(f"{link.peer} is already connected in this session")
         except ProtocolError as error:
+            self._turned_away = f"; it has turned a caller away: {error}"
             context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
-        if hello.sender != name:
-            context.abort(
-                grpc.StatusCode.PERMISSION_DENIED,
-                f"the certificate is {name}'s, the hello claims to be {hello.sender}'s",
-            )
-        if hello.receiver != self.name:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{hello.receiver} was called; this is {self.name}")
-        link = self._links.get(name)
-        if link is None:
-            context.abort(grpc.StatusCode.PERMISSION_DENIED, f"{name} is not a party of this session")
             return
-        if not link.open_outgoing(context, deliver, self._hellos[name].encode()):
-            context.abort(grpc.StatusCode.ALREADY_EXISTS, f"{name} is already connected in this session")
         self._introduce(link, "request", hello)
+
+    def _admit(self, name: str, hello: Hello) -> Link:
+        """The link of the peer whose certificate is ``name``'s; ProtocolError unless it says so itself and means us."""
+        if hello.sender != name:
+            raise ProtocolError(f"the certificate is {name}'s, the hello claims to be {hello.sender}'s")
+        if hello.receiver != self.name:
+            raise ProtocolError(f"{hello.receiver} was called; this is {self.name}")
+        if name not in self._links:
+            raise ProtocolError(f"{name} is not a party of this session")
+        return self._links[name]
 
     def _introduce(self, link: Link, side: str, hello: Hello) -> None:
         """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
@@ -311,18 +322,24 @@ class Network:
                 link.farewells.put((Kind.GOODBYE, b"{}"))
         deadline = time.monotonic() + min(FAREWELL_SECONDS, self.timeout)
         for link in self._links.values():
-            while not (link.seen.is_set() or link.ended.is_set() or not link.open) and time.monotonic() < deadline:
+            while self._may_answer(link) and time.monotonic() < deadline:
                 link.seen.wait(0.01)
         self._fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
         for link in self._links.values():
             link.farewells.put(None)
             link.cut()
-        self._stir.set()
+        self._closed.set()
         self._server.stop(0).wait()
         self._workers.shutdown()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=1.0)
+
+    def _may_answer(self, link: Link) -> bool:
+        """Whether our farewell may still get to the peer. One that is about to connect is to learn why we go, too."""
+        if link.seen.is_set() or link.ended.is_set():
+            return False
+        return link.open or (self._left_early and not link.opened.is_set())
 
     # failures
 
@@ -343,6 +360,11 @@ class Network:
             link.wake_receivers()
 
     def _verdict(self) -> SecureFairError:
+        """Why the session is over, once the peers have been told: the caller may be about to end the process."""
+        deadline = time.monotonic() + GRACE_SECONDS
+        for link in self._links.values():
+            if link.open:
+                link.told.wait(max(0.0, deadline - time.monotonic()))
         return self._failure() if self._failure is not None else ProtocolError("the session has ended")
 
     def _left(self, link: Link) -> SecureFairError:
@@ -351,13 +373,15 @@ class Network:
         return self._verdict()
 
     def _misbehaved(self, link: Link, what: str) -> SecureFairError:
-        message = f"{link.peer} does not keep to the protocol: {what}"
+        return self._refuse(link, f"{link.peer} does not keep to the protocol: {what}")
+
+    def _refuse(self, link: Link, message: str) -> SecureFairError:
         self._fail(lambda: ProtocolError(message), message, link.peer)
         return self._verdict()
 
     def _lost(self, link: Link, reason: str) -> None:
         self._fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
-        link.cut()
+        link.cut()  # releases a send that waits for the lost party
 
     def _suspect(self, link: Link, reason: str) -> None:
         """The peer's connection has ended. The watchdog decides after a grace period, see ``GRACE_SECONDS``."""
@@ -365,28 +389,29 @@ class Network:
             return
         with self._lock:
             self._suspicions.append((time.monotonic(), link.peer, reason))
-        self._stir.set()
 
     # threads
 
     def _start(self, target: Callable[..., None], name: str, *arguments: Any) -> None:
         thread = threading.Thread(target=target, name=f"{self.name}: {name}", args=arguments, daemon=True)
-        self._threads.append(thread)
         thread.start()
+        self._threads.append(thread)
 
     def _read(self, link: Link, address: str) -> None:
         """Asks the peer for its stream and takes in all that comes."""
         options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
+        with grpc.secure_channel(address, channel_credentials(self._credentials), options=options) as channel:
+            frames = self._dial(link, address, channel.unary_stream(_METHOD))
+            if frames is not None:
+                self._take_in(link, frames)
+
+    def _take_in(self, link: Link, frames: Iterator[bytes]) -> None:
         reason = "its connection has ended"
         try:
-            with grpc.secure_channel(address, channel_credentials(self._credentials), options=options) as channel:
-                frames = self._dial(link, address, channel.unary_stream(_METHOD))
-                if frames is None:
-                    return
-                for frame in frames:
-                    control = link.accept(frame)
-                    if control is not None:
-                        self._take_control(link, control)
+            for frame in frames:
+                control = link.accept(frame)
+                if control is not None:
+                    self._take_control(link, control)
         except grpc.RpcError as error:
             reason = f"its connection has ended ({_describe(error)})"
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
@@ -408,13 +433,13 @@ class Network:
             except StopIteration:
                 link.problem = "it ended the connection"
             except grpc.RpcError as error:
-                link.problem = _describe(error)
+                problem = _describe(error)
                 if _untrusted(error):
-                    self._misbehaved(
-                        link, f"what answers at {address} does not prove to be {link.peer}: {link.problem}"
-                    )
+                    self._refuse(link, f"what answers at {address} does not prove to be {link.peer}: {problem}")
                 elif error.code() != grpc.StatusCode.UNAVAILABLE:
-                    self._misbehaved(link, f"it refuses this party at {address}: {link.problem}")
+                    self._refuse(link, f"{link.peer} at {address} refuses this party: {problem}")
+                elif not link.problem or "refused" not in problem:  # a peer that gave up on us says so only once
+                    link.problem = problem
             else:
                 self._introduce(link, "stream", hello)
                 return frames
@@ -462,37 +487,47 @@ class Network:
             else:
                 if farewell is None:
                     return
+                link.opened.wait(FAREWELL_SECONDS)
                 link.send_control(*farewell, wait=FAREWELL_SECONDS / 2)
+                link.told.set()
 
     def _watch(self) -> None:
-        """Decides who is lost: connections that ended, silent peers, and parties that wait in a circle."""
-        tick = min(0.25, self.timeout / 20)
+        """Decides when the session has failed; then gives the farewells time and ends whatever still waits."""
+        tick = min(0.1, self.timeout / 20)
         looked = time.monotonic()
         while not self._failed.is_set():
-            self._stir.wait(tick)
-            self._stir.clear()
+            self._failed.wait(tick)
             now = time.monotonic()
-            with self._lock:
-                first = self._suspicions[0] if self._suspicions else None
-            if first is not None:
-                self._failed.wait(max(0.0, first[0] + GRACE_SECONDS - now))
-                self._lost(self._links[first[1]], first[2])
-                return
-            if not self._connected:
-                continue
-            if now - looked > 1 + tick:  # this process was stopped itself: its peers could not be heard
+            if now - looked > 1 + tick:  # this process was stopped itself and could not hear its peers
                 for link in self._links.values():
                     link.last_heard = now
             looked = now
-            for link in self._links.values():
-                if not link.departed and now - link.last_heard > 0.9 * self.timeout:
-                    self._lost(link, f"silent for {now - link.last_heard:.1f} s")
-                    return
-            circle = self._circle(now)
-            if circle:
-                chain = ", which waits for ".join([self.name, *circle])
-                message = f"out of step: {chain}, each for more than {self.timeout:g} s"
-                self._fail(lambda message=message: ProtocolError(message), message, self.name)  # type: ignore[misc]
+            self._look_for_losses(now)
+        self._closed.wait(FAREWELL_SECONDS)
+        for link in self._links.values():
+            link.cut()
+
+    def _look_for_losses(self, now: float) -> None:
+        """Connections that ended, silent peers, and parties that wait in a circle."""
+        with self._lock:
+            suspicions = list(self._suspicions)
+        quiet = False
+        for link in self._links.values() if self._connected else ():
+            silence = now - link.last_heard
+            if not link.departed and not link.ended.is_set():
+                quiet = quiet or silence > max(self.timeout / 2, 3 * HEARTBEAT_SECONDS)
+                if silence > 0.9 * self.timeout:
+                    self._lost(link, f"silent for {silence:.1f} s")
+        if suspicions:
+            since, peer, reason = suspicions[0]
+            # who has left may have done so because of a party that is silent, and that we are about to miss, too
+            if now > since + GRACE_SECONDS and not quiet:
+                self._lost(self._links[peer], reason)
+        circle = self._circle(now)
+        if circle:
+            chain = ", which waits for ".join([self.name, *circle])
+            message = f"out of step: {chain}, each for more than {self.timeout:g} s"
+            self._fail(lambda: ProtocolError(message), message, self.name)
 
     def _circle(self, now: float) -> list[str]:
         """The parties through which this one waits for itself, ending with itself; empty where there is no circle."""
@@ -513,6 +548,13 @@ class Network:
 
 _SIDES = ("request", "stream")
 
+_UNTRUSTED_SIGNS = (
+    "CERTIFICATE_VERIFY_FAILED",  # unknown issuer, expired, not yet valid
+    "Hostname Verification Check failed",  # the certificate of somebody else
+    "Peer name",  # the same in older versions of gRPC
+    "HANDSHAKE_FAILURE",  # TLS 1.2 only
+)
+
 
 def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:
     """The parts as views of bytes. ``cast`` refuses empty shapes, and there is nothing to send in them."""
@@ -523,10 +565,11 @@ def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:
 
 
 def _describe(error: grpc.RpcError) -> str:
-    return f"{error.code().name.lower()}: {error.details()}"
+    details = (error.details() or "").removeprefix("failed to connect to all addresses; last error: ")
+    return f"{error.code().name.lower()}: {details}"
 
 
 def _untrusted(error: grpc.RpcError) -> bool:
     """Whether the peer's certificate, or its TLS version, was refused: trying again would not help."""
     details = error.details() or ""
-    return any(sign in details for sign in ("CERTIFICATE_VERIFY_FAILED", "Peer name", "HANDSHAKE_FAILURE"))
+    return any(sign in details for sign in _UNTRUSTED_SIGNS)

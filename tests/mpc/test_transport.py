@@ -93,7 +93,7 @@ def test_messages_arrive_whole_and_in_order_on_every_channel(credentials: dict[s
             peers = addresses(networks, network)
             for size in (0, 1, 1000, frames.CHUNK, frames.CHUNK + 1, 5 * frames.CHUNK + 17):
                 for peer in peers:
-                    network.send(peer, f"sizes of {network.name}"[-1:], bytes([size % 251]) * size)
+                    network.send(peer, network.name[-1:], bytes([size % 251]) * size)
             for size in (0, 1, 1000, frames.CHUNK, frames.CHUNK + 1, 5 * frames.CHUNK + 17):
                 for peer in peers:
                     assert network.receive(peer, peer[-1:], limit=LIMIT) == bytes([size % 251]) * size
@@ -137,14 +137,14 @@ def test_traffic_counts_every_message_and_its_frames_at_both_ends(credentials: d
 def test_everything_sent_before_close_arrives_and_a_clean_close_is_no_loss(credentials: dict[str, Credentials]) -> None:
     payload = os.urandom(6 * frames.CHUNK)
     with mesh(credentials, *PARTIES) as (alice, bob, carol):
-        carol.send("alice", "last words", payload)
+        carol.send("alice", "last-words", payload)
         carol.close()
         time.sleep(1.0)
         alice.send("bob", "data", b"still here")  # two are left, and go on
         assert bob.receive("alice", "data", limit=LIMIT) == b"still here"
-        assert alice.receive("carol", "last words", limit=LIMIT) == payload
+        assert alice.receive("carol", "last-words", limit=LIMIT) == payload
         with pytest.raises(PartyLost, match="carol: it has left") as lost:
-            alice.receive("carol", "last words", limit=LIMIT)
+            alice.receive("carol", "last-words", limit=LIMIT)
         assert lost.value.party == "carol"
 
 
@@ -668,7 +668,7 @@ class HostileBob:
 
     def __init__(self, credentials: Credentials, alice: Network, address: str) -> None:
         self.outgoing: list[bytes] = []
-        self.hello = Hello("bob", "alice", os.urandom(32), {})
+        self.hello = Hello("bob", "alice", os.urandom(32), {"network timeout": "10 s"})
         self._sent = threading.Event()
         self._server = grpc.server(
             ThreadPoolExecutor(2),
