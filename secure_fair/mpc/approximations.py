@@ -66,7 +66,7 @@ def softmax(session: Session, logits: MPCTensor, bound: float) -> MPCTensor:
 
     Let x be the logits less their mean, and e = exp(x), squared up from a smaller argument where the bound is large.
     The mean s of e is in [1, ``largest_mean_exp``], so 1/s is a polynomial of s, and p = e / (G s).
-    At last, p (2 - sum p) squares the relative error that all of a row have in common. Error below 2e-4.
+    At last, p (2 - sum p) squares the relative error that all of a row have in common. Error below 5e-4.
     """
     groups, one = logits.size(-1), session.scale
     centred = groups * logits.share - logits.share.sum(-1, keepdim=True)

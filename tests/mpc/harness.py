@@ -4,14 +4,19 @@ The processes are forked from a server that has imported the engine once. The fu
 
     def party(session, n): ...
     results = run(party, 5, parties=2)        # party(session, 5) at each; results by rank
+
+The parties of ``run`` stay for the next test that needs as many of them, with their session, until one of them fails.
 """
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
+import pickle
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -47,102 +52,124 @@ class Failed(Exception):
         super().__init__(f"{name}: {text}")
 
 
+@dataclass(frozen=True)
+class Settings:
+    """Of a group of parties. ``seed`` makes all roots seeded (not private)."""
+
+    parties: int = 2
+    precision_bits: int = 16
+    seed: int | None = None
+    link: LinkSettings = field(default_factory=LinkSettings)
+    timeout: float = 60.0
+
+
+class World:
+    """So many compute parties and a dealer, connected, with open sessions."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.names = [DEALER, *NAMES[: settings.parties]]
+        pairs = {name: _context.Pipe() for name in self.names}
+        self._pipes = {name: pair[0] for name, pair in pairs.items()}
+        self._processes = {
+            name: _context.Process(
+                target=_main, args=(name, self.names, credentials()[name], settings, pairs[name][1]), daemon=True
+            )
+            for name in self.names
+        }
+        for name in self.names:
+            self._processes[name].start()
+            pairs[name][1].close()
+        addresses = {name: self._pipes[name].recv() for name in self.names}
+        for name in self.names:
+            self._pipes[name].send({peer: address for peer, address in addresses.items() if peer != name})
+
+    def call(self, function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+        """What ``function(session, *arguments)`` returns at each party, or how it failed, by rank."""
+        for name in self.names[1:]:
+            self._pipes[name].send_bytes(pickle.dumps((function, arguments)))
+        return [self._outcome(name) for name in self.names[1:]]
+
+    def end(self) -> Any:
+        """Closes the sessions; the dealer's outcome: None, or how it failed."""
+        for name in self.names[1:]:
+            try:
+                self._pipes[name].send_bytes(b"")
+            except BrokenPipeError:
+                continue
+        outcome = self._outcome(DEALER)
+        for process in self._processes.values():
+            process.join(10)
+            if process.is_alive():
+                process.kill()
+        return outcome
+
+    def _outcome(self, name: str) -> Any:
+        if not self._pipes[name].poll(2 * self.settings.timeout):
+            return Failed(name, "TimeoutError", f"no result within {2 * self.settings.timeout:g} s")
+        try:
+            outcome = pickle.loads(self._pipes[name].recv_bytes())
+        except EOFError:
+            return Failed(name, "EOFError", "the process died")
+        return Failed(name, *outcome[1:]) if outcome[0] == "failed" else outcome[1]
+
+
+_worlds: dict[Settings, World] = {}
+
+
+@atexit.register
+def _end_worlds() -> None:
+    while _worlds:
+        _worlds.popitem()[1].end()
+
+
 def run(
-    function: Callable[..., Any],
-    *arguments: Any,
-    parties: int = 2,
-    precision_bits: int = 16,
-    seed: int | None = None,
-    link: LinkSettings = LinkSettings(),  # noqa: B008  (frozen)
-    timeout: float = 60.0,
+    function: Callable[..., Any], *arguments: Any, parties: int = 2, precision_bits: int = 16, timeout: float = 60.0
 ) -> list[Any]:
     """``function(session, *arguments)`` at each of so many compute parties; what they return, by rank.
 
-    The first error of a party is raised as ``Failed``. ``seed`` makes all roots seeded (not private).
+    The first error of a party is raised as ``Failed``.
     """
-    outcomes = run_all(
-        function, *arguments, parties=parties, precision_bits=precision_bits, seed=seed, link=link, timeout=timeout
-    )
-    for outcome in (*outcomes[1:], outcomes[0]):
-        if isinstance(outcome, Failed):
-            raise outcome
-    return outcomes[1:]
+    settings = Settings(parties, precision_bits, timeout=timeout)
+    if settings not in _worlds:
+        _worlds[settings] = World(settings)
+    outcomes = _worlds[settings].call(function, arguments)
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failed)]
+    if failures:
+        _worlds.pop(settings).end()
+        raise failures[0]
+    return outcomes
 
 
-def run_all(
-    function: Callable[..., Any],
-    *arguments: Any,
-    parties: int = 2,
-    precision_bits: int = 16,
-    seed: int | None = None,
-    link: LinkSettings = LinkSettings(),  # noqa: B008  (frozen)
-    timeout: float = 60.0,
-) -> list[Any]:
-    """As ``run``, but errors are returned in place of results, and the dealer's outcome comes first."""
-    names = [DEALER, *NAMES[:parties]]
-    pipes = {name: _context.Pipe() for name in names}
-    settings = (precision_bits, seed, link, timeout)
-    processes = {
-        name: _context.Process(
-            target=_main, args=(name, names, credentials()[name], settings, pipes[name][1], function, arguments)
-        )
-        for name in names
-    }
-    try:
-        for name in names:
-            processes[name].start()
-            pipes[name][1].close()
-        addresses = {name: pipes[name][0].recv() for name in names}
-        for name in names:
-            pipes[name][0].send({peer: address for peer, address in addresses.items() if peer != name})
-        outcomes = [_outcome(name, pipes[name][0], timeout) for name in names]
-        for process in processes.values():
-            process.join(10)
-        return outcomes
-    finally:
-        for process in processes.values():
-            if process.is_alive():
-                process.kill()
+def run_fresh(function: Callable[..., Any], *arguments: Any, settings: Settings = Settings()) -> list[Any]:
+    """As ``run``, among parties of its own; errors are returned in place of results, and the dealer's comes last."""
+    world = World(settings)
+    outcomes = world.call(function, arguments)
+    return [*outcomes, world.end()]
 
 
-def _outcome(name: str, pipe: Connection, timeout: float) -> Any:
-    if not pipe.poll(2 * timeout):
-        return Failed(name, "TimeoutError", f"no result within {2 * timeout:g} s")
-    try:
-        outcome = pipe.recv()
-    except EOFError:
-        return Failed(name, "EOFError", "the process died")
-    return Failed(name, *outcome[1:]) if outcome[0] == "failed" else outcome[1]
-
-
-def _main(
-    name: str,
-    names: Sequence[str],
-    own: Credentials,
-    settings: tuple[int, int | None, LinkSettings, float],
-    pipe: Connection,
-    function: Callable[..., Any],
-    arguments: Sequence[Any],
-) -> None:
+def _main(name: str, names: Sequence[str], own: Credentials, settings: Settings, pipe: Connection) -> None:
     from secure_fair.mpc.dealer import serve
     from secure_fair.mpc.session import Session
 
     torch.set_num_threads(1)
-    precision_bits, seed, link, timeout = settings
-    root = None if seed is None else Root.seeded(seed)
-    network = Network(own, timeout=timeout, link=link)
+    root = None if settings.seed is None else Root.seeded(settings.seed)
+    network = Network(own, timeout=settings.timeout, link=settings.link)
     try:
         pipe.send(network.address)
         network.connect(pipe.recv(), {"engine": "1"})
         if name == DEALER:
             serve(network, names[1:], root=root)
-            result = None
+            pipe.send_bytes(pickle.dumps(("done", None)))
         else:
-            session = Session.open(network, parties=names[1:], dealer=DEALER, precision_bits=precision_bits, root=root)
-            result = function(session, *arguments)
+            session = Session.open(
+                network, parties=names[1:], dealer=DEALER, precision_bits=settings.precision_bits, root=root
+            )
+            while work := pipe.recv_bytes():
+                function, arguments = pickle.loads(work)
+                pipe.send_bytes(pickle.dumps(("done", function(session, *arguments))))
             session.close()
-        pipe.send(("done", result))
         network.close()
     except Exception as error:
-        pipe.send(("failed", type(error).__name__, f"{error}\n{traceback.format_exc()}"))
+        pipe.send_bytes(pickle.dumps(("failed", type(error).__name__, f"{error}\n{traceback.format_exc()}")))
         network.abort(str(error))

@@ -302,7 +302,7 @@ def craft(
 
 def meet(alice: Credentials, other: Credentials, called: str = "bob") -> list[Any]:
     """What comes of alice and somebody who poses as ``called`` connecting."""
-    networks = [Network(alice, timeout=2.0), Network(other, timeout=2.0)]
+    networks = [Network(alice, timeout=1.0), Network(other, timeout=1.0)]
     outcomes = together(
         lambda: networks[0].connect({called: networks[1].address}, {}),
         lambda: networks[1].connect({alice.name: networks[0].address}, {}),
@@ -713,8 +713,8 @@ def alice_and_hostile_bob(credentials: dict[str, Credentials]) -> Iterator[tuple
     try:
         yield alice, bob
     finally:
-        alice.close()
         bob.close()
+        alice.close()
 
 
 def test_the_hostile_peer_can_behave(credentials: dict[str, Credentials]) -> None:

@@ -1,0 +1,363 @@
+"""Every operation agrees with its plain twin, for two, three and four parties, up to the documented limits."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from secure_fair.errors import UsageError
+from secure_fair.mpc import approximations
+from secure_fair.mpc import operations as ops
+from secure_fair.mpc.approximations import polynomial, sigmoid, softmax
+from secure_fair.mpc.products import from_share
+from secure_fair.mpc.session import Session
+from tests.mpc.harness import run
+from tests.mpc.values import (
+    AUDITOR,
+    DEVELOPER,
+    memberships,
+    of_norm,
+    open_to,
+    share,
+    share_integers,
+    unit_rows,
+)
+
+PARTIES = [2, 3, 4]
+ROW_ERROR = 1e-3
+
+
+def opened(session: Session, *shared: Any) -> list[Tensor | None]:
+    return [open_to(session, DEVELOPER, value) for value in shared]
+
+
+# moments
+
+
+def moments(session: Session, shapes: list[tuple[int, int, int]]) -> list[Tensor | None]:
+    results = []
+    for n, k, groups in shapes:
+        f = share(session, DEVELOPER, unit_rows(n, k, 1))
+        a = share_integers(session, AUDITOR, memberships(n, groups, 2))
+        results += opened(session, ops.moment(session, f, a))
+        fixed = session.fix(a)
+        results += opened(session, ops.moment(session, f, fixed), ops.moment(session, f, fixed))
+        rows = torch.arange(n - 1, -1, -2)
+        part = from_share(f.share[rows], session.scale)
+        results += opened(session, ops.moment(session, part, fixed.rows(rows)))
+    return results
+
+
+@pytest.mark.parametrize("parties", PARTIES)
+def test_moment_is_exact_but_for_the_encoding_of_the_query(parties: int) -> None:
+    shapes = [(3, 2, 1), (1, 1, 1), (500, 16, 1), (500, 7, 5)]
+    results = iter(run(moments, shapes, parties=parties)[0])
+    for n, k, groups in shapes:
+        f = torch.round(unit_rows(n, k, 1) * 65536) / 65536
+        a = memberships(n, groups, 2)
+        for _ in range(3):
+            assert torch.equal(next(results), ops.plain_moment(f, a))
+        rows = torch.arange(n - 1, -1, -2)
+        assert torch.equal(next(results), ops.plain_moment(f[rows], a[rows]))
+
+
+def counts(session: Session) -> Tensor | None:
+    strata = share_integers(session, DEVELOPER, memberships(300, 4, 5))
+    groups = share_integers(session, AUDITOR, memberships(300, 3, 6))
+    return open_to(session, DEVELOPER, ops.moment(session, strata, groups))
+
+
+def test_counts_of_strata_by_groups_are_exact_integers() -> None:
+    strata, groups = memberships(300, 4, 5), memberships(300, 3, 6)
+    result = run(counts)[0]
+    assert torch.equal(result, (strata.T @ groups).double())
+    assert result.sum() == 300
+
+
+def penalties(session: Session, weights: Tensor) -> list[Tensor | None]:
+    a = share_integers(session, AUDITOR, memberships(64, 5, 3))
+    return opened(session, ops.penalty_rows(session, a, weights), ops.penalty_rows(session, session.fix(a), weights))
+
+
+@pytest.mark.parametrize("weights", [torch.eye(5, dtype=torch.int64), of_norm((5, 3), 2.0, 4)], ids=["eye", "real"])
+def test_penalty_rows(weights: Tensor) -> None:
+    expected = ops.plain_penalty_rows(memberships(64, 5, 3), weights)
+    tolerance = 0 if not weights.is_floating_point() else 2**-17
+    for result in run(penalties, weights, parties=3)[0]:
+        assert float((result - expected).abs().max()) <= tolerance
+
+
+# the adversary
+
+ADVERSARIES = [
+    # batch, dim, columns, norm of w, ball, rate
+    (128, 192, 1, 4.0, 8.0, 0.05),
+    (64, 48, 1, 8.0, 8.0, 0.05),
+    (32, 16, 1, 0.0, 8.0, 0.05),
+    (16, 768, 1, 4.0, 4.0, 1e-4),
+    (8, 5, 1, 0.4, 0.5, 100.0),
+    (128, 192, 5, 4.0, 8.0, 0.05),
+    (64, 48, 3, 8.0, 8.0, 0.01),
+    (16, 16, 2, 8.0, 8.0, 0.05),
+    (16, 16, 10, 4.0, 4.0, 1.0),
+    (1, 1, 2, 0.5, 0.5, 0.05),
+]
+
+
+def adversaries(session: Session, cases: list[tuple[int, int, int, float, float, float]]) -> list[Any]:
+    results = []
+    for batch, dim, columns, norm, ball, rate in cases:
+        z = share(session, DEVELOPER, unit_rows(batch, dim, 7))
+        a = share_integers(session, AUDITOR, memberships(batch, columns, 8))
+        w = share(session, DEVELOPER, of_norm((dim, columns), norm, 9))
+        results += opened(session, *ops.adversary(session, z, a, w, learning_rate=rate, ball=ball))
+    return results
+
+
+@pytest.mark.parametrize("parties", PARTIES)
+def test_adversary_rows_and_weights(parties: int) -> None:
+    cases = ADVERSARIES if parties < 4 else ADVERSARIES[5:7]
+    results = iter(run(adversaries, cases, parties=parties)[0])
+    for batch, dim, columns, norm, ball, rate in cases:
+        z, a, w = unit_rows(batch, dim, 7), memberships(batch, columns, 8), of_norm((dim, columns), norm, 9)
+        rows, weights = ops.plain_adversary(z, a, w, learning_rate=rate, ball=ball)
+        assert float((next(results) - rows).abs().max()) < ROW_ERROR
+        assert float((next(results) - weights).abs().max()) < ROW_ERROR
+
+
+def aligned_logits(session: Session, ball: float, columns: int) -> list[Tensor | None]:
+    """Rows along the columns of w: the largest logits that there can be."""
+    w = of_norm((columns, columns), ball, 10) if columns > 1 else torch.full((1, 1), ball, dtype=torch.float64)
+    z = torch.nn.functional.normalize(torch.cat([w.T, -w.T, torch.zeros_like(w)]), dim=1)
+    a = memberships(len(z), columns, 11)
+    rows, _ = ops.adversary(
+        session,
+        share(session, DEVELOPER, z),
+        share_integers(session, AUDITOR, a),
+        share(session, DEVELOPER, w),
+        learning_rate=0.1,
+        ball=ball,
+    )
+    return [open_to(session, DEVELOPER, rows), ops.plain_adversary(z, a, w, learning_rate=0.1, ball=ball)[0]]
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5])
+@pytest.mark.parametrize("ball", [0.5, 4.0, 8.0])
+def test_adversary_rows_at_the_largest_logits(ball: float, columns: int) -> None:
+    result, expected = run(aligned_logits, ball, columns)[0]
+    assert float((result - expected).abs().max()) < ROW_ERROR
+
+
+def many_steps(session: Session, steps: int) -> list[Tensor | None]:
+    z, a = share(session, DEVELOPER, unit_rows(32, 8, 12)), share_integers(session, AUDITOR, memberships(32, 3, 13))
+    w = share(session, DEVELOPER, torch.zeros(8, 3, dtype=torch.float64))
+    for _ in range(steps):
+        _, w = ops.adversary(session, z, a, w, learning_rate=0.05, ball=4.0)
+    return opened(session, w)
+
+
+def test_adversary_trained_on_shares_ends_where_the_plain_one_does() -> None:
+    weights = torch.zeros(8, 3, dtype=torch.float64)
+    for _ in range(40):
+        _, weights = ops.plain_adversary(
+            unit_rows(32, 8, 12), memberships(32, 3, 13), weights, learning_rate=0.05, ball=4.0
+        )
+    assert float(weights.norm()) > 0.5
+    assert float((run(many_steps, 40)[0][0] - weights).abs().max()) < 5e-3
+
+
+@pytest.mark.parametrize("columns", [1, 4])
+def test_no_attributes_and_no_rate_take_the_weights_out_of_the_ball(columns: int) -> None:
+    for ball in (0.5, 2.0, 8.0):
+        for seed in range(5):
+            z = torch.cat([unit_rows(1, 6, seed)] * 50)  # all rows pull the same way
+            a = torch.zeros(50, columns, dtype=torch.int64)
+            a[:, 0] = 1
+            w = of_norm((6, columns), ball, seed)
+            for _ in range(60):
+                _, w = ops.plain_adversary(z, a, w, learning_rate=100.0, ball=ball)
+                assert float(w.norm()) <= ball * (1 + 1e-12)
+
+
+def test_pull_is_at_most_the_ball_for_every_step_that_the_rate_allows() -> None:
+    t = torch.linspace(0, 1 + ops.MAX_STEP, 100_001, dtype=torch.float64)
+    pulled = t * (1 - ops.PULL * t**8)
+    assert float(pulled.max()) <= 1 + 1e-12
+    assert float(pulled.min()) >= 0
+    assert float(((t - pulled) / t.clamp(min=1e-9))[t <= 0.5].max()) < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("rate", "ball"), [(0.0, 4.0), (-1.0, 4.0), (math.nan, 4.0), (1.0, 8.1), (1.0, 0.4), (1.0, math.nan)]
+)
+def test_adversary_refuses_rates_and_balls_out_of_range(rate: float, ball: float) -> None:
+    with pytest.raises(UsageError):
+        ops.plain_adversary(unit_rows(2, 2, 0), memberships(2, 1, 0), torch.zeros(2, 1), learning_rate=rate, ball=ball)
+
+
+# approximations
+
+
+def approximated(session: Session, points: int) -> dict[str, Tensor | None]:
+    results = {}
+    for bound in (0.5, 1.0, 3.0, 4.0, 4.5, 8.0):
+        x = torch.linspace(-bound, bound, points, dtype=torch.float64)[:, None]
+        logits = share(session, DEVELOPER, x)
+        squared = from_share(logits.share * session.scale, session.scale**2)
+        results[f"sigmoid {bound}"] = open_to(session, DEVELOPER, sigmoid(session, squared, bound))
+        for groups in (2, 3, 10):
+            shared = share(session, DEVELOPER, spread(bound, groups, points))
+            squared = from_share(shared.share * session.scale, session.scale**2)
+            results[f"softmax {bound} {groups}"] = open_to(session, DEVELOPER, softmax(session, squared, bound))
+    return results
+
+
+def spread(bound: float, groups: int, points: int) -> Tensor:
+    """Logits of every norm up to the bound, one of them or all but one large, and random ones."""
+    one = torch.eye(groups, dtype=torch.float64)[0]
+    rest = (1 - one) / math.sqrt(groups - 1)
+    scales = torch.linspace(-bound, bound, points, dtype=torch.float64)[:, None]
+    return torch.cat([scales * one, scales * rest, unit_rows(points, groups, 14, bound)])
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_sigmoid_and_softmax_within_their_documented_errors(parties: int) -> None:
+    for name, result in run(approximated, 101, parties=parties)[0].items():
+        kind, bound, *groups = name.split()
+        if kind == "sigmoid":
+            expected = torch.sigmoid(torch.linspace(-float(bound), float(bound), 101, dtype=torch.float64)[:, None])
+            error = 1e-4
+        else:
+            expected = torch.softmax(spread(float(bound), int(groups[0]), 101), dim=1)
+            error = 5e-4
+        assert float((result - expected).abs().max()) < error, name
+
+
+def chebyshev(session: Session, coefficients: list[float]) -> Tensor | None:
+    u = share(session, DEVELOPER, torch.linspace(-1, 1, 41, dtype=torch.float64))
+    return open_to(session, DEVELOPER, polynomial(session, u, np.array(coefficients)))
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 5, 15, 16])
+def test_polynomials_of_any_degree(degree: int) -> None:
+    coefficients = [(-1) ** j / (1 + j * j) for j in range(degree + 1)]
+    expected = approximations.plain_polynomial(torch.linspace(-1, 1, 41, dtype=torch.float64), np.array(coefficients))
+    assert float((run(chebyshev, coefficients)[0] - expected).abs().max()) < 1e-3
+
+
+@pytest.mark.parametrize("groups", [2, 3, 5, 8])
+def test_largest_mean_exp_bounds_every_logit_vector(groups: int) -> None:
+    for bound in (0.5, 4.0, 8.0):
+        x = spread(bound, groups, 501)
+        x = x - x.mean(1, keepdim=True)
+        one = torch.eye(groups, dtype=torch.float64)[0] - 1 / groups
+        x = torch.cat([x, (bound * one / one.norm())[None]])
+        largest = approximations.largest_mean_exp(groups, bound)
+        assert float(x.exp().mean(1).max()) <= largest * (1 + 1e-9)
+        assert float(x.exp().mean(1).max()) >= largest * 0.99  # and it is reached
+
+
+# orthogonality
+
+
+def orthogonalities(session: Session, shapes: list[tuple[int, int, int]], fix: bool) -> list[Tensor | None]:
+    task = [share(session, DEVELOPER, of_norm((r, d), 1.0, i)) for i, (r, _, d) in enumerate(shapes)]
+    sensitive: list[Any] = [share(session, AUDITOR, of_norm((r, d), 1.0, 50 + i)) for i, (_, r, d) in enumerate(shapes)]
+    if fix:
+        sensitive = [session.fix(matrix) for matrix in sensitive]
+    results = []
+    for _ in range(2):
+        gradients = ops.orthogonality(session, task, sensitive)
+        results += opened(session, ops.concatenate([gradient.flatten() for gradient in gradients]))
+    return results
+
+
+@pytest.mark.parametrize("fix", [False, True])
+@pytest.mark.parametrize("parties", PARTIES)
+def test_orthogonality_gradient(parties: int, fix: bool) -> None:
+    shapes = [(8, 8, 192), (8, 4, 768), (1, 1, 1)]
+    task = [of_norm((r, d), 1.0, i).requires_grad_() for i, (r, _, d) in enumerate(shapes)]
+    sensitive = [of_norm((r, d), 1.0, 50 + i) for i, (_, r, d) in enumerate(shapes)]
+    sum((t @ s.T).square().sum() for t, s in zip(task, sensitive, strict=True)).backward()
+    by_autograd = torch.cat([t.grad.reshape(-1) for t in task])
+    plain = torch.cat([g.reshape(-1) for g in ops.plain_orthogonality([t.detach() for t in task], sensitive)])
+    assert torch.allclose(by_autograd, plain, atol=1e-12)
+    for result in run(orthogonalities, shapes, fix, parties=parties)[0]:
+        assert float((result - plain).abs().max()) < 2e-4
+
+
+# row bounds
+
+
+def row_bounds(session: Session, cases: list[tuple[Tensor, float]]) -> list[Tensor | None]:
+    results = []
+    for ring, bound in cases:
+        shared = session.share_integers(
+            DEVELOPER, ring if session.name == DEVELOPER else None, ring.shape, bound=1 << 52
+        )
+        results += opened(session, ops.rows_within_bound(session, from_share(shared.share, session.scale), bound))
+    return results
+
+
+def encoded(rows: Tensor) -> Tensor:
+    return torch.trunc(rows * 65536).long()
+
+
+def with_entry(value: int) -> Tensor:
+    ring = encoded(unit_rows(20, 4, 15, 0.5))
+    ring[13, 2] = value
+    return ring
+
+
+HONEST = [
+    encoded(unit_rows(40, 16, 15, 1.0)),
+    encoded(unit_rows(40, 1, 15, 1.0)),
+    torch.zeros(3, 3, dtype=torch.int64),
+    torch.tensor([[65536, 0], [0, -65536]]),
+]
+DISHONEST = [
+    with_entry(65537),
+    with_entry(-65537),
+    with_entry(1 << 32),  # 2^16, whose square is 0 mod 2^64 at twice 16 bits
+    with_entry(-(1 << 32)),
+    with_entry(1 << 48),
+    torch.full((1, 16), 16385),  # every entry small, the norm just above 1
+    encoded(unit_rows(40, 16, 15, 1.001)),
+    torch.tensor([[46341, 46341]]),  # 2 * 46341^2 = 2^32 + 4,633
+]
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_rows_within_bound_says_so_of_honest_rows_and_of_no_others(parties: int) -> None:
+    cases = [(ring, 1.0) for ring in HONEST + DISHONEST]
+    results = run(row_bounds, cases, parties=parties)[0]
+    assert [int(bit) for bit in results] == [1] * len(HONEST) + [0] * len(DISHONEST)
+    assert all(ops.plain_rows_within_bound(ring / 65536, 1.0) for ring in HONEST)
+    assert not any(ops.plain_rows_within_bound(ring / 65536, 1.0) for ring in DISHONEST)
+
+
+def test_other_row_bounds() -> None:
+    rows = encoded(unit_rows(10, 3, 16, 2.0))
+    assert [int(bit) for bit in run(row_bounds, [(rows, 2.0), (rows, 1.9), (rows, 2.5)])[0]] == [1, 0, 1]
+
+
+def many_rows(session: Session, n: int, last: float) -> list[Tensor | None]:
+    rows = unit_rows(n, 2, 17, 0.99)
+    rows[-1] *= last
+    return opened(session, ops.rows_within_bound(session, share(session, DEVELOPER, rows), 1.0))
+
+
+def test_rows_of_more_than_one_piece() -> None:
+    n = 2 * ops.MAX_COMPARISONS // 5 + 7
+    assert [float(run(many_rows, n, last)[0][0]) for last in (1.0, 1.1)] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("bound", [0.0, -1.0, 2.0**15])
+def test_row_bounds_that_do_not_fit_the_ring(bound: float) -> None:
+    with pytest.raises(Exception, match="does not fit the ring"):
+        run(row_bounds, [(torch.zeros(2, 4, dtype=torch.int64), bound)])
