@@ -9,7 +9,9 @@ auditor in secret.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
+from functools import cache
 
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
@@ -105,6 +107,7 @@ def mixed_epsilon(mu: float, added_epsilon: float, added_delta: float, delta: fl
     return gaussian_epsilon(mu, delta - added_delta) + added_epsilon
 
 
+@cache
 def poisson_epsilon(multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
     """Epsilon of DP-SGD with secret Poisson batches, by numerical composition in Opacus.
 
@@ -120,9 +123,13 @@ def poisson_epsilon(multiplier: float, sample_rate: float, steps: int, delta: fl
 
     accountant = PRVAccountant()
     accountant.history = [(multiplier, sample_rate, steps)]
-    return float(accountant.get_epsilon(delta=delta))
+    with warnings.catch_warnings():
+        # PRV bounds its domain by Renyi accounting first, whose order need not be the best one.
+        warnings.filterwarnings("ignore", message="Optimal order is the")
+        return float(accountant.get_epsilon(delta=delta))
 
 
+@cache
 def poisson_noise_multiplier(epsilon: float, delta: float, sample_rate: float, steps: int) -> float:
     """The smallest noise multiplier, to 0.1 %, with which ``poisson_epsilon`` stays within (epsilon, delta)."""
     if not (0 < sample_rate <= 1 and steps >= 1 and epsilon > 0):
