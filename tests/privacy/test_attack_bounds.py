@@ -91,10 +91,10 @@ def test_an_exact_release_gives_every_attribute_away(open_gate) -> None:
 
 
 def test_accounting_for_secret_batches_would_be_wrong(open_gate) -> None:
-    """Batches of 1 %, ten epochs, sigma 1: an accountant that takes the batches for secret promises about 2.
+    """Batches of 1 %, ten epochs, sigma 1: an accountant that takes batches for secret promises about 2.
 
-    The developer chooses its batches, so that each record takes part ten times for certain. The attack certifies more than
-    twice the promise; the accounting for participations is not broken by it.
+    The developer chooses its batches, so that each record takes part ten times for certain. The attack certifies more
+    than twice the promise; the accounting for participations is not broken by it.
     """
     promised = accounting.poisson_epsilon(1.0, 0.01, 1000, DELTA)
     truth = accounting.gaussian_epsilon(math.sqrt(10), DELTA)
@@ -114,6 +114,6 @@ def test_the_gate_keeps_its_epsilon(open_gate, epsilon: float) -> None:
 
 def test_halved_noise_is_caught(open_gate) -> None:
     """The same attack on a gate whose noise has half the scale certifies more than the gate claims."""
-    attributes = np.arange(100_000) % 2
+    attributes = np.arange(300_000) % 2
     certified = lower_bound(lambda run: attack(open_gate, run, attributes, 1.0, 4, HalvedNoise()), attributes)
     assert certified > 1.0
