@@ -29,7 +29,17 @@ def fairness_utility(summary: Summary) -> Figure | None:
             point = _point(run, name)
             if point is None:
                 continue
-            panel.plot(*point, "o", color=colour, markersize=9, label=method_name(run))
+            # rings for the compared methods, so that a dot on top of one hides nothing
+            face, width = (colour, 8) if colour == MAIN else ("none", 12)
+            panel.plot(
+                *point,
+                "o",
+                color=colour,
+                markerfacecolor=face,
+                markersize=width,
+                markeredgewidth=2,
+                label=method_name(run),
+            )
             xs.append(point[0])
             ys.append(point[1])
         panel.set_xlim(0, max(xs) * 1.25 + 0.02)

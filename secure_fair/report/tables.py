@@ -87,9 +87,10 @@ def method_name(run: Summary) -> str:
 
 
 def openings(summary: Summary) -> Table:
-    """One row per kind of opening: everything that left the shares or an auditor in this run."""
+    """One row per method and kind of opening: everything that left the shares or an auditor in this run."""
     rows = (
         (
+            method_name(run),
             str(line["operation"]),
             str(line.get("attribute") or "-"),
             str(line.get("auditor") or "-"),
@@ -98,9 +99,12 @@ def openings(summary: Summary) -> Table:
             str(line["numbers"]),
             protection(line),
         )
-        for line in summary.get("openings", [])
+        for run in runs_of(summary)
+        for line in run.get("openings", [])
     )
-    return Table(("operation", "attribute", "of", "opened to", "releases", "numbers", "protection"), tuple(rows))
+    return Table(
+        ("method", "operation", "attribute", "of", "opened to", "releases", "numbers", "protection"), tuple(rows)
+    )
 
 
 def protection(opening: Mapping[str, Any]) -> str:
@@ -134,31 +138,40 @@ def released(summary: Summary) -> Table:
 
 
 def costs(summary: Summary) -> Table:
-    """One row per secure operation: calls, rounds, bytes on the developer's link, seconds."""
+    """One row per secure operation, as the developer measured it: calls, rounds, traffic with the auditors, with the
+    dealer, and time."""
     rows = []
     for name, cost in summary.get("cost", {}).items():
         if not isinstance(cost, Mapping):
             continue
-        sent = cost.get("bytes", cost.get("bytes_sent", 0) + cost.get("bytes_received", 0))
-        cells = (str(cost["calls"]), str(cost["rounds"]), size(sent), duration(cost["seconds"]))
-        rows.append((name, *cells))
-    return Table(("operation", "calls", "rounds", "traffic", "time"), tuple(rows))
+        online, dealt = (
+            size(cost.get(f"{link}bytes_sent", 0) + cost.get(f"{link}bytes_received", 0)) for link in ("", "dealer_")
+        )
+        rows.append((name, str(cost["calls"]), str(cost["rounds"]), online, dealt, duration(cost["seconds"])))
+    return Table(("operation", "calls", "rounds", "traffic", "dealer traffic", "time"), tuple(rows))
 
 
 def privacy(summary: Summary) -> Table:
-    """One row per attribute and per auditor's own records: what an adversary may learn of one person at most."""
-    entries = [(name, entry) for name, entry in summary.get("privacy", {}).get("attributes", {}).items()]
-    for auditor, held in summary.get("privacy", {}).get("records", {}).items():
-        entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in held.items()]
+    """One row per method and secret: what its releases may say about one person at most."""
     rows = []
-    for name, entry in entries:
-        epsilon = entry.get("epsilon")
-        guarantee = "none: exact releases" if entry.get("exact") or epsilon is None else f"{epsilon:.3g}"
-        if not entry.get("exact") and epsilon == 0:
-            guarantee = "0: nothing released"
-        releases = count(entry.get("releases"))
-        rows.append((name, guarantee, f"{entry['delta']:.0e}", releases, str(entry.get("adjacency", "-"))))
-    return Table(("secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
+    for run in runs_of(summary):
+        held = run.get("privacy", {})
+        entries = list(held.get("attributes", {}).items())
+        for auditor, own in held.get("records", {}).items():
+            entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in own.items()]
+        for name, entry in entries:
+            delta, releases = f"{entry['delta']:.0e}", count(entry.get("releases"))
+            rows.append((method_name(run), name, guarantee(entry), delta, releases, str(entry.get("adjacency", "-"))))
+    return Table(("method", "secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
+
+
+def guarantee(entry: Mapping[str, Any]) -> str:
+    """An epsilon in words where a number would mislead."""
+    if entry.get("releases") == 0:
+        return "nothing released"
+    if entry.get("exact") or entry.get("epsilon") is None:
+        return "none: exact releases"
+    return f"{entry['epsilon']:.3g}"
 
 
 def share(value: float | None) -> str:
@@ -177,6 +190,8 @@ def duration(seconds: float | None) -> str:
     """A duration for people."""
     if seconds is None:
         return "-"
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"

@@ -44,15 +44,25 @@ def test_a_collapsed_classifier_is_marked_in_the_table_and_the_warnings(summary,
 
 def test_openings_say_who_received_what_and_what_protects_it(summary):
     assert tables.openings(summary).rows == (
-        ("moment", "gender", "auditor", "developer", "4", "64", "noise, sigma 11.95"),
-        ("moment", "race", "auditor", "developer", "4", "320", "none: exact"),
+        ("parity (moments)", "moment", "gender", "auditor", "developer", "4", "64", "noise, sigma 11.95"),
+        ("parity (moments)", "moment", "race", "auditor", "developer", "4", "320", "none: exact"),
     )
 
 
 def test_an_exact_release_never_looks_private(summary):
     gender, race = tables.privacy(summary).rows
-    assert gender[1] == "0.987"
-    assert race[1] == "none: exact releases"
+    assert gender[2] == "0.987"
+    assert race[2] == "none: exact releases"
+
+
+def test_what_compared_methods_opened_is_listed_with_what_the_main_one_did(summary):
+    line = {**summary["openings"][0], "operation": "evaluation_counts"}
+    summary["compare"][0]["openings"] = [line]
+    assert [row[:2] for row in tables.openings(summary).rows] == [
+        ("erm", "evaluation_counts"),
+        ("parity (moments)", "moment"),
+        ("parity (moments)", "moment"),
+    ]
 
 
 def test_text_tables_line_up(summary):
