@@ -137,7 +137,7 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
 
 
 def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
-    save_adapter(model.backbone, out / "adapter")  # type: ignore[arg-type]
+    save_adapter(model.backbone, out / "adapter")
     save_file(
         {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()},
         out / "head.safetensors",

@@ -28,6 +28,7 @@ from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Table, load_table
 from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import confusion_counts, fairness
+from secure_fair.privacy.plan import POST_PROCESSING
 
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
@@ -237,6 +238,11 @@ def exact_fairness(out: Path, people: People) -> dict[str, Any]:
 def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line per auditor, operation and attribute: how often it was opened, to whom, how many numbers, how noised."""
     lines: dict[tuple[str, str, str], dict[str, Any]] = {}
+    exact_training = {
+        (entry["auditor"], entry["attribute"])
+        for entry in ledger
+        if entry.get("operation") == "sensitive_training" and entry["kind"] == "planned" and entry["sigma"] is None
+    }
     for entry in ledger:
         if entry["kind"] != "planned" or not entry["shape"]:
             continue
@@ -250,7 +256,8 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "receiver": "developer",
                 "releases": 0,
                 "numbers": 0,
-                "exact": entry["sigma"] is None,
+                "exact": entry["sigma"] is None
+                or (entry["operation"] in POST_PROCESSING and (key[0], key[2]) in exact_training),
                 "sigma": entry["sigma"],
             },
         )

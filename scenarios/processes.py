@@ -119,11 +119,15 @@ def follow(
 
 
 def verdict(failed: dict[str, int], problems: dict[str, str]) -> PartyFailed:
-    """The error of the party that failed first of its own: killed ones, then refusals, before those that lost a peer."""
-    codes = {name: 5 if code < 0 else code for name, code in failed.items()}
-    said = [f"{name}: {problems.get(name, f'ended with code {failed[name]}')}" for name in sorted(failed)]
-    order = [code for code in (2, 3, 4, 1, 5) if code in codes.values()]
-    return PartyFailed("; ".join(said) or "a party did not end", order[0] if order else 5)
+    """The error of the party that failed of its own, not of those that left because they lost it."""
+    if not failed:
+        return PartyFailed("a party did not end in time", 5)
+    killed = [name for name, code in failed.items() if code < 0]
+    causes = [(name, code) for name, code in failed.items() if code > 0 and code != 5]
+    if killed:
+        return PartyFailed(f"lost {killed[0]}: it was killed by signal {-failed[killed[0]]}", 5)
+    name, code = causes[0] if causes else next(iter(failed.items()))
+    return PartyFailed(f"{name}: {problems.get(name, f'ended with code {code}')}", code if code > 0 else 5)
 
 
 def pass_on(event: dict[str, Any], report: Reporter) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from secure_fair.learning.methods import MethodSettings
 from secure_fair.learning.methods.adv import ADVERSARY_BALL
+from secure_fair.learning.train import batches_per_epoch
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.requests import row_change
 
@@ -15,7 +14,7 @@ def training_releases(
 ) -> list[PlannedRelease]:
     """Every kind of release that the method makes of one attribute of ``groups`` groups."""
     change = row_change(groups)
-    steps = epochs * math.ceil(records / batch_size)
+    steps = epochs * batches_per_epoch(records, batch_size)
     match method.name, method.release:
         case "erm", _:
             return []

@@ -98,7 +98,7 @@ def train(
     """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
+    steps = settings.epochs * batches_per_epoch(len(data), settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
     classes = model.head.out_features
@@ -110,7 +110,9 @@ def train(
         method.start_epoch(epoch)
         model.train()
         losses, correct = 0.0, 0
-        batches = torch.randperm(len(data), generator=order).split(settings.batch_size)
+        batches = torch.randperm(len(data), generator=order).tensor_split(
+            batches_per_epoch(len(data), settings.batch_size)
+        )
         for index, records in enumerate(batches):
             labels = data.labels[records].to(settings.device)
             with autocast(settings):
@@ -138,6 +140,11 @@ def train(
         on_epoch(record)
     method.finish()
     return history
+
+
+def batches_per_epoch(records: int, batch_size: int) -> int:
+    """Batches of ``batch_size`` records or slightly more, all alike: a short last one would be refused by a gate."""
+    return max(1, records // batch_size)
 
 
 def autocast(settings: TrainSettings) -> contextlib.AbstractContextManager[object]:
