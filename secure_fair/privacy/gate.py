@@ -198,13 +198,14 @@ class Gate:
         self._ledger.plan(
             grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
         )
-        self._note(request.operation, request.attribute, request.records, grant.charge, request.query)
+        self._note(request.operation, request.attribute, request.records, grant.charge)
         noise = None
         if deviation:
             draws = self._noise.gaussian(deviation, math.prod(request.shape))
             noise = torch.from_numpy(draws).reshape(request.shape)
         value = opening.open_to(request.receiver, noise)
         self._ledger.opened(grant.receipt)
+        self._note_opened(request.operation, request.attribute, request.records, request.query)
         return value
 
     def account_training(self, attribute: str, ids: Sequence[str], *, epsilon: float | None, delta: float) -> None:
@@ -326,7 +327,10 @@ class Gate:
             )
 
     def _check_repeats(self, request: Request, plan: Plan) -> None:
-        """Exact counts of predictions that differ in one record tell its attribute: no more than were planned."""
+        """Exact counts of predictions that differ in one record tell its attribute: no more than were planned.
+
+        An interrupted one does not count here, for what is exact has no budget to be wasted.
+        """
         if not plan.is_evaluation(request.operation) or plan.evaluation_epsilon is not None:
             return  # noised ones end with their budget
         planned = sum(kind.participations for kind in plan.evaluation) + plan.reserve_releases
@@ -443,22 +447,25 @@ class Gate:
     def _responses(self, attribute: str) -> np.ndarray:
         return self._answers.setdefault(attribute, np.zeros(len(self.ids)))
 
-    def _note(self, operation: str, attribute: str, records: np.ndarray, charge: Charge, query: str) -> None:
+    def _note(self, operation: str, attribute: str, records: np.ndarray, charge: Charge) -> None:
         """Add a planned release to the run's own sums."""
         self._releases[attribute] = self._releases.get(attribute, 0) + 1
         self._paid.add((attribute, operation))
-        if query:
-            self._answered.add(query)
-        evaluation = self._plans[attribute].is_evaluation(operation)
-        if evaluation:
-            self._evaluated(attribute)[records] += 1
         if charge.mu2:
-            self._pool(attribute, evaluation)[records] += charge.mu2
+            self._pool(attribute, self._plans[attribute].is_evaluation(operation))[records] += charge.mu2
         if operation == "randomised_attributes":
             self._responses(attribute)[records] = charge.epsilon
 
+    def _note_opened(self, operation: str, attribute: str, records: np.ndarray, query: str) -> None:
+        """Remember which questions are answered; an interrupted one may be asked, and paid for, again."""
+        if query:
+            self._answered.add(query)
+        if self._plans[attribute].is_evaluation(operation):
+            self._evaluated(attribute)[records] += 1
+
     def _replay(self) -> None:
         """What an earlier process of the same run has spent, opened or not."""
+        opened = {entry["number"] for entry in self._ledger.entries(self.run) if entry["kind"] == "opened"}
         for entry in self._ledger.entries(self.run):
             if entry["kind"] != "planned" or entry["attribute"] not in self._plans:
                 continue
@@ -470,7 +477,9 @@ class Gate:
             if entry["table"] != self._table:
                 raise UsageError(f"run {self.run} was begun with another table of records; resume with the same one")
             records = members(entry, len(self.ids))
-            self._note(entry["operation"], entry["attribute"], records, charge, entry["query"])
+            self._note(entry["operation"], entry["attribute"], records, charge)
+            if entry["number"] in opened:
+                self._note_opened(entry["operation"], entry["attribute"], records, entry["query"])
 
 
 def _largest_epsilon(mu2: np.ndarray, added: np.ndarray, delta: float) -> float:

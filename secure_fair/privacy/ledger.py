@@ -117,6 +117,8 @@ class Ledger:
 
     def close(self) -> None:
         """Give the ledger free for other processes."""
+        os.fsync(self._descriptor)
+        self._write_head()
         os.close(self._descriptor)
 
     def enrol(self, ids: Sequence[str]) -> str:
@@ -166,7 +168,7 @@ class Ledger:
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
-        self._append({"kind": "opened", "run": receipt.run, "number": receipt.number})
+        self._append({"kind": "opened", "run": receipt.run, "number": receipt.number}, lasting=False)
 
     def received(self, receipt: Receipt) -> None:
         """The receiver's side: write down what it was given."""
@@ -186,20 +188,21 @@ class Ledger:
         return content.decode().split("\n")
 
     def extract(self, run: str, path: Path) -> None:
-        """Copy one run's entries to a file for the run's folder, without the members of each release."""
-        left_out = ("members", "charged")
-        kept = [{key: value for key, value in entry.items() if key not in left_out} for entry in self.entries(run)]
+        """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
+        kept = list(self.entries(run))
         header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
         _write_whole(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
 
-    def _append(self, content: dict[str, Any]) -> None:
+    def _append(self, content: dict[str, Any], *, lasting: bool = True) -> None:
+        """Add an entry; a ``lasting`` one is on disk, and so is the head, when this returns."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"entry": self._count + 1, "time": time, "previous": self._hash, **content}
         entry["hash"] = _entry_hash(entry)
         _write_all(self._descriptor, (json.dumps(entry, sort_keys=True) + "\n").encode())
-        os.fsync(self._descriptor)
         self._count, self._hash = entry["entry"], entry["hash"]
-        self._write_head()
+        if lasting:
+            os.fsync(self._descriptor)
+            self._write_head()
 
     def _write_head(self) -> None:
         _write_whole(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
@@ -239,6 +242,21 @@ def verify(directory: Path) -> int:
             if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["table"]:
                 raise ProtocolError(f"{directory}: table {entry['table'][:12]} of record ids is missing or was changed")
     return count
+
+
+def read_extract(path: Path) -> list[dict[str, Any]]:
+    """The entries of one run's extract, each checked against its hash, and their number; ProtocolError otherwise."""
+    lines = list(_lines(path))
+    if not lines or lines[0].get("kind") != "extract" or lines[0].get("entries") != len(lines) - 1:
+        raise ProtocolError(f"{path}: not a whole extract of a ledger; make it again from the ledger")
+    last = 0
+    for entry in lines[1:]:
+        if entry.get("hash") != _entry_hash(entry) or not entry["entry"] > last:
+            raise ProtocolError(
+                f"{path}: entry {entry.get('entry')} was changed or moved; make it again from the ledger"
+            )
+        last = entry["entry"]
+    return lines[1:]
 
 
 def members(entry: dict[str, Any], size: int) -> np.ndarray:
@@ -361,7 +379,7 @@ def _verified_end(directory: Path) -> tuple[int, str]:
         known = hashes.get(wanted["entries"])
     except (ValueError, KeyError, TypeError):
         raise ProtocolError(f"{directory}: the ledger's head file is damaged; {remedy}") from None
-    # Entries beyond the head are sound: a crash between the two writes leaves one.
+    # Entries beyond the head are sound: it waits for the next release, and a crash leaves it behind.
     if known != wanted["hash"]:
         raise ProtocolError(
             f"{directory}: the ledger ends at entry {count}, its head names entry {wanted['entries']}: "

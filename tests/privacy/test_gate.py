@@ -432,6 +432,10 @@ def test_an_opening_that_fails_is_spent(open_gate, tmp_path: Path) -> None:
         with pytest.raises(ConnectionError):
             gate.release(gate.admit(ask()), Broken())
     assert "opened" not in kinds(tmp_path)
+    with pytest.raises(ConnectionError):
+        gate.release(gate.admit(ask("evaluation_counts", query="a")), Broken())
+    with pytest.raises(BudgetExceeded):  # the answer is lost, so the question may be asked again, and costs again
+        gate.admit(ask("evaluation_counts", query="a"))
     with pytest.raises(BudgetExceeded):
         gate.admit(ask())
     with pytest.raises(BudgetExceeded):

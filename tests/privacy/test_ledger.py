@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError, UsageError
-from secure_fair.privacy.ledger import Charge, Ledger, Receipt, compare, members, records_hash, verify
+from secure_fair.privacy.ledger import Charge, Ledger, Receipt, compare, members, read_extract, records_hash, verify
 
 IDS = [f"person {number}" for number in range(100)]
 
@@ -170,7 +170,7 @@ def test_a_simulated_ledger_never_becomes_a_real_one(tmp_path: Path) -> None:
     Ledger(tmp_path, "auditor", simulated=True).close()
 
 
-def test_an_extract_holds_one_run_without_its_members(tmp_path: Path) -> None:
+def test_an_extract_holds_one_run_and_is_checked(tmp_path: Path) -> None:
     fill(tmp_path / "state")
     ledger = Ledger(tmp_path / "state", "auditor")
     ledger.start("other")
@@ -178,8 +178,15 @@ def test_an_extract_holds_one_run_without_its_members(tmp_path: Path) -> None:
     ledger.close()
     lines = [json.loads(line) for line in (tmp_path / "extract.jsonl").read_text().splitlines()]
     assert lines[0] == {"kind": "extract", "owner": "auditor", "run": "run", "simulated": False, "entries": 7}
-    assert len(lines) == 8
-    assert all("members" not in line and line["run"] == "run" for line in lines)
+    entries = read_extract(tmp_path / "extract.jsonl")
+    assert [entry["kind"] for entry in entries] == ["start", *["planned", "opened"] * 3]
+    assert {entry["run"] for entry in entries} == {"run"}
+    whole = (tmp_path / "extract.jsonl").read_text()
+    rows = whole.splitlines(keepends=True)
+    for damaged in (rows[1:], rows[:-1], [*rows[:2], rows[3], rows[2], *rows[4:]], [whole.replace("5.25", "9.25")]):
+        (tmp_path / "damaged.jsonl").write_text("".join(damaged))
+        with pytest.raises(ProtocolError, match="from the ledger"):
+            read_extract(tmp_path / "damaged.jsonl")
 
 
 def test_records_hash_ignores_order_and_nothing_else() -> None:
