@@ -21,6 +21,10 @@ class UsageError(SecureFairError):
         super().__init__("\n".join(self.problems))
 
 
+class Diverged(SecureFairError):
+    """The training's loss is no longer a finite number."""
+
+
 class BudgetExceeded(SecureFairError):
     """A release would take a record beyond its privacy budget."""
 

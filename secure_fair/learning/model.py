@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,20 +66,30 @@ def cached_tokens(
     progress: Callable[[int, int], None],
 ) -> Tensor:
     """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for the same pictures."""
-    facts = asdict(settings) | {"dtype": str(dtype), "pictures": hashlib.sha256(pictures.tobytes()).hexdigest()}
-    for unrelated in ("rank", "alpha", "targets"):
-        del facts[unrelated]
-    if Path(settings.weights).is_file():
-        facts["weights"] = hashlib.sha256(Path(settings.weights).read_bytes()).hexdigest()
-    file = cache / f"tokens-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.pt"
+    file = tokens_file(settings, pictures, cache, dtype)
     if file.is_file():
         return torch.load(file, weights_only=True, mmap=True)
     vit = load_backbone(settings.backbone, settings.weights, settings.image_size).to(device)
     tokens = frozen_prefix(
         vit, pictures, settings.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
     ).cpu()
-    cache.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
+    keep_tokens(tokens, file)
+    return tokens
+
+
+def tokens_file(settings: ModelSettings, pictures: np.ndarray, cache: Path, dtype: torch.dtype) -> Path:
+    """Where ``cached_tokens`` keeps the tokens of these pictures: the name covers all that they depend on."""
+    facts = asdict(settings) | {"dtype": str(dtype), "pictures": hashlib.sha256(pictures.tobytes()).hexdigest()}
+    for unrelated in ("rank", "alpha", "targets"):
+        del facts[unrelated]
+    if Path(settings.weights).is_file():
+        facts["weights"] = hashlib.sha256(Path(settings.weights).read_bytes()).hexdigest()
+    return cache / f"tokens-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.pt"
+
+
+def keep_tokens(tokens: Tensor, file: Path) -> None:
+    """Write tokens so that the file appears whole."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_suffix(f".{os.getpid()}.partial")
     torch.save(tokens, partial)
     partial.replace(file)
-    return tokens

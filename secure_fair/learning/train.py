@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 import secure_fair.compat  # noqa: F401
-from secure_fair.errors import SecureFairError
+from secure_fair.errors import Diverged
 from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.methods import Batch, Method, Training
@@ -122,7 +122,7 @@ def train(
             penalty = method.penalty(batch, epoch + index / len(batches))
             total = loss + penalty
             if not bool(torch.isfinite(total)):
-                raise SecureFairError(
+                raise Diverged(
                     f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {float(total)}; "
                     "lower method.strength or train.learning_rate"
                 )
