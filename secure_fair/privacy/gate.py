@@ -63,6 +63,11 @@ class Grant:
     charge: Charge
     charged: np.ndarray
 
+    @property
+    def epsilon(self) -> float | None:
+        """Of a randomised response; None where the truth is given."""
+        return None if math.isinf(self.charge.epsilon) else self.charge.epsilon
+
 
 class Opening(Protocol):
     """A value that can be opened: shares between parties, or plain numbers."""
@@ -150,6 +155,7 @@ class Gate:
         self._pools: dict[tuple[str, bool], np.ndarray] = {}
         self._answers: dict[str, np.ndarray] = {}
         self._trained: dict[str, tuple[float, float]] = {}
+        self._adapters = _paid_adapters(ledger)
         self._releases: dict[str, int] = dict.fromkeys(plans, 0)
         self._paid: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
@@ -208,15 +214,19 @@ class Gate:
         self._note_opened(request.operation, request.attribute, request.records, request.query)
         return value
 
-    def account_training(self, attribute: str, ids: Sequence[str], *, epsilon: float | None, delta: float) -> None:
+    def account_training(
+        self, attribute: str, ids: Sequence[str], *, epsilon: float | None, delta: float, adapter: str = ""
+    ) -> None:
         """Charge the auditor's own records for an adapter trained on them with DP-SGD (``epsilon`` None: without).
 
         Adjacency: add or remove one of these records. Must be called before the adapter, or anything made from it, is
-        used: ``sensitive_adapter`` and ``orthogonality`` are post-processing of it. Called again by a resumed run it
-        charges nothing, for the adapter is the same.
+        used: ``sensitive_adapter`` and ``orthogonality`` are post-processing of it. ``adapter`` is a digest of its
+        weights: an adapter that was kept is paid for once, one that is trained anew (or has no digest) once more.
         """
         plan = self._plan(attribute)
-        if (attribute, "sensitive_training") in self._paid:
+        if adapter and (attribute, adapter) in self._adapters:
+            self._paid.add((attribute, "sensitive_training"))
+            self._trained.setdefault(attribute, self._adapters[attribute, adapter])
             return
         charge = Charge(epsilon=math.inf if epsilon is None else epsilon, delta=0.0 if epsilon is None else delta)
         table = self._ledger.enrol(ids)
@@ -234,9 +244,8 @@ class Gate:
             shape=(),
             sigma=None if epsilon is None else 0.0,
         )
-        self._ledger.plan(receipt, charge, table, everyone)
-        self._paid.add((attribute, "sensitive_training"))
-        self._trained[attribute] = (charge.epsilon, charge.delta)
+        self._ledger.plan(receipt, charge, table, everyone, query=adapter)
+        self._note_training(attribute, charge, adapter)
 
     # -- what was spent --
 
@@ -456,6 +465,14 @@ class Gate:
         if operation == "randomised_attributes":
             self._responses(attribute)[records] = charge.epsilon
 
+    def _note_training(self, attribute: str, charge: Charge, adapter: str) -> None:
+        """Add a training on the auditor's own records to the run's own sums."""
+        self._paid.add((attribute, "sensitive_training"))
+        epsilon, delta = self._trained.get(attribute, (0.0, 0.0))
+        self._trained[attribute] = (epsilon + charge.epsilon, delta + charge.delta)
+        if adapter:
+            self._adapters[attribute, adapter] = (charge.epsilon, charge.delta)
+
     def _note_opened(self, operation: str, attribute: str, records: np.ndarray, query: str) -> None:
         """Remember which questions are answered; an interrupted one may be asked, and paid for, again."""
         if query:
@@ -471,8 +488,7 @@ class Gate:
                 continue
             charge = charge_of(entry)
             if entry["operation"] == "sensitive_training":
-                self._paid.add((entry["attribute"], "sensitive_training"))
-                self._trained[entry["attribute"]] = (charge.epsilon, charge.delta)
+                self._note_training(entry["attribute"], charge, entry["query"])
                 continue
             if entry["table"] != self._table:
                 raise UsageError(f"run {self.run} was begun with another table of records; resume with the same one")
@@ -486,6 +502,15 @@ def _largest_epsilon(mu2: np.ndarray, added: np.ndarray, delta: float) -> float:
     """The largest epsilon of any record, from mu^2 and added epsilon of each."""
     states = np.unique(np.stack([mu2, added], axis=1), axis=0)
     return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states.tolist()), default=0.0)
+
+
+def _paid_adapters(ledger: Ledger) -> dict[tuple[str, str], tuple[float, float]]:
+    """The adapters, by attribute and digest, that any run has paid for: epsilon and delta of each."""
+    return {
+        (entry["attribute"], entry["query"]): (charge_of(entry).epsilon, charge_of(entry).delta)
+        for entry in ledger.entries()
+        if entry["kind"] == "planned" and entry["operation"] == "sensitive_training" and entry["query"]
+    }
 
 
 def _check_table(ids: Sequence[str], known: Collection[str]) -> None:

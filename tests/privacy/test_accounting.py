@@ -8,6 +8,7 @@ from dp_accounting import dp_event
 from dp_accounting.pld import PLDAccountant
 from hypothesis import given
 from hypothesis import strategies as st
+from opacus.accountants import PRVAccountant
 from scipy.integrate import quad
 from scipy.stats import norm
 
@@ -83,6 +84,17 @@ def test_composition_of_unequal_noise_agrees_with_the_pld_accountant() -> None:
         accountant.compose(dp_event.GaussianDpEvent(sigma / sensitivity))
     ours = accounting.gaussian_epsilon(accounting.composed_mu(releases), DELTA)
     assert ours == pytest.approx(accountant.get_epsilon(DELTA), abs=0.02)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Opacus' own, at rate 1
+@pytest.mark.parametrize(("multiplier", "steps"), [(1.0, 1), (5.0, 10), (20.0, 100), (50.0, 10_000)])
+def test_composition_agrees_with_opacus(multiplier: float, steps: int) -> None:
+    """A third accountant, where its own error of 0.01 is small."""
+    accountant = PRVAccountant()
+    accountant.history = [(multiplier, 1.0, steps)]
+    ours = accounting.gaussian_epsilon(math.sqrt(steps) / multiplier, DELTA)
+    assert ours >= 0.5
+    assert ours == pytest.approx(accountant.get_epsilon(delta=DELTA), abs=0.02, rel=0.02)
 
 
 def test_exact_release_costs_everything_and_insensitive_ones_nothing() -> None:

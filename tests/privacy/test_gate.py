@@ -371,16 +371,27 @@ def test_post_processing_needs_what_it_processes(open_gate) -> None:
     assert gate.summary()["gender"]["epsilon"] == 0.0
 
 
-def test_training_on_own_records_is_charged_once_per_run(open_gate) -> None:
+def test_a_kept_adapter_is_paid_for_once_and_a_new_one_again(open_gate) -> None:
     policy = Policy(epsilon=3.0)
     own = ["own-1", "own-2"]
-    open_gate([own_plan()], policy=policy).account_training("gender", own, epsilon=2.0, delta=1e-6)
-    resumed = open_gate([own_plan()], policy=policy)
-    resumed.account_training("gender", own, epsilon=2.0, delta=1e-6)
-    resumed.admit(orthogonal_ask())
-    other = open_gate([own_plan()], policy=policy, run="other")
-    with pytest.raises(BudgetExceeded, match="policy's epsilon"):
-        other.account_training("gender", own, epsilon=2.0, delta=1e-6)
+    open_gate([own_plan()], policy=policy).account_training("gender", own, epsilon=2.0, delta=1e-6, adapter="a")
+    for run in ("run", "other"):
+        gate = open_gate([own_plan()], policy=policy, run=run)
+        gate.account_training("gender", own, epsilon=2.0, delta=1e-6, adapter="a")
+        gate.admit(orthogonal_ask())
+        assert gate.records_summary()["gender"]["epsilon"] == 2.0
+        for adapter in ("b", ""):
+            with pytest.raises(BudgetExceeded, match="policy's epsilon"):
+                gate.account_training("gender", own, epsilon=2.0, delta=1e-6, adapter=adapter)
+
+
+def test_two_trainings_add_up(open_gate) -> None:
+    gate = open_gate([own_plan()])
+    for adapter in ("a", "b"):
+        gate.account_training("gender", ["own-1"], epsilon=2.0, delta=1e-6, adapter=adapter)
+    assert gate.records_summary()["gender"]["epsilon"] == 4.0
+    assert gate.records_summary()["gender"]["delta"] == 2e-6
+    assert open_gate([own_plan()]).records_summary()["gender"]["epsilon"] == 4.0
 
 
 def test_training_without_noise_is_exact(open_gate) -> None:
