@@ -23,6 +23,7 @@ from secure_fair.learning.model import cached_tokens
 from secure_fair.learning.plain import flatten_adapter
 from secure_fair.learning.releases import evaluation_releases, training_releases
 from secure_fair.learning.sensitive import Sensitive, as_matrices, train_sensitive
+from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy.gate import Gate, Grant
@@ -30,8 +31,10 @@ from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.plan import Plan, make_plan
 from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.randomised_response import Responses
 
-NEED_ADAPTERS = ("orth",)
+NEED_ADAPTERS = ("orth", "unl")
+NOT_SHARED = ("sensitive_adapter", "randomised_attributes")
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: P
         gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
         held = {name: (store.codes(name, ids), store.groups[name]) for name in store.attributes}
         sensitive = train_adapters(joint, store, folders.store, gate, progress)
-        service = AuditorService(joint, network, session, gate, held, sensitive)
+        service = AuditorService(joint, network, session, gate, held, sensitive, open_responses(folders.state))
         service.serve(enrol.training + enrol.test)
         session.close()
         write_party_report(folders.out, network.name, session.meter, network, gate)
@@ -118,6 +121,11 @@ def make_gate(
         ledger=ledger,
         noise=SystemNoise(),
     )
+
+
+def open_responses(state: Path) -> Responses:
+    """The randomised responses that this auditor's people have given so far."""
+    return Responses(state / "responses", Stream(Root.fresh().derive("randomised responses")))
 
 
 def plan_for(joint: Joint, attribute: str, groups: int, training: int) -> Plan:
@@ -169,6 +177,7 @@ class AuditorService:
         gate: Gate,
         held: Mapping[str, tuple[np.ndarray, tuple[str, ...]]],
         sensitive: Mapping[str, Sensitive],
+        responses: Responses,
     ) -> None:
         """``held``: group codes of every enrolled record, and the groups' names, of each attribute held here."""
         self.joint = joint
@@ -177,6 +186,7 @@ class AuditorService:
         self.gate = gate
         self.held = held
         self.sensitive = sensitive
+        self.responses = responses
 
     def serve(self, enrolled: int) -> None:
         """Say what is held, share it, and answer requests about the ``enrolled`` records until the developer is done."""
@@ -226,15 +236,27 @@ class AuditorService:
             messages.refuse(self.network, developer, error)
             raise
         messages.send(self.network, developer, Granted(receipt=grant.receipt))
-        if ask.operation == "sensitive_adapter":
-            values = flatten_adapter(self.sensitive[ask.attribute].adapter)
-            self.gate.release(grant, SentOpening(self.network, values, 2**self.joint.precision_bits))
+        if ask.operation in NOT_SHARED:
+            self._send(ask, records, grant)
             return
 
         def opening(shared: Any, bound: float) -> None:
             self._release(grant, shared)
 
         lockstep.run(ask, records, [], opening)
+
+    def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
+        """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""
+        if ask.attribute not in self.held:
+            return
+        if ask.operation == "sensitive_adapter":
+            values, scale = flatten_adapter(self.sensitive[ask.attribute].adapter), 2**self.joint.precision_bits
+        else:
+            codes, names = self.held[ask.attribute]
+            ids = [self.gate.ids[record] for record in records]
+            answers = self.responses.answer(grant, ids, codes[records], len(names))
+            values, scale = torch.from_numpy(answers).double(), 1
+        self.gate.release(grant, SentOpening(self.network, values, scale))
 
     def _release(self, grant: Grant, shared: Any) -> None:
         self.gate.release(grant, SharedOpening(self.session, shared, int(shared.encoder.scale)))

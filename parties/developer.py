@@ -124,6 +124,12 @@ class SecureAuditors:
         ask = Ask(operation="adversary_rows", attribute=attribute, width=features.shape[1])
         return self._released(ask, records, [features])
 
+    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
+        """Group codes by randomised response."""
+        receipt = self._ask(Ask(operation="randomised_attributes", attribute=attribute, width=0), records)
+        codes = self._sent(attribute, receipt).long()
+        return codes, self.joint.privacy.epsilon if self.joint.privacy else None
+
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """2 A_t A_s^T A_s of each module."""
         shapes = [(matrix.shape[0], matrix.shape[1]) for matrix in task]
@@ -138,10 +144,13 @@ class SecureAuditors:
         shapes = {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in modules.items()}
         flat_shapes = [shape for pair in modules.values() for shape in pair]
         ask = Ask(operation="sensitive_adapter", attribute=attribute, width=0, shapes=flat_shapes)
-        receipt = self._ask(ask, NO_RECORDS)
+        return unflatten_adapter(self._sent(attribute, self._ask(ask, NO_RECORDS)), shapes)
+
+    def _sent(self, attribute: str, receipt: Receipt) -> Tensor:
+        """A value that its auditor sends as it is."""
         _, raw = messages.expect(self.network, self.joint.holders[attribute], Opened)
         self.ledger.received(receipt)
-        return unflatten_adapter(torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy()), shapes)
+        return torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
 
     def _released(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> Release:
         """Ask, compute together, receive, and write down what was received."""

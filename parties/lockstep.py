@@ -79,6 +79,8 @@ class Lockstep:
                 return requests.penalty_rows(ask.attribute, groups, records, receiver)
             case "adversary_rows":
                 return requests.adversary_rows(ask.attribute, groups, records, ask.width, ADVERSARY_BALL, receiver)
+            case "randomised_attributes":
+                return requests.randomised_attributes(ask.attribute, groups, records, receiver)
             case "orthogonality":
                 return requests.orthogonality(ask.attribute, _numbers(ask.shapes), receiver)
             case "sensitive_adapter":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from parties.auditor import make_gate, train_adapters
+from parties.auditor import make_gate, open_responses, train_adapters
 from parties.reports import write_party_report
 from parties.settings import Joint, Progress
 from parties.training import develop, prepare
@@ -16,6 +16,7 @@ from secure_fair.learning.sensitive import Sensitive
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.randomised_response import Responses
 
 
 def run_in_the_clear(
@@ -31,17 +32,22 @@ def run_in_the_clear(
     groups: dict[str, tuple[str, ...]] = {}
     gates: dict[str, Gate] = {}
     sensitive: dict[str, Sensitive] = {}
+    responses: dict[str, Responses] = {}
     ledgers = {}
     for name in joint.auditors:
         store = AuditorStore.open(stores / name)
         ledgers[name] = Ledger(state / name, name, simulated=True)
         gate = make_gate(joint, name, run, ids, len(developer.training), store, policy, ledgers[name])
+        answers = open_responses(state / name)
         sensitive |= train_adapters(joint, store, stores / name, gate, progress)
         for attribute in store.attributes:
             codes[attribute], groups[attribute] = store.codes(attribute, ids), store.groups[attribute]
             gates[attribute] = gate
+            responses[attribute] = answers
     ordered = {attribute: codes[attribute] for attribute in joint.holders}
-    auditors = PlainAuditors(ordered, groups, gates, sensitive, joint.precision_bits, evaluated=joint.evaluated)
+    auditors = PlainAuditors(
+        ordered, groups, gates, responses, sensitive, joint.precision_bits, evaluated=joint.evaluated
+    )
     progress.stage(f"training: {joint.method.name}, {len(data.training)} records, in the clear")
     develop(joint, data, auditors, out / joint.developer, progress)
     for name, ledger in ledgers.items():

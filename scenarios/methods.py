@@ -9,11 +9,14 @@ METHODS: dict[str, tuple[str, ...]] = {
     "orth": ("adapter", "gradient"),
     "parity": ("moments", "rows"),
     "odds": ("moments", "rows"),
+    "erase": ("moments",),
+    "rr": ("attributes",),
+    "unl": ("adapter",),
 }
 
 # releases of values that belong to single records of the developer's: the auditor must hold those people's attributes
-ALIGNED_RELEASES = frozenset({"moments", "rows"})
+ALIGNED_RELEASES = frozenset({"moments", "rows", "attributes"})
 # releases made from an adapter that the auditor trains: it needs pictures of its own
 ADAPTER_RELEASES = frozenset({"adapter", "gradient"})
 
-RELEASES = ("moments", "rows", "adapter", "gradient")
+RELEASES = ("moments", "rows", "attributes", "adapter", "gradient")

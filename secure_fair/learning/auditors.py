@@ -48,6 +48,9 @@ class Auditors(Protocol):
     def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
         """Gradient of the shared adversary's summed loss by each feature row (B, d), rows of norm at most 1."""
 
+    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
+        """Group codes (n,) by randomised response, one answer per person for ever, and its epsilon (None: the truth)."""
+
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """Gradient of sum_m ||A_t A_s^T||_F^2 by each task matrix A_t (r, d_m)."""
 

@@ -65,7 +65,7 @@ def cached_tokens(
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> Tensor:
-    """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for the same pictures."""
+    """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for these pictures."""
     file = tokens_file(settings, pictures, cache, dtype)
     if file.is_file():
         return torch.load(file, weights_only=True, mmap=True)

@@ -17,6 +17,7 @@ from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.sensitive import Sensitive, as_matrices
 from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Gate, PlainOpening, Request
+from secure_fair.privacy.randomised_response import Responses
 
 RECEIVER = "developer"
 
@@ -29,6 +30,7 @@ class PlainAuditors:
         codes: Mapping[str, np.ndarray],
         groups: Mapping[str, tuple[str, ...]],
         gates: Mapping[str, Gate],
+        responses: Mapping[str, Responses],
         sensitive: Mapping[str, Sensitive],
         precision_bits: int,
         *,
@@ -38,7 +40,9 @@ class PlainAuditors:
         self.attributes = tuple(codes)
         self._groups = dict(groups)
         self._members = {name: membership_matrix(held, len(groups[name])) for name, held in codes.items()}
+        self._codes = dict(codes)
         self._gates = dict(gates)
+        self._responses = dict(responses)
         self._sensitive = dict(sensitive)
         self._scale = 2**precision_bits
         self._evaluated = evaluated
@@ -80,6 +84,18 @@ class PlainAuditors:
             ball=ADVERSARY_BALL,
         )
         return self._release(request, rows)
+
+    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
+        """Group codes by randomised response."""
+        groups = self._count(attribute)
+        request = requests.randomised_attributes(attribute, groups, records, RECEIVER)
+        gate = self._gates[attribute]
+        grant = gate.admit(request)
+        ids = [gate.ids[record] for record in records]
+        answers = self._responses[attribute].answer(grant, ids, self._codes[attribute][records], groups)
+        opened = gate.release(grant, PlainOpening(torch.from_numpy(answers).double(), 1))
+        assert opened is not None  # the receiver is in this process
+        return opened.long(), grant.epsilon
 
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """2 A_t A_s^T A_s of each module."""

@@ -30,7 +30,14 @@ def training_releases(
             ]
         case "adv", _:
             return [PlannedRelease("adversary_rows", steps, epochs, change * ADVERSARY_BALL)]
-        case "orth", "adapter":
+        case "rr", _:
+            return [PlannedRelease("randomised_attributes", 1, 1, change)]
+        case "erase", _:
+            return [
+                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("moment", epochs, epochs, change),
+            ]
+        case (("orth" | "unl"), "adapter"):
             return [PlannedRelease("sensitive_adapter", 1, 1, 0.0)]
         case "orth", "gradient":
             return [PlannedRelease("orthogonality", steps, 1, 0.0)]

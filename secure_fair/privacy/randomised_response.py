@@ -13,6 +13,7 @@ import numpy as np
 from secure_fair.errors import ProtocolError, Refusal, UsageError
 from secure_fair.mpc.randomness import Stream
 from secure_fair.privacy.accounting import truth_probability
+from secure_fair.privacy.gate import Grant
 from secure_fair.privacy.noise import Bytes, uniform_below
 
 
@@ -63,6 +64,13 @@ class Responses:
         self._directory = directory
         self._source = source
         self._answers: dict[str, dict[str, tuple[int, int, float]]] = {}
+
+    def answer(self, grant: Grant, ids: Sequence[str], codes: np.ndarray, groups: int) -> np.ndarray:
+        """What an admitted request for answers is given, int64 (n,): the codes themselves where it is exact."""
+        epsilon = grant.epsilon
+        if epsilon is None:
+            return codes
+        return self.draw(grant.request.attribute, ids, codes, groups, epsilon)
 
     def draw(self, attribute: str, ids: Sequence[str], codes: np.ndarray, groups: int, epsilon: float) -> np.ndarray:
         """Answers, int64 (n,): kept ones where there are any, fresh ones, on disk when this returns, for the others."""

@@ -16,7 +16,7 @@ NO_RECORDS = np.empty(0, dtype=np.int64)
 
 
 def columns(groups: int) -> int:
-    """Columns in which an attribute of so many groups is held: membership of group 1 for two groups, else one for each."""
+    """Columns in which an attribute is held: membership of group 1 for two groups, else one for each."""
     return 1 if groups == 2 else groups
 
 
@@ -43,9 +43,14 @@ def penalty_rows(attribute: str, groups: int, records: np.ndarray, receiver: str
 
 
 def adversary_rows(attribute: str, groups: int, records: np.ndarray, width: int, ball: float, receiver: str) -> Request:
-    """Rows (p_i - a_i) w^T with w in a ball: a change of group moves a record's own row by the distance of two columns."""
+    """Rows (p_i - a_i) w^T, w in a ball: a change of group moves a row by the distance of two columns of w."""
     change = ball if groups == 2 else math.sqrt(2.0) * ball
     return Request("adversary_rows", attribute, records, receiver, (len(records), width), change)
+
+
+def randomised_attributes(attribute: str, groups: int, records: np.ndarray, receiver: str) -> Request:
+    """One randomised group code for each record; the noise is in the answers."""
+    return Request("randomised_attributes", attribute, records, receiver, (len(records),), row_change(groups))
 
 
 def orthogonality(attribute: str, numbers: int, receiver: str) -> Request:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from secure_fair.learning.methods.adv import Adv
 from secure_fair.learning.methods.base import Batch, Method, MethodSettings, Training
+from secure_fair.learning.methods.erase import Erase
 from secure_fair.learning.methods.erm import Erm
 from secure_fair.learning.methods.orth import Orth
 from secure_fair.learning.methods.parity import Parity
+from secure_fair.learning.methods.unl import Unl
 
 __all__ = ["Batch", "Method", "MethodSettings", "Training", "make_method"]
 
@@ -20,6 +22,10 @@ def make_method(settings: MethodSettings) -> Method:
             return Adv(settings)
         case "orth":
             return Orth(settings)
-        case "parity" | "odds":
+        case "unl":
+            return Unl(settings)
+        case "erase":
+            return Erase(settings)
+        case "parity" | "odds" | "rr":
             return Parity(settings, by_class=settings.name == "odds")
     raise ValueError(f"no method {settings.name!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain; sets the ridge
 
 
@@ -27,8 +28,12 @@ def query_matrix(features: Tensor, predicted: Tensor, strata: Tensor, count: int
             white = _whitened(features[inside].double(), predicted[inside].double(), components)
             block[inside, : white.shape[1]] = white
         blocks.append(block)
-    query = torch.cat(blocks, dim=1)
-    return query / query.norm(dim=1, keepdim=True).clamp_min(1.0)
+    return clip_rows(torch.cat(blocks, dim=1))
+
+
+def clip_rows(query: Tensor) -> Tensor:
+    """Rows of norm at most 1, less what fixed-point encoding of many columns may add to it."""
+    return query / (query.norm(dim=1, keepdim=True) / (1 - ENCODING_MARGIN)).clamp_min(1.0)
 
 
 def _whitened(features: Tensor, predicted: Tensor, components: int) -> Tensor:

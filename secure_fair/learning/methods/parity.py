@@ -19,6 +19,7 @@ from torch import Tensor
 from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
 from secure_fair.learning.methods.moments import query_matrix, soft_memberships
+from secure_fair.privacy.randomised_response import debias
 
 MOMENTUM = 0.9
 SMALLEST_SHARE = 0.01  # a noised count may say that a group is empty; its share must not
@@ -39,13 +40,25 @@ class Parity:
         self.count = training.classes if self.by_class else 1
         self.sizes = torch.bincount(self.strata, minlength=self.count).double()  # (S,)
         self.priors: dict[str, Tensor] = {}  # (S, G)
-        self.memberships: dict[str, Tensor] = {}  # (n, G), moments only
+        self.memberships: dict[str, Tensor] = {}  # (n, G); by rows they come batch by batch
         self.distances: dict[str, Tensor] = {}  # (S, G, C'), the running mean
         for attribute in self.auditors.attributes:
+            if self.settings.release == "attributes":
+                self._take_responses(attribute)
+                continue
             released = self.auditors.group_counts(attribute, training.records, self.strata, self.count)
-            counts = all_groups(released.values, self.sizes).clamp_min(0)
-            shares = (counts / counts.sum(1, keepdim=True).clamp_min(1)).clamp_min(SMALLEST_SHARE)
-            self.priors[attribute] = shares / shares.sum(1, keepdim=True)
+            self.priors[attribute] = _shares(all_groups(released.values, self.sizes))
+
+    def _take_responses(self, attribute: str) -> None:
+        """Memberships for good from answers given once: corrected one-hot rows, right on average (arXiv 2002.11651)."""
+        codes, epsilon = self.auditors.randomised_attributes(attribute, self.training.records)
+        groups = len(self.auditors.groups(attribute))
+        rows = torch.nn.functional.one_hot(codes, groups).double()
+        if epsilon is not None:
+            rows = rows @ torch.from_numpy(debias(groups, epsilon))
+        sums = torch.zeros(self.count, groups, dtype=torch.float64).index_add(0, self.strata, rows)
+        self.priors[attribute] = _shares(sums)
+        self.memberships[attribute] = rows - self.priors[attribute][self.strata]
 
     def start_epoch(self, epoch: int) -> None:
         """By moments: one query over all records, answered by one release; memberships follow from it."""
@@ -79,7 +92,7 @@ class Parity:
         return self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total
 
     def _memberships(self, attribute: str, batch: Batch, strata: Tensor) -> Tensor:
-        if self.settings.release == "moments":
+        if self.settings.release != "rows":
             return self.memberships[attribute][torch.from_numpy(batch.records)]
         released = self.auditors.penalty_rows(attribute, batch.records)
         rows = all_groups(released.values, torch.ones(len(strata), dtype=torch.float64))
@@ -91,6 +104,13 @@ class Parity:
 
     def finish(self) -> None:
         """Nothing to undo."""
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Group shares (S, G) from counts that noise may have driven below 0."""
+    positive = counts.clamp_min(0)
+    shares = (positive / positive.sum(1, keepdim=True).clamp_min(1)).clamp_min(SMALLEST_SHARE)
+    return shares / shares.sum(1, keepdim=True)
 
 
 def outputs(probabilities: Tensor) -> Tensor:
