@@ -1,7 +1,8 @@
 """The dealer: a process of its own that makes correlated randomness on request and sees no data.
 
-Every compute party sends every request; the dealer compares them byte by byte, so that a party out of step is an
-error at once, and answers the last party alone. It must not collude with anybody: who knows all masks knows all values.
+Every compute party sends every request, after the hash of its history; the dealer compares them byte by byte, so that a
+party out of step is an error at once, and answers the last party alone. It must not collude with anybody: who knows all
+masks knows all values.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc import keys, menu
+from secure_fair.mpc import history, keys, menu
 from secure_fair.mpc.randomness import Root
 from secure_fair.mpc.transport import Network
 
@@ -26,22 +27,30 @@ def serve(network: Network, parties: Sequence[str], *, root: Root | None = None)
     sources = [menu.Source(shared[party]) for party in parties]
     number = 0
     while (request := _next_request(network, parties)) != GOODBYE:
-        items = menu.decode(request)
+        items = menu.decode(request[history.BYTES :])
         answer = [menu.correction(item, sources, number + i).contiguous().numpy().data for i, item in enumerate(items)]
         number += len(items)
         network.send(parties[-1], CHANNEL, *answer)
 
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:
-    requests = {party: network.receive(party, CHANNEL, limit=menu.MAX_MESSAGE_BYTES) for party in parties}
+    requests = {
+        party: network.receive(party, CHANNEL, limit=history.BYTES + menu.MAX_MESSAGE_BYTES) for party in parties
+    }
+    first = parties[0]
     for party, request in requests.items():
-        if request != requests[parties[0]]:
+        if request[history.BYTES :] != requests[first][history.BYTES :]:
             raise ProtocolError(
-                f"{party} and {parties[0]} are out of step: {party} asks the dealer for {_shown(request)}, "
-                f"{parties[0]} for {_shown(requests[parties[0]])}"
+                f"{party} and {first} are out of step: {party} asks the dealer for {_shown(request)}, "
+                f"{first} for {_shown(requests[first])}"
             )
-    return requests[parties[0]]
+        if request != requests[first]:
+            raise ProtocolError(
+                f"{party} and {first} are out of step: they ask the dealer for the same, {_shown(request)}, but have "
+                "shared or masked different things before"
+            )
+    return requests[first]
 
 
 def _shown(request: bytes) -> str:
-    return f"{request[:200].decode(errors='replace')!r}" if request else "nothing more"
+    return f"{request[history.BYTES :][:200].decode(errors='replace')!r}" if request else "nothing more"

@@ -16,6 +16,7 @@ import secure_fair.compat  # noqa: F401
 from secure_fair.errors import UsageError
 from secure_fair.mpc import approximations
 from secure_fair.mpc.products import (
+    Masked,
     Shared,
     add_public,
     combine,
@@ -42,7 +43,7 @@ MAX_COMPARISONS = 1 << 18
 
 def moment(session: Session, query: Shared, attributes: Shared) -> MPCTensor:
     """F^T A, (k, G), of ``query`` F (n, k) and ``attributes`` A (n, G), without truncation. 1 round."""
-    with session.operation("moment"):
+    with session.operation("moment", *_public_shapes(query, attributes)):
         f, a = mask(session, query, attributes)
         return multiply(session, "matmul", f.T, a)
 
@@ -154,8 +155,7 @@ def orthogonality(session: Session, task: Sequence[Shared], sensitive: Sequence[
 
     Pass what ``Session.fix`` made of the sensitive matrices where they stay: they are then opened masked only once.
     """
-    shapes = [tuple(matrix.size() if isinstance(matrix, MPCTensor) else matrix.shape) for matrix in (*task, *sensitive)]
-    with session.operation("orthogonality", *shapes):
+    with session.operation("orthogonality", *_public_shapes(*task, *sensitive)):
         masked = mask(session, *task, *sensitive)
         t, s = masked[: len(task)], masked[len(task) :]
         inner = [multiply(session, "matmul", a_t, a_s.T) for a_t, a_s in zip(t, s, strict=True)]
@@ -210,6 +210,13 @@ def plain_rows_within_bound(query: Tensor, bound: float) -> bool:
     """Whether all entries and row norms are within the bound, in float64."""
     exact = query.double()
     return bool((exact.abs() <= bound).all() and (exact.square().sum(1) <= bound**2).all())
+
+
+def _public_shapes(*values: Shared) -> list[tuple[int, ...]]:
+    """Shapes that decide what an operation takes from the dealer; none where rows were picked: those change."""
+    if any(isinstance(value, Masked) and value.operand.rows is not None for value in values):
+        return []
+    return [tuple(value.size() if isinstance(value, MPCTensor) else value.shape) for value in values]
 
 
 def concatenate(parts: Sequence[MPCTensor]) -> MPCTensor:

@@ -17,6 +17,7 @@ import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import menu
 from secure_fair.mpc.dealer import CHANNEL, GOODBYE
+from secure_fair.mpc.history import History
 from secure_fair.mpc.menu import Item
 from secure_fair.mpc.transport import Network
 
@@ -43,11 +44,12 @@ class Provider:
     the first item of an answer.
     """
 
-    def __init__(self, network: Network, dealer: str, parties: Sequence[str], key: bytes) -> None:
+    def __init__(self, network: Network, dealer: str, parties: Sequence[str], key: bytes, history: History) -> None:
         self._network = network
         self._dealer = dealer
         self._last = parties[-1] == network.name
         self._source = menu.Source(key)
+        self._history = history
         self._batches: deque[Batch] = deque()
         self._number = 0
         self._masks = 0
@@ -59,7 +61,7 @@ class Provider:
 
     def ask(self, items: Sequence[Item]) -> None:
         """Asks for these items, to be taken in this order."""
-        self._network.send(self._dealer, CHANNEL, menu.encode(items))
+        self._network.send(self._dealer, CHANNEL, self._history.digest(), menu.encode(items))
         self._batches.append(Batch(deque(items), self._number))
         self._number += len(items)
         self.messages += 1
@@ -94,6 +96,7 @@ class Provider:
 
     def new_mask(self, shape: Sequence[int]) -> tuple[menu.Reused, Tensor]:
         """A mask for one immutable value of this shape, and this party's part of it."""
+        self._history.note("mask", tuple(shape))
         operand = menu.Reused(self._masks, tuple(shape))
         self._masks += 1
         return operand, self._source.mask(operand)

@@ -17,6 +17,7 @@ from secure_fair.mpc import keys, numbers
 from secure_fair.mpc.communicator import Masks, NetworkCommunicator, install
 from secure_fair.mpc.cost import Meter, OperationCost
 from secure_fair.mpc.dealer import CHANNEL as DEALER_CHANNEL
+from secure_fair.mpc.history import BYTES, History
 from secure_fair.mpc.menu import Item, renumbered
 from secure_fair.mpc.products import Masked, from_share, mask
 from secure_fair.mpc.provider import Provider
@@ -42,6 +43,7 @@ class Session:
         communicator: NetworkCommunicator,
         provider: Provider,
         masks: Masks,
+        history: History,
         *,
         precision_bits: int,
         dealer: str,
@@ -59,6 +61,7 @@ class Session:
         self.meter = Meter(self._cost_so_far)
         self._network = network
         self._masks = masks
+        self._history = history
         self._dealer = dealer
         self._openings = 0
         self._schedules: dict[tuple[str, tuple[tuple[int, ...], ...]], Schedule] = {}
@@ -96,11 +99,19 @@ class Session:
         peers = [party for party in parties if party != network.name]
         shared, private = keys.agree(network, [*peers, dealer], root)
         communicator = NetworkCommunicator(network, parties)
-        provider = Provider(network, dealer, parties, shared.pop(dealer))
+        history = History()
+        provider = Provider(network, dealer, parties, shared.pop(dealer), history)
         masks = Masks(shared, communicator.rank, parties, root)
         install(communicator, provider, masks, precision_bits)
         return cls(
-            network, communicator, provider, masks, precision_bits=precision_bits, dealer=dealer, private=private
+            network,
+            communicator,
+            provider,
+            masks,
+            history,
+            precision_bits=precision_bits,
+            dealer=dealer,
+            private=private,
         )
 
     def close(self) -> None:
@@ -128,12 +139,11 @@ class Session:
             raise UsageError(f"{owner!r} is not a compute party ({', '.join(self.parties)}): it cannot share an input")
         if (ring is not None) != (owner == self.name):
             raise UsageError(f"the owner {owner!r}, and nobody else, passes values; this is {self.name!r}")
+        if ring is not None and tuple(ring.shape) != tuple(shape):
+            raise UsageError(f"values of shape {tuple(ring.shape)} were to be shared as {tuple(shape)}")
+        self._history.note("share", owner, tuple(shape), scale)
         share = self._masks.zero(shape)
-        if ring is not None:
-            if tuple(ring.shape) != tuple(shape):
-                raise UsageError(f"values of shape {tuple(ring.shape)} were to be shared as {tuple(shape)}")
-            share += ring
-        return from_share(share, scale)
+        return from_share(share if ring is None else share + ring, scale)
 
     def fix(self, shared: MPCTensor) -> Masked:
         """Bind an immutable value that enters many products to a mask, and open the difference once (one round)."""
@@ -149,25 +159,29 @@ class Session:
         """
         if receiver == self.name or receiver not in self.parties:
             raise UsageError(f"{self.name!r} cannot open a value to {receiver!r}: name another compute party")
-        share = shared.share + self._masks.zero(shared.share.shape)
+        size = shared.share.shape
+        if noise is not None and (noise.dtype != torch.int64 or noise.shape != size):
+            raise UsageError(f"noise is int64 of shape {tuple(size)}, not {noise.dtype} of {tuple(noise.shape)}")
+        self._history.note("open", receiver, tuple(size), shared.encoder.scale)
+        share = shared.share + self._masks.zero(size)
         if noise is not None:
-            if noise.dtype != torch.int64 or noise.shape != share.shape:
-                raise UsageError(
-                    f"noise is int64 of shape {tuple(share.shape)}, not {noise.dtype} of {tuple(noise.shape)}"
-                )
             share += noise
-        self._network.send(receiver, OPENING_CHANNEL, share.contiguous().numpy().data)
+        self._network.send(receiver, OPENING_CHANNEL, self._history.digest(), share.contiguous().numpy().data)
         self._openings += 1
 
     def receive_opening(self, shared: MPCTensor, *, bound: float) -> Tensor:
         """The receiver's side of an opening: the value as float64, ring / scale; ProtocolError beyond ``bound``."""
         size = 8 * prod(shared.share.shape)
+        self._history.note("open", self.name, tuple(shared.share.shape), shared.encoder.scale)
         total = (shared.share + self._masks.zero(shared.share.shape)).contiguous().numpy()
         for peer in self.communicator.peers:
-            message = self._network.receive(peer, OPENING_CHANNEL, limit=size)
-            if len(message) != size:
-                raise ProtocolError(f"{peer} is out of step: it opened {len(message)} bytes where {size} were due")
-            total = total + np.frombuffer(message, dtype="<i8").reshape(total.shape)
+            message = self._network.receive(peer, OPENING_CHANNEL, limit=BYTES + size)
+            if len(message) != BYTES + size or message[:BYTES] != self._history.digest():
+                raise ProtocolError(
+                    f"{peer} is out of step: it opened {len(message) - BYTES} bytes where {size} were due, or has "
+                    "shared, masked or opened other things before than this party"
+                )
+            total = total + np.frombuffer(message, dtype="<i8", offset=BYTES).reshape(total.shape)
         self._openings += 1
         return numbers.decode(torch.from_numpy(np.asarray(total)), shared.encoder.scale, bound=bound)
 
@@ -185,6 +199,7 @@ class Session:
                 yield
                 return
             key = (name, tuple(tuple(shape) for shape in shapes))
+            self._history.note("operation", *key)
             if not self.provider.waiting():
                 self.prefetch(name, *shapes)
             since = self.provider.start_record()

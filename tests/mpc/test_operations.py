@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
 from secure_fair.errors import UsageError
@@ -64,6 +66,26 @@ def test_moment_is_exact_but_for_the_encoding_of_the_query(parties: int) -> None
             assert torch.equal(next(results), ops.plain_moment(f, a))
         rows = torch.arange(n - 1, -1, -2)
         assert torch.equal(next(results), ops.plain_moment(f[rows], a[rows]))
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    n=st.integers(1, 40),
+    k=st.integers(1, 12),
+    groups=st.sampled_from([1, 2, 7]),
+    dim=st.integers(1, 30),
+    ball=st.floats(0.5, 8.0),
+    rate=st.floats(1e-4, 10.0),
+)
+def test_any_shape_ball_and_rate(n: int, k: int, groups: int, dim: int, ball: float, rate: float) -> None:
+    result = run(moments, [(n, k, groups)])[0][0]
+    assert torch.equal(
+        result, ops.plain_moment(torch.round(unit_rows(n, k, 1) * 65536) / 65536, memberships(n, groups, 2))
+    )
+    results = run(adversaries, [(n, dim, groups, ball, ball, rate)])[0]
+    z, a, w = unit_rows(n, dim, 7), memberships(n, groups, 8), of_norm((dim, groups), ball, 9)
+    for value, expected in zip(results, ops.plain_adversary(z, a, w, learning_rate=rate, ball=ball), strict=True):
+        assert float((value - expected).abs().max()) < ROW_ERROR
 
 
 def counts(session: Session) -> Tensor | None:
