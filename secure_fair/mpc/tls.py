@@ -83,16 +83,21 @@ def check_version(address: str, timeout: float) -> None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     with contextlib.suppress(ssl.SSLWantReadError):
         context.wrap_bio(incoming, outgoing).do_handshake()
-    with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
-        connection.sendall(outgoing.read())
-        try:
-            answer = connection.recv(1)
-        except ConnectionError:
-            answer = b""
-        except TimeoutError as error:
-            raise ProtocolError(f"the TLS version at {address} could not be checked within {timeout:g} s") from error
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout) as connection:
+            connection.sendall(outgoing.read())
+            answer = _first_byte(connection)
+    except OSError as error:
+        raise ProtocolError(f"the TLS version at {address} could not be checked: {error}") from error
     if answer == _HANDSHAKE_RECORD:
         raise ProtocolError(
             f"the TLS library at {address} accepts TLS 1.2; the bound is TLS 1.3: "
             "import secure_fair.mpc.transport before anything else uses gRPC"
         )
+
+
+def _first_byte(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(1)
+    except ConnectionError:  # a refusal, too
+        return b""

@@ -466,12 +466,13 @@ class Network:
 
     def _peer_aborts(self, link: Link, reason: str, culprit: str) -> None:
         if culprit == self.name:
-            party, reason = link.peer, f"it has stopped because of this party: {reason}"
+            party, text = link.peer, f"it has stopped because of this party: {reason}"
         elif culprit in self._links and culprit != link.peer:
-            party, reason = culprit, f"{link.peer} says: {reason}"
+            party, text = culprit, f"{link.peer} says: {reason}"
         else:
-            party, reason = link.peer, f"it has stopped: {reason}"
-        self._fail(lambda: PartyLost(party, reason), reason, party)
+            culprit = party = link.peer
+            text = f"it has stopped: {reason}"
+        self._fail(lambda: PartyLost(party, text), reason, culprit)  # passed on as it came
 
     def _mind(self, link: Link) -> None:
         """Sends heartbeats and farewells to one peer."""

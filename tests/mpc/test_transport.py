@@ -1091,14 +1091,18 @@ def test_a_party_that_ends_without_a_word_is_lost(identities: Path, behaviour: s
             assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
 
 
-@pytest.mark.parametrize(
-    ("behaviour", "named", "reason"),
-    [("accuse", "bob", "carol says: the sum is wrong"), ("refuse", "carol", "it has stopped: the policy forbids it")],
-)
-def test_a_party_that_aborts_says_why_and_who_is_to_blame(
-    identities: Path, behaviour: str, named: str, reason: str
-) -> None:
-    with processes(identities, alice="exchange", bob="idle", carol=behaviour) as party:
-        outcome = party.outcome("alice")
-        assert (outcome["error"], outcome["party"]) == ("PartyLost", named), outcome
-        assert reason in outcome["text"]
+def test_a_party_that_refuses_says_why(identities: Path) -> None:
+    with processes(identities, alice="exchange", bob="wait", carol="refuse") as party:
+        for name in ("alice", "bob"):
+            outcome = party.outcome(name)
+            assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
+            assert "the policy forbids it" in outcome["text"]
+
+
+def test_a_party_that_accuses_another_is_believed_by_all_but_the_accused(identities: Path) -> None:
+    with processes(identities, alice="exchange", bob="wait", carol="accuse") as party:
+        alice, bob = party.outcome("alice"), party.outcome("bob")
+        assert (alice["error"], alice["party"]) == ("PartyLost", "bob"), alice
+        assert "the sum is wrong" in alice["text"]
+        assert (bob["error"], bob["party"]) == ("PartyLost", "carol"), bob
+        assert "because of this party: the sum is wrong" in bob["text"]
