@@ -73,20 +73,33 @@ def plain_penalty_rows(attributes: Tensor, weights: Tensor) -> Tensor:
 
 
 def adversary(
-    session: Session, features: MPCTensor, attributes: Shared, weights: MPCTensor, *, learning_rate: float, ball: float
+    session: Session,
+    features: MPCTensor,
+    attributes: Shared,
+    weights: MPCTensor,
+    *,
+    learning_rate: float,
+    ball: float,
+    sigma: float = 0.0,
+    noise: Tensor | None = None,
 ) -> tuple[MPCTensor, MPCTensor]:
     """One step of a linear adversary that predicts A from z: gradient rows (B, d), and the new weights (d, G).
 
     ``features`` z (B, d), rows clipped to norm 1 by their owner; ``weights`` w in the ball, ||w||_F <= ``ball`` <= 8,
     so that |z_i w| <= ball. Logits z w; p = sigmoid for one column, else softmax. The loss is summed over the batch:
 
-        rows_i = dL/dz_i = (p_i - a_i) w^T,   w <- pull(w - rate z^T (p - A)),   rate as ``adversary_rate`` limits it.
+        rows_i = dL/dz_i = (p_i - a_i) w^T,   w <- pull(w - rate (z^T (p - A) + N)),   rate: see ``adversary_rate``.
+
+    N is the attribute's holder's ``noise``, int64 of shape (d, G) in units of 1 / scale^2, of the public standard
+    deviation ``sigma`` per number; all other parties pass None. Later rows depend on earlier attributes through w: only
+    where every update has its noise are they covered by it. sigma 0 is an exact update.
 
     pull(w) = w (1 - PULL (||w|| / ball)^8) keeps w in the ball: t (1 - PULL t^8) <= 1 for every t, and >= 0 up to
     t = 1.48, which one limited step from the ball cannot pass. At half of the ball it shrinks w by 2e-4.
     Rounds for two parties: 10 for one column, 16 to 20 for more.
     """
-    rate = adversary_rate(learning_rate, ball, *features.size(), columns=weights.size(1))
+    rate = adversary_rate(learning_rate, ball, *features.size(), columns=weights.size(1), sigma=sigma)
+    _check_noise(noise, weights.size(), sigma)
     with session.operation("adversary", features.size(), weights.size()):
         z, w = mask(session, features, weights)
         logits = multiply(session, "matmul", z, w)  # at the square of the scale
@@ -98,6 +111,8 @@ def adversary(
         (residual,) = mask(session, from_share(p.share - a.share * (p.encoder.scale // a.encoder.scale), session.scale))
         rows = multiply(session, "matmul", residual, w.T)
         gradient = multiply(session, "matmul", z.T, residual)
+        if noise is not None:
+            gradient = from_share(gradient.share + noise, gradient.encoder.scale)
         rows, step = divide(
             session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale
         )
@@ -121,21 +136,36 @@ def _pull(session: Session, weights: MPCTensor, ball: float) -> MPCTensor:
     return from_share(weights.share - excess.share, session.scale)
 
 
+def _check_noise(noise: Tensor | None, shape: Sequence[int], sigma: float) -> None:
+    if noise is not None and (sigma <= 0 or noise.dtype != torch.int64 or tuple(noise.shape) != tuple(shape)):
+        raise UsageError(f"noise of the update: int64 of shape {tuple(shape)}, with its sigma above 0")
+
+
 def plain_adversary(
-    features: Tensor, attributes: Tensor, weights: Tensor, *, learning_rate: float, ball: float
+    features: Tensor,
+    attributes: Tensor,
+    weights: Tensor,
+    *,
+    learning_rate: float,
+    ball: float,
+    sigma: float = 0.0,
+    noise: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The same step in float64."""
+    """The same step in float64; ``noise`` (d, G) in real numbers."""
     z, a, w = features.double(), attributes.double(), weights.double()
-    rate = adversary_rate(learning_rate, ball, *z.shape, columns=w.shape[1])
+    rate = adversary_rate(learning_rate, ball, *z.shape, columns=w.shape[1], sigma=sigma)
     p = torch.sigmoid(z @ w) if w.shape[1] == 1 else torch.softmax(z @ w, dim=1)
-    moved = w - rate * (z.T @ (p - a))
+    moved = w - rate * (z.T @ (p - a) + (0.0 if noise is None else noise.double()))
     return (p - a) @ w.T, moved * (1 - PULL * (moved.norm() / ball) ** 8)
 
 
-def adversary_rate(learning_rate: float, ball: float, batch: int, dim: int, *, columns: int) -> float:
+def adversary_rate(
+    learning_rate: float, ball: float, batch: int, dim: int, *, columns: int, sigma: float = 0.0
+) -> float:
     """The rate of one step on the summed loss, limited so that the step moves w by at most MAX_STEP of the ball.
 
-    The gradient's norm is at most sum_i ||z_i|| ||p_i - a_i|| <= batch for one column, sqrt(2) batch for more.
+    The gradient's norm is at most sum_i ||z_i|| ||p_i - a_i|| <= batch for one column, sqrt(2) batch for more; the norm
+    of noise of ``sigma`` is below sigma (sqrt(dim columns) + 7) but for a probability of exp(-49 / 2).
     UsageError where rate or ball are out of their range.
     """
     if not 0.5 <= ball <= approximations.MAX_LOGIT:
@@ -144,7 +174,10 @@ def adversary_rate(learning_rate: float, ball: float, batch: int, dim: int, *, c
         )
     if not 0 < learning_rate <= 100:
         raise UsageError(f"learning rate {learning_rate:g} of the adversary: use more than 0, at most 100")
-    return min(learning_rate, MAX_STEP * ball / (max(1, batch) * (1.0 if columns == 1 else 2**0.5)))
+    if not 0 <= sigma <= 1e6:
+        raise UsageError(f"sigma {sigma:g} of the adversary's updates: use 0 (exact) to 1e6")
+    longest = max(1, batch) * (1.0 if columns == 1 else 2**0.5) + sigma * ((dim * columns) ** 0.5 + 7)
+    return min(learning_rate, MAX_STEP * ball / longest)
 
 
 # orthogonality of adapters

@@ -206,6 +206,34 @@ def test_no_attributes_and_no_rate_take_the_weights_out_of_the_ball(columns: int
                 assert float(w.norm()) <= ball * (1 + 1e-12)
 
 
+def noised_steps(session: Session, steps: int) -> list[Tensor | None]:
+    z, a = share(session, DEVELOPER, unit_rows(32, 8, 12)), share_integers(session, AUDITOR, memberships(32, 1, 13))
+    w = share(session, DEVELOPER, torch.zeros(8, 1, dtype=torch.float64))
+    for step in range(steps):
+        noise = (update_noise(step) * session.scale**2).long() if session.name == AUDITOR else None
+        _, w = ops.adversary(session, z, a, w, learning_rate=0.5, ball=4.0, sigma=3.0, noise=noise)
+    return opened(session, w)
+
+
+def update_noise(step: int) -> Tensor:
+    return 3.0 * torch.randn(8, 1, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_adversary_with_noised_updates(parties: int) -> None:
+    weights = torch.zeros(8, 1, dtype=torch.float64)
+    exact = weights
+    for step in range(10):
+        inputs = unit_rows(32, 8, 12), memberships(32, 1, 13)
+        _, weights = ops.plain_adversary(
+            *inputs, weights, learning_rate=0.5, ball=4.0, sigma=3.0, noise=update_noise(step)
+        )
+        _, exact = ops.plain_adversary(*inputs, exact, learning_rate=0.5, ball=4.0, sigma=3.0)
+        assert float(weights.norm()) <= 4.0
+    assert float((weights - exact).norm()) > 0.1
+    assert float((run(noised_steps, 10, parties=parties)[0][0] - weights).abs().max()) < 2e-3
+
+
 def test_pull_is_at_most_the_ball_for_every_step_that_the_rate_allows() -> None:
     t = torch.linspace(0, 1 + ops.MAX_STEP, 100_001, dtype=torch.float64)
     pulled = t * (1 - ops.PULL * t**8)
