@@ -1,0 +1,57 @@
+"""`secure-fair sweep`: a grid of settings over scenarios and seeds, as tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scenarios.cli.options import Output, override_option, shared_options
+
+
+@click.command()
+@click.argument("source", metavar="FILE")
+@override_option
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: runs/sweep-NAME]")
+@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that run at a time.")
+@click.option("--secure-check", "checks", type=click.IntRange(0), default=0, help="Repeat so many runs in secure mode.")
+@click.option("--report-only", is_flag=True, help="Run nothing: make table and figures from runs.csv.")
+@shared_options
+def sweep(
+    source: str, overrides: tuple[str, ...], out: Path | None, jobs: int, checks: int, report_only: bool, output: Output
+) -> None:
+    """Run the grid of FILE (a file, or a name of the library) in plain mode, with the same gate and noise as on shares.
+
+    Started again, it goes on where it was stopped: finished runs are lines of runs.csv. A grid's list is an axis:
+
+    \b
+      name = "mine"
+      base = ["quickstart"]        # scenarios: files, or names of the library
+      seeds = [0, 1, 2]
+      set.train.epochs = 2         # keys for all runs
+      [[grid]]
+      method.name = ["parity", "odds"]
+      privacy.epsilon = [0.3, 1.0, inf]   # inf: exact releases
+    """
+    from scenarios import grid
+    from scenarios.progress import reporter
+    from secure_fair.report.tradeoff import write_report
+
+    loaded = grid.load(source)
+    folder = out or Path("runs") / f"sweep-{loaded.name}"
+    if not report_only:
+        runs = grid.runs_of(loaded, overrides)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        from scenarios import spot_check
+        from scenarios.sweep import sweep as run_all
+
+        follow = reporter(output.format)
+        try:
+            run_all(runs, folder, follow, jobs=jobs)
+            if checks:
+                spot_check.check(runs, folder, follow, count=checks)
+        finally:
+            follow.close()
+    written = write_report(folder)
+    output.result(written.tree(), f"{written.text()}\n\nSweep folder: {folder}")

@@ -1,0 +1,183 @@
+"""The grid of a sweep: from its file to the scenarios that it runs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files as resources
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError
+
+from scenarios import files
+from scenarios.schema import Scenario, Section
+from secure_fair.errors import UsageError
+
+
+class SweepFile(Section):
+    """A sweep as its file gives it.
+
+    ``base`` names scenarios (files or library names), ``set`` holds keys for every run, and each ``grid`` keys of its
+    own: a list is an axis, and all combinations are run, for every base and seed. ``privacy.epsilon = inf`` is exact
+    releases; the text "" takes a key out.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
+    description: str = ""
+    base: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    seeds: Annotated[
+        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
+        Field(strict=False, min_length=1),
+    ]
+    set: dict[str, Any] = Field(default_factory=dict)
+    grid: Annotated[tuple[dict[str, Any], ...], Field(strict=False, min_length=1)]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One scenario to run, and the settings of its grid point in words."""
+
+    scenario: Scenario
+    settings: str
+
+    @property
+    def key(self) -> str:
+        """Tells runs apart wherever data and weights lie. A key that the schema gains changes none, at its default."""
+        tree = self.scenario.model_dump(mode="json", exclude_defaults=True, exclude={"description", "policy"})
+        tree["data"].pop("root", None)
+        if "weights" in tree.get("backbone", {}):
+            tree["backbone"]["weights"] = Path(tree["backbone"]["weights"]).name
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def label(self) -> str:
+        """For progress lines."""
+        return f"{self.scenario.name}, {self.settings}, seed {self.scenario.seed}"
+
+
+def library() -> dict[str, str]:
+    """Name and TOML text of every sweep that comes with the program, in alphabetical order."""
+    folder = resources("scenarios") / "sweeps"
+    entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name)
+    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in entries}
+
+
+def load(source: str | Path) -> SweepFile:
+    """The sweep in a file, or of that name in the library; ``UsageError`` lists every problem."""
+    path = Path(source)
+    if path.is_file():
+        where, text = str(path), path.read_text(encoding="utf-8")
+    elif str(source) in library():
+        where, text = f"library sweep {source}", library()[str(source)]
+    else:
+        raise UsageError(f"{source}: no such sweep file, nor a name of the library (known: {', '.join(library())})")
+    tree = files.parse(text, where)
+    if isinstance(tree.get("base"), str):
+        tree["base"] = [tree["base"]]
+    try:
+        return SweepFile.model_validate(tree)
+    except ValidationError as error:
+        problems = (
+            f"{where}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}, not {detail['input']!r:.80}"
+            for detail in error.errors()
+        )
+        raise UsageError(list(problems)) from None
+
+
+def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
+    """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
+
+    ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
+    takes the method's first one, whatever the base has. Raises ``UsageError`` with all problems of all points.
+    """
+    bases = {name: files.parse(files.find(name)[1], name) for name in sweep.base}
+    problems: dict[str, str] = {}
+    found: dict[str, Run] = {}
+    for grid, seed, (name, base) in itertools.product(sweep.grid, sweep.seeds, bases.items()):
+        for point in points(grid):
+            words = describe_point(point)
+            fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
+            release = {"method": {"release": ""}} if "method.name" in point else {}
+            tree = merge(base, fixed, release, sweep.set, nested(point))
+            try:
+                run = Run(Scenario.parse(files.override(tree, overrides)), words)
+            except UsageError as error:
+                for problem in error.problems:
+                    problems.setdefault(problem, f"{name} with {words or 'no settings'}: {problem}")
+            else:
+                found.setdefault(run.key, run)
+    if problems:
+        raise UsageError(list(problems.values()))
+    return list(found.values())
+
+
+def points(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """All combinations of a grid's axes, as dotted keys: a list is an axis, anything else stands for itself."""
+    axes = {key: value if isinstance(value, list) else [value] for key, value in leaves(grid)}
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of nested tables, in order."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def nested(point: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested tables from dotted keys."""
+    tree: dict[str, Any] = {}
+    for key, value in point.items():
+        *path, last = key.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[last] = value
+    return tree
+
+
+def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables over tables, the later ones winning; "" takes a key out, and an infinite epsilon all of [privacy]."""
+    result = _over(*trees)
+    if result.get("privacy", {}).get("epsilon") == math.inf:
+        del result["privacy"]
+    return result
+
+
+def _over(*trees: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for tree in trees:
+        for key, value in tree.items():
+            if isinstance(value, Mapping):
+                held = result.get(key)
+                result[key] = _over(held if isinstance(held, dict) else {}, value)
+            elif value == "":
+                result.pop(key, None)
+            else:
+                result[key] = value
+    return result
+
+
+def describe_point(point: Mapping[str, Any]) -> str:
+    """A grid point in words, for instance ``parity, release moments, epsilon 0.3``."""
+    words = []
+    for key, value in point.items():
+        name = key.rpartition(".")[2]
+        text = "+".join(map(str, value)) if isinstance(value, list | tuple) else cell(value)
+        words.append(text if key == "method.name" else f"{name} {text}")
+    return ", ".join(words)
+
+
+def cell(value: Any) -> str:
+    """A value as text for a CSV cell, the shortest that reads back equal; "" for None."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

@@ -1,0 +1,115 @@
+"""Spot checks of a sweep: some of its plain runs are repeated in secure mode, and the results compared."""
+
+from __future__ import annotations
+
+import csv
+import math
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from scenarios.grid import Run, cell
+from scenarios.progress import Reporter
+from scenarios.sweep import COLUMNS, Lines, Prepared, knobs, number, rows_of, work_off
+from secure_fair.report.tradeoff import CHECKS, GAPS, KNOBS, RUNS, Row
+
+METRICS = ("accuracy", *GAPS[:2])
+CHECK_COLUMNS = (
+    "run",
+    *KNOBS,
+    "seed",
+    "attribute",
+    "releases",
+    "same_predictions",
+    *(f"{side}_{name}" for name in METRICS for side in ("plain", "spread", "secure")),
+    "verdict",
+    "seconds",
+)
+
+# with exact releases the modes differ by fixed-point error alone, which may turn a prediction on the edge
+EXACT_AGREEMENT = 0.98
+SPREADS = 3.0  # how many standard deviations a noised run may be off
+
+
+def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> None:
+    """Run ``count`` of the runs, drawn at random, in secure mode; ``out/checks.csv`` gets a line for each attribute."""
+    table = Lines(out / CHECKS, CHECK_COLUMNS)
+    done = {row["run"] for row in table.rows()}
+    # by a fixed seed, so that a restart draws the same
+    drawn = random.Random(len(runs)).sample(list(runs), min(count, len(runs)))
+    missing = [run for run in drawn if run.key not in done]
+    report.stage(f"{len(drawn)} secure checks, {len(drawn) - len(missing)} of them done already")
+    swept = Lines(out / RUNS, COLUMNS).rows()
+
+    def finished(run: Run, rows: list[Row]) -> None:
+        judged = [judge(row, swept) for row in rows]
+        table.append(judged)
+        report.stage(f"  {run.label}: {', '.join(row['verdict'] for row in judged)}")
+
+    work_off(missing, run_in_both_modes, finished, report, jobs=1)
+
+
+def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[Row]:
+    """The run in plain and in secure mode on the same stores; a line per attribute, without the verdict."""
+    prepared = Prepared.of(run.scenario, folder, report)
+    began = time.perf_counter()
+    plain, plain_predictions = _run(run, "plain", prepared, folder, report)
+    secure, secure_predictions = _run(run, "secure", prepared, folder, report)
+    same = statistics.fmean(secure_predictions[id_] == value for id_, value in plain_predictions.items())
+    seconds = cell(round(time.perf_counter() - began, 1))
+    return [
+        {
+            **knobs(run),
+            "training_records": theirs["training_records"],
+            "test_records": theirs["test_records"],
+            "attribute": theirs["attribute"],
+            "releases": {"0": "none", "inf": "exact"}.get(theirs["epsilon"], "noised"),
+            "same_predictions": f"{same:.4f}",
+            **{f"plain_{name}": ours[name] for name in METRICS},
+            **{f"secure_{name}": theirs[name] for name in METRICS},
+            "seconds": seconds,
+        }
+        for ours, theirs in zip(plain, secure, strict=True)
+    ]
+
+
+def _run(
+    run: Run, mode: Literal["plain", "secure"], prepared: Prepared, folder: Path, report: Reporter
+) -> tuple[list[Row], dict[str, str]]:
+    """Lines of the run in this mode, and its predictions by record."""
+    secure = run.scenario.secure.model_copy(update={"mode": mode})
+    moved = Run(run.scenario.model_copy(update={"secure": secure}), run.settings)
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        rows = rows_of(moved, prepared, Path(out), report)
+        with (Path(out) / "developer" / "predictions.csv").open(newline="") as file:
+            return rows, {row["id"]: row["prediction"] for row in csv.DictReader(file)}
+
+
+def judge(row: Row, swept: Sequence[Row]) -> Row:
+    """The line with its verdict.
+
+    With exact releases, or none, both runs must predict the same, up to fixed-point error. Noised ones differ by their
+    draws: the secure run must lie among the sweep's plain runs of this setting, whose mean and standard deviation over
+    the seeds take the place of the one plain run. Fewer than two such runs say nothing.
+    """
+    if row["releases"] != "noised":
+        agrees = float(row["same_predictions"]) >= EXACT_AGREEMENT
+        return row | {"verdict": "agrees" if agrees else "DISAGREES"}
+    alike = [other for other in swept if all(other[name] == row.get(name, "") for name in (*KNOBS, "attribute"))]
+    result, distances = dict(row), []
+    for name in METRICS:
+        values = [float(other[name]) for other in alike if other[name]]
+        if len(values) < 2 or not row[f"secure_{name}"]:
+            continue
+        mean = statistics.fmean(values)
+        # few seeds may lie close by chance: the sampling error of a share of the test records is the least spread
+        spread = max(statistics.stdev(values), 0.5 / math.sqrt(float(row["test_records"])))
+        result |= {f"plain_{name}": number(mean), f"spread_{name}": number(spread)}
+        distances.append(abs(float(row[f"secure_{name}"]) - mean) / spread)
+    if not distances:
+        return result | {"verdict": "not judged: fewer than two plain runs"}
+    return result | {"verdict": f"{'within' if max(distances) <= SPREADS else 'OUTSIDE'} {SPREADS:g} spreads"}

@@ -1,0 +1,330 @@
+"""A sweep: a grid of settings over scenarios and seeds, a line of a CSV per finished run, resumable at any moment.
+
+Every run is what ``secure-fair run`` does for that scenario and seed: the same split, stores, gate and noise. They run
+in plain mode unless the sweep says otherwise: it computes the same without shares. ``spot_check`` tests that claim.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import multiprocessing
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from parties.training import settings_of
+from scenarios import assemble, launch
+from scenarios.grid import Run, cell
+from scenarios.progress import Reporter
+from scenarios.schema import Scenario
+from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
+from secure_fair.data.table import Table
+from secure_fair.errors import Diverged, UsageError
+from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file
+from secure_fair.report.tables import duration
+from secure_fair.report.tradeoff import GAPS, KNOBS, RUNS, UTILITY, Row
+
+COLUMNS = ("run", *KNOBS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds")
+
+Work = Callable[[Run, Path, Reporter], list[Row]]
+
+
+def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> None:
+    """Run what ``out/runs.csv`` does not have yet; a line per run and attribute is appended to it."""
+    table = Lines(out / RUNS, COLUMNS)
+    done = {row["run"] for row in table.rows()}
+    missing = [run for run in runs if run.key not in done]
+    report.stage(f"{len(runs)} runs, {len(runs) - len(missing)} of them done already")
+
+    def finished(run: Run, rows: list[Row]) -> None:
+        table.append(rows)
+        report.stage(f"  {run.label}: {outcome(rows)}")
+
+    work_off(missing, run_once, finished, report, jobs=jobs)
+
+
+def work_off(
+    runs: Sequence[Run], work: Work, finished: Callable[[Run, list[Row]], None], report: Reporter, *, jobs: int
+) -> None:
+    """Do ``work`` for every run, in this process or in ``jobs`` others; the tokens are computed here beforehand."""
+    for run in {token_facts(run.scenario): run for run in runs}.values():
+        load_with_tokens(run.scenario, report)
+    began, done = time.monotonic(), 0
+
+    def handle(run: Run, rows: list[Row]) -> None:
+        nonlocal done
+        done += 1
+        finished(run, rows)
+        left = (time.monotonic() - began) / done * (len(runs) - done)
+        report.progress("runs", done, len(runs))
+        report.stage(f"  {done} of {len(runs)} runs done, about {duration(left)} left")
+
+    with tempfile.TemporaryDirectory(prefix="secure-fair-sweep-") as folder:
+        work_folder = Path(folder)
+        if jobs == 1:
+            for run in runs:
+                handle(run, work(run, work_folder, Quiet(report)))
+            Prepared.forget()
+            return
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            pending: dict[Future[list[Row]], Run] = {
+                pool.submit(work, run, work_folder, Quiet(None)): run for run in runs
+            }
+            try:
+                while pending:
+                    ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+                    for future in ready:
+                        handle(pending.pop(future), future.result())
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
+
+
+def run_once(run: Run, folder: Path, report: Reporter) -> list[Row]:
+    """Run it in its mode, working below ``folder``; its lines for the CSV."""
+    prepared = Prepared.of(run.scenario, folder, report)
+    with tempfile.TemporaryDirectory(dir=folder) as out:
+        return rows_of(run, prepared, Path(out), report)
+
+
+def rows_of(run: Run, prepared: Prepared, out: Path, report: Reporter) -> list[Row]:
+    """One line per attribute of the run, whose folder is ``out``; that a training diverged is a result too."""
+    began = time.perf_counter()
+    try:
+        summary = launch.run_method(run.scenario, prepared.stores, out, prepared.people, report)
+    except Diverged:
+        seconds = cell(round(time.perf_counter() - began, 1))
+        common = knobs(run) | {"status": "diverged", "seconds": seconds}
+        return [common | {"attribute": name} for name in run.scenario.data.sensitive]
+    common = knobs(run) | {
+        "training_records": cell(summary["records"]["training"]),
+        "test_records": cell(summary["records"]["test"]),
+        "status": summary["status"],
+        "seconds": cell(round(time.perf_counter() - began, 1)),
+    }
+    common |= {name: number(summary["utility"][name]) for name in UTILITY}
+    return [
+        common
+        | {"attribute": attribute, "epsilon": epsilon_of(summary, attribute)}
+        | {name: number(values[name]) for name in GAPS}
+        for attribute, values in summary["fairness"].items()
+    ]
+
+
+def knobs(run: Run) -> Row:
+    """The settings of a run as columns, without the numbers of records, which only its end tells."""
+    scenario, method, privacy = run.scenario, run.scenario.method, run.scenario.privacy
+    row = {
+        "run": run.key,
+        "scenario": scenario.name,
+        "dataset": scenario.data.dataset,
+        "target": scenario.data.target,
+        "method": method.name,
+        "epochs": cell(scenario.train.epochs),
+        "mode": scenario.secure.mode,
+        "settings": run.settings,
+        "seed": cell(scenario.seed),
+    }
+    if method.release is None:  # nothing is asked for: neither strength nor epsilon matters
+        return row
+    exact = privacy is None or privacy.epsilon is None
+    return row | {
+        "release": method.release,
+        "strength": cell(method.strength),
+        "components": cell(method.components) if method.release == "moments" else "",
+        "asked_epsilon": "inf" if exact else cell(privacy.epsilon if privacy else None),
+        "delta": cell(privacy.delta if privacy else None),
+    }
+
+
+def number(value: float | None) -> str:
+    """A metric to six places; "" where it is undefined."""
+    return "" if value is None else f"{value:.6f}"
+
+
+def epsilon_of(summary: Mapping[str, Any], attribute: str) -> str:
+    """What the training's releases of the attribute come to: 0 without any, inf for exact ones.
+
+    Of an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another.
+    """
+    operations = {line["operation"] for line in summary["openings"] if line["attribute"] == attribute}
+    operations.discard("evaluation_counts")
+    if not operations:
+        return "0"
+    privacy = summary["privacy"]
+    own = [entries[attribute] for entries in privacy["records"].values() if attribute in entries]
+    entry = own[0] if own else privacy["attributes"][attribute]
+    return "inf" if entry.get("epsilon") is None else f"{entry['epsilon']:.4g}"
+
+
+def outcome(rows: Sequence[Row]) -> str:
+    """A finished run in words."""
+    first = rows[0]
+    if first["status"] == "diverged":
+        return f"diverged ({first['seconds']} s)"
+    gaps = ", ".join(f"{row['attribute']} gap {float(row[GAPS[0]] or 'nan'):.3f}" for row in rows)
+    status = "" if first["status"] == "ok" else f", {first['status']}"
+    return f"accuracy {float(first['accuracy']):.3f}, {gaps}{status} ({first['seconds']} s)"
+
+
+class Quiet:
+    """A reporter that passes warnings on, if there is anybody to pass them to."""
+
+    def __init__(self, report: Reporter | None) -> None:
+        self.report = report
+
+    def stage(self, name: str) -> None:
+        """Not told."""
+
+    def progress(self, name: str, done: int, total: int) -> None:
+        """Not told."""
+
+    def epoch(
+        self,
+        method: str,
+        epoch: int,
+        epochs: int,
+        loss: float,
+        accuracy: float,
+        gaps: Mapping[str, float | None],
+        seconds: float,
+    ) -> None:
+        """Not told."""
+
+    def warn(self, text: str) -> None:
+        """Passed on."""
+        if self.report is not None:
+            self.report.warn(text)
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+# --- data and tokens --------------------------------------------------------------------------------------------------
+
+
+def token_facts(scenario: Scenario) -> str:
+    """Scenarios with equal facts have the same pictures, and the same tokens of them."""
+    data, joint = scenario.data, assemble.joint(scenario)
+    drawn = (scenario.seed, data.target, data.sensitive) if data.dataset == "faces" else ()
+    pictures = (data.dataset, data.root, data.limit, data.on_bad, data.image_size, data.dataset_options, drawn)
+    backbone = (joint.model.backbone, joint.model.weights, joint.model.last_blocks)
+    return repr((pictures, backbone, joint.training.precision, joint.training.device))
+
+
+def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Table, Tensor]:
+    """The scenario's table and the tokens (N, T, d) of all its pictures, which the user's cache keeps for any split."""
+    joint = assemble.joint(scenario)
+    settings = settings_of(joint)
+    table = launch.load(scenario, report)
+    tokens = cached_tokens(
+        joint.model,
+        table.pictures,
+        launch.cache_folder() / "tokens",
+        settings.dtype,
+        settings.device,
+        lambda done, total: report.progress("backbone", done, total),
+    )
+    return table, tokens
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Every party's store for one data set, split and seed, with the tokens of its pictures; a process keeps one."""
+
+    facts: str
+    stores: Path
+    people: launch.People
+
+    @classmethod
+    def of(cls, scenario: Scenario, folder: Path, report: Reporter) -> Prepared:
+        """Those of the last run where they fit, else new ones below ``folder``."""
+        global _kept
+        facts = repr((scenario.data, scenario.secure.auditors, scenario.seed, token_facts(scenario)))
+        if _kept is None or _kept.facts != facts:
+            cls.forget()
+            table, tokens = load_with_tokens(scenario, report)
+            people = launch.People(scenario, table)
+            stores = Path(tempfile.mkdtemp(prefix="stores-", dir=folder))
+            people.write_stores(stores)
+            place_tokens(scenario, people, stores, tokens)
+            _kept = cls(facts, stores, people)
+        return _kept
+
+    @staticmethod
+    def forget() -> None:
+        """Remove the stores."""
+        global _kept
+        if _kept is not None:
+            shutil.rmtree(_kept.stores, ignore_errors=True)
+            _kept = None
+
+
+_kept: Prepared | None = None
+
+
+def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens: Tensor) -> None:
+    """Put the tokens of the table (N, T, d) where each party would keep its own, in the order of its store."""
+    joint = assemble.joint(scenario)
+    dtype = settings_of(joint).dtype
+    row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, people.table.digests))}
+
+    def place(folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
+        keep_tokens(tokens[[row_of[id_] for id_ in ids]], tokens_file(joint.model, pictures, folder / "cache", dtype))
+
+    developer = DeveloperStore.open(stores / assemble.DEVELOPER)
+    place(stores / assemble.DEVELOPER, developer.pictures, developer.ids)
+    if len(people.own):
+        for auditor in scenario.secure.auditors:
+            own = AuditorStore.open(stores / auditor.name).own()
+            place(stores / auditor.name, own.pictures, own.ids)
+
+
+# --- the CSV ----------------------------------------------------------------------------------------------------------
+
+
+class Lines:
+    """A CSV that rows are appended to, whole or not at all."""
+
+    def __init__(self, file: Path, columns: Sequence[str]) -> None:
+        self.file, self.columns = file, tuple(columns)
+
+    def rows(self) -> list[Row]:
+        """All rows. Raises ``UsageError`` for a file with other columns."""
+        reader = csv.DictReader(io.StringIO(self._whole().decode(), newline=""))
+        if reader.fieldnames is not None and tuple(reader.fieldnames) != self.columns:
+            raise UsageError(f"{self.file}: was written by another version, its columns differ; name another --out")
+        return list(reader)
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows in one write that has reached the disk on return; half a line of an earlier one is cut off."""
+        whole = self._whole()
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        if not whole:
+            writer.writeheader()
+        writer.writerows(rows)
+        descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.ftruncate(descriptor, len(whole))
+            os.lseek(descriptor, 0, os.SEEK_END)
+            os.write(descriptor, text.getvalue().encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _whole(self) -> bytes:
+        """The file up to the end of its last whole line."""
+        data = self.file.read_bytes() if self.file.is_file() else b""
+        return data[: data.rfind(b"\n") + 1]
