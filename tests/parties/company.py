@@ -1,0 +1,192 @@
+"""The parties of a tiny scenario as processes of this machine, each through the command line of `secure-fair party`.
+
+They are forked from a server that has imported the program once, so that a company of them starts in moments. A test
+may give a party another entry than the program's: a function at module level that takes the command line.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from parties import identity
+from scenarios import assemble
+from scenarios.launch import People, load
+from scenarios.processes import free_addresses, party_folder
+from scenarios.progress import LineReporter
+from scenarios.schema import Scenario
+
+Entry = Callable[[list[str]], None]
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(["tests.parties.preload"])
+
+
+def tiny(weights: Path, **sections: Mapping[str, Any]) -> Scenario:
+    """A scenario of 400 drawn portraits of 16 x 16 pixels; ``sections`` change or add keys, table by table."""
+    tree: dict[str, Any] = {
+        "name": "tiny",
+        "seed": 3,
+        "data": {
+            "dataset": "faces",
+            "target": "wavy_hair",
+            "sensitive": ["male"],
+            "records": 400,
+            "correlation": 0.5,
+            "image_size": 16,
+            "split": {"developer": 0.5, "auditor": 0.25, "test": 0.25},
+        },
+        "backbone": {"weights": str(weights)},
+        "lora": {"rank": 4, "last_blocks": 2},
+        "train": {"epochs": 2, "batch_size": 40, "precision": "fp32", "device": "cpu"},
+        "method": {"name": "parity"},
+        "secure": {"mode": "secure"},
+    }
+    for name, section in sections.items():
+        tree[name] = {**tree.get(name, {}), **section}
+    return Scenario.parse(tree)
+
+
+def write_stores(scenario: Scenario, folder: Path) -> People:
+    """Every party's store below ``folder``; who of the data set is whose record."""
+    people = People(scenario, load(scenario, LineReporter()))
+    people.write_stores(folder)
+    return people
+
+
+def names_of(scenario: Scenario) -> list[str]:
+    """All parties, the dealer first."""
+    return [assemble.DEALER, *(auditor.name for auditor in scenario.secure.auditors), assemble.DEVELOPER]
+
+
+def secure_fair(arguments: list[str]) -> None:
+    """The program itself."""
+    from scenarios.cli.main import main
+
+    main(arguments)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a party ended: its exit code (negative: the signal that killed it), when, and all that it wrote."""
+
+    code: int
+    at: float  # time.monotonic()
+    said: str
+
+
+@dataclass
+class Company(AbstractContextManager["Company"]):
+    """Started when entered; whoever still runs when it is left is killed.
+
+    ``stores`` has a folder per party. Everything that the parties write is below ``folder``. ``entries``: who
+    runs something else than the program. ``options``: further options of a party's command line.
+    """
+
+    scenario: Scenario
+    stores: Path
+    folder: Path
+    timeout: float = 30.0
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+    options: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def __enter__(self) -> Company:
+        self.names = names_of(self.scenario)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        identities = self.folder / "identities"
+        identity.create_authority(identities)
+        for name in self.names:
+            identity.issue(identities, name, days=2)
+        (self.folder / "scenario.toml").write_text(self.scenario.to_toml())
+        self.addresses = dict(zip(self.names, free_addresses(len(self.names)), strict=True))
+        self._ends: dict[str, float] = {}
+        self._processes = {
+            name: _context.Process(
+                target=_go,
+                args=(self.entries.get(name, secure_fair), self.command_line(name), str(self.log(name))),
+                daemon=True,
+            )
+            for name in self.names
+        }
+        for process in self._processes.values():
+            process.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes.values():
+            if process.is_alive():
+                process.kill()
+            process.join()
+
+    def command_line(self, name: str) -> list[str]:
+        """What follows ``secure-fair`` on the command line of a party."""
+        role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
+        line = ["party", role, "--scenario", str(self.folder / "scenario.toml"), "--simulated"]
+        line += ["--identity", str(self.folder / "identities" / name), "--listen", self.addresses[name]]
+        line += ["--out", str(self.out(name)), "--timeout", str(self.timeout)]
+        for peer, address in self.addresses.items():
+            if peer != name:
+                line += ["--peer", f"{peer}={address}"]
+        if role != assemble.DEALER:
+            line += ["--store", str(self.stores / name), "--state", str(self.folder / "states" / name)]
+        return line + list(self.options.get(name, []))
+
+    def out(self, name: str) -> Path:
+        """Where a party writes."""
+        return party_folder(self.folder, name, self.scenario)
+
+    def log(self, name: str) -> Path:
+        """What a party says on stdout and stderr."""
+        return self.folder / f"{name}.log"
+
+    def signal(self, name: str, number: signal.Signals) -> float:
+        """Send a signal to one party; returns when."""
+        pid = self._processes[name].pid
+        assert pid is not None
+        os.kill(pid, number)
+        return time.monotonic()
+
+    def wait(self, seconds: float, without: str | None = None) -> dict[str, Ended]:
+        """Wait until all parties but ``without`` have ended; an AssertionError names those that did not in time."""
+        deadline = time.monotonic() + seconds
+        wanted = {name: process for name, process in self._processes.items() if name != without}
+        while wanted.keys() - self._ends.keys():
+            for name in wanted.keys() - self._ends.keys():
+                if wanted[name].exitcode is not None:
+                    self._ends[name] = time.monotonic()
+            late = wanted.keys() - self._ends.keys()
+            if late and time.monotonic() > deadline:
+                said = {name: self.log(name).read_text()[-400:] for name in self.names}
+                raise AssertionError(f"not ended within {seconds} s: {sorted(late)}; {said}")
+            time.sleep(0.02)
+        return {
+            name: Ended(int(process.exitcode or 0), self._ends[name], self.log(name).read_text())
+            for name, process in wanted.items()
+        }
+
+    def succeed(self, seconds: float = 100.0) -> None:
+        """Wait for the end of all parties; an AssertionError says what went wrong."""
+        ends = self.wait(seconds)
+        failed = {name: (end.code, end.said[-2000:]) for name, end in ends.items() if end.code != 0}
+        assert failed == {}, failed
+
+
+def _go(entry: Entry, arguments: list[str], log: str) -> None:
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    import torch
+
+    torch.set_num_threads(1)
+    entry(arguments)

@@ -1,0 +1,177 @@
+"""Secure and plain mode agree: the same seed, exact releases, and only fixed-point arithmetic between them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import peft
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scenarios import assemble
+from scenarios.launch import run_plain
+from scenarios.progress import LineReporter
+from scenarios.schema import Scenario
+from secure_fair.data.store import DeveloperStore
+from secure_fair.learning.backbone import load_backbone, normalisation
+from secure_fair.learning.lora import adapter_state
+from secure_fair.learning.model import make_classifier
+from secure_fair.privacy.ledger import compare, read_extract, verify
+from tests.parties.company import Company, tiny, write_stores
+
+TOLERANCE = 0.01  # relative distance of the updates
+METHODS: dict[str, Mapping[str, Any]] = {
+    "adv": {"name": "adv", "strength": 0.5},
+    "orth-adapter": {"name": "orth", "release": "adapter"},
+    "orth-gradient": {"name": "orth", "release": "gradient"},
+    "parity-moments": {"name": "parity", "release": "moments", "strength": 20.0},
+    "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
+    "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
+    "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},
+}
+
+
+def run_both(scenario: Scenario, stores: Path, folder: Path) -> tuple[Path, Path]:
+    """The developer's folder of a plain run and of a secure run over the same stores."""
+    run_plain(scenario, stores, folder / "plain", LineReporter())
+    with Company(scenario, stores, folder / "secure") as company:
+        company.succeed()
+    return folder / "plain" / "developer", company.out("developer")
+
+
+def predictions(folder: Path) -> tuple[list[str], Tensor]:
+    """Ids and probabilities (n, C) of the test records."""
+    with (folder / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = [[float(value) for key, value in row.items() if key.startswith("probability_")] for row in rows]
+    return [row["id"] for row in rows], torch.tensor(values, dtype=torch.float64)
+
+
+def updates(scenario: Scenario, folder: Path) -> dict[str, Tensor]:
+    """How far training has moved A, B and the head, each as one vector."""
+    joint = assemble.joint(scenario)
+    start = make_classifier(joint.model, 2, joint.seed, torch.device("cpu"))
+    begun = adapter_state(start.backbone)
+    ended = load_file(folder / "adapter" / "adapter_model.safetensors")
+    head = load_file(folder / "head.safetensors")
+
+    def moved(part: str, index: int) -> Tensor:
+        ends = {name: ended[f"base_model.model.{name}.lora_{part}.weight"] for name in begun}
+        return torch.cat([(ends[name] - matrices[index]).flatten() for name, matrices in begun.items()])
+
+    return {
+        "A": moved("A", 0),
+        "B": moved("B", 1),
+        "head": torch.cat([(head[key] - value).flatten() for key, value in start.head.state_dict().items()]),
+    }
+
+
+def distance(first: Tensor, second: Tensor) -> float:
+    """Relative to the second."""
+    return float((first - second).norm() / second.norm())
+
+
+def assert_agree(scenario: Scenario, plain: Path, secure: Path) -> None:
+    """Updates within one percent, predictions but for one in a hundred, the same released metrics."""
+    expected, found = updates(scenario, plain), updates(scenario, secure)
+    for part, moved in expected.items():
+        assert float(moved.norm()) > 1e-3, part
+        assert distance(found[part], moved) < TOLERANCE, part
+    ids, probabilities = predictions(plain)
+    secure_ids, secure_probabilities = predictions(secure)
+    assert secure_ids == ids
+    assert float((secure_probabilities.argmax(1) == probabilities.argmax(1)).double().mean()) >= 0.99
+    released = [json.loads((folder / "result.json").read_text())["fairness_released"] for folder in (plain, secure)]
+    assert released[0] == released[1]
+    assert released[0].keys() == set(scenario.data.sensitive)
+
+
+def assert_ledgers_agree(scenario: Scenario, folder: Path) -> None:
+    """Both sides have written down the same releases, in ledgers that are whole; there is at least one release."""
+    assert verify(folder / "states" / "developer" / "ledger") > 1
+    developers = read_extract(folder / "developer" / "ledger.jsonl")
+    for auditor in scenario.secure.auditors:
+        assert verify(folder / "states" / auditor.name / "ledger") > 1
+        own = read_extract(folder / f"auditor-{auditor.name}" / "ledger.jsonl")
+        received = [entry for entry in developers if entry.get("auditor") == auditor.name]
+        assert received
+        assert compare(received, own) == []
+
+
+@pytest.fixture(scope="module")
+def baseline(tmp_path_factory: pytest.TempPathFactory, weights: Path, stores: Path) -> dict[str, Tensor]:
+    """The updates without any method."""
+    folder = tmp_path_factory.mktemp("erm")
+    scenario = tiny(weights, method={"name": "erm"})
+    run_plain(scenario, stores, folder, LineReporter())
+    return updates(scenario, folder / "developer")
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_secure_and_plain_agree(
+    tmp_path: Path, weights: Path, stores: Path, method: Mapping[str, Any], baseline: dict[str, Tensor]
+) -> None:
+    scenario = tiny(weights, method=method)
+    plain, secure = run_both(scenario, stores, tmp_path)
+    assert_agree(scenario, plain, secure)
+    assert_ledgers_agree(scenario, tmp_path / "secure")
+    # the method has moved the adapter by more than the two may differ: agreement is not that of two baselines
+    assert distance(updates(scenario, plain)["A"], baseline["A"]) > TOLERANCE
+
+
+def test_without_a_method_they_are_equal(tmp_path: Path, weights: Path, stores: Path) -> None:
+    scenario = tiny(weights, method={"name": "erm"})
+    plain, secure = run_both(scenario, stores, tmp_path)
+    expected, found = updates(scenario, plain), updates(scenario, secure)
+    assert all(torch.equal(found[part], moved) for part, moved in expected.items())
+
+
+@pytest.mark.parametrize("method", [METHODS["adv"], METHODS["parity-moments"]], ids=["adv", "parity-moments"])
+def test_two_auditors_and_three_groups(tmp_path: Path, weights: Path, method: Mapping[str, Any]) -> None:
+    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
+    data = {"sensitive": ["male", "skin_tone"]}
+    scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors})
+    write_stores(scenario, tmp_path / "stores")
+    plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
+    assert_agree(scenario, plain, secure)
+    assert_ledgers_agree(scenario, tmp_path / "secure")
+
+
+def test_what_is_left_predicts_the_same_outside(tmp_path: Path, weights: Path, stores: Path) -> None:
+    """The adapter on a plain timm model by peft alone, and the head, give the predictions that were written."""
+    scenario = tiny(weights, method={"name": "parity"})
+    run_plain(scenario, stores, tmp_path, LineReporter())
+    out = tmp_path / "developer"
+    joint = assemble.joint(scenario)
+    vit = load_backbone(joint.model.backbone, joint.model.weights, joint.model.image_size)
+    mean, deviation = (values.view(1, 3, 1, 1) for values in normalisation(vit))
+    model = peft.PeftModel.from_pretrained(vit, str(out / "adapter")).eval()
+    head = load_file(out / "head.safetensors")
+    store = DeveloperStore.open(stores / "developer")
+    pictures = torch.from_numpy(np.array(store.pictures[store.test])).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        features = model((pictures - mean) / deviation)
+    found = (features @ head["weight"].T + head["bias"]).softmax(1).double()
+    ids, written = predictions(out)
+    assert ids == [store.ids[row] for row in store.test]
+    torch.testing.assert_close(found, written, atol=2e-6, rtol=0)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_at_the_length_of_the_quickstart(tmp_path: Path, method: Mapping[str, Any]) -> None:
+    tree = Scenario.load("quickstart").model_dump(exclude_none=True, exclude={"privacy", "compare"})
+    tree["data"]["split"] = {"developer": 0.6, "auditor": 0.1, "test": 0.3}
+    tree["train"] |= {"precision": "fp32", "device": "cpu"}
+    tree["method"] = dict(method)
+    scenario = Scenario.parse(tree)
+    write_stores(scenario, tmp_path / "stores")
+    plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
+    assert_agree(scenario, plain, secure)
