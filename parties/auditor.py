@@ -189,7 +189,7 @@ class AuditorService:
         self.responses = responses
 
     def serve(self, enrolled: int) -> None:
-        """Say what is held, share it, and answer requests about the ``enrolled`` records until the developer is done."""
+        """Say what is held, share it, answer requests about the ``enrolled`` records until the developer is done."""
         developer = self.joint.developer
         shapes = {
             name: {
@@ -231,7 +231,11 @@ class AuditorService:
     def _answer(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
         developer = self.joint.developer
         try:
-            grant = self.gate.admit(lockstep.request(ask, records))
+            request = lockstep.request(ask, records)
+            if ask.attribute not in self.held:
+                self._assist(lockstep, ask, records)
+                return
+            grant = self.gate.admit(request)
         except (Refusal, BudgetExceeded) as error:
             messages.refuse(self.network, developer, error)
             raise
@@ -245,10 +249,18 @@ class AuditorService:
 
         lockstep.run(ask, records, [], opening)
 
+    def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
+        """Take part in a computation on another auditor's attribute: this share is nothing without its holder's,
+        which leaves through the holder's gate alone, with the holder's noise."""
+
+        def opening(shared: Any, bound: float) -> None:
+            self.session.reveal_to(self.joint.developer, shared)
+
+        if ask.operation not in NOT_SHARED:
+            lockstep.run(ask, records, [], opening)
+
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""
-        if ask.attribute not in self.held:
-            return
         if ask.operation == "sensitive_adapter":
             values, scale = flatten_adapter(self.sensitive[ask.attribute].adapter), 2**self.joint.precision_bits
         else:

@@ -166,11 +166,8 @@ class SecureAuditors:
         return Release(values, receipt.sigma or 0.0)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> Receipt:
-        """Every auditor must admit the request; the attribute's holder says with how much noise."""
-        receipts: dict[str, Receipt] = {}
+        """Every auditor takes part; the attribute's holder must admit the request, and says with how much noise."""
         for auditor in self.joint.auditors:
             messages.send(self.network, auditor, ask, messages.pack_records(records))
-        for auditor in self.joint.auditors:
-            granted, _ = messages.expect(self.network, auditor, Granted)
-            receipts[auditor] = granted.receipt
-        return receipts[self.joint.holders[ask.attribute]]
+        granted, _ = messages.expect(self.network, self.joint.holders[ask.attribute], Granted)
+        return granted.receipt

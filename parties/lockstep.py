@@ -69,6 +69,9 @@ class Lockstep:
         """The request as the gate judges it, made by each party from public values: nobody can understate it."""
         if ask.attribute not in self.groups:
             raise Refusal(f"attribute {ask.attribute!r} is unknown; known are {', '.join(sorted(self.groups))}")
+        outside = records[(records < 0) | (records >= self.enrolled)]
+        if len(outside):
+            raise Refusal(f"record {outside[0]}: the enrolled table has {self.enrolled} records")
         groups, receiver = self.groups[ask.attribute], self.joint.developer
         match ask.operation:
             case "moment":
