@@ -23,13 +23,13 @@ class SweepFile(Section):
     """A sweep as its file gives it.
 
     ``base`` names scenarios (files or library names), ``set`` holds keys for every run, and each ``grid`` keys of its
-    own: a list is an axis, and all combinations are run, for every base and seed. ``privacy.epsilon = inf`` is exact
-    releases; the text "" takes a key out.
+    own: a list is an axis, and all combinations are run, for every base and seed; it may name ``base`` anew.
+    ``privacy.epsilon = inf`` is exact releases; the text "" takes a key out.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
     description: str = ""
-    base: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    base: Annotated[str | tuple[str, ...], Field(strict=False, min_length=1)]
     seeds: Annotated[
         tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
         Field(strict=False, min_length=1),
@@ -77,8 +77,6 @@ def load(source: str | Path) -> SweepFile:
     else:
         raise UsageError(f"{source}: no such sweep file, nor a name of the library (known: {', '.join(library())})")
     tree = files.parse(text, where)
-    if isinstance(tree.get("base"), str):
-        tree["base"] = [tree["base"]]
     try:
         return SweepFile.model_validate(tree)
     except ValidationError as error:
@@ -95,11 +93,14 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
     takes the method's first one, whatever the base has. Raises ``UsageError`` with all problems of all points.
     """
-    bases = {name: files.parse(files.find(name)[1], name) for name in sweep.base}
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}
-    for grid, seed, (name, base) in itertools.product(sweep.grid, sweep.seeds, bases.items()):
-        for point in points(grid):
+    for grid, seed in itertools.product(sweep.grid, sweep.seeds):
+        named = grid.get("base", sweep.base)
+        bases = [named] if isinstance(named, str) else named
+        axes = {key: value for key, value in grid.items() if key != "base"}
+        for name, point in itertools.product(bases, points(axes)):
+            base = files.parse(files.find(name)[1], name)
             words = describe_point(point)
             fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
             release = {"method": {"release": ""}} if "method.name" in point else {}
