@@ -123,7 +123,7 @@ def train(
             total = loss + penalty
             if not bool(torch.isfinite(total)):
                 raise Diverged(
-                    f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {float(total)}; "
+                    f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {total.item()}; "
                     "lower method.strength or train.learning_rate"
                 )
             optimiser.zero_grad(set_to_none=True)

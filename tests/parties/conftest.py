@@ -1,28 +1,18 @@
-"""Weights and stores that the tests of the parties share."""
+"""Stores that the tests of the parties share."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
-from secure_fair.learning.backbone import EMBEDDED_ARCHITECTURE
 from tests.parties.company import tiny, write_stores
-
-from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of the small backbone: what is tested here does not depend on what it has learned."""
-    file = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        vit = VisionTransformer(num_classes=0, **EMBEDDED_ARCHITECTURE)
-    save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, file)
-    return file
+def weights(random_weights: Path) -> Path:
+    """The backbone's weights."""
+    return random_weights
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,24 @@
+"""What tests of several areas share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from secure_fair.learning.backbone import EMBEDDED_ARCHITECTURE
+
+from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+
+@pytest.fixture(scope="session")
+def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of the small backbone, for what does not depend on what it has learned."""
+    file = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        vit = VisionTransformer(num_classes=0, **EMBEDDED_ARCHITECTURE)
+    save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, file)
+    return file

@@ -1,0 +1,120 @@
+"""An auditor in the clear behind a real gate, and a tiny model, for the tests of methods and training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from secure_fair.learning.lora import adapt
+from secure_fair.learning.methods import MethodSettings
+from secure_fair.learning.plain import PlainAuditors
+from secure_fair.learning.releases import evaluation_releases, training_releases
+from secure_fair.learning.sensitive import Sensitive
+from secure_fair.learning.train import Classifier, TrainSettings
+from secure_fair.mpc.randomness import Root, Stream
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.plan import make_plan
+from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.randomised_response import Responses
+
+from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+BITS = 16
+WIDTH = 16  # of the tiny model's features
+BLOCKS = 2
+TOKENS = 5
+NOBODY = MethodSettings("erm")
+
+
+@dataclass(frozen=True)
+class People:
+    """An auditor that answers for everybody, and the ledger that it writes."""
+
+    auditors: PlainAuditors
+    ledger: Ledger
+
+    def opened(self) -> list[str]:
+        """The operations of all releases so far, in order."""
+        return [entry["operation"] for entry in self.ledger.entries() if entry["kind"] == "planned"]
+
+
+def people(
+    folder: Path,
+    method: MethodSettings,
+    codes: Mapping[str, np.ndarray],
+    groups: Mapping[str, int],
+    *,
+    epochs: int = 1,
+    batch_size: int = 32,
+    minimum_batch: int = 2,
+    epsilon: float | None = None,
+    evaluation_epsilon: float | None = None,
+    sensitive: Mapping[str, Sensitive] | None = None,
+) -> People:
+    """``codes`` (n,) and the number of groups by attribute; the plan is that of ``method``."""
+    records = len(next(iter(codes.values())))
+    ids = [f"{number:032x}" for number in range(records)]
+    plans = {
+        name: make_plan(
+            name,
+            training_releases(method, groups[name], records, epochs, batch_size),
+            epsilon=epsilon,
+            evaluation=evaluation_releases(groups[name]),
+            evaluation_epsilon=evaluation_epsilon,
+        )
+        for name in codes
+    }
+    ledger = Ledger(folder / "ledger", "auditor", simulated=True)
+    gate = Gate(
+        auditor="auditor",
+        run="test",
+        ids=ids,
+        known=ids,
+        plans=plans,
+        policy=Policy(minimum_batch=minimum_batch),
+        ledger=ledger,
+        noise=SystemNoise(),
+    )
+    for name in sensitive or {}:
+        gate.account_training(name, ["own record"], epsilon=None, delta=0.0)
+    responses = Responses(folder / "responses", Stream(Root.fresh().derive("answers")))
+    auditors = PlainAuditors(
+        codes,
+        {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes},
+        dict.fromkeys(codes, gate),
+        dict.fromkeys(codes, responses),
+        sensitive or {},
+        BITS,
+        evaluated=True,
+    )
+    return People(auditors, ledger)
+
+
+def classifier(classes: int = 2, seed: int = 0, rank: int = 2) -> Classifier:
+    """A transformer of width 16 with random weights, always the same, adapted in both of its blocks."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        vit = VisionTransformer(img_size=16, patch_size=8, embed_dim=WIDTH, depth=BLOCKS, num_heads=2, num_classes=0)
+    vit.eval().requires_grad_(False)
+    return Classifier(adapt(vit, rank, 2.0 * rank, seed=seed), WIDTH, classes, seed)
+
+
+def settings(**changes: object) -> TrainSettings:
+    """Two epochs of batches of 32 in float32."""
+    values = {
+        "epochs": 2,
+        "batch_size": 32,
+        "learning_rate": 1e-2,
+        "weight_decay": 0.01,
+        "warmup": 0.1,
+        "seed": 0,
+        "dtype": torch.float32,
+        "device": torch.device("cpu"),
+    }
+    return TrainSettings(**{**values, **changes})  # type: ignore[arg-type]
