@@ -1,14 +1,15 @@
 """One pair of parties: what is sent to the peer, what has arrived from it, and the link that a scenario simulates.
 
 Each party serves a stream to its peer and reads the stream that the peer serves, so that a message passes the fewest
-threads: the sender's own thread hands it to gRPC, and one reader thread per peer puts it into the queue of its channel.
+threads: the sender's own thread hands it to gRPC, and the thread that receives reads the stream itself. What it meets
+on the way for other channels goes into their queues. While nobody receives, a reader thread takes its place.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -55,9 +56,9 @@ class Piece(NamedTuple):
     frame_bytes: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Inbox:
-    """What has arrived on one channel. ``None`` in the queue wakes the reader up: there may be nothing more to come."""
+    """What has arrived on one channel. ``None`` in the queue makes the receiver look whether to go on waiting."""
 
     queue: SimpleQueue[Piece | None] = field(default_factory=SimpleQueue)
     arrived: int = 0  # bytes of payload, written by the peer's reader thread only
@@ -103,7 +104,6 @@ class Link:
         self.seen = threading.Event()  # the peer has all that was sent before our farewell
         self.waits: dict[str, float] = {}  # whom the peer waits for, and for how long (seconds), by its last heartbeat
         self._pacer = Pacer(settings)
-        self._simulated = settings != LinkSettings()
         self._context: grpc.ServicerContext | None = None
         self._deliver: Callable[[bytes], None] | None = None
         self._writer: FrameWriter | None = None
@@ -111,6 +111,11 @@ class Link:
         self._inboxes: dict[str, Inbox] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._inboxes_lock = threading.Lock()
+        self.frames: Iterator[bytes] = iter(())  # the same, to read
+        # A simulated link has to see when messages arrive, so that only the reader thread reads it.
+        self.direct = settings == LinkSettings()
+        self.reading = threading.Lock()  # held by the one thread that reads
+        self.followed: set[Inbox] = set()  # where threads wait for what another one reads
         self.problem = ""  # why the last attempt to connect failed
         self.checked_channels: set[str] = set()
         self.call: grpc.Call | None = None  # the stream that the peer serves
@@ -190,6 +195,13 @@ class Link:
 
     # receiving
 
+    def release_reading(self) -> None:
+        """The thread that has read stops: those who wait for it look whether one of them has to go on."""
+        self.reading.release()
+        for inbox in tuple(self.followed):
+            if inbox.queue.empty():
+                inbox.queue.put(None)
+
     def accept(self, frame: bytes) -> Frame | None:
         """Checks a frame and queues it; control frames are returned instead. ProtocolError for what does not fit."""
         assert self._reader is not None
@@ -201,7 +213,7 @@ class Link:
         inbox.arrived += len(checked.payload)
         if inbox.arrived - inbox.taken > MAX_UNREAD_BYTES:
             raise ProtocolError(f"more than {MAX_UNREAD_BYTES} bytes unread on channel {checked.channel!r}")
-        due = self._pacer.due(now, len(frame)) if self._simulated else 0.0
+        due = self._pacer.due(now, len(frame)) if not self.direct else 0.0
         inbox.queue.put(Piece(due, checked.message_length, checked.payload, len(frame)))
         return None
 

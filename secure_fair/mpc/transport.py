@@ -29,6 +29,7 @@ from secure_fair.mpc.frames import (
     session_id,
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
+from secure_fair.mpc.losses import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
 from secure_fair.mpc.tls import (
     Credentials,
     channel_credentials,
@@ -48,11 +49,9 @@ _SERVICE = "secure_fair.Link"
 _METHOD = f"/{_SERVICE}/Open"
 _TIMEOUT_KEY = "network timeout"
 
-HEARTBEAT_SECONDS = 1.0
-GRACE_SECONDS = 0.3
-"""How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
-ends its connections too, and may do so before the others have noticed the loss."""
 FAREWELL_SECONDS = 2.0
+IDLE_SECONDS = 0.05
+"""When nothing was received from a peer for so long, its reader thread takes over from the threads that receive."""
 
 # Every message is one frame of known size, so gRPC refuses anything larger before it is read.
 _COMMON_OPTIONS = [
@@ -68,7 +67,7 @@ _CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 1000),
     ("grpc.max_reconnect_backoff_ms", 500),
-    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),  # the reader thread reads; no thread in between
+    (grpc.experimental.ChannelOptions.SingleThreadedUnaryStream, 1),  # who asks for a frame reads it, without a thread
 ]
 
 
@@ -102,7 +101,7 @@ class Network:
         self._changed = threading.Condition(self._lock)
         self._failed = threading.Event()
         self._failure: Callable[[], SecureFairError] | None = None
-        self._suspicions: list[tuple[float, str, str]] = []  # when, who, why: in the order of time
+        self._suspicions: list[Suspicion] = []  # in the order of time
         self._waiting: dict[int, tuple[str, float]] = {}  # thread: (for whom, since when)
         self._turned_away = ""  # the last caller who was refused, and why: it may be a peer with the wrong certificate
         self._connected = False
@@ -278,12 +277,11 @@ class Network:
         return {(peer, channel): t for peer, link in self._links.items() for channel, t in link.traffic().items()}
 
     def _next(self, link: Link, inbox: Inbox) -> Piece:
+        """The next piece of a message. The receiver reads the peer's stream itself unless another thread does."""
         thread = threading.get_ident()
         self._waiting[thread] = (link.peer, time.monotonic())
         try:
-            if link.departed or self._failed.is_set():
-                inbox.queue.put(None)  # behind what has arrived: that may still be read
-            while (piece := inbox.queue.get()) is None:
+            while (piece := self._try_next(link, inbox)) is None:
                 if self._failed.is_set():
                     raise self._verdict()
                 if link.departed:
@@ -295,6 +293,27 @@ class Network:
         inbox.taken += len(piece.payload)
         inbox.bytes_received += piece.frame_bytes
         return piece
+
+    def _try_next(self, link: Link, inbox: Inbox) -> Piece | None:
+        """The next piece, or None where something has come that is not the next piece."""
+        if link.departed or self._failed.is_set():
+            inbox.queue.put(None)  # behind what has arrived: that may still be read
+        if link.direct and inbox.queue.empty() and not link.ended.is_set() and link.reading.acquire(blocking=False):
+            try:
+                if inbox.queue.empty():  # still, now that nobody else reads
+                    self._take_in(link)
+            finally:
+                link.release_reading()
+        if not inbox.queue.empty():
+            return inbox.queue.get()
+        link.followed.add(inbox)
+        try:
+            # whoever reads now is done only after we are known to follow, and then wakes us up
+            if link.reading.locked() or link.ended.is_set() or not link.direct:
+                return inbox.queue.get()
+        finally:
+            link.followed.discard(inbox)
+        return None
 
     def _link(self, peer: str) -> Link:
         link = self._links.get(peer)
@@ -384,11 +403,11 @@ class Network:
         link.cut()  # releases a send that waits for the lost party
 
     def _suspect(self, link: Link, reason: str) -> None:
-        """The peer's connection has ended. The watchdog decides after a grace period, see ``GRACE_SECONDS``."""
+        """The peer's connection has ended. The watchdog decides what that means."""
         if link.departed or self._closing:
             return
         with self._lock:
-            self._suspicions.append((time.monotonic(), link.peer, reason))
+            self._suspicions.append(Suspicion(time.monotonic(), link.peer, reason))
 
     # threads
 
@@ -401,35 +420,52 @@ class Network:
         """Asks the peer for its stream and takes in all that comes."""
         options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
         with grpc.secure_channel(address, channel_credentials(self._credentials), options=options) as channel:
-            frames = self._dial(link, address, channel.unary_stream(_METHOD))
-            if frames is not None:
-                self._take_in(link, frames)
+            if self._dial(link, address, channel.unary_stream(_METHOD)):
+                self._read_on(link)
 
-    def _take_in(self, link: Link, frames: Iterator[bytes]) -> None:
+    def _read_on(self, link: Link) -> None:
+        """Takes in what comes while no receive does: heartbeats, farewells, and what is early."""
+        while not link.ended.wait(IDLE_SECONDS):
+            receives_do = link.direct and time.monotonic() - link.last_heard < IDLE_SECONDS
+            if receives_do or not link.reading.acquire(blocking=False):
+                continue
+            try:
+                while self._take_in(link) and not (link.direct and link.followed):
+                    pass
+            finally:
+                link.release_reading()
+
+    def _take_in(self, link: Link) -> bool:
+        """Takes in one frame, waiting for it; False once there are no more. The caller holds ``link.reading``."""
         reason = "its connection has ended"
         try:
-            for frame in frames:
-                control = link.accept(frame)
-                if control is not None:
-                    self._take_control(link, control)
+            control = link.accept(next(link.frames))
+            if control is not None:
+                self._take_control(link, control)
+            return True
+        except StopIteration:
+            pass
         except grpc.RpcError as error:
             reason = f"its connection has ended ({_describe(error)})"
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
                 self._misbehaved(link, f"a frame larger than {MAX_FRAME_BYTES} bytes")
         except ProtocolError as error:
             self._misbehaved(link, str(error))
-        finally:
+        except BaseException:  # an interrupt, in the middle of a frame: nobody can read on
             link.ended.set()
-            self._suspect(link, reason)
+            raise
+        link.ended.set()
+        self._suspect(link, reason)
+        return False
 
-    def _dial(
-        self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]
-    ) -> Iterator[bytes] | None:
-        """The peer's stream behind its hello, tried for until it is there; None where the session has failed before."""
+    def _dial(self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]) -> bool:
+        """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
         while not self._failed.is_set():
-            link.call = frames = open_stream(self._hellos[link.peer].encode())
+            link.call = link.frames = open_stream(self._hellos[link.peer].encode())
             try:
-                hello = Hello.decode(next(frames))
+                hello = Hello.decode(next(link.frames))
+            except ProtocolError as error:
+                self._misbehaved(link, str(error))
             except StopIteration:
                 link.problem = "it ended the connection"
             except grpc.RpcError as error:
@@ -442,9 +478,9 @@ class Network:
                     link.problem = problem
             else:
                 self._introduce(link, "stream", hello)
-                return frames
+                return True
             self._failed.wait(0.05)
-        return None
+        return False
 
     def _take_control(self, link: Link, frame: Frame) -> None:
         fields = decode_control(frame.payload)
@@ -481,10 +517,9 @@ class Network:
             try:
                 farewell = link.farewells.get(timeout=interval)
             except Empty:
-                now = time.monotonic()
-                waits = {peer: round(now - since, 3) for peer, since in list(self._waiting.values())}
+                heartbeat = encode_control({"waits": self._waits(time.monotonic())})
                 # a message that holds the link shows as well that this party is alive
-                link.send_control(Kind.HEARTBEAT, encode_control({"waits": waits}), wait=0)
+                link.send_control(Kind.HEARTBEAT, heartbeat, wait=0)
             else:
                 if farewell is None:
                     return
@@ -509,42 +544,23 @@ class Network:
             link.cut()
 
     def _look_for_losses(self, now: float) -> None:
-        """Connections that ended, silent peers, and parties that wait in a circle."""
         with self._lock:
             suspicions = list(self._suspicions)
-        quiet = False
-        for link in self._links.values() if self._connected else ():
-            silence = now - link.last_heard
-            if not link.departed and not link.ended.is_set():
-                quiet = quiet or silence > max(self.timeout / 2, 3 * HEARTBEAT_SECONDS)
-                if silence > 0.9 * self.timeout:
-                    self._lost(link, f"silent for {silence:.1f} s")
-        if suspicions:
-            since, peer, reason = suspicions[0]
-            # who has left may have done so because of a party that is silent, and that we are about to miss, too
-            if now > since + GRACE_SECONDS and not quiet:
-                self._lost(self._links[peer], reason)
-        circle = self._circle(now)
+        heard = [link for link in self._links.values() if not link.departed and not link.ended.is_set()]
+        silences = {link.peer: now - link.last_heard for link in heard if self._connected}
+        loss = find_loss(now, suspicions, silences, self.timeout)
+        if loss is not None:
+            self._lost(self._links[loss[0]], loss[1])
+        waits = {link.peer: link.waits for link in heard}
+        circle = find_circle(self.name, {self.name: self._waits(now), **waits}, self.timeout)
         if circle:
             chain = ", which waits for ".join([self.name, *circle])
             message = f"out of step: {chain}, each for more than {self.timeout:g} s"
             self._fail(lambda: ProtocolError(message), message, self.name)
 
-    def _circle(self, now: float) -> list[str]:
-        """The parties through which this one waits for itself, ending with itself; empty where there is no circle."""
-        waits = {
-            name: {peer for peer, age in link.waits.items() if age > self.timeout} for name, link in self._links.items()
-        }
-        paths = [[peer] for peer, since in list(self._waiting.values()) if now - since > self.timeout]
-        visited: set[str] = set()
-        while paths:
-            path = paths.pop()
-            if path[-1] == self.name:
-                return path
-            if path[-1] not in visited:
-                visited.add(path[-1])
-                paths += [[*path, peer] for peer in waits.get(path[-1], ())]
-        return []
+    def _waits(self, now: float) -> dict[str, float]:
+        """Whom this party waits for, and for how long already (seconds)."""
+        return {peer: round(now - since, 3) for peer, since in list(self._waiting.values())}
 
 
 _SIDES = ("request", "stream")

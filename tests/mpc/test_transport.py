@@ -118,6 +118,49 @@ def test_channels_do_not_wait_for_each_other(credentials: dict[str, Credentials]
         assert bob.receive("alice", "first", limit=1) == b"1"
 
 
+def test_threads_on_many_channels_all_get_their_messages(credentials: dict[str, Credentials]) -> None:
+    """Receivers read for each other and hand over; a mistake there shows as a wait for the next heartbeat or for ever."""
+    channels, rounds = [f"channel-{number}" for number in range(6)], 300
+    with mesh(credentials, "alice", "bob") as (alice, bob):
+
+        def ask(channel: str) -> float:
+            longest = 0.0
+            for number in range(rounds):
+                start = time.monotonic()
+                alice.send("bob", channel, number.to_bytes(4, "big"))
+                assert alice.receive("bob", channel, limit=4) == number.to_bytes(4, "big")
+                longest = max(longest, time.monotonic() - start)
+            return longest
+
+        def answer(channel: str) -> None:
+            for _ in range(rounds):
+                bob.send("alice", channel, bob.receive("alice", channel, limit=4))
+
+        longest = together(*(lambda c=c: ask(c) for c in channels), *(lambda c=c: answer(c) for c in channels))[:6]
+    assert max(longest) < 0.7
+
+
+def test_bursts_with_pauses_between_them_arrive_at_once(credentials: dict[str, Credentials]) -> None:
+    """Around the time after which the reader thread takes over from the receiver, and the other way round."""
+    with mesh(credentials, "alice", "bob") as (alice, bob):
+
+        def answer() -> None:
+            for _ in range(30):
+                bob.send("alice", "c", bob.receive("alice", "c", limit=4))
+
+        def ask() -> float:
+            longest = 0.0
+            for number in range(30):
+                time.sleep(0.01 * (number % 10))
+                start = time.monotonic()
+                alice.send("bob", "c", b"ping")
+                alice.receive("bob", "c", limit=4)
+                longest = max(longest, time.monotonic() - start)
+            return longest
+
+        assert together(ask, answer)[0] < 0.5
+
+
 def test_traffic_counts_every_message_and_its_frames_at_both_ends(credentials: dict[str, Credentials]) -> None:
     with mesh(credentials, "alice", "bob") as (alice, bob):
         payload = bytes(3 * frames.CHUNK)
@@ -1072,6 +1115,14 @@ def test_a_stopped_party_is_named_within_the_timeout(identities: Path, behaviour
             assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
             assert outcome["when"] - stopped < timeout + 0.5
         party.signal("carol", signal.SIGCONT)
+
+
+def test_an_interrupt_ends_a_wait(identities: Path) -> None:
+    with processes(identities, alice="exchange", carol="idle") as party:
+        time.sleep(0.3)
+        start = party.signal("alice", signal.SIGINT)
+        assert party.children["alice"].wait(5) != 0
+        assert time.time() - start < 3
 
 
 def test_a_short_stop_is_survived(identities: Path) -> None:

@@ -1,0 +1,56 @@
+"""Who is lost, and who waits for whom: what a party concludes from ended connections, silences and heartbeats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+HEARTBEAT_SECONDS = 1.0
+GRACE_SECONDS = 0.3
+"""How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
+ends its connections too, and may do so before the others have noticed the loss."""
+
+
+class Suspicion(NamedTuple):
+    """A connection that has ended without a goodbye."""
+
+    when: float  # monotonic, seconds
+    party: str
+    reason: str
+
+
+def find_loss(
+    now: float, suspicions: Sequence[Suspicion], silences: Mapping[str, float], timeout: float
+) -> tuple[str, str] | None:
+    """The lost party and the reason, or None as yet.
+
+    ``suspicions`` in the order of time; ``silences``: for how long (seconds) each connected party has not been heard.
+    A party is lost when it is silent for nine tenths of ``timeout`` (heartbeats come every second, and the rest is for
+    telling the others), or first to have ended its connection a grace period ago. The latter waits while another is
+    unusually quiet: who has left may have done so because of that one.
+    """
+    for party, silence in silences.items():
+        if silence > 0.9 * timeout:
+            return party, f"silent for {silence:.1f} s"
+    quiet = any(silence > max(timeout / 2, 3 * HEARTBEAT_SECONDS) for silence in silences.values())
+    if suspicions and not quiet and now > suspicions[0].when + GRACE_SECONDS:
+        return suspicions[0].party, suspicions[0].reason
+    return None
+
+
+def find_circle(name: str, waits: Mapping[str, Mapping[str, float]], bound: float) -> list[str]:
+    """The parties through which ``name`` waits for itself, ending with itself; empty where there is no such circle.
+
+    ``waits``: for each party, whom it waits for and how long already (seconds). Waits up to ``bound`` do not count: a
+    message may be on its way.
+    """
+    paths = [[name]]
+    visited: set[str] = set()
+    while paths:
+        path = paths.pop()
+        if path[-1] == name and len(path) > 1:
+            return path[1:]
+        if path[-1] not in visited:
+            visited.add(path[-1])
+            paths += [[*path, peer] for peer, age in waits.get(path[-1], {}).items() if age > bound]
+    return []
