@@ -20,7 +20,7 @@ from secure_fair.errors import UsageError
 import timm  # isort: skip
 from timm.layers import PatchEmbed, resample_abs_pos_embed  # isort: skip
 from timm.models.deit import VisionTransformerDistilled  # isort: skip
-from timm.models.vision_transformer import VisionTransformer  # isort: skip
+from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer  # isort: skip
 
 EMBEDDED_NAME = "secure_fair_faces"
 EMBEDDED_PATH = Path(__file__).parent / "weights" / f"{EMBEDDED_NAME}.safetensors"
@@ -120,7 +120,11 @@ def _build(name: str, image_size: int) -> VisionTransformer:
         else:
             vit = timm.create_model(name, pretrained=False, num_classes=0)
     # A subclass may compute something else between the blocks, so the exact classes are asked for.
-    if type(vit) not in (VisionTransformer, VisionTransformerDistilled) or type(vit.patch_embed) is not PatchEmbed:
+    if (
+        type(vit) not in (VisionTransformer, VisionTransformerDistilled)
+        or type(vit.patch_embed) is not PatchEmbed
+        or not all(type(block) in (Block, ResPostBlock) for block in vit.blocks)
+    ):
         raise UsageError(
             f"backbone {name!r} is a {type(vit).__name__}, not a plain vision transformer: choose a timm ViT or DeiT"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from secure_fair.errors import UsageError
 from secure_fair.learning.backbone import normalisation
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+SHORT_SEQUENCE = 128  # tokens
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:
@@ -82,8 +85,16 @@ def frozen_prefix(
 
 def suffix(vit: VisionTransformer, tokens: Tensor, first: int) -> Tensor:
     """Pooled features (B, d) from the tokens (B, tokens, d) that enter block `first`: the rest of the backbone."""
+    choose_attention(vit, tokens.device, tokens.shape[1])
     # Tokens may be stored in half precision; parameters are float32, and so is the sum over the blocks.
     return vit.forward_head(vit.norm(vit.blocks[first:](tokens.float())), pre_logits=True)
+
+
+def choose_attention(vit: VisionTransformer, device: torch.device | str, length: int) -> None:
+    """Fused attention or not: it saves memory, but for few tokens on a CPU its gradient takes several times as long."""
+    blocks: Any = vit.blocks
+    for block in blocks:
+        block.attn.fused_attn = torch.device(device).type != "cpu" or length > SHORT_SEQUENCE
 
 
 def _autocast(device: torch.device | str, dtype: torch.dtype) -> torch.autocast:

@@ -168,6 +168,8 @@ def test_files_without_weights_are_refused(tmp_path: Path) -> None:
         ("resnet18", "is a ResNet"),
         ("swin_tiny_patch4_window7_224", "is a SwinTransformer"),
         ("eva02_tiny_patch14_224", "is a Eva"),
+        ("vit_base_r50_s16_224", "not a plain vision transformer"),  # patches of a ResNet's features
+        ("vit_small_patch16_18x2_224", "not a plain vision transformer"),  # two attentions beside each other
         ("no_such_vit", "neither 'secure_fair_faces' nor a model of timm"),
     ],
 )
