@@ -15,11 +15,11 @@ from queue import SimpleQueue
 from typing import NamedTuple
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind
+from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind, check_channel
 from secure_fair.mpc.tls import grpc
 
 MAX_UNREAD_BYTES = 1 << 30
-"""What a peer may have sent on one channel before it is read; more is a peer out of step."""
+"""What a peer may have sent before it is received; more is a peer out of step."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Inbox:
     """What has arrived on one channel. ``None`` in the queue makes the receiver look whether to go on waiting."""
 
     queue: SimpleQueue[Piece | None] = field(default_factory=SimpleQueue)
-    arrived: int = 0  # bytes of payload, written by the peer's reader thread only
-    taken: int = 0  # and by the receiver only
+    taken: int = 0  # bytes of payload
     messages_received: int = 0
     bytes_received: int = 0
 
@@ -111,17 +110,16 @@ class Link:
         self._inboxes: dict[str, Inbox] = {}
         self._outboxes: dict[str, Outbox] = {}
         self._inboxes_lock = threading.Lock()
-        self.frames: Iterator[bytes] = iter(())  # the same, to read
+        self._arrived = 0  # bytes of payload
+        self._taken = 0  # how many of them were received when it was last looked
         # A simulated link has to see when messages arrive, so that only the reader thread reads it.
         self.direct = settings == LinkSettings()
         self.reading = threading.Lock()  # held by the one thread that reads
         self.followed: set[Inbox] = set()  # where threads wait for what another one reads
         self.problem = ""  # why the last attempt to connect failed
-        self.checked_channels: set[str] = set()
         self.call: grpc.Call | None = None  # the stream that the peer serves
-        self.farewells: SimpleQueue[tuple[Kind, bytes] | None] = (
-            SimpleQueue()
-        )  # control messages to send; None: no more
+        self.frames: Iterator[bytes] = iter(())  # the same, to read
+        self.farewells: SimpleQueue[tuple[Kind, bytes] | None] = SimpleQueue()  # to send; None: no more
 
     # sending
 
@@ -154,7 +152,7 @@ class Link:
 
     def send(self, channel: str, parts: tuple[bytes | memoryview, ...], stop: Callable[[], bool]) -> None:
         """Hands a message to gRPC once the peer's window has room. LinkDown at the stream's end or ``stop()``."""
-        outbox = self._outboxes.get(channel) or self._outboxes.setdefault(channel, Outbox())
+        outbox = self.outbox(channel)
         with self.sending:
             if self._writer is None or not self.opened.is_set():
                 raise LinkDown
@@ -209,16 +207,30 @@ class Link:
         self.last_heard = now = time.monotonic()
         if checked.kind is not Kind.DATA:
             return checked
-        inbox = self._inboxes.get(checked.channel) or self.inbox(checked.channel)
-        inbox.arrived += len(checked.payload)
-        if inbox.arrived - inbox.taken > MAX_UNREAD_BYTES:
-            raise ProtocolError(f"more than {MAX_UNREAD_BYTES} bytes unread on channel {checked.channel!r}")
+        inbox = self.inbox(checked.channel)
+        self._arrived += len(checked.payload)
+        if self._arrived - self._taken > MAX_UNREAD_BYTES:
+            self._taken = sum(one.taken for one in list(self._inboxes.values()))
+            if self._arrived - self._taken > MAX_UNREAD_BYTES:
+                raise ProtocolError(f"more than {MAX_UNREAD_BYTES} bytes sent that nobody has asked for")
         due = self._pacer.due(now, len(frame)) if not self.direct else 0.0
         inbox.queue.put(Piece(due, checked.message_length, checked.payload, len(frame)))
         return None
 
+    def outbox(self, channel: str) -> Outbox:
+        """The channel's outbox, made at first use."""
+        known = self._outboxes.get(channel)
+        if known is not None:
+            return known
+        check_channel(channel)
+        return self._outboxes.setdefault(channel, Outbox())
+
     def inbox(self, channel: str) -> Inbox:
         """The channel's inbox, made at first use."""
+        known = self._inboxes.get(channel)
+        if known is not None:
+            return known
+        check_channel(channel)
         with self._inboxes_lock:
             if channel not in self._inboxes and len(self._inboxes) >= MAX_CHANNELS:
                 raise ProtocolError(f"more than {MAX_CHANNELS} channels with {self.peer}")

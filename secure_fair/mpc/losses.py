@@ -29,10 +29,10 @@ def find_loss(
     telling the others), or first to have ended its connection a grace period ago. The latter waits while another is
     unusually quiet: who has left may have done so because of that one.
     """
-    for party, silence in silences.items():
-        if silence > 0.9 * timeout:
-            return party, f"silent for {silence:.1f} s"
-    quiet = any(silence > max(timeout / 2, 3 * HEARTBEAT_SECONDS) for silence in silences.values())
+    longest = max(silences.values(), default=0.0)
+    if longest > 0.9 * timeout:
+        return next(party for party in silences if silences[party] == longest), f"silent for {longest:.1f} s"
+    quiet = longest > max(timeout / 2, 3 * HEARTBEAT_SECONDS)
     if suspicions and not quiet and now > suspicions[0].when + GRACE_SECONDS:
         return suspicions[0].party, suspicions[0].reason
     return None

@@ -23,7 +23,6 @@ from secure_fair.mpc.frames import (
     Frame,
     Hello,
     Kind,
-    check_channel,
     decode_control,
     encode_control,
     session_id,
@@ -96,7 +95,8 @@ class Network:
         self._settings = link
         self._links: dict[str, Link] = {}
         self._hellos: dict[str, Hello] = {}
-        self._introductions: dict[tuple[str, str], Hello] = {}  # (peer, which stream): what the peer said of itself
+        self._presented: dict[str, Hello] = {}  # what each peer has said of itself first
+        self._introductions: set[tuple[str, str]] = set()  # (peer, which stream) with a hello that was found good
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         self._failed = threading.Event()
@@ -203,15 +203,14 @@ class Network:
 
     def _introduce(self, link: Link, side: str, hello: Hello) -> None:
         """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
-        other = _SIDES[1 - _SIDES.index(side)]
         with self._changed:
-            already = self._introductions.get((link.peer, other))
-            if already is None:
+            first = self._presented.setdefault(link.peer, hello)
+            if first is hello:
                 link.begin(session_id({self.name: self._hellos[link.peer].nonce, link.peer: hello.nonce}))
         try:
             if (hello.sender, hello.receiver) != (link.peer, self.name):
                 raise ProtocolError(f"a hello from {hello.sender} to {hello.receiver}")
-            if already is not None and already != hello:
+            if first != hello:
                 raise ProtocolError("two connections with different hellos")
         except ProtocolError as error:
             self._misbehaved(link, str(error))
@@ -223,7 +222,7 @@ class Network:
             self._fail(lambda: ProtocolError(message), message, self.name)
             return
         with self._changed:
-            self._introductions[link.peer, side] = hello
+            self._introductions.add((link.peer, side))
             self._changed.notify_all()
 
     # messages
@@ -235,16 +234,15 @@ class Network:
         session has failed.
         """
         link = self._link(peer)
-        if channel not in link.checked_channels:
-            check_channel(channel)
-            link.checked_channels.add(channel)
         if link.departed:
             raise self._left(link)
         try:
             link.send(channel, tuple(_flat(parts)), self._failed.is_set)
         except LinkDown:
-            self._suspect(link, "the connection is closed")
-            self._failed.wait(GRACE_SECONDS + 1)
+            if link.departed and not self._failed.is_set():
+                raise self._left(link) from None
+            self._suspect(link, "its connection has ended")
+            self._failed.wait(self.timeout)
             raise self._verdict() from None
 
     def receive(self, peer: str, channel: str, *, limit: int) -> bytes:
@@ -372,7 +370,7 @@ class Network:
             self._failure = error
             self._failed.set()
             self._changed.notify_all()
-        farewell = encode_control({"reason": reason[:4000], "culprit": culprit or self.name})
+        farewell = encode_control({"reason": _printable(reason), "culprit": culprit or self.name})
         for link in self._links.values():
             if tell:
                 link.farewells.put((Kind.ABORT, farewell))
@@ -497,7 +495,7 @@ class Network:
             link.wake_receivers()
         elif frame.kind == Kind.ABORT:
             link.farewells.put((Kind.SEEN, b"{}"))
-            self._peer_aborts(link, str(fields.get("reason")), str(fields.get("culprit")))
+            self._peer_aborts(link, _printable(str(fields.get("reason"))), str(fields.get("culprit")))
             link.departed = True
 
     def _peer_aborts(self, link: Link, reason: str, culprit: str) -> None:
@@ -559,8 +557,11 @@ class Network:
             self._fail(lambda: ProtocolError(message), message, self.name)
 
     def _waits(self, now: float) -> dict[str, float]:
-        """Whom this party waits for, and for how long already (seconds)."""
-        return {peer: round(now - since, 3) for peer, since in list(self._waiting.values())}
+        """Whom this party waits for, and for how long (seconds); of several threads, the last to begin counts."""
+        began: dict[str, float] = {}
+        for peer, since in list(self._waiting.values()):
+            began[peer] = max(since, began.get(peer, since))
+        return {peer: round(now - since, 3) for peer, since in began.items()}
 
 
 _SIDES = ("request", "stream")
@@ -583,7 +584,12 @@ def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:
 
 def _describe(error: grpc.RpcError) -> str:
     details = (error.details() or "").removeprefix("failed to connect to all addresses; last error: ")
-    return f"{error.code().name.lower()}: {details}"
+    return f"{error.code().name.lower()}: {_printable(details)}"
+
+
+def _printable(text: str) -> str:
+    """A peer's words, fit for a terminal."""
+    return "".join(character if character.isprintable() else " " for character in text[:4000])
 
 
 def _untrusted(error: grpc.RpcError) -> bool:

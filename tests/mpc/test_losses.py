@@ -16,6 +16,7 @@ OLD = NOW - GRACE_SECONDS - 0.01
         ([], {"bob": 0.4, "carol": 1.0}, None),
         ([], {"bob": 0.4, "carol": 54.1}, "carol"),
         ([], {"bob": 0.4, "carol": 53.9}, None),
+        ([], {"bob": 54.2, "carol": 54.7}, "carol"),
         ([Suspicion(NOW - 0.1, "bob", "ended")], {"carol": 0.4}, None),  # the grace period
         ([Suspicion(OLD, "bob", "ended")], {"carol": 0.4}, "bob"),
         ([Suspicion(OLD, "bob", "ended"), Suspicion(OLD, "carol", "ended")], {}, "bob"),  # the first

@@ -31,7 +31,7 @@ from parties import identity
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
 from secure_fair.mpc import frames, tls
 from secure_fair.mpc.frames import FrameReader, FrameWriter, Hello, Kind, session_id
-from secure_fair.mpc.link import Pacer
+from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
 
@@ -197,12 +197,15 @@ def test_use_after_close_and_unknown_peers_are_errors(credentials: dict[str, Cre
             alice.send("dave", "data", b"")
         with pytest.raises(UsageError, match="channel name"):
             alice.send("bob", "two words", b"")
+        with pytest.raises(UsageError, match="channel name"):
+            alice.receive("bob", "", limit=1)
         alice.close()
         with pytest.raises(ProtocolError, match="closed"):
             alice.receive("bob", "data", limit=1)
         with pytest.raises(ProtocolError, match="closed"):
             alice.send("bob", "data", b"")
         alice.close()  # twice is once
+    Network(credentials["alice"]).close()  # never connected
 
 
 # the simulated link
@@ -782,6 +785,27 @@ def test_a_frame_beyond_the_bound_is_refused_by_grpc(credentials: dict[str, Cred
         bob.send([bytes(frames.MAX_FRAME_BYTES + 1)])
         with pytest.raises(ProtocolError, match="a frame larger than"):
             alice.receive("bob", "c", limit=LIMIT)
+
+
+def test_what_nobody_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secure_fair.mpc.link.MAX_UNREAD_BYTES", 1000)
+    writer = FrameWriter(SESSION)
+    link = Link("bob", LinkSettings())
+    link.begin(SESSION)
+    for _ in range(10):
+        link.accept(frame(payload=bytes(100), writer=writer))
+    link.inbox("c").taken += 100  # one was received
+    link.accept(frame(payload=bytes(100), writer=writer))
+    with pytest.raises(ProtocolError, match="more than 1000 bytes"):
+        link.accept(frame(channel="d", payload=b"!", writer=writer))
+
+
+def test_a_peers_words_reach_no_terminal_as_commands(credentials: dict[str, Credentials]) -> None:
+    with alice_and_hostile_bob(credentials) as (alice, bob):
+        words = frames.encode_control({"reason": "\x1b[2Jgone\nexit 0", "culprit": "bob"})
+        bob.send(list(bob.writer.message(frames.CONTROL, words, kind=Kind.ABORT)))
+        with pytest.raises(PartyLost, match=r"lost bob: it has stopped:  .2Jgone exit 0"):
+            alice.receive("bob", "c", limit=1)
 
 
 def test_nobody_takes_the_place_of_a_connected_party(credentials: dict[str, Credentials]) -> None:
