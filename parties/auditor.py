@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from parties import messages
-from parties.lockstep import Lockstep
-from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened
+from parties.lockstep import Lockstep, Turn
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed
 from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post, Progress
 from parties.training import settings_of
@@ -33,7 +32,10 @@ from secure_fair.privacy.plan import Plan, make_plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 
+from crypten.mpc import MPCTensor  # isort: skip
+
 NEED_ADAPTERS = ("orth", "unl")
+BOUNDED = ("moment", "group_counts", "evaluation_counts", "adversary_rows")  # the noise is made for rows within 1
 NOT_SHARED = ("sensitive_adapter", "randomised_attributes")
 
 
@@ -42,7 +44,7 @@ class SharedOpening:
     """Shares that the gate may open to one party, by sending this party's share to it alone."""
 
     session: Session
-    shared: Any
+    shared: MPCTensor
     scale: int
 
     @property
@@ -52,6 +54,19 @@ class SharedOpening:
     def open_to(self, receiver: str, noise: Tensor | None) -> None:
         """Send this party's share, noise (int64, ring units) added; nothing is learned here."""
         self.session.reveal_to(receiver, self.shared, noise=noise)
+
+
+class UpdateNoise:
+    """An update that stays on shares: the gate's noise for it, to be added before it is used. Nothing is opened."""
+
+    def __init__(self, shape: tuple[int, ...], scale: int) -> None:
+        self.shape = shape
+        self.scale = scale
+        self.noise: Tensor | None = None
+
+    def open_to(self, receiver: str, noise: Tensor | None) -> None:
+        """Keep the noise (int64, ring units)."""
+        self.noise = noise
 
 
 @dataclass(frozen=True)
@@ -229,35 +244,49 @@ class AuditorService:
                 )
 
     def _answer(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
+        """Admit, wait until everybody has, go through it. A request beyond the budget leaves the run going."""
         developer = self.joint.developer
         try:
-            request = lockstep.request(ask, records)
-            if ask.attribute not in self.held:
-                self._assist(lockstep, ask, records)
-                return
-            grant = self.gate.admit(request)
-        except (Refusal, BudgetExceeded) as error:
+            grants = [self.gate.admit(request) for request in lockstep.requests(ask, records)]
+        except BudgetExceeded as error:
+            messages.refuse(self.network, developer, error)
+            grants = []
+        except Refusal as error:
             messages.refuse(self.network, developer, error)
             raise
-        messages.send(self.network, developer, Granted(receipt=grant.receipt))
-        if ask.operation in NOT_SHARED:
-            self._send(ask, records, grant)
+        if grants:
+            noised = bool(grants[-1].receipt.sigma)
+            check = ask.operation in BOUNDED and noised and self.gate.policy.clip == "check"
+            messages.send(self.network, developer, Granted(receipts=[grant.receipt for grant in grants], check=check))
+        proceed, _ = messages.expect(self.network, developer, Proceed)
+        if not grants or not proceed.go:
             return
+        if ask.operation in NOT_SHARED:
+            self._send(ask, records, grants[-1])
+            return
+        step_noise = None
+        if len(grants) > 1:
+            update = UpdateNoise(grants[0].request.shape, self.session.scale**2)
+            self.gate.release(grants[0], update)
+            step_noise = update.noise
 
-        def opening(shared: Any, bound: float) -> None:
-            self._release(grant, shared)
+        def opening(shared: MPCTensor, bound: float) -> None:
+            self.gate.release(grants[-1], SharedOpening(self.session, shared, int(shared.encoder.scale)))
 
-        lockstep.run(ask, records, [], opening)
-
-    def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
-        """Take part in a computation on another auditor's attribute: this share is nothing without its holder's,
-        which leaves through the holder's gate alone, with the holder's noise."""
-
-        def opening(shared: Any, bound: float) -> None:
-            self.session.reveal_to(self.joint.developer, shared)
-
-        if ask.operation not in NOT_SHARED:
-            lockstep.run(ask, records, [], opening)
+        try:
+            lockstep.run(
+                Turn(
+                    ask,
+                    records,
+                    opening,
+                    check=proceed.check,
+                    step_sigma=grants[0].receipt.sigma or 0.0 if len(grants) > 1 else 0.0,
+                    step_noise=step_noise,
+                )
+            )
+        except Refusal as error:
+            self.gate.note_refusal(ask.operation, ask.attribute, str(error))
+            raise
 
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""
@@ -269,6 +298,3 @@ class AuditorService:
             answers = self.responses.answer(grant, ids, codes[records], len(names))
             values, scale = torch.from_numpy(answers).double(), 1
         self.gate.release(grant, SentOpening(self.network, values, scale))
-
-    def _release(self, grant: Grant, shared: Any) -> None:
-        self.gate.release(grant, SharedOpening(self.session, shared, int(shared.encoder.scale)))

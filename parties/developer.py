@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from parties import messages
-from parties.lockstep import Lockstep
-from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened
+from parties.lockstep import Lockstep, Turn
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed
 from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post, Progress
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import ProtocolError
+from secure_fair.errors import BudgetExceeded, ProtocolError, SecureFairError
 from secure_fair.learning.auditors import Adapter, Release
 from secure_fair.learning.plain import unflatten_adapter
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
-from secure_fair.privacy.ledger import Ledger, Receipt
+from secure_fair.privacy.ledger import Ledger
 
+from crypten.mpc import MPCTensor  # isort: skip
+
+NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond its bound
 NO_RECORDS = np.empty(0, dtype=np.int64)
 
 
@@ -99,14 +101,14 @@ class SecureAuditors:
 
     def group_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
         """Records per stratum and column."""
-        indicator = torch.nn.functional.one_hot(strata, count)
+        indicator = torch.nn.functional.one_hot(strata, count).double()
         return self._released(Ask(operation="group_counts", attribute=attribute, width=count), records, [indicator])
 
     def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
         """Test records per stratum and column, where the scenario has them released."""
         if not self.joint.evaluated:
             return None
-        indicator = torch.nn.functional.one_hot(strata, count)
+        indicator = torch.nn.functional.one_hot(strata, count).double()
         return self._released(
             Ask(operation="evaluation_counts", attribute=attribute, width=count), records, [indicator]
         )
@@ -117,7 +119,7 @@ class SecureAuditors:
 
     def penalty_rows(self, attribute: str, records: np.ndarray) -> Release:
         """The membership columns of each record."""
-        return self._released(Ask(operation="penalty_rows", attribute=attribute, width=0), records, [])
+        return self._released(Ask(operation="penalty_rows", attribute=attribute), records, [])
 
     def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
         """Rows of the adversary's gradient; the adversary moves one step on shares."""
@@ -126,14 +128,14 @@ class SecureAuditors:
 
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
         """Group codes by randomised response."""
-        receipt = self._ask(Ask(operation="randomised_attributes", attribute=attribute, width=0), records)
-        codes = self._sent(attribute, receipt).long()
+        ask = Ask(operation="randomised_attributes", attribute=attribute)
+        codes = self._sent(attribute, ask, records).long()
         return codes, self.joint.privacy.epsilon if self.joint.privacy else None
 
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """2 A_t A_s^T A_s of each module."""
         shapes = [(matrix.shape[0], matrix.shape[1]) for matrix in task]
-        ask = Ask(operation="orthogonality", attribute=attribute, width=0, shapes=shapes)
+        ask = Ask(operation="orthogonality", attribute=attribute, shapes=shapes)
         flat = self._released(ask, NO_RECORDS, list(task)).values
         parts = flat.split([matrix.numel() for matrix in task])
         return [part.reshape(matrix.shape) for part, matrix in zip(parts, task, strict=True)]
@@ -143,31 +145,48 @@ class SecureAuditors:
         modules = self.adapters[attribute]
         shapes = {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in modules.items()}
         flat_shapes = [shape for pair in modules.values() for shape in pair]
-        ask = Ask(operation="sensitive_adapter", attribute=attribute, width=0, shapes=flat_shapes)
-        return unflatten_adapter(self._sent(attribute, self._ask(ask, NO_RECORDS)), shapes)
+        ask = Ask(operation="sensitive_adapter", attribute=attribute, shapes=flat_shapes)
+        return unflatten_adapter(self._sent(attribute, ask, NO_RECORDS), shapes)
 
-    def _sent(self, attribute: str, receipt: Receipt) -> Tensor:
+    def _sent(self, attribute: str, ask: Ask, records: np.ndarray) -> Tensor:
         """A value that its auditor sends as it is."""
+        granted = self._ask(ask, records)
         _, raw = messages.expect(self.network, self.joint.holders[attribute], Opened)
-        self.ledger.received(receipt)
+        self.ledger.received(granted.receipts[-1])
         return torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
 
     def _released(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> Release:
         """Ask, compute together, receive, and write down what was received."""
-        receipt = self._ask(ask, records)
+        granted = self._ask(ask, records)
+        sigma = granted.receipts[-1].sigma or 0.0
+        step_sigma = granted.receipts[0].sigma or 0.0 if len(granted.receipts) > 1 else 0.0
 
-        def opening(shared: Any, bound: float) -> Tensor:
-            margin = 8 * (receipt.sigma or 0.0)
-            return self.session.receive_opening(shared, bound=bound + margin)
+        def opening(shared: MPCTensor, bound: float) -> Tensor:
+            return self.session.receive_opening(shared, bound=bound + NOISE_MARGIN * sigma)
 
-        values = self.lockstep.run(ask, records, private, opening)
+        values = self.lockstep.run(
+            Turn(ask, records, opening, private=private, check=granted.check, step_sigma=step_sigma)
+        )
         assert values is not None  # this is the receiver
-        self.ledger.received(receipt)
-        return Release(values, receipt.sigma or 0.0)
+        for receipt in granted.receipts:
+            self.ledger.received(receipt)
+        return Release(values, sigma)
 
-    def _ask(self, ask: Ask, records: np.ndarray) -> Receipt:
-        """Every auditor takes part; the attribute's holder must admit the request, and says with how much noise."""
+    def _ask(self, ask: Ask, records: np.ndarray) -> Granted:
+        """Every auditor must admit the request; what the attribute's holder says of it is what counts."""
+        granted: dict[str, Granted] = {}
+        refused: SecureFairError | None = None
         for auditor in self.joint.auditors:
             messages.send(self.network, auditor, ask, messages.pack_records(records))
-        granted, _ = messages.expect(self.network, self.joint.holders[ask.attribute], Granted)
-        return granted.receipt
+        for auditor in self.joint.auditors:
+            try:
+                granted[auditor], _ = messages.expect(self.network, auditor, Granted)
+            except BudgetExceeded as error:
+                refused = error
+        holders = granted.get(self.joint.holders[ask.attribute])
+        for auditor in self.joint.auditors:
+            proceed = Proceed(go=refused is None, check=holders is not None and holders.check)
+            messages.send(self.network, auditor, proceed)
+        if refused is not None or holders is None:
+            raise refused or ProtocolError(f"nobody holds {ask.attribute}")
+        return holders

@@ -7,6 +7,7 @@ receipt of the opened value at the developer. What stays on shares between reque
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -28,6 +29,23 @@ from crypten.mpc import MPCTensor  # isort: skip
 MOST_ADAPTER_ENTRY = 2.0**10  # bound on the entries of a sensitive adapter and of a task adapter's matrices
 
 Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public bound of their value
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One admitted request as one party goes through it.
+
+    ``private``: the developer's input, empty elsewhere. ``check``: whether rows are proved to be within their bound.
+    ``step_sigma``: public, of the noise on an adversary's update; ``step_noise``: at the attribute's holder alone.
+    """
+
+    ask: Ask
+    records: np.ndarray
+    opening: Opening
+    private: Sequence[Tensor] = ()
+    check: bool = False
+    step_sigma: float = 0.0
+    step_noise: Tensor | None = None
 
 
 class Lockstep:
@@ -65,8 +83,18 @@ class Lockstep:
             ]
             self.sensitive[attribute] = [self.session.fix(matrix) for matrix in shared]
 
-    def request(self, ask: Ask, records: np.ndarray) -> Request:
-        """The request as the gate judges it, made by each party from public values: nobody can understate it."""
+    def requests(self, ask: Ask, records: np.ndarray) -> list[Request]:
+        """The requests as the gate judges them, made by each party from public values: nobody can understate them.
+
+        The last is for what is opened; the adversary's update, which it depends on, has one of its own before it.
+        """
+        opened = self._opened(ask, records)
+        if ask.operation != "adversary_rows":
+            return [opened]
+        groups = self.groups[ask.attribute]
+        return [requests.adversary_step(ask.attribute, groups, records, ask.width, self.joint.developer), opened]
+
+    def _opened(self, ask: Ask, records: np.ndarray) -> Request:
         if ask.attribute not in self.groups:
             raise Refusal(f"attribute {ask.attribute!r} is unknown; known are {', '.join(sorted(self.groups))}")
         outside = records[(records < 0) | (records >= self.enrolled)]
@@ -77,7 +105,7 @@ class Lockstep:
             case "moment":
                 return requests.moment(ask.attribute, groups, records, ask.width, receiver)
             case "group_counts" | "evaluation_counts":
-                return requests.counts(ask.operation, ask.attribute, groups, records, ask.width, receiver)
+                return requests.counts(ask.operation, ask.attribute, groups, records, ask.width, receiver, ask.query)
             case "penalty_rows":
                 return requests.penalty_rows(ask.attribute, groups, records, receiver)
             case "adversary_rows":
@@ -90,64 +118,74 @@ class Lockstep:
                 return requests.sensitive_adapter(ask.attribute, _numbers(ask.shapes), receiver)
         raise Refusal(f"operation {ask.operation!r} is unknown")
 
-    def run(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], opening: Opening) -> Tensor | None:
-        """Go through one admitted operation; returns what ``opening`` does."""
-        with self.session.operation(ask.operation):
-            match ask.operation:
-                case "moment":
-                    return self._moment(ask, records, private, opening)
-                case "group_counts" | "evaluation_counts":
-                    return self._counts(ask, records, private, opening)
+    def run(self, turn: Turn) -> Tensor | None:
+        """Go through one admitted operation; returns what the turn's ``opening`` does."""
+        with self.session.operation(turn.ask.operation):
+            match turn.ask.operation:
+                case "moment" | "group_counts" | "evaluation_counts":
+                    return self._moment(turn)
                 case "penalty_rows":
-                    return self._penalty_rows(ask, records, opening)
+                    return self._penalty_rows(turn)
                 case "adversary_rows":
-                    return self._adversary_rows(ask, records, private, opening)
+                    return self._adversary_rows(turn)
                 case "orthogonality":
-                    return self._orthogonality(ask, private, opening)
-        raise Refusal(f"operation {ask.operation!r} is not computed on shares")
+                    return self._orthogonality(turn)
+        raise Refusal(f"operation {turn.ask.operation!r} is not computed on shares")
 
-    def _members(self, ask: Ask, records: np.ndarray) -> Masked:
-        return self.memberships[ask.attribute].rows(torch.from_numpy(np.array(records)))
+    def _members(self, turn: Turn) -> Masked:
+        return self.memberships[turn.ask.attribute].rows(torch.from_numpy(np.array(turn.records)))
 
-    def _moment(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], opening: Opening) -> Tensor | None:
-        shape = (len(records), ask.width)
-        query = self.session.share(self.joint.developer, _first(private), shape, bound=1.0)
-        return opening(operations.moment(self.session, query, self._members(ask, records)), float(len(records)))
+    def _rows(self, turn: Turn) -> MPCTensor:
+        """The developer's rows, whose norm bounds what one attribute can change; checked on shares where asked for."""
+        shape = (len(turn.records), turn.ask.width)
+        rows = self.session.share(self.joint.developer, _first(turn.private), shape, bound=1.0)
+        if turn.check:
+            holder = self.joint.holders[turn.ask.attribute]
+            within = operations.rows_within_bound(self.session, rows, 1.0)
+            if self.session.name != holder:
+                self.session.reveal_to(holder, within)
+            elif float(self.session.receive_opening(within, bound=1.0)) != 1.0:
+                raise Refusal(f"{turn.ask.operation}: a row is longer than 1, the bound that the noise is made for")
+        return rows
 
-    def _counts(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], opening: Opening) -> Tensor | None:
-        shape = (len(records), ask.width)
-        strata = self.session.share_integers(self.joint.developer, _first(private), shape, bound=1)
-        return opening(operations.moment(self.session, strata, self._members(ask, records)), float(len(records)))
+    def _moment(self, turn: Turn) -> Tensor | None:
+        """F^T A; counts are the moment of the strata's indicators."""
+        value = operations.moment(self.session, self._rows(turn), self._members(turn))
+        return turn.opening(value, float(len(turn.records)))
 
-    def _penalty_rows(self, ask: Ask, records: np.ndarray, opening: Opening) -> Tensor | None:
-        weights = torch.eye(requests.columns(self.groups[ask.attribute]), dtype=torch.int64)
-        return opening(operations.penalty_rows(self.session, self._members(ask, records), weights), 1.0)
+    def _penalty_rows(self, turn: Turn) -> Tensor | None:
+        weights = torch.eye(requests.columns(self.groups[turn.ask.attribute]), dtype=torch.float64)
+        return turn.opening(operations.penalty_rows(self.session, self._members(turn), weights), 1.0)
 
-    def _adversary_rows(
-        self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], opening: Opening
-    ) -> Tensor | None:
-        features = self.session.share(self.joint.developer, _first(private), (len(records), ask.width), bound=1.0)
-        if ask.attribute not in self.adversaries:
-            shape = (ask.width, requests.columns(self.groups[ask.attribute]))
+    def _adversary_rows(self, turn: Turn) -> Tensor | None:
+        """Rows of the adversary's gradient; the adversary moves one step, with noise where the plan has any."""
+        attribute = turn.ask.attribute
+        features = self._rows(turn)
+        if attribute not in self.adversaries:
+            shape = (turn.ask.width, requests.columns(self.groups[attribute]))
             start = torch.zeros(shape) if self.session.name == self.joint.developer else None
-            self.adversaries[ask.attribute] = self.session.share(self.joint.developer, start, shape, bound=1.0)
-        rows, self.adversaries[ask.attribute] = operations.adversary(
+            self.adversaries[attribute] = self.session.share(self.joint.developer, start, shape, bound=1.0)
+        rows, self.adversaries[attribute] = operations.adversary(
             self.session,
             features,
-            self._members(ask, records),
-            self.adversaries[ask.attribute],
+            self._members(turn),
+            self.adversaries[attribute],
             learning_rate=ADVERSARY_RATE,
             ball=ADVERSARY_BALL,
+            sigma=turn.step_sigma,
+            noise=turn.step_noise,
         )
-        return opening(rows, 2 * ADVERSARY_BALL)
+        return turn.opening(rows, 2 * ADVERSARY_BALL)
 
-    def _orthogonality(self, ask: Ask, private: Sequence[Tensor], opening: Opening) -> Tensor | None:
+    def _orthogonality(self, turn: Turn) -> Tensor | None:
         task = [
-            self.session.share(self.joint.developer, private[i] if private else None, shape, bound=MOST_ADAPTER_ENTRY)
-            for i, shape in enumerate(ask.shapes)
+            self.session.share(
+                self.joint.developer, turn.private[i] if turn.private else None, shape, bound=MOST_ADAPTER_ENTRY
+            )
+            for i, shape in enumerate(turn.ask.shapes)
         ]
-        gradients = operations.orthogonality(self.session, task, self.sensitive[ask.attribute])
-        return opening(operations.concatenate(gradients), MOST_ADAPTER_ENTRY)
+        gradients = operations.orthogonality(self.session, task, self.sensitive[turn.ask.attribute])
+        return turn.opening(operations.concatenate(gradients), MOST_ADAPTER_ENTRY)
 
 
 def _first(private: Sequence[Tensor]) -> Tensor | None:

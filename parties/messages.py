@@ -45,15 +45,25 @@ class Ask(_Message):
     kind: Literal["ask"] = "ask"
     operation: str = Field(max_length=40)
     attribute: str = Field(max_length=200)
-    width: int = Field(ge=0, le=1_000_000)
+    width: int = Field(default=0, ge=0, le=1_000_000)
+    query: str = Field(default="", max_length=64)
     shapes: list[tuple[int, int]] = Field(default=[], max_length=10_000)
 
 
 class Granted(_Message):
-    """Auditor: admitted; this is what both sides write down about it."""
+    """Auditor: admitted; what both sides write down (last the opening itself), and whether rows are checked."""
 
     kind: Literal["granted"] = "granted"
-    receipt: Receipt
+    receipts: list[Receipt] = Field(min_length=1, max_length=2)
+    check: bool = False
+
+
+class Proceed(_Message):
+    """Developer: all auditors have answered; begin, or leave it because one of them has refused."""
+
+    kind: Literal["proceed"] = "proceed"
+    go: bool
+    check: bool = False
 
 
 class Refused(_Message):
@@ -84,8 +94,8 @@ class Finished(_Message):
     kind: Literal["finished"] = "finished"
 
 
-Message = Enrol | Held | Attributes | Ask | Granted | Refused | Opened | Finished
-Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Refused, Opened, Finished)
+Message = Enrol | Held | Attributes | Ask | Granted | Proceed | Refused | Opened | Finished
+Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Proceed, Refused, Opened, Finished)
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from parties.artefacts import whole
 from secure_fair.errors import PartyLost, ProtocolError, Refusal, SecureFairError
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
@@ -26,7 +27,8 @@ def write_party_report(out: Path, name: str, meter: Meter | None, network: Netwo
         "privacy": gate.summary() if gate else {},
         "records": gate.records_summary() if gate else {},
     }
-    (out / REPORT).write_text(json.dumps(report, indent=2) + "\n")
+    with whole(out / REPORT) as file:
+        file.write_text(json.dumps(report, indent=2) + "\n")
 
 
 def leave(network: Network, error: BaseException) -> None:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from parties.artefacts import whole
 from parties.settings import Joint, Progress
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import clip_noised, fairness, utility
@@ -114,7 +115,8 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
         "utility": utility(data.test.labels.numpy(), probabilities.numpy()),
         "fairness_released": released,
     }
-    (out / "result.json").write_text(json.dumps(result, indent=2) + "\n")
+    with whole(out / "result.json") as file:
+        file.write_text(json.dumps(result, indent=2) + "\n")
 
 
 def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[str, object]:
@@ -137,13 +139,13 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
 
 
 def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
-    save_adapter(model.backbone, out / "adapter")
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()},
-        out / "head.safetensors",
-    )
-    with (out / "predictions.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
+    with whole(out / "adapter") as folder:
+        save_adapter(model.backbone, folder)
+    with whole(out / "head.safetensors") as file:
+        head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
+        save_file(head, file)
+    with whole(out / "predictions.csv") as file, file.open("w", newline="") as rows:
+        writer = csv.writer(rows)
         writer.writerow(["id", "label", "prediction", *(f"probability_{name}" for name in data.classes)])
         for record, label, row in zip(data.test_ids, data.test.labels.tolist(), probabilities.tolist(), strict=True):
             writer.writerow([record, label, int(np.argmax(row)), *(f"{value:.6f}" for value in row)])

@@ -174,7 +174,7 @@ def environment() -> dict[str, Any]:
     }
 
 
-# --- the summary --------------------------------------------------------------------------------------------------------
+# --- the summary ---
 
 
 def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> dict[str, Any]:
@@ -253,7 +253,7 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "auditor": key[0],
                 "operation": key[1],
                 "attribute": key[2],
-                "receiver": "developer",
+                "receiver": "nobody: stays on shares" if entry["operation"] == "adversary_step" else "developer",
                 "releases": 0,
                 "numbers": 0,
                 "exact": entry["sigma"] is None

@@ -49,7 +49,7 @@ class Auditors(Protocol):
         """Gradient of the shared adversary's summed loss by each feature row (B, d), rows of norm at most 1."""
 
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
-        """Group codes (n,) by randomised response, one answer per person for ever, and its epsilon (None: the truth)."""
+        """Group codes (n,) by randomised response, one answer a person for ever; its epsilon, None for the truth."""
 
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """Gradient of sum_m ||A_t A_s^T||_F^2 by each task matrix A_t (r, d_m)."""

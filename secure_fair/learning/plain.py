@@ -75,6 +75,9 @@ class PlainAuditors:
         width = features.shape[1]
         groups = self._count(attribute)
         request = requests.adversary_rows(attribute, groups, records, width, ADVERSARY_BALL, RECEIVER)
+        step = self._gates[attribute].admit(requests.adversary_step(attribute, groups, records, width, RECEIVER))
+        update = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
+        noise = self._gates[attribute].release(step, PlainOpening(update, self._scale**2))
         start = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
         rows, self._adversaries[attribute] = operations.plain_adversary(
             features.double(),
@@ -82,6 +85,8 @@ class PlainAuditors:
             self._adversaries.get(attribute, start),
             learning_rate=ADVERSARY_RATE,
             ball=ADVERSARY_BALL,
+            sigma=step.receipt.sigma or 0.0,
+            noise=noise if step.receipt.sigma else None,
         )
         return self._release(request, rows)
 

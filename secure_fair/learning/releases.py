@@ -29,7 +29,10 @@ def training_releases(
                 PlannedRelease("penalty_rows", steps, epochs, change),
             ]
         case "adv", _:
-            return [PlannedRelease("adversary_rows", steps, epochs, change * ADVERSARY_BALL)]
+            return [
+                PlannedRelease("adversary_step", steps, epochs, change),
+                PlannedRelease("adversary_rows", steps, epochs, change * ADVERSARY_BALL),
+            ]
         case "rr", _:
             return [PlannedRelease("randomised_attributes", 1, 1, change)]
         case "erase", _:

@@ -167,10 +167,14 @@ class Gate:
 
     def admit(self, request: Request) -> Grant:
         """Decide from public data alone, before any secret is touched: Refusal or BudgetExceeded. Spends nothing."""
-        plan = self._check_rules(request)
-        sigma, charge = self._price(request, plan)
-        charged = self._paying(request)
-        self._check_budget(request.attribute, plan, request.operation, charged, charge)
+        try:
+            plan = self._check_rules(request)
+            sigma, charge = self._price(request, plan)
+            charged = self._paying(request)
+            self._check_budget(request.attribute, plan, request.operation, charged, charge)
+        except (Refusal, BudgetExceeded) as error:
+            self.note_refusal(request.operation, request.attribute, str(error))
+            raise
         receipt = Receipt(
             run=self.run,
             number=self._ledger.next_number(self.run),
@@ -213,6 +217,10 @@ class Gate:
         self._ledger.opened(grant.receipt)
         self._note_opened(request.operation, request.attribute, request.records, request.query)
         return value
+
+    def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
+        """Write down what was asked for and not given."""
+        self._ledger.refused(self.run, operation, attribute, reason)
 
     def account_training(
         self, attribute: str, ids: Sequence[str], *, epsilon: float | None, delta: float, adapter: str = ""

@@ -170,6 +170,10 @@ class Ledger:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
         self._append({"kind": "opened", "run": receipt.run, "number": receipt.number}, lasting=False)
 
+    def refused(self, run: str, operation: str, attribute: str, reason: str) -> None:
+        """Note a request that was not admitted, and why; nothing was spent."""
+        self._append({"kind": "refused", "run": run, "operation": operation, "attribute": attribute, "reason": reason})
+
     def received(self, receipt: Receipt) -> None:
         """The receiver's side: write down what it was given."""
         self._append({"kind": "received", **asdict(receipt)})

@@ -31,15 +31,23 @@ def moment(attribute: str, groups: int, records: np.ndarray, components: int, re
     return Request("moment", attribute, records, receiver, shape, row_change(groups))
 
 
-def counts(operation: str, attribute: str, groups: int, records: np.ndarray, strata: int, receiver: str) -> Request:
+def counts(
+    operation: str, attribute: str, groups: int, records: np.ndarray, strata: int, receiver: str, query: str = ""
+) -> Request:
     """Records per stratum and column, each record in one stratum ("group_counts" or "evaluation_counts")."""
-    return Request(operation, attribute, records, receiver, (strata, columns(groups)), row_change(groups))
+    return Request(operation, attribute, records, receiver, (strata, columns(groups)), row_change(groups), query)
 
 
 def penalty_rows(attribute: str, groups: int, records: np.ndarray, receiver: str) -> Request:
     """The membership columns of each record."""
     shape = (len(records), columns(groups))
     return Request("penalty_rows", attribute, records, receiver, shape, row_change(groups))
+
+
+def adversary_step(attribute: str, groups: int, records: np.ndarray, width: int, receiver: str) -> Request:
+    """One update z^T (p - A) of the adversary, rows of z bounded by 1; not opened, accounted as if it were."""
+    shape = (width, columns(groups))
+    return Request("adversary_step", attribute, records, receiver, shape, row_change(groups))
 
 
 def adversary_rows(attribute: str, groups: int, records: np.ndarray, width: int, ball: float, receiver: str) -> Request:

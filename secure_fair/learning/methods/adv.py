@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.moments import ENCODING_MARGIN
 
 ADVERSARY_RATE = 0.05  # gradient step of the adversary on its summed loss
 ADVERSARY_BALL = 8.0  # bound on the norm of its weights, so that logits on unit rows are bounded too
@@ -32,7 +33,7 @@ class Adv:
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """The reversed adversary loss, linear in the unit rows, so that its gradient is the released one."""
-        unit = torch.nn.functional.normalize(batch.features.float(), dim=1)
+        unit = (1 - ENCODING_MARGIN) * torch.nn.functional.normalize(batch.features.float(), dim=1)
         total = unit.new_zeros(())
         for attribute in self.auditors.attributes:
             rows = self.auditors.adversary_rows(attribute, batch.records, unit.detach())

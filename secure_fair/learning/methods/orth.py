@@ -14,7 +14,7 @@ from secure_fair.learning.methods.base import Batch, MethodSettings, Training, r
 class Orth:
     """Orthogonality to the sensitive adapter (arXiv 2503.05684), in two forms.
 
-    ``release="adapter"``: the auditor's adapter is opened to the developer. It is active, scaled by ``sensitive_scale``,
+    ``release="adapter"``: the auditor's adapter is opened to the developer. It is active, scaled by sensitive_scale,
     while the task adapter is trained, so that it explains away what the attribute explains, and is dropped at
     inference; the penalty sum ||A_t A_s^T||^2 is the developer's own computation.
     ``release="gradient"``: only the penalty's gradient by A_t is opened, at every step.

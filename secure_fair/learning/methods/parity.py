@@ -16,6 +16,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
 from secure_fair.learning.methods.moments import query_matrix, soft_memberships
@@ -68,7 +69,12 @@ class Parity:
         query = query_matrix(features, outputs(probabilities), self.strata, self.count, self.settings.components)
         for attribute in self.auditors.attributes:
             prior = self.priors[attribute]
-            released = self.auditors.moment(attribute, self.training.records, query)
+            try:
+                released = self.auditors.moment(attribute, self.training.records, query)
+            except BudgetExceeded:
+                if attribute not in self.memberships:
+                    raise
+                continue  # an interrupted release was spent: go on with the last one's memberships
             per_record = prior[self.strata]  # (n, G)
             totals = all_groups(released.values, query.double().sum(0))
             centred = totals - query.double().T @ per_record

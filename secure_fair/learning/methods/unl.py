@@ -1,4 +1,4 @@
-"""Unlearning by negation: the auditor's sensitive adapter is subtracted from the base weights, then the task is learned."""
+"""Unlearning by negation: the sensitive adapter is subtracted from the base weights before the task is learned."""
 
 from __future__ import annotations
 
