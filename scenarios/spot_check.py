@@ -36,11 +36,12 @@ SPREADS = 3.0  # how many standard deviations a noised run may be off
 
 
 def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> None:
-    """Run ``count`` of the runs, drawn at random, in secure mode; ``out/checks.csv`` gets a line for each attribute."""
+    """Run ``count`` of the runs that release something, drawn at random, in secure mode; ``out/checks.csv`` tells."""
     table = Lines(out / CHECKS, CHECK_COLUMNS)
     done = {row["run"] for row in table.rows()}
     # by a fixed seed, so that a restart draws the same
-    drawn = random.Random(len(runs)).sample(list(runs), min(count, len(runs)))
+    releasing = [run for run in runs if run.scenario.method.release]
+    drawn = random.Random(len(runs)).sample(releasing, min(count, len(releasing)))
     missing = [run for run in drawn if run.key not in done]
     report.stage(f"{len(drawn)} secure checks, {len(drawn) - len(missing)} of them done already")
     swept = Lines(out / RUNS, COLUMNS).rows()
