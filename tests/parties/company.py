@@ -108,6 +108,8 @@ class Company(AbstractContextManager["Company"]):
         (self.folder / "scenario.toml").write_text(self.scenario.to_toml())
         self.addresses = dict(zip(self.names, free_addresses(len(self.names)), strict=True))
         self._ends: dict[str, float] = {}
+        for name in self.names:
+            self.log(name).touch()
         self._processes = {
             name: _context.Process(
                 target=_go,
