@@ -21,7 +21,13 @@ from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.learning.model import cached_tokens
 from secure_fair.learning.plain import flatten_adapter
 from secure_fair.learning.releases import evaluation_releases, training_releases
-from secure_fair.learning.sensitive import Sensitive, as_matrices, train_sensitive
+from secure_fair.learning.sensitive import (
+    Sensitive,
+    as_matrices,
+    digest,
+    train_sensitive,
+    train_sensitive_privately,
+)
 from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -176,8 +182,16 @@ def train_adapters(
     trained = {}
     for attribute in store.attributes:
         codes = torch.from_numpy(own.codes[attribute])
-        trained[attribute] = train_sensitive(joint.model, tokens, codes, len(store.groups[attribute]), settings)
-        gate.account_training(attribute, own.ids, epsilon=None, delta=0.0)
+        groups = len(store.groups[attribute])
+        if joint.privacy is None or joint.privacy.epsilon is None:
+            trained[attribute] = train_sensitive(joint.model, tokens, codes, groups, settings)
+            gate.account_training(attribute, own.ids, epsilon=None, delta=0.0)
+            continue
+        target = (joint.privacy.epsilon, joint.privacy.delta)
+        trained[attribute], done = train_sensitive_privately(joint.model, tokens, codes, groups, settings, target)
+        gate.account_training(
+            attribute, own.ids, epsilon=done.epsilon, delta=done.delta, adapter=digest(trained[attribute].adapter)
+        )
     return trained
 
 

@@ -36,7 +36,10 @@ class PlainAuditors:
         *,
         evaluated: bool,
     ) -> None:
-        """``codes``: group of every enrolled record (n,), and ``gates`` of its holder, by attribute; ``evaluated``: whether test counts are released."""
+        """By attribute: ``codes``, group of every enrolled record (n,); ``gates`` and ``responses`` of its holder.
+
+        ``evaluated``: whether counts of test records are released.
+        """
         self.attributes = tuple(codes)
         self._groups = dict(groups)
         self._members = {name: membership_matrix(held, len(groups[name])) for name, held in codes.items()}

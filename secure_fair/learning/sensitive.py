@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +13,13 @@ from secure_fair.learning.auditors import Adapter
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.methods.erm import Erm
 from secure_fair.learning.model import ModelSettings, make_classifier
-from secure_fair.learning.train import EpochRecord, Labelled, TrainSettings, train
+from secure_fair.learning.train import Classifier, EpochRecord, Labelled, TrainSettings, predict, train
+from secure_fair.privacy.dpsgd import PrivateSettings, PrivateTraining, Randomness, train_privately
+
+# large secret batches and few steps: what DP-SGD of a small adapter wants
+PRIVATE_EPOCHS = 10
+PRIVATE_SAMPLE_RATE = 0.2
+PRIVATE_LEARNING_RATE = 3e-3
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,55 @@ def train_sensitive(
     """Train adapter and head on tokens (n, T, d) and group codes (n,); the head is thrown away."""
     classifier = make_classifier(model, groups, settings.seed, settings.device)
     history = train(classifier, Labelled(tokens, codes), Erm(), _Nobody(), settings, on_epoch=on_epoch)  # type: ignore[arg-type]
-    state = {
+    return Sensitive(_state(classifier), history[-1].accuracy)
+
+
+def train_sensitive_privately(
+    model: ModelSettings,
+    tokens: Tensor,
+    codes: Tensor,
+    groups: int,
+    settings: TrainSettings,
+    target: tuple[float, float],
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Sensitive, PrivateTraining]:
+    """The same with DP-SGD, so that (epsilon, delta) = ``target`` holds for adding or removing one record."""
+    classifier = make_classifier(model, groups, settings.seed, settings.device)
+    epsilon, delta = target
+    private = PrivateSettings(
+        epsilon=epsilon,
+        delta=delta,
+        epochs=PRIVATE_EPOCHS,
+        sample_rate=PRIVATE_SAMPLE_RATE,
+        learning_rate=PRIVATE_LEARNING_RATE,
+    )
+    done = train_privately(
+        classifier,
+        lambda inputs: classifier(inputs)[1],
+        tokens.float(),
+        codes,
+        private,
+        Randomness.from_system(),
+        on_step=on_step,
+    )
+    _, probabilities = predict(classifier, Labelled(tokens, codes), settings)
+    accuracy = float((probabilities.argmax(1) == codes).double().mean())
+    return Sensitive(_state(classifier), accuracy), done
+
+
+def _state(classifier: Classifier) -> Adapter:
+    return {
         name: (a.detach().float().cpu().clone(), b.detach().float().cpu().clone())
         for name, (a, b) in adapter_state(classifier.backbone).items()
     }
-    return Sensitive(state, history[-1].accuracy)
+
+
+def digest(adapter: Adapter) -> str:
+    """SHA-256 (hex) of an adapter's weights, by which a ledger knows it again."""
+    found = hashlib.sha256()
+    for name, (a, b) in adapter.items():
+        found.update(name.encode() + a.numpy().tobytes() + b.numpy().tobytes())
+    return found.hexdigest()
 
 
 def as_matrices(adapter: Adapter) -> list[Tensor]:

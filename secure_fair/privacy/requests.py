@@ -1,7 +1,7 @@
 """The request of each operation: what is opened, its shape, and how far one person's attribute can move it.
 
-Sensitivities are L2, for the substitution of one person's attribute (sqrt 2 between two one-hot rows, 1 where two groups
-are held as one column). Both sides build the request from the same public values, so that their ledgers agree.
+Sensitivities are L2, for the substitution of one person's attribute (sqrt 2 between two one-hot rows, 1 where two
+groups are held as one column). Both sides build the request from the same public values, so that ledgers agree.
 """
 
 from __future__ import annotations
