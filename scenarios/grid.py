@@ -50,6 +50,9 @@ class Run:
         """Tells runs apart wherever data and weights lie. A key that the schema gains changes none, at its default."""
         tree = self.scenario.model_dump(mode="json", exclude_defaults=True, exclude={"description", "policy"})
         tree["data"].pop("root", None)
+        if self.scenario.method.release is None:  # then nothing else of the method matters, nor the privacy
+            tree["method"] = {"name": self.scenario.method.name}
+            tree.pop("privacy", None)
         if "weights" in tree.get("backbone", {}):
             tree["backbone"]["weights"] = Path(tree["backbone"]["weights"]).name
         return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
