@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from scenarios import assemble
+from scenarios.plans import plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
@@ -125,6 +126,8 @@ def run_method(scenario: Scenario, stores: Path, out: Path, people: People, repo
     """Run one method in the scenario's mode and write its summary."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "scenario.toml").write_text(scenario.to_toml())
+    if scenario.method.name != "erm":
+        report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
     if scenario.secure.mode == "secure":
         run_parties(scenario, stores, out, report)

@@ -28,11 +28,20 @@ def list_(output: Output) -> None:
 @override_option
 @shared_options
 def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
-    """Print SCENARIO as resolved: every key, with its default where none was given."""
+    """Print SCENARIO as resolved, every key with its default, and what will be released with how much noise."""
     from scenarios.schema import Scenario
+    from secure_fair.errors import UsageError
 
     loaded = Scenario.load(source, overrides)
-    output.result(loaded.model_dump(mode="json", exclude_none=True), loaded.to_toml().rstrip())
+    tree = loaded.model_dump(mode="json", exclude_none=True)
+    from scenarios.plans import plans_text
+
+    try:
+        plan = plans_text(loaded)
+    except UsageError as error:  # the scenario is right by itself; only its data set is not here yet
+        plan = f"the plan of releases needs the data set: {error.problems[0]}"
+    comment = "\n".join(f"# {line}".rstrip() for line in plan.splitlines())
+    output.result({**tree, "plan": plan}, f"{loaded.to_toml().rstrip()}\n\n{comment}")
 
 
 @scenario.command()

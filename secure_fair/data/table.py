@@ -119,6 +119,26 @@ def load_table(
     )
 
 
+def count_records(
+    dataset: str,
+    *,
+    root: Path | None,
+    target: str,
+    sensitive: Sequence[str],
+    limit: int | None = None,
+    **dataset_options: Any,
+) -> tuple[int, dict[str, tuple[str, ...]]]:
+    """How many records ``load_table`` would find and the groups of each sensitive attribute; no picture is opened."""
+    if dataset == "faces":
+        count = int(dataset_options.get("records", FACES))
+        groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
+    else:
+        listing = _SOURCES[dataset](root, parse_request(target, sensitive), **dataset_options)
+        count = len(listing.records)
+        groups = dict(zip(sensitive, listing.groups[1:], strict=True))
+    return (count if limit is None else min(count, limit)), groups
+
+
 def _draw_faces(
     target: str,
     sensitive: Sequence[str],
