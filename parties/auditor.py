@@ -258,22 +258,26 @@ class AuditorService:
                 )
 
     def _answer(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
-        """Admit, wait until everybody has, go through it. A request beyond the budget leaves the run going."""
+        """The attribute's holder admits, then all go through it. A request beyond the budget leaves the run going."""
         developer = self.joint.developer
+        grants: list[Grant] = []
         try:
-            grants = [self.gate.admit(request) for request in lockstep.requests(ask, records)]
+            wanted = lockstep.requests(ask, records)
+            if ask.attribute in self.held:
+                grants = [self.gate.admit(request) for request in wanted]
         except BudgetExceeded as error:
             messages.refuse(self.network, developer, error)
-            grants = []
         except Refusal as error:
             messages.refuse(self.network, developer, error)
             raise
+        noised = bool(grants and grants[-1].receipt.sigma)
+        check = ask.operation in BOUNDED and noised and self.gate.policy.clip == "check"
         if grants:
-            noised = bool(grants[-1].receipt.sigma)
-            check = ask.operation in BOUNDED and noised and self.gate.policy.clip == "check"
             messages.send(self.network, developer, Granted(receipts=[grant.receipt for grant in grants], check=check))
         proceed, _ = messages.expect(self.network, developer, Proceed)
-        if not grants or not proceed.go:
+        if proceed.go and ask.attribute not in self.held:
+            self._assist(lockstep, ask, records, proceed)
+        if not proceed.go or not grants:
             return
         if ask.operation in NOT_SHARED:
             self._send(ask, records, grants[-1])
@@ -293,7 +297,7 @@ class AuditorService:
                     ask,
                     records,
                     opening,
-                    check=proceed.check,
+                    check=check,
                     step_sigma=grants[0].receipt.sigma or 0.0 if len(grants) > 1 else 0.0,
                     step_noise=step_noise,
                 )
@@ -301,6 +305,17 @@ class AuditorService:
         except Refusal as error:
             self.gate.note_refusal(ask.operation, ask.attribute, str(error))
             raise
+
+    def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray, proceed: Proceed) -> None:
+        """Take part in what another auditor has admitted. This party's share tells nothing without that of the
+        attribute's holder, which leaves through the holder's gate alone and with the holder's noise."""
+        if ask.operation in NOT_SHARED:
+            return
+
+        def opening(shared: MPCTensor, bound: float) -> None:
+            self.session.reveal_to(self.joint.developer, shared)
+
+        lockstep.run(Turn(ask, records, opening, check=proceed.check, step_sigma=proceed.step_sigma))
 
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""

@@ -15,7 +15,7 @@ from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post, Progress
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import BudgetExceeded, ProtocolError, SecureFairError
+from secure_fair.errors import BudgetExceeded, ProtocolError
 from secure_fair.learning.auditors import Adapter, Release
 from secure_fair.learning.plain import unflatten_adapter
 from secure_fair.mpc.session import Session
@@ -159,13 +159,12 @@ class SecureAuditors:
         """Ask, compute together, receive, and write down what was received."""
         granted = self._ask(ask, records)
         sigma = granted.receipts[-1].sigma or 0.0
-        step_sigma = granted.receipts[0].sigma or 0.0 if len(granted.receipts) > 1 else 0.0
 
         def opening(shared: MPCTensor, bound: float) -> Tensor:
             return self.session.receive_opening(shared, bound=bound + NOISE_MARGIN * sigma)
 
         values = self.lockstep.run(
-            Turn(ask, records, opening, private=private, check=granted.check, step_sigma=step_sigma)
+            Turn(ask, records, opening, private=private, check=granted.check, step_sigma=_step_sigma(granted))
         )
         assert values is not None  # this is the receiver
         for receipt in granted.receipts:
@@ -173,20 +172,22 @@ class SecureAuditors:
         return Release(values, sigma)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> Granted:
-        """Every auditor must admit the request; what the attribute's holder says of it is what counts."""
-        granted: dict[str, Granted] = {}
-        refused: SecureFairError | None = None
+        """The attribute's holder must admit the request; then everybody is told to begin."""
         for auditor in self.joint.auditors:
             messages.send(self.network, auditor, ask, messages.pack_records(records))
+        try:
+            granted, _ = messages.expect(self.network, self.joint.holders[ask.attribute], Granted)
+        except BudgetExceeded:
+            self._proceed(Proceed(go=False))
+            raise
+        self._proceed(Proceed(go=True, check=granted.check, step_sigma=_step_sigma(granted)))
+        return granted
+
+    def _proceed(self, proceed: Proceed) -> None:
         for auditor in self.joint.auditors:
-            try:
-                granted[auditor], _ = messages.expect(self.network, auditor, Granted)
-            except BudgetExceeded as error:
-                refused = error
-        holders = granted.get(self.joint.holders[ask.attribute])
-        for auditor in self.joint.auditors:
-            proceed = Proceed(go=refused is None, check=holders is not None and holders.check)
             messages.send(self.network, auditor, proceed)
-        if refused is not None or holders is None:
-            raise refused or ProtocolError(f"nobody holds {ask.attribute}")
-        return holders
+
+
+def _step_sigma(granted: Granted) -> float:
+    """Of the noise on the adversary's update, where there is one."""
+    return granted.receipts[0].sigma or 0.0 if len(granted.receipts) > 1 else 0.0

@@ -59,11 +59,12 @@ class Granted(_Message):
 
 
 class Proceed(_Message):
-    """Developer: all auditors have answered; begin, or leave it because one of them has refused."""
+    """Developer: the attribute's holder has answered; begin, or leave it. The rest is the holder's word, for others."""
 
     kind: Literal["proceed"] = "proceed"
     go: bool
     check: bool = False
+    step_sigma: float = Field(default=0.0, ge=0)
 
 
 class Refused(_Message):

@@ -15,7 +15,7 @@ from secure_fair.learning.lora import adapter_state, features, row_matrices
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
 from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.methods.base import ramp
-from secure_fair.learning.methods.moments import query_matrix, soft_memberships
+from secure_fair.learning.methods.moments import ENCODING_MARGIN, query_matrix, soft_memberships
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.train import Classifier
 from tests.learning.clear import TOKENS, WIDTH, People, classifier, people
@@ -223,7 +223,7 @@ def test_adv_ascends_the_adversary_s_loss(tmp_path: Path, groups: int) -> None:
         z = drawn(10 + step, N, WIDTH).float().requires_grad_()
         (found,) = torch.autograd.grad(method.penalty(batch_of(torch.zeros(N, 2), labels(2), z), 0.0), z)
         exact = z.detach().double().requires_grad_()
-        unit = exact / exact.norm(dim=1, keepdim=True)
+        unit = (1 - ENCODING_MARGIN) * exact / exact.norm(dim=1, keepdim=True)
         if groups == 2:
             loss = torch.nn.functional.binary_cross_entropy_with_logits(unit @ weights, a, reduction="sum")
         else:

@@ -24,6 +24,7 @@ from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.privacy.ledger import compare, read_extract, verify
+from secure_fair.privacy.plan import POST_PROCESSING
 from tests.parties.company import Company, tiny, write_stores
 
 TOLERANCE = 0.01  # relative distance of the updates
@@ -142,6 +143,38 @@ def test_two_auditors_and_three_groups(tmp_path: Path, weights: Path, method: Ma
     plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
     assert_agree(scenario, plain, secure)
     assert_ledgers_agree(scenario, tmp_path / "secure")
+
+
+NOISED = {
+    "adv": METHODS["adv"],
+    "parity-moments": METHODS["parity-moments"],
+    "rr": {"name": "rr"},
+    "orth-gradient": METHODS["orth-gradient"],
+}
+
+
+@pytest.mark.parametrize("method", NOISED.values(), ids=NOISED)
+def test_with_noise_every_release_has_it_and_is_charged(
+    tmp_path: Path, weights: Path, method: Mapping[str, Any]
+) -> None:
+    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
+    data = {"sensitive": ["male", "skin_tone"]}
+    privacy = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
+    scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors}, privacy=privacy)
+    write_stores(scenario, tmp_path / "stores")
+    with Company(scenario, tmp_path / "stores", tmp_path / "secure") as company:
+        company.succeed()
+    assert_ledgers_agree(scenario, company.folder)
+    for auditor in scenario.secure.auditors:
+        entries = read_extract(company.out(auditor.name) / "ledger.jsonl")
+        planned = [entry for entry in entries if entry["kind"] == "planned" and entry["shape"]]
+        assert {entry["attribute"] for entry in planned} == set(auditor.attributes)  # nobody answers for another
+        of_records = [entry for entry in planned if entry["operation"] not in POST_PROCESSING]
+        assert all(entry["sigma"] or entry["operation"] == "randomised_attributes" for entry in of_records)
+        left = json.loads((company.out(auditor.name) / "party.json").read_text())
+        for spent in left["privacy"].values():
+            assert not spent["exact"]
+            assert 0 < spent["epsilon"] <= 3.0 + 1e-6
 
 
 def test_what_is_left_predicts_the_same_outside(tmp_path: Path, weights: Path, stores: Path) -> None:
