@@ -104,8 +104,12 @@ def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: P
             network, parties=joint.compute_parties, dealer=joint.dealer, precision_bits=joint.precision_bits
         )
         enrol, raw = messages.expect(network, joint.developer, Enrol)
-        ids = messages.unpack_ids(raw, enrol.training + enrol.test)
-        gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
+        try:
+            ids = messages.unpack_ids(raw, enrol.training + enrol.test)
+            gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
+        except (Refusal, ProtocolError) as error:
+            messages.refuse(network, joint.developer, error)
+            raise
         held = {name: (store.codes(name, ids), store.groups[name]) for name in store.attributes}
         sensitive = train_adapters(joint, store, folders.store, gate, progress)
         service = AuditorService(joint, network, session, gate, held, sensitive, open_responses(folders.state))

@@ -113,6 +113,9 @@ class Lockstep:
             case "randomised_attributes":
                 return requests.randomised_attributes(ask.attribute, groups, records, receiver)
             case "orthogonality":
+                widths = [matrix.shape[1] for matrix in self.sensitive.get(ask.attribute, ())]
+                if [width for _, width in ask.shapes] != widths:
+                    raise Refusal(f"orthogonality: matrices {ask.shapes} do not fit to the adapter's widths {widths}")
                 return requests.orthogonality(ask.attribute, _numbers(ask.shapes), receiver)
             case "sensitive_adapter":
                 return requests.sensitive_adapter(ask.attribute, _numbers(ask.shapes), receiver)

@@ -1,0 +1,309 @@
+"""A developer that asks for what it may not have: refused on both sides, with a reason, and nothing is released.
+
+The rogue is the program's own developer up to the training, in place of which it attacks with the real messages, over
+the real session.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import parties.developer
+from parties import messages
+from parties.developer import SecureAuditors
+from parties.lockstep import Turn
+from parties.messages import Ask, Finished, Proceed
+from scenarios.schema import Scenario
+from secure_fair.errors import BudgetExceeded
+from tests.parties.company import Company, Ended, secure_fair, tiny
+
+Attack = Callable[[SecureAuditors], None]
+
+EVERYBODY = np.arange(200, dtype=np.int64)  # the training records of ``tiny``
+QUERY = torch.full((200, 2), 0.5)
+
+
+def rogue(attack: Attack, arguments: list[str]) -> None:
+    """The developer with ``attack`` in the place of its training."""
+
+    def instead(joint: object, data: object, auditors: SecureAuditors, *rest: object) -> None:
+        attack(auditors)
+
+    parties.developer.develop = instead  # type: ignore[assignment]
+    secure_fair(arguments)
+
+
+def ask(auditors: SecureAuditors, records: np.ndarray = EVERYBODY, private: Tensor = QUERY, **fields: Any) -> None:
+    """One request and what follows it."""
+    values = {"operation": "moment", "attribute": "male", "width": private.shape[1], **fields}
+    auditors._released(Ask(**values), records, [private])
+
+
+# --- the attacks; at module level, so that a party can be given them --------------------------------------------------
+
+
+def unknown_operation(auditors: SecureAuditors) -> None:
+    ask(auditors, operation="attributes")
+
+
+def unplanned_operation(auditors: SecureAuditors) -> None:
+    ask(auditors, operation="penalty_rows")
+
+
+def attribute_not_held(auditors: SecureAuditors) -> None:
+    auditors.joint.holders["young"] = "auditor"
+    ask(auditors, attribute="young")
+
+
+def record_twice(auditors: SecureAuditors) -> None:
+    ask(auditors, np.append(EVERYBODY[:-1], 0))
+
+
+def too_few_records(auditors: SecureAuditors) -> None:
+    ask(auditors, EVERYBODY[:31], QUERY[:31])
+
+
+def record_beyond_the_table(auditors: SecureAuditors) -> None:
+    ask(auditors, EVERYBODY + 101)
+
+
+def negative_record(auditors: SecureAuditors) -> None:
+    ask(auditors, EVERYBODY - 1)
+
+
+def no_columns(auditors: SecureAuditors) -> None:
+    ask(auditors, private=torch.zeros(200, 0))
+
+
+def same_counts_again(auditors: SecureAuditors) -> None:
+    """Exact counts that differ in one prediction would tell that person's attribute."""
+    test = np.arange(200, 300, dtype=np.int64)
+    strata = torch.zeros(100, dtype=torch.int64)
+    auditors.evaluation_counts("male", test, strata, 2)
+    strata[0] = 1
+    auditors.evaluation_counts("male", test, strata, 2)
+
+
+def rows_too_long(auditors: SecureAuditors) -> None:
+    """Every entry is within 1, the row is not: one attribute would move the answer by 2."""
+    ask(auditors, private=torch.ones(200, 4))
+
+
+def rows_too_long_and_no_check(auditors: SecureAuditors) -> None:
+    """The same, telling the auditor that there is nothing to check."""
+    told = auditors._proceed
+    auditors._proceed = lambda proceed: told(Proceed(go=True, check=False))  # type: ignore[method-assign]
+    ask(auditors, private=torch.ones(200, 4))
+
+
+def one_wrapping_entry(auditors: SecureAuditors) -> None:
+    """An entry whose square wraps around the ring to nothing."""
+    auditors.session.share = partial(_share_anything, auditors.session.share)  # type: ignore[method-assign]
+    query = torch.zeros(200, 2)
+    query[0, 0] = 2.0**16
+    ask(auditors, private=query)
+
+
+def _share_anything(share: Callable[..., Any], owner: str, values: Tensor, shape: object, *, bound: float) -> Any:
+    return share(owner, values, shape, bound=2.0**20)
+
+
+def more_than_planned(auditors: SecureAuditors) -> None:
+    for _ in range(100):
+        ask(auditors)
+
+
+def on_after_a_refusal(auditors: SecureAuditors) -> None:
+    """Go through the operation though the budget is spent."""
+    opened: list[Tensor] = []
+    try:
+        more_than_planned(auditors)
+    except BudgetExceeded:
+        wanted = Ask(operation="moment", attribute="male", width=2)
+        messages.send(auditors.network, "auditor", wanted, messages.pack_records(EVERYBODY))
+        messages.receive(auditors.network, "auditor")  # refused again
+        messages.send(auditors.network, "auditor", Proceed(go=True))
+
+        def opening(shared: Any, bound: float) -> Tensor:
+            opened.append(auditors.session.receive_opening(shared, bound=1e6))
+            return opened[0]
+
+        auditors.lockstep.run(Turn(wanted, EVERYBODY, opening, private=[QUERY]))
+    raise SystemExit(f"got {opened}")
+
+
+def garbage(auditors: SecureAuditors) -> None:
+    auditors.network.send("auditor", messages.CHANNEL, b"\xff" * 64)
+    messages.receive(auditors.network, "auditor")
+
+
+def unknown_message(auditors: SecureAuditors) -> None:
+    head = b'{"kind": "tell", "operation": "everything"}'
+    auditors.network.send("auditor", messages.CHANNEL, struct.pack("<I", len(head)), head)
+    messages.receive(auditors.network, "auditor")
+
+
+def half_an_index(auditors: SecureAuditors) -> None:
+    wanted = Ask(operation="moment", attribute="male", width=2)
+    messages.send(auditors.network, "auditor", wanted, messages.pack_records(EVERYBODY)[:-3])
+    messages.receive(auditors.network, "auditor")
+
+
+def finished_instead_of_going_on(auditors: SecureAuditors) -> None:
+    wanted = Ask(operation="moment", attribute="male", width=2)
+    messages.send(auditors.network, "auditor", wanted, messages.pack_records(EVERYBODY))
+    messages.receive(auditors.network, "auditor")
+    messages.send(auditors.network, "auditor", Finished())
+    messages.receive(auditors.network, "auditor")
+
+
+def wrong_shapes(auditors: SecureAuditors) -> None:
+    """Orthogonality to matrices of another width than the auditor's."""
+    auditors.orthogonality("male", [torch.zeros(2, 7) for _ in range(3)])
+
+
+# --- the tests --------------------------------------------------------------------------------------------------------
+
+
+def end_of(attack: Attack, scenario: Scenario, stores: Path, folder: Path) -> tuple[dict[str, Ended], list[str]]:
+    """How everybody ended, and the operations that the auditor's ledger has as released."""
+    with Company(scenario, stores, folder, timeout=6.0, entries={"developer": partial(rogue, attack)}) as company:
+        ended = company.wait(60)
+    ledger = folder / "states" / "auditor" / "ledger" / "ledger.jsonl"
+    entries = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
+    return ended, [entry["operation"] for entry in entries if entry["kind"] == "planned"]
+
+
+EXACT: list[tuple[Attack, str]] = [
+    (unknown_operation, "operation 'attributes' is unknown"),
+    (unplanned_operation, "operation 'penalty_rows' is not in the plan for male"),
+    (attribute_not_held, "attribute 'young' is unknown; known are male"),
+    (record_twice, "a record appears twice in one request"),
+    (too_few_records, "31 records: the policy's minimum_batch is 32"),
+    (record_beyond_the_table, "record 300: the enrolled table has 300 records"),
+    (negative_record, "record -1: the enrolled table has 300 records"),
+    (no_columns, "shape (0, 1): every size must be at least 1"),
+]
+
+
+@pytest.mark.parametrize(("attack", "reason"), EXACT, ids=[attack.__name__ for attack, _ in EXACT])
+def test_a_request_that_may_not_be_is_refused(
+    tmp_path: Path, weights: Path, stores: Path, attack: Attack, reason: str
+) -> None:
+    ended, released = end_of(attack, tiny(weights), stores, tmp_path)
+    assert released == []
+    for name in ("auditor", "developer"):
+        assert ended[name].code == 4, ended[name]
+        assert reason in ended[name].said, ended[name]
+        assert "Traceback" not in ended[name].said
+    assert ended["dealer"].code != 0
+
+
+def test_exact_counts_are_not_given_twice(tmp_path: Path, weights: Path, stores: Path) -> None:
+    ended, released = end_of(same_counts_again, tiny(weights), stores, tmp_path)
+    assert released == ["evaluation_counts"]
+    assert [ended[name].code for name in ("auditor", "developer")] == [4, 4]
+    assert "were evaluated 1 times, as planned" in ended["auditor"].said
+
+
+PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
+
+
+@pytest.mark.parametrize(
+    "attack", [rows_too_long, rows_too_long_and_no_check, one_wrapping_entry], ids=lambda attack: attack.__name__
+)
+def test_rows_beyond_the_bound_are_noticed_on_shares(
+    tmp_path: Path, weights: Path, stores: Path, attack: Attack
+) -> None:
+    ended, released = end_of(attack, tiny(weights, privacy=PRIVACY), stores, tmp_path)
+    assert released == []
+    assert ended["auditor"].code == 4
+    assert "a row is longer than 1" in ended["auditor"].said
+    assert ended["developer"].code in (4, 5)
+    assert "a row is longer than 1" in ended["developer"].said
+
+
+def test_a_request_beyond_the_budget_is_refused(tmp_path: Path, weights: Path, stores: Path) -> None:
+    ended, released = end_of(more_than_planned, tiny(weights, privacy=PRIVACY), stores, tmp_path)
+    assert ended["developer"].code == 3, ended["developer"]
+    assert "auditor refused: male: the plan's budget" in ended["developer"].said
+    assert 2 <= len(released) < 10
+    assert set(released) == {"moment"}
+
+
+def test_who_goes_on_after_a_refusal_gets_nothing(tmp_path: Path, weights: Path, stores: Path) -> None:
+    planned = end_of(more_than_planned, tiny(weights, privacy=PRIVACY), stores, tmp_path / "planned")[1]
+    ended, released = end_of(on_after_a_refusal, tiny(weights, privacy=PRIVACY), stores, tmp_path / "on")
+    assert released == planned
+    assert "got " not in ended["developer"].said
+    assert ended["auditor"].code in (4, 5), ended["auditor"]
+
+
+@pytest.mark.parametrize(
+    "attack",
+    [garbage, unknown_message, half_an_index, finished_instead_of_going_on],
+    ids=lambda attack: attack.__name__,
+)
+def test_messages_out_of_order_or_form_end_the_run(tmp_path: Path, weights: Path, stores: Path, attack: Attack) -> None:
+    ended, released = end_of(attack, tiny(weights), stores, tmp_path)
+    assert released == []
+    assert ended["auditor"].code == 4, ended["auditor"]
+    assert "Traceback" not in ended["auditor"].said
+    assert ended["developer"].code in (4, 5)
+
+
+def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, weights: Path, stores: Path) -> None:
+    method = {"name": "orth", "release": "gradient"}
+    ended, released = end_of(wrong_shapes, tiny(weights, method=method), stores, tmp_path)
+    assert [ended[name].code for name in ("auditor", "developer")] == [4, 4], ended
+    assert "orthogonality" not in released
+
+
+def unknown_id(arguments: list[str]) -> None:
+    """Enrols somebody whom the auditor does not know."""
+    pack = messages.pack_ids
+    messages.pack_ids = lambda ids: pack(["0" * 32, *ids[1:]])  # type: ignore[assignment]
+    secure_fair(arguments)
+
+
+def repeated_id(arguments: list[str]) -> None:
+    """Enrols somebody twice."""
+    pack = messages.pack_ids
+    messages.pack_ids = lambda ids: pack([ids[1], *ids[1:]])  # type: ignore[assignment]
+    secure_fair(arguments)
+
+
+def missing_id(arguments: list[str]) -> None:
+    """Enrols fewer than announced."""
+    pack = messages.pack_ids
+    messages.pack_ids = lambda ids: pack(ids[1:])  # type: ignore[assignment]
+    secure_fair(arguments)
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (unknown_id, "1 of 300 record ids are unknown"),
+        (repeated_id, "has an id twice"),
+        (missing_id, "a table of 300 record ids was announced, 299 came"),
+    ],
+    ids=["unknown", "repeated", "missing"],
+)
+def test_a_table_that_does_not_fit_is_refused(
+    tmp_path: Path, weights: Path, stores: Path, entry: Callable[[list[str]], None], reason: str
+) -> None:
+    with Company(tiny(weights), stores, tmp_path, timeout=6.0, entries={"developer": entry}) as company:
+        ended = company.wait(60)
+    for name in ("auditor", "developer"):
+        assert ended[name].code == 4, ended[name]
+        assert reason in ended[name].said, ended[name]
