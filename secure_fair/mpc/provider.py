@@ -26,10 +26,14 @@ from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor  #
 
 @dataclass
 class Batch:
-    """Items that were asked for in one message, the first of them with number ``start``."""
+    """Items that were asked for in one message, the first of them with number ``start``.
+
+    The call that they are for draws ``masks`` masks of its own.
+    """
 
     items: deque[Item]
     start: int
+    masks: int = 0
     corrections: deque[Tensor] = field(default_factory=deque)
     answered: bool = False
 
@@ -59,10 +63,10 @@ class Provider:
 
     # asking
 
-    def ask(self, items: Sequence[Item]) -> None:
-        """Asks for these items, to be taken in this order."""
+    def ask(self, items: Sequence[Item], *, masks: int = 0) -> None:
+        """Asks for these items, to be taken in this order by a call that draws so many ``masks``."""
         self._network.send(self._dealer, CHANNEL, self._history.digest(), menu.encode(items))
-        self._batches.append(Batch(deque(items), self._number))
+        self._batches.append(Batch(deque(items), self._number, masks))
         self._number += len(items)
         self.messages += 1
 
@@ -132,6 +136,11 @@ class Provider:
     def end_record(self) -> tuple[Item, ...]:
         """What was taken since the innermost record was started."""
         return tuple(self._records.pop())
+
+    @property
+    def masks_ahead(self) -> int:
+        """How many masks the calls that have been asked for and are to come will draw."""
+        return sum(batch.masks for batch in self._batches)
 
     @property
     def next_mask(self) -> int:

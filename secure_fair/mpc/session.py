@@ -28,7 +28,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 
 OPENING_CHANNEL = "opening"
 
-Schedule = tuple[tuple[Item, ...], int]  # what an operation took from the dealer, and its first mask's number
+Schedule = tuple[tuple[Item, ...], int, int]  # what an operation took, its first mask's number, how many it drew
 
 
 class Session:
@@ -208,14 +208,17 @@ class Session:
                 yield
             finally:
                 self._scheduling = False
-                self._schedules[key] = (self.provider.end_record(), since)
+                self._schedules[key] = (self.provider.end_record(), since, self.provider.next_mask - since)
 
     def prefetch(self, name: str, *shapes: Sequence[int]) -> bool:
-        """Ask the dealer now for what the next call of this operation will take; False where that is not known yet."""
-        items, since = self._schedules.get((name, tuple(tuple(shape) for shape in shapes)), ((), 0))
+        """Ask the dealer now for what the next call of this operation will take; False where that is not known yet.
+
+        Between calls, and once for every call to come: what is asked for is queued, in the order of the calls.
+        """
+        items, since, drawn = self._schedules.get((name, tuple(tuple(shape) for shape in shapes)), ((), 0, 0))
         if items:
-            by = self.provider.next_mask - since
-            self.provider.ask([renumbered(item, since, by) for item in items])
+            by = self.provider.next_mask + self.provider.masks_ahead - since
+            self.provider.ask([renumbered(item, since, by) for item in items], masks=drawn)
         return bool(items)
 
     def _cost_so_far(self) -> OperationCost:

@@ -367,6 +367,43 @@ def test_a_schedule_may_be_asked_for_ahead() -> None:
         assert all(error < 1e-3 for _, error in results)
 
 
+def asked_calls_ahead(session: Session, ahead: int) -> list[tuple[int, float]]:
+    """Messages inside each call, and its error; two operations in turn, ``ahead`` calls asked for before them."""
+    f, results = unit_rows(6, 3, 1), []
+    turns = [(name, columns) for _ in range(4) for name, columns in ((f"one {ahead}", 1), (f"five {ahead}", 5))]
+
+    def ask(turn: int) -> None:
+        if turn < len(turns):
+            session.prefetch(turns[turn][0], (6, 3))
+
+    for number, (name, columns) in enumerate([*turns[:2], *turns]):
+        turn = number - 2
+        if turn == 0:
+            for first in range(ahead):
+                ask(first)
+        a = memberships(6, columns, 2)
+        before = session.provider.messages
+        with session.operation(name, (6, 3)):
+            query, attributes = mask(session, share(session, DEVELOPER, f), share_integers(session, AUDITOR, a))
+            product = multiply(session, "matmul", query.T, attributes)
+            (again,) = mask(session, product)
+            square = multiply(session, "mul", again, again)
+        messages = session.provider.messages - before
+        if turn >= 0:
+            ask(turn + ahead)
+        value = open_to(session, DEVELOPER, from_share(square.share, session.scale**2))
+        error = 0.0 if value is None else float((value - (f.T @ a.double()).square()).abs().max())
+        results.append((messages, error))
+    return results
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 3])
+def test_several_calls_may_be_asked_for_ahead(ahead: int) -> None:
+    for results in run(asked_calls_ahead, ahead):
+        assert [messages for messages, _ in results] == [2, 2] + [0] * 8
+        assert all(error < 1e-3 for _, error in results)
+
+
 def changing_shapes(session: Session) -> list[float]:
     """Schedules that do not come true: the operation of one name takes other things each time."""
     errors = []
