@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scenarios.cli import data, identity, ledger, party, report, run, scenario, sweep
+from scenarios.cli import bench, data, identity, ledger, party, report, run, scenario, sweep
 from scenarios.cli.options import EXIT_CODES
 
 
@@ -22,3 +22,4 @@ main.add_command(ledger.ledger)
 main.add_command(party.party)
 main.add_command(report.report)
 main.add_command(sweep.sweep)
+main.add_command(bench.bench)

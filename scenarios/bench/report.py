@@ -1,0 +1,155 @@
+"""A measurement as text, as a page and as JSON."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from scenarios.bench.measure import CALLS, MODES, Row
+from secure_fair.report.tables import Table
+
+PAGE = """# The secure engine beside stock CrypTen
+
+Made by `secure-fair bench{options} --out docs/bench.md`; run it again to measure your machine.
+
+Both engines ran in the same minutes on one machine: {machine}. Every party is a process of its own with one thread.
+*Ours* is a `Session` over gRPC with mutual TLS 1.3 and its dealer; *CrypTen 0.4.1* is as released, with its trusted
+third party, over gloo in the clear. {parties} compute parties, {batch} records, {dim} features.
+
+{ratios}
+
+The ratios are CrypTen's numbers divided by ours where the dealer was asked ahead: more is better for us.{verdict}
+
+{costs}
+
+- **rounds**: messages that follow one another. An opening between the compute parties is one; waiting for the dealer is
+  two, its request and its answer, for both engines alike. CrypTen's own statistics count three for the latter.
+- **online**: the openings alone.
+- **kB**: what all parties and the dealer send, as each engine counts it; ours with its framing, both without TLS and
+  TCP.
+- **ms**: median of {repeat} times {calls} calls in a row, the rows of an operation taking turns. Other work on the
+  machine meets all of them alike{load}.
+- **max error**: largest difference from float64. CrypTen's is decoded exactly here; its own `get_plain_text` is off by
+  one for some negative numbers. Its gradients are of the mean loss and are multiplied by the number of records in the
+  clear.
+- **first use**: nobody has called the operation with these shapes before, and every item is asked for by itself.
+  **known schedule**: from the second call on, one request at the start of the call; its answer travels while the first
+  opening does, and still counts as two messages here. **asked ahead**: `Session.prefetch`, so early that the answer is
+  there when the call begins. All requests and all of the dealer's work are in the milliseconds.
+- CrypTen is given its cheapest way: batched products, gradients with `skip_forward`, which leaves the loss's value out.
+  Our adversary step does more than CrypTen's: it also keeps the weights in their ball.
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The rows of one measurement and how it was made."""
+
+    parties: int
+    batch: int
+    dim: int
+    repeat: int
+    rows: Sequence[Row]
+    load: float | None  # runnable processes on the machine, averaged over the last minutes
+
+    def tree(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "parties": self.parties,
+            "batch": self.batch,
+            "dim": self.dim,
+            "repeat": self.repeat,
+            "machine": machine(),
+            "load": self.load,
+            "rows": [row.tree() for row in self.rows],
+        }
+
+    def costs(self) -> Table:
+        """One line for each operation and mode."""
+        return Table(
+            ("operation", "engine", "rounds", "online", "kB", "ms", "max error"),
+            tuple(
+                (
+                    *(row.title, MODES[row.mode], f"{row.rounds:g}", f"{row.online:g}"),
+                    *(f"{row.bytes / 1000:.0f}", f"{row.milliseconds:.1f}", f"{row.error:.0e}" if row.error else "0"),
+                )
+                for row in self.rows
+            ),
+        )
+
+    def ratios(self) -> Table:
+        """One line for each operation: CrypTen's numbers divided by ours where the dealer was asked ahead."""
+        return Table(
+            ("operation", "rounds", "ms", "kB"),
+            tuple(
+                (
+                    theirs.title,
+                    f"{theirs.rounds / own.rounds:.1f}x",
+                    f"{theirs.milliseconds / own.milliseconds:.1f}x",
+                    f"{theirs.bytes / own.bytes:.1f}x",
+                )
+                for theirs, own in self._pairs()
+            ),
+        )
+
+    def text(self) -> str:
+        """For the terminal."""
+        head = f"{machine()}; {self.parties} compute parties, {self.batch} records, {self.dim} features"
+        ratios = f"CrypTen's numbers divided by ours, asked ahead (more is better):\n{self.ratios().text()}"
+        return "\n\n".join([head, self.costs().text(), ratios + self._verdict()])
+
+    def page(self) -> str:
+        """Markdown."""
+        given = {"parties": (self.parties, 2), "batch": (self.batch, 128), "dim": (self.dim, 192)}
+        options = "".join(f" --{name} {value}" for name, (value, default) in given.items() if value != default)
+        load = "" if self.load is None else f" (load average at the end: {self.load:.1f})"
+        return PAGE.format(
+            options=options,
+            machine=machine(),
+            parties=self.parties,
+            batch=self.batch,
+            dim=self.dim,
+            repeat=self.repeat,
+            calls=CALLS,
+            load=load,
+            ratios=markdown(self.ratios()),
+            costs=markdown(self.costs()),
+            verdict=self._verdict(),
+        )
+
+    def _pairs(self) -> list[tuple[Row, Row]]:
+        by_key = {(row.operation, row.mode): row for row in self.rows}
+        return [
+            (by_key[name, "stock"], by_key[name, "ahead"]) for name in dict.fromkeys(r.operation for r in self.rows)
+        ]
+
+    def _verdict(self) -> str:
+        """What falls short of three times fewer rounds, or is slower."""
+        short = [own.title for theirs, own in self._pairs() if theirs.rounds < 3 * own.rounds]
+        slow = [own.title for theirs, own in self._pairs() if theirs.milliseconds < own.milliseconds]
+        sentences = []
+        if short:
+            sentences.append(f"Less than three times fewer rounds: {'; '.join(short)}.")
+        if slow:
+            sentences.append(f"Slower than CrypTen in this measurement: {'; '.join(slow)}.")
+        return "".join(f"\n{sentence}" for sentence in sentences)
+
+
+def machine() -> str:
+    """The kind of machine, without its name."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return (
+        f"{cores} CPU cores ({platform.machine()}), no GPU used, "
+        f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
+    )
+
+
+def markdown(table: Table) -> str:
+    """A table of Markdown's."""
+    rule = ["---:" if right else "---" for right in table.numeric]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, rule, *table.rows))
