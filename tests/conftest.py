@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,3 +23,11 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vit = VisionTransformer(num_classes=0, **EMBEDDED_ARCHITECTURE)
     save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, file)
     return file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Decoded pictures are kept for this session, not in the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SECURE_FAIR_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

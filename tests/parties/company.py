@@ -51,7 +51,8 @@ def tiny(weights: Path, **sections: Mapping[str, Any]) -> Scenario:
         "secure": {"mode": "secure"},
     }
     for name, section in sections.items():
-        tree[name] = {**tree.get(name, {}), **section}
+        another = "dataset" in section  # which brings all its keys
+        tree[name] = dict(section) if another else {**tree.get(name, {}), **section}
     return Scenario.parse(tree)
 
 
