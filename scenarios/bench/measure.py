@@ -105,6 +105,7 @@ def measure(
     parties: int, batch: int, dim: int, repeat: int, follow: Callable[[str], None] = lambda title: None
 ) -> list[Row]:
     """Every operation in every mode, ``repeat`` times in turns; ``follow`` hears the title of each operation."""
+    _context.set_forkserver_preload([ours.__name__, stock.__name__])  # imported once for all processes
     rows = []
     with tempfile.TemporaryDirectory(prefix="secure-fair-bench-") as folder:
         engines: dict[str, Engine] = {}
