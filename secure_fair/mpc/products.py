@@ -88,7 +88,7 @@ def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTenso
     z = c + (x - a) b + a (y - b) + (x - a)(y - b), the last term being public: one party adds it.
     """
     function = torch.matmul if op == "matmul" else torch.mul
-    _, product_share = session.provider.take(Product(op, left.operand, right.operand))
+    product_share = session.provider.take_product(Product(op, left.operand, right.operand))
     a, b = left.operand.of(left.mask_share), right.operand.of(right.mask_share)
     e, d = left.operand.of(left.difference), right.operand.of(right.difference)
     if session.rank == 0:

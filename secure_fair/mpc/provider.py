@@ -19,6 +19,7 @@ from secure_fair.mpc import menu
 from secure_fair.mpc.dealer import CHANNEL, GOODBYE
 from secure_fair.mpc.history import History
 from secure_fair.mpc.menu import Item
+from secure_fair.mpc.randomness import Stream
 from secure_fair.mpc.transport import Network
 
 from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor  # isort: skip
@@ -81,6 +82,18 @@ class Provider:
 
     def take(self, item: Item) -> tuple[tuple[Tensor, ...], Tensor]:
         """This party's parts of the item's masks and of its result."""
+        batch, stream = self._next(item)
+        masks = menu.draw_masks(item, self._source, stream)
+        return masks, self._result(batch, item, stream)
+
+    def take_product(self, item: menu.Product) -> Tensor:
+        """This party's part of a product of two masks that it holds already: nothing else is drawn for it."""
+        if not (isinstance(item.left, menu.Reused) and isinstance(item.right, menu.Reused)):
+            raise ValueError(f"{item}: an operand's mask is drawn with the product; take both")
+        batch, stream = self._next(item)
+        return self._result(batch, item, stream)
+
+    def _next(self, item: Item) -> tuple[Batch, Stream]:
         for record in self._records:
             record.append(item)
         if self._batches and self._batches[0].items[0] != item:
@@ -89,14 +102,15 @@ class Provider:
             self.ask([item])
         batch = self._batches[0]
         self._receive(batch)
-        stream = self._source.item(batch.start)
-        masks = menu.draw_masks(item, self._source, stream)
+        return batch, self._source.item(batch.start)
+
+    def _result(self, batch: Batch, item: Item, stream: Stream) -> Tensor:
         part = batch.corrections.popleft() if self._last else menu.draw_result(item, stream)
         batch.items.popleft()
         batch.start += 1
         if not batch.items:
             self._batches.popleft()
-        return masks, part
+        return part
 
     def new_mask(self, shape: Sequence[int]) -> tuple[menu.Reused, Tensor]:
         """A mask for one immutable value of this shape, and this party's part of it."""
