@@ -18,7 +18,8 @@ from scenarios.bench.cases import cases
 from scenarios.bench.work import Cost, Failure, Outcome, Task
 from scenarios.processes import PartyFailed
 
-CALLS = 3  # timed at a time
+CALLS = (2, 20)  # timed at a time: at least, at most
+BLOCK = 0.1  # seconds that CrypTen's calls in a row should take together
 PATIENCE = 300.0  # seconds that a process has for one task
 MODES = {**stock.MODES, **ours.MODES}
 COMPUTE_NAMES = ("developer", "auditor", "second", "third")
@@ -149,10 +150,12 @@ def _row(name: str, title: str, mode: str, spent: Sequence[Cost], seconds: Seque
 
 def _in_turns(name: str, by_mode: dict[str, Engine], repeat: int) -> dict[str, list[float]]:
     """Seconds a call of each mode, the modes taking turns so that other work on the machine meets them all alike."""
+    trial = by_mode["stock"].perform(Task(name, "stock", CALLS[0], timed=True))[0].seconds
+    calls = min(max(round(BLOCK / trial), CALLS[0]), CALLS[1])
     seconds: dict[str, list[float]] = {mode: [] for mode in by_mode}
     for turn in range(repeat):
         for mode in list(by_mode)[:: 1 if turn % 2 == 0 else -1]:
-            outcomes = by_mode[mode].perform(Task(name, mode, CALLS, timed=True))
+            outcomes = by_mode[mode].perform(Task(name, mode, calls, timed=True))
             seconds[mode].append(max(outcome.seconds for outcome in outcomes))
     return seconds
 

@@ -115,7 +115,7 @@ class Report:
             batch=self.batch,
             dim=self.dim,
             repeat=self.repeat,
-            calls=CALLS,
+            calls="{} to {}".format(*CALLS),
             load=load,
             ratios=markdown(self.ratios()),
             costs=markdown(self.costs()),
