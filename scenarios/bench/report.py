@@ -17,9 +17,11 @@ PAGE = """# The secure engine beside stock CrypTen
 
 Made by `secure-fair bench{options} --out docs/bench.md`; run it again to measure your machine.
 
-Both engines ran in the same minutes on one machine: {machine}. Every party is a process of its own with one thread.
-*Ours* is a `Session` over gRPC with mutual TLS 1.3 and its dealer; *CrypTen 0.4.1* is as released, with its trusted
-third party, over gloo in the clear. {parties} compute parties, {batch} records, {dim} features.
+Both engines ran in the same minutes on one machine:
+{machine}.
+Every party is a process of its own with one thread. *Ours* is a `Session` over gRPC with mutual TLS 1.3 and its dealer;
+*CrypTen 0.4.1* is as released, with its trusted third party, over gloo in the clear.
+{parties} compute parties, {batch} records, {dim} features.
 
 {ratios}
 
@@ -31,7 +33,7 @@ The ratios are CrypTen's numbers divided by ours where the dealer was asked ahea
   two, its request and its answer, for both engines alike. CrypTen's own statistics count three for the latter.
 - **online**: the openings alone.
 - **kB**: what all parties and the dealer send, as each engine counts it; ours with its framing, both without TLS and
-  TCP.
+  TCP. For more than two parties CrypTen's count supposes a ring, while ours send to each other: one message's delay.
 - **ms**: median of {repeat} times {calls} calls in a row, the rows of an operation taking turns. Other work on the
   machine meets all of them alike{load}.
 - **max error**: largest difference from float64. CrypTen's is decoded exactly here; its own `get_plain_text` is off by
