@@ -295,20 +295,24 @@ class AuditorService:
         def opening(shared: MPCTensor, bound: float) -> None:
             self.gate.release(grants[-1], SharedOpening(self.session, shared, int(shared.encoder.scale)))
 
-        try:
-            lockstep.run(
-                Turn(
-                    ask,
-                    records,
-                    opening,
-                    check=check,
-                    step_sigma=grants[0].receipt.sigma or 0.0 if len(grants) > 1 else 0.0,
-                    step_noise=step_noise,
-                )
+        def within_bound(within: bool | None) -> None:
+            if not within:
+                error = Refusal(f"{ask.operation}: a row is longer than 1, the bound that the noise is made for")
+                self.gate.note_refusal(ask.operation, ask.attribute, str(error))
+                messages.refuse(self.network, developer, error)
+                raise error
+            messages.send(self.network, developer, Proceed(go=True))
+
+        lockstep.run(
+            Turn(
+                ask,
+                records,
+                opening,
+                check=within_bound if check else None,
+                step_sigma=grants[0].receipt.sigma or 0.0 if len(grants) > 1 else 0.0,
+                step_noise=step_noise,
             )
-        except Refusal as error:
-            self.gate.note_refusal(ask.operation, ask.attribute, str(error))
-            raise
+        )
 
     def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray, proceed: Proceed) -> None:
         """Take part in what another auditor has admitted. This party's share tells nothing without that of the
@@ -319,7 +323,11 @@ class AuditorService:
         def opening(shared: MPCTensor, bound: float) -> None:
             self.session.reveal_to(self.joint.developer, shared)
 
-        lockstep.run(Turn(ask, records, opening, check=proceed.check, step_sigma=proceed.step_sigma))
+        def others_word(within: bool | None) -> None:
+            """Whether the rows are within their bound is between the holder and the developer."""
+
+        check = others_word if proceed.check else None
+        lockstep.run(Turn(ask, records, opening, check=check, step_sigma=proceed.step_sigma))
 
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""

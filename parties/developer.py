@@ -163,8 +163,12 @@ class SecureAuditors:
         def opening(shared: MPCTensor, bound: float) -> Tensor:
             return self.session.receive_opening(shared, bound=bound + NOISE_MARGIN * sigma)
 
+        def holders_word(within: bool | None) -> None:
+            messages.expect(self.network, self.joint.holders[ask.attribute], Proceed)
+
+        check = holders_word if granted.check else None
         values = self.lockstep.run(
-            Turn(ask, records, opening, private=private, check=granted.check, step_sigma=_step_sigma(granted))
+            Turn(ask, records, opening, private=private, check=check, step_sigma=_step_sigma(granted))
         )
         assert values is not None  # this is the receiver
         for receipt in granted.receipts:

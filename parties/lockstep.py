@@ -28,6 +28,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 
 MOST_ADAPTER_ENTRY = 2.0**10  # bound on the entries of a sensitive adapter and of a task adapter's matrices
 
+Check = Callable[[bool | None], None]
 Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public bound of their value
 
 
@@ -35,7 +36,8 @@ Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public b
 class Turn:
     """One admitted request as one party goes through it.
 
-    ``private``: the developer's input, empty elsewhere. ``check``: whether rows are proved to be within their bound.
+    ``private``: the developer's input, empty elsewhere. ``check``: called once it is known at the holder (True or
+    False; None elsewhere) whether all rows are within their bound, raising Refusal where not. None: unchecked.
     ``step_sigma``: public, of the noise on an adversary's update; ``step_noise``: at the attribute's holder alone.
     """
 
@@ -43,7 +45,7 @@ class Turn:
     records: np.ndarray
     opening: Opening
     private: Sequence[Tensor] = ()
-    check: bool = False
+    check: Check | None = None
     step_sigma: float = 0.0
     step_noise: Tensor | None = None
 
@@ -147,8 +149,9 @@ class Lockstep:
             within = operations.rows_within_bound(self.session, rows, 1.0)
             if self.session.name != holder:
                 self.session.reveal_to(holder, within)
-            elif float(self.session.receive_opening(within, bound=1.0)) != 1.0:
-                raise Refusal(f"{turn.ask.operation}: a row is longer than 1, the bound that the noise is made for")
+                turn.check(None)
+            else:
+                turn.check(float(self.session.receive_opening(within, bound=1.0)) == 1.0)
         return rows
 
     def _moment(self, turn: Turn) -> Tensor | None:

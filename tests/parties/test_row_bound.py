@@ -1,0 +1,48 @@
+"""A developer that sends rows longer than the noise is made for: caught on shares, and in the ledger."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from torch import Tensor
+
+from tests.parties.company import Company, secure_fair, tiny
+
+
+def stretching_developer(arguments: list[str]) -> None:
+    """The developer's program with queries whose entries are within 1 and whose rows are not."""
+    from secure_fair.learning.methods import parity
+    from secure_fair.learning.methods.moments import query_matrix
+
+    def stretched(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:
+        honest = query_matrix(features, predicted, strata, count, components)
+        return 0.0 * honest + 0.9  # every row: 16 times 0.9, a norm of 3.6
+
+    parity.query_matrix = stretched
+    secure_fair(arguments)
+
+
+@pytest.mark.parametrize("clip", ["check", "trust"])
+def test_long_rows_are_refused_where_they_are_checked(tmp_path: Path, weights: Path, stores: Path, clip: str) -> None:
+    scenario = tiny(weights, privacy={"epsilon": 1.0}, policy={"clip": clip})
+    with Company(scenario, stores, tmp_path, entries={"developer": stretching_developer}) as company:
+        ended = company.wait(100)
+    entries = [
+        json.loads(line)
+        for line in (company.folder / "states" / "auditor" / "ledger" / "ledger.jsonl").read_text().splitlines()
+    ]
+    moments = [entry for entry in entries if entry["kind"] == "planned" and entry["operation"] == "moment"]
+    refused = [entry for entry in entries if entry["kind"] == "refused"]
+    if clip == "trust":  # the attack succeeds: a row counts 3.6 times as much as the noise is made for
+        assert ended["developer"].code == 0
+        assert moments
+        assert not refused
+        return
+    assert ended["auditor"].code == 4
+    assert ended["developer"].code == 4
+    assert "longer than 1" in ended["auditor"].said
+    assert "longer than 1" in ended["developer"].said
+    assert [entry["operation"] for entry in refused] == ["moment"]
+    assert not moments  # nothing was opened or spent
