@@ -13,7 +13,7 @@ from torch import Tensor
 from secure_fair.errors import UsageError
 from secure_fair.mpc import operations as ops
 from secure_fair.mpc.history import BYTES
-from secure_fair.mpc.menu import Square
+from secure_fair.mpc.menu import Fresh, Product, Square
 from secure_fair.mpc.products import from_share, mask, multiply, rescale
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import LinkSettings, Network
@@ -331,6 +331,17 @@ def test_masked_values_enter_many_products_after_one_opening(parties: int) -> No
     part = x[[5, 0, 0, 3]]
     for product, expected in zip(products, [x @ y, (x @ y).T, part @ y, part.T @ part, x * x], strict=True):
         assert float((product - expected).abs().max()) < 2e-4
+
+
+def product_of_fresh_masks(session: Session) -> str:
+    with pytest.raises(ValueError, match="take both") as error:
+        session.provider.take_product(Product("mul", Fresh((1,)), Fresh((1,))))
+    return str(error.value)
+
+
+def test_masks_that_a_product_draws_cannot_be_left_behind() -> None:
+    for message in run(product_of_fresh_masks):
+        assert "Fresh(shape=(1,))" in message
 
 
 # known schedules and cost
