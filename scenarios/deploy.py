@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
+import stat
+import threading
+import time
 from pathlib import Path
 from types import TracebackType
 
@@ -12,6 +17,9 @@ from scenarios import assemble
 from scenarios.progress import reporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
+
+STDIN = 0
+PATIENCE = 3.0  # seconds for leaving in good order
 
 
 class Place:
@@ -47,6 +55,8 @@ class Place:
         self.policy = assemble.policy(self.scenario, policy)
         out.mkdir(parents=True, exist_ok=True)
         self.report = reporter(output_format)
+        if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
+            threading.Thread(target=_end_with_launcher, daemon=True).start()
 
     def __enter__(self) -> Place:
         return self
@@ -74,6 +84,14 @@ class Place:
         from parties.dealer import main
 
         main(self.joint, self.post, self.folders, self.report)
+
+
+def _end_with_launcher() -> None:
+    """A simulated party has its launcher at the other end of its stdin; when that is gone, so is the simulation."""
+    os.read(STDIN, 1)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(PATIENCE)
+    os._exit(1)
 
 
 def peer_addresses(given: tuple[str, ...], expected: set[str]) -> dict[str, str]:

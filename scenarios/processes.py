@@ -84,8 +84,9 @@ def start(
     if role != assemble.DEALER:
         command += ["--store", str(stores / name), "--state", str(work / name / "state")]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    # nothing is written to a party's stdin: that it ends tells the party that the launcher has, however it was ended
     return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
     )
 
 

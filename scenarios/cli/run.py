@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,11 +34,14 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
     from secure_fair.report.html import write_report
 
     follow = reporter(output.format)
+    # parties are ended and temporary stores removed on a plain kill as on Ctrl-C
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         summary = launch(scenario, folder, follow)
         follow.stage("report")
         write_report(folder)
     finally:
+        signal.signal(signal.SIGTERM, before)
         follow.close()
     output.result(summary, result_text(summary, folder))
 

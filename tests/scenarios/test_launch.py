@@ -1,0 +1,219 @@
+"""`secure-fair run` as a user runs it: what it leaves, and what happens when a party or it itself is killed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scenarios.launch import run
+from scenarios.progress import LineReporter
+from tests.parties.company import tiny
+from tests.parties.planted import Planted, found_in, plant
+
+KEYS = {
+    *("status", "scenario", "method", "release", "mode", "seed", "records", "utility", "fairness"),
+    *("fairness_released", "privacy", "cost", "dealer_cost", "openings", "security", "compare", "total_seconds"),
+}
+
+
+@dataclass
+class Launcher:
+    """`secure-fair run` as a process with a temporary folder of its own."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    temporary: Path
+    log: Path
+
+    def parties(self) -> dict[str, int]:
+        """Role and process id of every party that it has running."""
+        found = {}
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                words = (status.parent / "cmdline").read_bytes().split(b"\0")
+                folder = dict(itertools.pairwise(words)).get(b"--out", b"")
+            except OSError:
+                continue
+            if b"party" in words and Path(os.fsdecode(folder)).parent == self.out:
+                found[os.fsdecode(words[words.index(b"party") + 1])] = int(status.parent.name)
+        return found
+
+    def wait_for(self, words: str, seconds: float = 120) -> None:
+        """Until it has said so on stderr."""
+        deadline = time.monotonic() + seconds
+        while words not in self.log.read_text():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def end(self, seconds: float) -> int:
+        """Its exit code; an error if it does not end in time, or leaves a process or a temporary file."""
+        code = self.process.wait(seconds)
+        deadline = time.monotonic() + 10
+        while self.parties() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert self.parties() == {}
+        return code
+
+
+@contextmanager
+def launched(folder: Path, weights: Path, **sections: Any) -> Iterator[Launcher]:
+    """A scenario of ``tiny``'s kind, launched."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "scenario.toml").write_text(tiny(weights, **sections).to_toml())
+    temporary, log = folder / "temporary", folder / "stderr"
+    temporary.mkdir()
+    command = [sys.executable, "-m", "scenarios.cli", "run", str(folder / "scenario.toml")]
+    command += ["--out", str(folder / "out"), "--format", "json"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "OMP_NUM_THREADS": "1"}
+    with log.open("wb") as stderr, (folder / "stdout").open("wb") as stdout:
+        process = subprocess.Popen(command, stdout=stdout, stderr=stderr, env=environment)
+    launcher = Launcher(process, folder / "out", temporary, log)
+    try:
+        yield launcher
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pid in launcher.parties().values():
+            os.kill(pid, signal.SIGKILL)
+
+
+# --- a run ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Finished:
+    """A run that has ended well."""
+
+    out: Path
+    planted: Planted
+    temporary: Path
+    stdout: str
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        return json.loads((self.out / "summary.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, random_weights: Path) -> Finished:
+    """One whole run on a data set with planted tokens."""
+    folder = tmp_path_factory.mktemp("launch")
+    planted = plant(folder / "people")
+    with launched(folder / "run", random_weights, data=planted.data, lora={"last_blocks": 1}) as launcher:
+        code = launcher.end(250)
+        assert code == 0, launcher.log.read_text()
+    return Finished(launcher.out, planted, launcher.temporary, (folder / "run" / "stdout").read_text())
+
+
+def test_the_run_folder_has_everything(finished: Finished) -> None:
+    assert {path.name for path in finished.out.iterdir()} == {
+        *("scenario.toml", "environment.json", "summary.json", "report.html"),
+        *("developer", "auditor-auditor", "dealer"),
+    }
+    developer = {path.name for path in (finished.out / "developer").iterdir()}
+    assert developer >= {"adapter", "head.safetensors", "rounds.jsonl", "ledger.jsonl", "predictions.csv", "party.json"}
+    assert (finished.out / "auditor-auditor" / "ledger.jsonl").is_file()
+    assert finished.summary.keys() >= KEYS
+    assert json.loads(finished.stdout) == finished.summary
+
+
+def test_what_was_released_exactly_is_what_the_experimenter_sees(finished: Finished) -> None:
+    """Counts under secret sharing against the launcher's own table: two ways to the same metrics."""
+    exact = finished.summary["fairness"]["sex"]
+    released = finished.summary["fairness_released"]["sex"]
+    assert exact["groups"].keys() == set(finished.planted.groups)
+    for metric, value in exact.items():
+        if metric != "groups":
+            assert released[metric] == pytest.approx(value, abs=1e-9), metric
+
+
+def test_exact_releases_are_named_as_such(finished: Finished) -> None:
+    assert finished.summary["privacy"]["attributes"]["sex"]["exact"] is True
+    assert finished.summary["privacy"]["attributes"]["sex"]["epsilon"] is None
+    assert any("exact releases" in warning for warning in finished.summary["security"]["warnings"])
+    assert finished.summary["security"]["ledger"] == "simulated"
+
+
+def test_nobody_s_folder_holds_anybody_s_secrets(finished: Finished) -> None:
+    planted = finished.planted
+    assert found_in(planted.personal, finished.out / "developer") == []
+    assert found_in([*planted.personal, *planted.classes, *planted.groups], finished.out / "dealer") == []
+    assert found_in([*planted.personal, *planted.classes], finished.out / "auditor-auditor") == []
+    assert found_in(planted.personal, finished.out / "report.html", finished.out / "summary.json") == []
+
+
+def test_the_environment_tells_versions_and_no_place(finished: Finished) -> None:
+    text = (finished.out / "environment.json").read_text()
+    assert "torch" in json.loads(text)["packages"]
+    assert os.uname().nodename not in text
+    assert str(finished.out.parent) not in text
+    assert sys.prefix not in text
+
+
+def test_nothing_is_left_in_temporary_folders(finished: Finished) -> None:
+    """The stores hold pictures and attributes, the identities private keys."""
+    assert list(finished.temporary.iterdir()) == []
+
+
+def test_methods_to_compare_run_before_the_main_one(tmp_path: Path, random_weights: Path) -> None:
+    scenario = tiny(random_weights, secure={"mode": "plain"}).model_copy(update={"compare": ("erm",)})
+    summary = run(scenario, tmp_path, LineReporter())
+    assert [other["method"] for other in summary["compare"]] == ["erm"]
+    assert summary["method"] == "parity"
+    assert json.loads((tmp_path / "compare" / "erm" / "summary.json").read_text())["openings"] == [
+        line for line in summary["openings"] if line["operation"] == "evaluation_counts"
+    ]
+
+
+# --- ends before the end ----------------------------------------------------------------------------------------------
+
+LASTING = {"train": {"epochs": 500}, "method": {"name": "adv", "strength": 0.1}}
+
+
+@pytest.mark.parametrize(
+    "victim",
+    ["auditor", pytest.param("developer", marks=pytest.mark.long), pytest.param("dealer", marks=pytest.mark.long)],
+)
+def test_a_killed_party_ends_the_run_and_is_named(tmp_path: Path, random_weights: Path, victim: str) -> None:
+    with launched(tmp_path, random_weights, **LASTING) as launcher:
+        launcher.wait_for('"epoch": 2')
+        os.kill(launcher.parties()[victim], signal.SIGKILL)
+        assert launcher.end(25) == 5
+        said = launcher.log.read_text()
+    assert f"lost {victim}: it was killed by signal 9" in said
+    assert "Traceback" not in said
+    assert not (launcher.out / "summary.json").exists()
+    assert list(launcher.temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+def test_an_interrupted_launcher_takes_its_parties_along(
+    tmp_path: Path, random_weights: Path, number: signal.Signals
+) -> None:
+    with launched(tmp_path, random_weights, **LASTING) as launcher:
+        launcher.wait_for("connecting")
+        launcher.process.send_signal(number)
+        assert launcher.end(25) == 130
+    assert list(launcher.temporary.iterdir()) == []
+
+
+@pytest.mark.long
+def test_parties_end_with_a_launcher_that_is_killed(tmp_path: Path, random_weights: Path) -> None:
+    with launched(tmp_path, random_weights, **LASTING) as launcher:
+        launcher.wait_for('"epoch": 2')
+        launcher.process.kill()
+        launcher.end(5)
