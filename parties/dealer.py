@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.settings import Folders, Joint, Post, Progress
+from parties.settings import Folders, Joint, Post
 from secure_fair.mpc.dealer import serve
 from secure_fair.mpc.transport import Network
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from parties import messages
 from parties.lockstep import Lockstep, Turn
 from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed
+from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.settings import Folders, Joint, Post, Progress
+from parties.settings import Folders, Joint, Post
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError

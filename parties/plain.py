@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from parties.auditor import make_gate, open_responses, train_adapters
+from parties.progress import Progress
 from parties.reports import write_party_report
-from parties.settings import Joint, Progress
+from parties.settings import Joint
 from parties.training import develop, prepare
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.learning.plain import PlainAuditors

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
 from secure_fair.learning.methods import MethodSettings
 from secure_fair.learning.model import ModelSettings
@@ -72,31 +70,6 @@ class Post:
     timeout: float = 60.0
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
-
-
-class Progress(Protocol):
-    """Where a party says how far it is."""
-
-    def stage(self, name: str) -> None:
-        """A new piece of work begins."""
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """So much of it is done."""
-
-    def epoch(
-        self,
-        method: str,
-        epoch: int,
-        epochs: int,
-        loss: float,
-        accuracy: float,
-        gaps: Mapping[str, float | None],
-        seconds: float,
-    ) -> None:
-        """An epoch is over."""
-
-    def warn(self, text: str) -> None:
-        """Something the user should know."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from parties.artefacts import whole
-from parties.settings import Joint, Progress
+from parties.progress import Progress
+from parties.settings import Joint
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import clip_noised, fairness, utility
 from secure_fair.learning.auditors import Auditors, all_groups

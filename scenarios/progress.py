@@ -8,33 +8,15 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
+from parties.progress import Progress
+
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
 
 
-class Reporter(Protocol):
-    """What the launcher calls. No value that a party may not know goes through here but in a simulation."""
-
-    def stage(self, name: str) -> None:
-        """A new phase of the run begins."""
-
-    def progress(self, name: str, done: int, total: int) -> None:
-        """``done`` of ``total`` units of a piece of work are done; the time left is estimated from the rate."""
-
-    def epoch(
-        self,
-        method: str,
-        epoch: int,
-        epochs: int,
-        loss: float,
-        accuracy: float,
-        gaps: Mapping[str, float | None],
-        seconds: float,
-    ) -> None:
-        """One epoch ended: mean loss, accuracy, and per attribute the gap as far as the developer knows it."""
-
-    def warn(self, text: str) -> None:
-        """Something the user must see; the run goes on."""
+class Reporter(Progress, Protocol):
+    """What the launcher calls."""
 
     def close(self) -> None:
         """Nothing more comes: leave the terminal tidy."""
@@ -53,10 +35,11 @@ class TerminalReporter:
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
 
         self._console = Console(stderr=True, highlight=False)
-        self._bars: Progress = Progress(
+        self._bars: Bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),

@@ -1,0 +1,31 @@
+"""What a piece of long work tells of itself while it goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+
+class Progress(Protocol):
+    """Where a party or the launcher says how far it is. No value that a party may not know goes through here."""
+
+    def stage(self, name: str) -> None:
+        """A new phase of the run begins."""
+
+    def progress(self, name: str, done: int, total: int) -> None:
+        """``done`` of ``total`` units of a piece of work are done; the time left is estimated from the rate."""
+
+    def epoch(
+        self,
+        method: str,
+        epoch: int,
+        epochs: int,
+        loss: float,
+        accuracy: float,
+        gaps: Mapping[str, float | None],
+        seconds: float,
+    ) -> None:
+        """One epoch ended: mean loss, accuracy, and per attribute the gap as far as the developer knows it."""
+
+    def warn(self, text: str) -> None:
+        """Something the user must see; the run goes on."""
