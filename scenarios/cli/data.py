@@ -1,20 +1,17 @@
-"""`secure-fair data`: looking at a data set before it is used."""
+"""`secure-fair data`: looking at a data set before it is used, and handing each party its part of it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from scenarios.cli.options import Output, override_option, shared_options
 
-if TYPE_CHECKING:
-    from secure_fair.data.records import Attribute
-
 
 @click.group()
 def data() -> None:
-    """Look at data sets."""
+    """Look at data sets, and divide them among the parties."""
 
 
 @data.command()
@@ -26,32 +23,56 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
 
     This is the view of whoever simulates all parties: it opens pictures and attributes alike.
     """
-    from scenarios.launch import load
+    from scenarios.launch import cache_folder
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
-    from secure_fair.report.tables import Table
+    from secure_fair.data.check import check as check_data
 
-    scenario = Scenario.load(source, (*overrides, "data.on_bad=skip"))  # to list every bad file, not stop at them
+    scenario = Scenario.load(source, overrides)
     follow = reporter(output.format)
     try:
-        table = load(scenario, follow)
+        found = check_data(
+            scenario.data.dataset,
+            root=None if scenario.data.root is None else Path(scenario.data.root),
+            target=scenario.data.target,
+            sensitive=scenario.data.sensitive,
+            image_size=scenario.data.image_size,
+            cache=cache_folder(),
+            limit=scenario.data.limit,
+            progress=follow.progress,
+            seed=scenario.seed,
+            **scenario.data.dataset_options,
+        )
     finally:
         follow.close()
-    bad = [str(problem) for problem in table.skipped]
-    sensitive = {name: group_sizes(held) for name, held in table.sensitive.items()}
-    roles = [("target", table.target.name, group_sizes(table.target))]
-    roles += [("sensitive", name, sizes) for name, sizes in sensitive.items()]
-    rows = tuple(
-        (role, name, group, str(size), f"{size / max(len(table), 1):.3f}")
-        for role, name, sizes in roles
-        for group, size in sizes.items()
-    )
-    shown = Table(("role", "attribute", "group", "records", "share"), rows)
-    lines = [f"{len(table)} records, {len(bad)} bad", shown.text(), *(f"bad: {problem}" for problem in bad)]
-    tree = {"records": len(table), "bad": bad, "target": roles[0][2], "sensitive": sensitive}
-    output.result(tree, "\n".join(lines))
+    output.result(found.tree(), found.text())
 
 
-def group_sizes(attribute: Attribute) -> dict[str, int]:
-    """Records of each group."""
-    return {group: int((attribute.codes == code).sum()) for code, group in enumerate(attribute.groups)}
+@data.command()
+@click.argument("source", metavar="SCENARIO")
+@override_option
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the stores; must not exist yet."
+)
+@shared_options
+def prepare(source: str, overrides: tuple[str, ...], out: Path, output: Output) -> None:
+    """Write each party's store from the data of SCENARIO: one folder a party, with what that party may know.
+
+    Records get ids that say nothing, by a key that is thrown away: stores of two calls do not join.
+    """
+    from scenarios.launch import People, load
+    from scenarios.progress import reporter
+    from scenarios.schema import Scenario
+    from secure_fair.errors import UsageError
+
+    scenario = Scenario.load(source, overrides)
+    if out.exists():
+        raise UsageError(f"--out {out}: exists already; name another folder")
+    follow = reporter(output.format)
+    try:
+        people = People(scenario, load(scenario, follow))
+        people.write_stores(out)
+    finally:
+        follow.close()
+    folders = {folder.name: str(folder) for folder in sorted(out.iterdir())}
+    output.result(folders, "\n".join(f"{name}: {folder}" for name, folder in folders.items()))

@@ -89,7 +89,8 @@ class Company(AbstractContextManager["Company"]):
     """Started when entered; whoever still runs when it is left is killed.
 
     ``stores`` has a folder per party. Everything that the parties write is below ``folder``. ``entries``: who
-    runs something else than the program. ``options``: further options of a party's command line.
+    runs something else than the program. ``addresses``: where the parties reach each other, and ``listen`` where one of
+    them listens if not there; free ports of this machine by default.
     """
 
     scenario: Scenario
@@ -97,7 +98,8 @@ class Company(AbstractContextManager["Company"]):
     folder: Path
     timeout: float = 30.0
     entries: Mapping[str, Entry] = field(default_factory=dict)
-    options: Mapping[str, list[str]] = field(default_factory=dict)
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    listen: Mapping[str, str] = field(default_factory=dict)
 
     def __enter__(self) -> Company:
         self.names = names_of(self.scenario)
@@ -107,7 +109,7 @@ class Company(AbstractContextManager["Company"]):
         for name in self.names:
             identity.issue(identities, name, days=2)
         (self.folder / "scenario.toml").write_text(self.scenario.to_toml())
-        self.addresses = dict(zip(self.names, free_addresses(len(self.names)), strict=True))
+        self.addresses = self.addresses or dict(zip(self.names, free_addresses(len(self.names)), strict=True))
         self._ends: dict[str, float] = {}
         for name in self.names:
             self.log(name).touch()
@@ -135,14 +137,15 @@ class Company(AbstractContextManager["Company"]):
         """What follows ``secure-fair`` on the command line of a party."""
         role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
         line = ["party", role, "--scenario", str(self.folder / "scenario.toml"), "--simulated"]
-        line += ["--identity", str(self.folder / "identities" / name), "--listen", self.addresses[name]]
+        line += ["--identity", str(self.folder / "identities" / name)]
+        line += ["--listen", self.listen.get(name, self.addresses[name])]
         line += ["--out", str(self.out(name)), "--timeout", str(self.timeout)]
         for peer, address in self.addresses.items():
             if peer != name:
                 line += ["--peer", f"{peer}={address}"]
         if role != assemble.DEALER:
             line += ["--store", str(self.stores / name), "--state", str(self.folder / "states" / name)]
-        return line + list(self.options.get(name, []))
+        return line
 
     def out(self, name: str) -> Path:
         """Where a party writes."""
