@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,11 +16,39 @@ def ledger() -> None:
 
 
 @ledger.command()
-@click.argument("folder", metavar="LEDGER", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", metavar="LEDGER", type=click.Path(path_type=Path, exists=True))
+@click.argument(
+    "other", metavar="[OTHER]", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
 @shared_options
-def verify(folder: Path, output: Output) -> None:
-    """Check a LEDGER folder from end to end: exit code 4 where an entry was changed, removed, moved or cut off."""
+def verify(folder: Path, other: Path | None, output: Output) -> None:
+    """Check a LEDGER folder from end to end: exit code 4 where an entry was changed, removed, moved or cut off.
+
+    With two extracts of one run (RUN/developer/ledger.jsonl and RUN/auditor-NAME/ledger.jsonl): check both, and that
+    they agree.
+    """
+    from secure_fair.errors import ProtocolError, UsageError
+    from secure_fair.privacy.ledger import compare, read_extract
     from secure_fair.privacy.ledger import verify as verify_chain
 
-    entries = verify_chain(folder)
-    output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")
+    if other is None:
+        entries = len(read_extract(folder)) if folder.is_file() else verify_chain(folder)
+        output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")
+        return
+    if folder.is_dir():
+        raise UsageError(f"{folder}: to compare, name the two extracts of one run, files ending in ledger.jsonl")
+    sides = {side: read_extract(file) for side, file in (("first", folder), ("second", other))}
+    developers = next((entries for entries in sides.values() if not _is_auditors(entries)), None)
+    auditors = next((entries for entries in sides.values() if _is_auditors(entries)), None)
+    if developers is None or auditors is None:
+        raise UsageError(f"{folder}, {other}: one must be the developer's extract, the other an auditor's")
+    name = next(entry["auditor"] for entry in auditors if entry["kind"] == "start")
+    differences = compare([e for e in developers if e.get("auditor", name) == name], auditors)
+    if differences:
+        raise ProtocolError("the ledgers differ: " + "; ".join(differences))
+    releases = sum(entry["kind"] == "received" and entry["auditor"] == name for entry in developers)
+    output.result({"agree": True, "releases": releases}, f"the ledgers agree: {releases} releases of {name}'s")
+
+
+def _is_auditors(entries: list[dict[str, Any]]) -> bool:
+    return any(entry["kind"] == "start" and "auditor" in entry for entry in entries)

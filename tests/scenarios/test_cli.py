@@ -182,8 +182,50 @@ def test_data_check_counts_classes_and_groups():
     assert result.exit_code == 0, result.stderr
     counted = json.loads(result.stdout)
     assert counted["records"] == 40
-    assert counted["bad"] == []
-    assert sum(counted["target"].values()) == sum(counted["sensitive"]["male"].values()) == 40
+    classes = counted["target"]["classes"].values()
+    groups = counted["sensitive"]["male"]["groups"].values()
+    assert sum(entry["records"] for entry in classes) == sum(entry["records"] for entry in groups) == 40
+
+
+def test_data_prepare_gives_each_party_its_own_store(tmp_path):
+    from secure_fair.data.store import AuditorStore, DeveloperStore
+
+    out = tmp_path / "stores"
+    small = ("-o", "data.records=40", "-o", "data.image_size=32", "--out", str(out))
+    assert invoke("data", "prepare", "quickstart", *small).exit_code == 0
+    developer, auditor = DeveloperStore.open(out / "developer"), AuditorStore.open(out / "auditor")
+    assert set(developer.ids) == set(auditor.ids)
+    again = invoke("data", "prepare", "quickstart", *small)
+    assert again.exit_code == 2
+    assert "exists already" in again.stderr
+
+
+def test_ledger_verify_compares_the_two_sides(tmp_path):
+    from dataclasses import replace
+
+    import numpy as np
+
+    from secure_fair.privacy.ledger import Charge, Ledger, Receipt
+
+    receipt = Receipt("run-1", 1, "auditor", "moment", "male", "hash", 40, (16, 1), 3.0)
+    for name, given in (("right", receipt), ("wrong", replace(receipt, sigma=1.0))):
+        developer = Ledger(tmp_path / name, "developer")
+        developer.start("run-1")
+        developer.received(given)
+        developer.extract("run-1", tmp_path / f"{name}.jsonl")
+        developer.close()
+    auditor = Ledger(tmp_path / "auditor", "auditor")
+    auditor.start("run-1", auditor="auditor")
+    table = auditor.enrol([f"{i:032x}" for i in range(40)])
+    auditor.plan(receipt, Charge(mu2=0.1), table, np.arange(40))
+    auditor.opened(receipt)
+    auditor.extract("run-1", tmp_path / "auditor.jsonl")
+    auditor.close()
+    agree = invoke("ledger", "verify", str(tmp_path / "right.jsonl"), str(tmp_path / "auditor.jsonl"))
+    assert agree.exit_code == 0, agree.stderr
+    differ = invoke("ledger", "verify", str(tmp_path / "wrong.jsonl"), str(tmp_path / "auditor.jsonl"))
+    assert differ.exit_code == 4
+    assert "sigma" in differ.stderr
 
 
 def test_identity_makes_an_authority_and_certificates_that_describe_themselves(tmp_path):
