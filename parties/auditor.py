@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,19 +17,10 @@ from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Op
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post
-from parties.training import settings_of
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
-from secure_fair.learning.model import cached_tokens
-from secure_fair.learning.plain import flatten_adapter
+from secure_fair.learning.auditors import as_matrices, flatten_adapter
 from secure_fair.learning.releases import evaluation_releases, training_releases
-from secure_fair.learning.sensitive import (
-    Sensitive,
-    as_matrices,
-    digest,
-    train_sensitive,
-    train_sensitive_privately,
-)
 from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -40,6 +32,9 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 
 from crypten.mpc import MPCTensor  # isort: skip
+
+if TYPE_CHECKING:
+    from secure_fair.learning.sensitive import Sensitive
 
 NEED_ADAPTERS = ("orth", "unl")
 BOUNDED = ("moment", "group_counts", "evaluation_counts", "adversary_rows")  # the noise is made for rows within 1
@@ -174,6 +169,11 @@ def train_adapters(
     """Where the method needs it: a sensitive adapter for every attribute held here, from the auditor's own pictures."""
     if joint.method.name not in NEED_ADAPTERS:
         return {}
+    # an auditor that trains nothing is spared the seconds that these take to import
+    from parties.training import settings_of
+    from secure_fair.learning.model import cached_tokens
+    from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
+
     own = store.own()
     settings = settings_of(joint)
     tokens = cached_tokens(

@@ -17,8 +17,7 @@ from parties.settings import Folders, Joint, Post
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError
-from secure_fair.learning.auditors import Adapter, Release
-from secure_fair.learning.plain import unflatten_adapter
+from secure_fair.learning.auditors import Adapter, Release, unflatten_adapter
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy.ledger import Ledger

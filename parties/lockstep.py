@@ -18,7 +18,7 @@ from parties.messages import Ask
 from parties.settings import Joint
 from secure_fair.errors import Refusal
 from secure_fair.learning.auditors import membership_matrix
-from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
+from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.mpc.products import Masked
 from secure_fair.mpc.session import Session
 from secure_fair.privacy import requests

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parties.artefacts import whole
 from secure_fair.errors import PartyLost, ProtocolError, Refusal, SecureFairError
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
-from secure_fair.privacy.gate import Gate
+
+if TYPE_CHECKING:
+    from secure_fair.privacy.gate import Gate
 
 REPORT = "party.json"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_fair.learning.methods import MethodSettings
-from secure_fair.learning.model import ModelSettings
+from secure_fair.learning.settings import MethodSettings, ModelSettings
 from secure_fair.mpc.transport import Credentials, LinkSettings
 
 

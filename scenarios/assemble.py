@@ -7,8 +7,7 @@ from pathlib import Path
 
 from parties.settings import Joint, Post, PrivacyTarget, Training
 from scenarios.schema import Scenario
-from secure_fair.learning.methods import MethodSettings
-from secure_fair.learning.model import ModelSettings
+from secure_fair.learning.settings import MethodSettings, ModelSettings
 from secure_fair.mpc.transport import Credentials, LinkSettings
 from secure_fair.privacy.policy import Policy
 

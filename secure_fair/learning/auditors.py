@@ -71,3 +71,20 @@ def all_groups(held: Tensor, total: Tensor) -> Tensor:
     if held.shape[-1] > 1:
         return held
     return torch.cat([total[..., None] - held, held], dim=-1)
+
+
+def flatten_adapter(adapter: Adapter) -> Tensor:
+    """All matrices of an adapter, in order, as one float64 vector."""
+    return torch.cat([part.double().flatten() for pair in adapter.values() for part in pair])
+
+
+def unflatten_adapter(flat: Tensor, shapes: Mapping[str, tuple[torch.Size, torch.Size]]) -> Adapter:
+    """The adapter with these shapes from its vector, float32."""
+    sizes = [shape for pair in shapes.values() for shape in pair]
+    parts = iter(flat.split([shape.numel() for shape in sizes]))
+    return {name: (next(parts).reshape(a).float(), next(parts).reshape(b).float()) for name, (a, b) in shapes.items()}
+
+
+def as_matrices(adapter: Adapter) -> list[Tensor]:
+    """The row matrices A (r, d_m) in the adapter's order, float64."""
+    return [a.to(torch.float64) for a, _ in adapter.values()]

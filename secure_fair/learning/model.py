@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +16,8 @@ from torch import Tensor
 from secure_fair.learning.backbone import load_backbone
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.prefix import fast_dtype, frozen_prefix
+from secure_fair.learning.settings import ModelSettings
 from secure_fair.learning.train import Classifier
-
-
-@dataclass(frozen=True)
-class ModelSettings:
-    """Which backbone, and where the adapters sit."""
-
-    backbone: str
-    weights: str
-    image_size: int
-    rank: int
-    alpha: float
-    targets: tuple[str, ...]
-    last_blocks: int | None
 
 
 def choose_device(name: str) -> torch.device:

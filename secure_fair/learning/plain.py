@@ -6,18 +6,28 @@ It is for parity tests, upper bounds and sweeps. It protects nothing from the pr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 import secure_fair.mpc.operations as operations
-from secure_fair.learning.auditors import Adapter, Release, membership_matrix
-from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
-from secure_fair.learning.sensitive import Sensitive, as_matrices
+from secure_fair.learning.auditors import (
+    Adapter,
+    Release,
+    as_matrices,
+    flatten_adapter,
+    membership_matrix,
+    unflatten_adapter,
+)
+from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Gate, PlainOpening, Request
 from secure_fair.privacy.randomised_response import Responses
+
+if TYPE_CHECKING:
+    from secure_fair.learning.sensitive import Sensitive
 
 RECEIVER = "developer"
 
@@ -139,15 +149,3 @@ class PlainAuditors:
 
     def _count(self, attribute: str) -> int:
         return len(self._groups[attribute])
-
-
-def flatten_adapter(adapter: Adapter) -> Tensor:
-    """All matrices of an adapter, in order, as one float64 vector."""
-    return torch.cat([part.double().flatten() for pair in adapter.values() for part in pair])
-
-
-def unflatten_adapter(flat: Tensor, shapes: Mapping[str, tuple[torch.Size, torch.Size]]) -> Adapter:
-    """The adapter with these shapes from its vector, float32."""
-    sizes = [shape for pair in shapes.values() for shape in pair]
-    parts = iter(flat.split([shape.numel() for shape in sizes]))
-    return {name: (next(parts).reshape(a).float(), next(parts).reshape(b).float()) for name, (a, b) in shapes.items()}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from secure_fair.learning.methods import MethodSettings
-from secure_fair.learning.methods.adv import ADVERSARY_BALL
-from secure_fair.learning.train import batches_per_epoch
+from secure_fair.learning.settings import ADVERSARY_BALL, MethodSettings, batches_per_epoch
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.requests import row_change
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from secure_fair.learning.auditors import Adapter
@@ -96,8 +95,3 @@ def digest(adapter: Adapter) -> str:
     for name, (a, b) in adapter.items():
         found.update(name.encode() + a.numpy().tobytes() + b.numpy().tobytes())
     return found.hexdigest()
-
-
-def as_matrices(adapter: Adapter) -> list[Tensor]:
-    """The row matrices A (r, d_m) in the adapter's order, float64."""
-    return [a.to(torch.float64) for a, _ in adapter.values()]

@@ -17,6 +17,7 @@ from secure_fair.errors import Diverged
 from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.methods import Batch, Method, Training
+from secure_fair.learning.settings import batches_per_epoch
 
 from peft import PeftModel  # isort: skip
 
@@ -140,11 +141,6 @@ def train(
         on_epoch(record)
     method.finish()
     return history
-
-
-def batches_per_epoch(records: int, batch_size: int) -> int:
-    """Batches of ``batch_size`` records or slightly more, all alike: a short last one would be refused by a gate."""
-    return max(1, records // batch_size)
 
 
 def autocast(settings: TrainSettings) -> contextlib.AbstractContextManager[object]:

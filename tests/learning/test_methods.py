@@ -13,10 +13,10 @@ import secure_fair.mpc.operations as operations
 from secure_fair.learning.auditors import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
-from secure_fair.learning.methods.adv import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.methods.base import ramp
 from secure_fair.learning.methods.moments import ENCODING_MARGIN, query_matrix, soft_memberships
 from secure_fair.learning.sensitive import Sensitive
+from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.train import Classifier
 from tests.learning.clear import TOKENS, WIDTH, People, classifier, people
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from secure_fair.errors import BudgetExceeded, Refusal
+from secure_fair.learning.auditors import flatten_adapter, unflatten_adapter
 from secure_fair.learning.methods import MethodSettings
-from secure_fair.learning.plain import flatten_adapter, unflatten_adapter
 from secure_fair.learning.sensitive import Sensitive
 from tests.learning.clear import People, people
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from secure_fair.learning.methods.adv import Adv
-from secure_fair.learning.methods.base import Batch, Method, MethodSettings, Training
+from secure_fair.learning.methods.base import Batch, Method, Training
 from secure_fair.learning.methods.erase import Erase
 from secure_fair.learning.methods.erm import Erm
 from secure_fair.learning.methods.orth import Orth
 from secure_fair.learning.methods.parity import Parity
 from secure_fair.learning.methods.unl import Unl
+from secure_fair.learning.settings import MethodSettings
 
 __all__ = ["Batch", "Method", "MethodSettings", "Training", "make_method"]
 

@@ -7,11 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.base import Batch, Training, ramp
 from secure_fair.learning.methods.moments import ENCODING_MARGIN
-
-ADVERSARY_RATE = 0.05  # gradient step of the adversary on its summed loss
-ADVERSARY_BALL = 8.0  # bound on the norm of its weights, so that logits on unit rows are bounded too
+from secure_fair.learning.settings import MethodSettings
 
 
 class Adv:

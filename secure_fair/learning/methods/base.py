@@ -4,27 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from torch import Tensor
 
-import secure_fair.compat  # noqa: F401
 from secure_fair.learning.auditors import Auditors
 
-from peft import PeftModel  # isort: skip
-
-
-@dataclass(frozen=True)
-class MethodSettings:
-    """How a method pulls: see the scenario reference for what each number does."""
-
-    name: str
-    release: str | None = None
-    strength: float = 1.0
-    components: int = 16
-    ramp_epochs: float = 1.0
-    sensitive_scale: float = 1.0
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from secure_fair.learning.auditors import all_groups
-from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.base import Batch, Training, ramp
 from secure_fair.learning.methods.moments import clip_rows
+from secure_fair.learning.settings import MethodSettings
 
 
 class Erase:

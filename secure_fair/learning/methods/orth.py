@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from secure_fair.learning.lora import TASK, add_sensitive, row_matrices, scaling, set_active
-from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.base import Batch, Training, ramp
+from secure_fair.learning.settings import MethodSettings
 
 
 class Orth:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import Auditors, all_groups
-from secure_fair.learning.methods.base import Batch, MethodSettings, Training, ramp
+from secure_fair.learning.methods.base import Batch, Training, ramp
 from secure_fair.learning.methods.moments import query_matrix, soft_memberships
+from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.randomised_response import debias
 
 MOMENTUM = 0.9

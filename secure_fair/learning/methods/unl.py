@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from secure_fair.learning.lora import negate_into_base, scaling
-from secure_fair.learning.methods.base import MethodSettings, Training
+from secure_fair.learning.methods.base import Training
 from secure_fair.learning.methods.erm import Erm
+from secure_fair.learning.settings import MethodSettings
 
 
 class Unl(Erm):
