@@ -154,7 +154,7 @@ def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setti
         return Run(Scenario.load("celeba-wavy-gender", overrides), "").key
 
     assert key("data.root=/elsewhere", "backbone.weights=here/deit_tiny_patch16_224.safetensors") == key()
-    others = [key("method.strength=3"), key("seed=1"), key("privacy.epsilon=2"), key("backbone.weights=other.pt")]
+    others = [key("method.strength=7"), key("seed=1"), key("privacy.epsilon=2"), key("backbone.weights=other.pt")]
     assert len({key(), *others}) == 5
     erm = ("method.name=erm", "method.release=", "compare=")
     assert key(*erm, "method.strength=9", "privacy.epsilon=2") == key(*erm)
