@@ -200,7 +200,8 @@ def test_a_killed_party_ends_the_run_and_is_named(tmp_path: Path, random_weights
     assert list(launcher.temporary.iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_launcher_takes_its_parties_along(
     tmp_path: Path, random_weights: Path, number: signal.Signals
 ) -> None:
