@@ -64,7 +64,7 @@ class Proceed(_Message):
     kind: Literal["proceed"] = "proceed"
     go: bool
     check: bool = False
-    step_sigma: float = Field(default=0.0, ge=0)
+    step_sigma: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
 class Refused(_Message):
