@@ -106,7 +106,7 @@ class Watch:
 def outside(opened: set[Path], *, own: list[Path]) -> list[str]:
     """The paths among ``opened`` that belong neither to the party, nor to the program, nor to the system."""
     program = [ROOT / "secure_fair", ROOT / "parties", ROOT / "scenarios", ROOT / "tests", Path(sys.prefix)]
-    program += [Path(sys.base_prefix), Path(np.__file__).resolve().parents[1]]
+    program += [ROOT / "secure_fair.egg-info", Path(sys.base_prefix), Path(np.__file__).resolve().parents[1]]
     system = [Path(place) for place in ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/run")]
     allowed = [*own, *program, *system]
     found = []
