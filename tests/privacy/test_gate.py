@@ -128,12 +128,14 @@ def test_seeded_noise_is_marked(open_gate) -> None:
         ({"shape": (4, 2), "sensitivity": 1.0}, "sensitivity"),
     ],
 )
-def test_refusals_come_before_anything_is_written(open_gate, tmp_path: Path, changes: dict, word: str) -> None:
+def test_refusals_come_before_anything_is_spent_and_are_written_down(
+    open_gate, tmp_path: Path, changes: dict, word: str
+) -> None:
     gate = open_gate()
     before = kinds(tmp_path)
     with pytest.raises(Refusal, match=word):
         gate.admit(ask(**changes))
-    assert kinds(tmp_path) == before
+    assert kinds(tmp_path) == [*before, "refused"]
 
 
 def test_a_policy_may_forbid_an_operation(open_gate) -> None:
