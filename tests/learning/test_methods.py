@@ -14,7 +14,7 @@ from secure_fair.learning.auditors import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
 from secure_fair.learning.methods.base import ramp
-from secure_fair.learning.methods.moments import ENCODING_MARGIN, query_matrix, soft_memberships
+from secure_fair.learning.methods.moments import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.train import Classifier
@@ -162,7 +162,7 @@ def test_memberships_from_a_moment_reproduce_the_covariance_with_the_prediction(
     columns = torch.nn.functional.one_hot(torch.from_numpy(a), groups).double()
     priors = torch.stack([columns[place == s].mean(0) for s in range(strata)])[place]
     query = query_matrix(z, p, place, strata, 12)
-    memberships = soft_memberships(query, query.T @ (columns - priors), priors, 0.0)
+    memberships = soft_memberships([Answer(query, query.T @ (columns - priors), 0.0)], priors)
     for stratum in range(strata):
         inside = place == stratum
         centred = p[inside] - p[inside].mean(0)
@@ -178,7 +178,7 @@ def test_memberships_solve_the_regression() -> None:
     columns = torch.nn.functional.one_hot(torch.from_numpy(a), 3).double()
     priors = columns.mean(0).expand(4000, 3)
     query = query_matrix(z, p, torch.zeros(4000, dtype=torch.int64), 1, 12)
-    memberships = soft_memberships(query, query.T @ (columns - priors), priors, 0.0)
+    memberships = soft_memberships([Answer(query, query.T @ (columns - priors), 0.0)], priors)
     left = query.T @ (columns - priors - memberships)
     assert float(left.norm()) < 0.02 * float((query.T @ (columns - priors)).norm())
 
@@ -189,11 +189,35 @@ def test_the_more_noise_the_smaller_the_memberships() -> None:
     priors = columns.mean(0).expand(2000, 2)
     query = query_matrix(z, p, torch.zeros(2000, dtype=torch.int64), 1, 12)
     sizes = [
-        float(soft_memberships(query, query.T @ (columns - priors), priors, sigma).norm())
+        float(soft_memberships([Answer(query, query.T @ (columns - priors), sigma)], priors).norm())
         for sigma in (0.0, 5.0, 50.0, 5000.0)
     ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.01 * sizes[0]
+
+
+def test_several_noisy_answers_tell_more_than_the_last_alone() -> None:
+    """The same space asked four times: the error of the estimated covariance falls, on average over the noise."""
+    z, p, a = correlated(2000, 2)
+    columns = torch.nn.functional.one_hot(torch.from_numpy(a), 2).double()
+    priors = columns.mean(0).expand(2000, 2)
+    query = query_matrix(z, p, torch.zeros(2000, dtype=torch.int64), 1, 12)
+    truth = ((columns - priors).T @ (p - p.mean())).flatten()
+
+    def error(count: int) -> float:
+        squares = []
+        for trial in range(20):
+            answers = [
+                Answer(
+                    query, query.T @ (columns - priors) + 20 * drawn(100 * trial + i, 12, 1) * torch.tensor([1, -1]), 20
+                )
+                for i in range(count)
+            ]
+            found = (soft_memberships(answers, priors).T @ (p - p.mean())).flatten()
+            squares.append(float((found - truth).square().sum()))
+        return sum(squares) / len(squares)
+
+    assert error(4) < 0.6 * error(1)
 
 
 def test_moments_ask_once_an_epoch_and_never_in_a_batch(tmp_path: Path) -> None:

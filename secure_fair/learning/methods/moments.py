@@ -6,11 +6,15 @@ the attributes only through F^T (a - pi): k numbers, however many records there 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
-EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain; sets the ridge
+EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain
+ROUNDING = 1e-3  # of the moments' variance: what exact answers are trusted to, for queries may be nearly alike
 
 
 def query_matrix(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:
@@ -55,18 +59,34 @@ def _whitened(features: Tensor, predicted: Tensor, components: int) -> Tensor:
     return torch.stack(kept, dim=1) if kept else torch.zeros(len(features), 1, dtype=torch.float64)
 
 
-def soft_memberships(query: Tensor, centred: Tensor, priors: Tensor, sigma: float) -> Tensor:
-    """m = F beta with beta = (F^T F + R)^-1 c, the posterior mean under noise of variance sigma^2 on c.
+@dataclass(frozen=True)
+class Answer:
+    """One released moment: the query F (n, k), F^T (A - prior) + noise (k, G), and the noise's standard deviation."""
 
-    ``query`` (n, k), ``centred`` (k, G) = F^T (A - prior) + noise, ``priors`` (n, G) of each record. Returns (n, G).
-    The ridge has a part for sampling, 1, and one for the noise, sigma^2 / (mean diagonal of F^T F x variance).
+    query: Tensor
+    centred: Tensor
+    sigma: float
+
+
+def soft_memberships(answers: Sequence[Answer], priors: Tensor) -> Tensor:
+    """Best linear prediction (n, G) of A - prior from all moments released so far; ``priors`` (n, G) of each record.
+
+    A column of A - prior is taken to have variance v and covariance v K, K = (1 - EXPLAINED) I + EXPLAINED F F^T, with
+    F all queries beside each other, scaled so that the diagonal of F F^T is 1 on average. Then m = K F M^-1 c with
+    M = F^T K F + diag(sigma^2) / v (Gaussian-process regression on linear functionals). Queries of successive epochs
+    span nearly the same space, so that their answers average the noise away: post-processing, at no epsilon.
     """
+    query = torch.cat([answer.query for answer in answers], dim=1)
+    centred = torch.cat([answer.centred for answer in answers])
+    noise = torch.cat([torch.full((answer.query.shape[1],), answer.sigma**2) for answer in answers]).double()
     gram = query.T @ query
-    scale = gram.diagonal().mean().clamp_min(1e-9)
+    scale = len(query) / gram.trace().clamp_min(1e-9)
+    covariance = (1 - EXPLAINED) * query + EXPLAINED * scale * (query @ gram)  # K F
+    expected = query.T @ covariance
+    floor = ROUNDING * expected.diagonal().mean()
     memberships = []
     for group in range(centred.shape[1]):
         variance = (priors[:, group] * (1 - priors[:, group])).mean().clamp_min(1e-4)
-        ridge = (1.0 + sigma**2 / (scale * variance)) / EXPLAINED
-        beta = torch.linalg.solve(gram + ridge * torch.eye(len(gram), dtype=gram.dtype), centred[:, group])
-        memberships.append(query @ beta)
+        system = expected + torch.diag(noise / variance + floor)
+        memberships.append(covariance @ torch.linalg.solve(system, centred[:, group]))
     return torch.stack(memberships, dim=1)

@@ -19,7 +19,7 @@ from torch import Tensor
 from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.methods.base import Batch, Training, ramp
-from secure_fair.learning.methods.moments import query_matrix, soft_memberships
+from secure_fair.learning.methods.moments import Answer, query_matrix, soft_memberships
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.randomised_response import debias
 
@@ -44,6 +44,7 @@ class Parity:
         self.priors: dict[str, Tensor] = {}  # (S, G)
         self.memberships: dict[str, Tensor] = {}  # (n, G); by rows they come batch by batch
         self.distances: dict[str, Tensor] = {}  # (S, G, C'), the running mean
+        self.answers: dict[str, list[Answer]] = {}  # by moments: all so far
         for attribute in self.auditors.attributes:
             if self.settings.release == "attributes":
                 self._take_responses(attribute)
@@ -79,7 +80,9 @@ class Parity:
             per_record = prior[self.strata]  # (n, G)
             totals = all_groups(released.values, query.double().sum(0))
             centred = totals - query.double().T @ per_record
-            self.memberships[attribute] = soft_memberships(query.double(), centred, per_record, released.sigma)
+            answers = self.answers.setdefault(attribute, [])
+            answers.append(Answer(query.double(), centred, released.sigma))
+            self.memberships[attribute] = soft_memberships(answers, per_record)
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""
