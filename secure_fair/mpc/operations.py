@@ -102,11 +102,7 @@ def adversary(
     _check_noise(noise, weights.size(), sigma)
     with session.operation("adversary", features.size(), weights.size()):
         z, w = mask(session, features, weights)
-        logits = multiply(session, "matmul", z, w)  # at the square of the scale
-        if weights.size(1) == 1:
-            p = approximations.sigmoid(session, logits, ball)
-        else:
-            p = approximations.softmax(session, logits, ball)
+        p = _probabilities(session, multiply(session, "matmul", z, w), ball)
         a = attributes if isinstance(attributes, MPCTensor) else attributes.shared
         (residual,) = mask(session, from_share(p.share - a.share * (p.encoder.scale // a.encoder.scale), session.scale))
         rows = multiply(session, "matmul", residual, w.T)
@@ -117,6 +113,12 @@ def adversary(
             session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale
         )
         return rows, _pull(session, from_share(weights.share - step.share, session.scale), ball)
+
+
+def _probabilities(session: Session, logits: MPCTensor, ball: float) -> MPCTensor:
+    """Sigmoid of one column, else softmax, of logits at the square of the scale."""
+    predict = approximations.sigmoid if logits.size(1) == 1 else approximations.softmax
+    return predict(session, logits, ball)
 
 
 def _pull(session: Session, weights: MPCTensor, ball: float) -> MPCTensor:
@@ -157,6 +159,43 @@ def plain_adversary(
     p = torch.sigmoid(z @ w) if w.shape[1] == 1 else torch.softmax(z @ w, dim=1)
     moved = w - rate * (z.T @ (p - a) + (0.0 if noise is None else noise.double()))
     return (p - a) @ w.T, moved * (1 - PULL * (moved.norm() / ball) ** 8)
+
+
+def entropy(session: Session, features: MPCTensor, weights: MPCTensor, *, ball: float) -> MPCTensor:
+    """Gradient rows dH/dz (B, d) of the entropy H of what a linear adversary predicts from ``features`` z (B, d).
+
+    Bounds as for ``adversary``, which trains the ``weights`` w (d, G): they alone hold anything about attributes. With
+    logits u = z w, H = -sum_j p_j log p_j has dH/du_j = p_j (sum_k p_k u_k - u_j) for a softmax, and -u p (1 - p) for
+    one column of a sigmoid; dH/dz = dH/du w^T. Rounds for two parties: 8 for one column, 12 to 16 for more.
+    """
+    with session.operation("entropy", features.size(), weights.size()):
+        z, w = mask(session, features, weights)
+        logits = multiply(session, "matmul", z, w)  # at the square of the scale
+        p, (u,) = _probabilities(session, logits, ball), rescale(session, logits)
+        if weights.size(1) == 1:
+            opposite = add_public(session, from_share(-p.share, session.scale), session.scale)
+            left, right, last = mask(session, p, opposite, from_share(-u.share, session.scale))
+            (spread,) = rescale(session, multiply(session, "mul", left, right))
+            (factor,) = mask(session, spread)
+        else:
+            last, right = mask(session, p, u)
+            (terms,) = rescale(session, multiply(session, "mul", last, right))
+            (factor,) = mask(session, from_share(terms.share.sum(1, keepdim=True) - u.share, session.scale))
+        (slope,) = rescale(session, multiply(session, "mul", last, factor))
+        (masked,) = mask(session, slope)
+        (rows,) = rescale(session, multiply(session, "matmul", masked, w.T))
+        return rows
+
+
+def plain_entropy(features: Tensor, weights: Tensor) -> Tensor:
+    """The same rows in float64."""
+    w = weights.double()
+    u = features.double() @ w
+    if w.shape[1] == 1:
+        p = torch.sigmoid(u)
+        return (-u * p * (1 - p)) @ w.T
+    p = torch.softmax(u, dim=1)
+    return (p * ((p * u).sum(1, keepdim=True) - u)) @ w.T
 
 
 def adversary_rate(

@@ -101,21 +101,28 @@ def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTenso
 def divide(session: Session, *parts: tuple[MPCTensor, int], scale: int) -> list[MPCTensor]:
     """Each shared integer divided by its public divisor, the quotients then read at ``scale``.
 
-    Two parties divide locally; more count the wraps of all parts in one round. A quotient is off by at most the number
-    of parties, except with probability |dividend| / 2^62, when it is off by so much that an opening's bound shows it.
+    Two parties divide locally; more count the wraps of all parts in one round. A quotient is off by at most one unit
+    and half of the number of parties, except with probability |dividend| / 2^62, when it is off by so much that an
+    opening's bound shows it.
     """
     quotients = []
     if len(session.parties) == 2:
-        quotients = [shared.share.div(divisor, rounding_mode="trunc") for shared, divisor in parts]
+        quotients = [_nearest(shared.share, divisor) for shared, divisor in parts]
     else:
         flat = torch.cat([shared.share.reshape(-1) for shared, _ in parts])
         wraps = beaver.wraps(ArithmeticSharedTensor.from_shares(flat, precision=0)).share
         pieces = wraps.split([shared.share.numel() for shared, _ in parts])
         for (shared, divisor), piece in zip(parts, pieces, strict=True):
             turn = (1 << 64) // divisor  # what one wrap around the ring is after the division
-            quotient = shared.share.div(divisor, rounding_mode="trunc")
-            quotients.append(quotient - piece.reshape(quotient.shape) * turn)
+            quotients.append(_nearest(shared.share, divisor) - piece.reshape(shared.share.shape) * turn)
     return [from_share(quotient, scale) for quotient in quotients]
+
+
+def _nearest(share: Tensor, divisor: int) -> Tensor:
+    """The quotient of a share, rounded to the nearest integer: half of the error of cutting it off."""
+    quotient = share.div(divisor, rounding_mode="trunc")
+    rest = 2 * (share - quotient * divisor)
+    return quotient + (rest >= divisor).long() - (rest <= -divisor).long()
 
 
 def rescale(session: Session, *products: MPCTensor) -> list[MPCTensor]:
