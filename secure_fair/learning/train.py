@@ -16,6 +16,7 @@ import secure_fair.compat  # noqa: F401
 from secure_fair.errors import Diverged
 from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import features as adapted_features
+from secure_fair.learning.lora import merged
 from secure_fair.learning.methods import Batch, Method, Training
 from secure_fair.learning.settings import batches_per_epoch
 
@@ -79,7 +80,7 @@ def predict(model: Classifier, data: Labelled, settings: TrainSettings) -> tuple
     """Features (n, d) and probabilities (n, C) of all records, on the CPU, without gradient."""
     kept = []
     model.eval()
-    with torch.no_grad(), autocast(settings):
+    with torch.no_grad(), merged(model.backbone), autocast(settings):
         for tokens in data.tokens.split(4 * settings.batch_size):
             features, logits = model(tokens.to(settings.device))
             kept.append((features.float().cpu(), logits.float().softmax(1).cpu()))

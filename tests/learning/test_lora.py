@@ -13,6 +13,7 @@ from torch import Tensor
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import UsageError
 from secure_fair.learning.backbone import load_backbone
+import secure_fair.learning.lora as lora
 from secure_fair.learning.lora import (
     AdapterState,
     adapt,
@@ -287,3 +288,21 @@ def test_states_that_do_not_fit(vit: VisionTransformer) -> None:
         add_sensitive(model, good, 1.0, name="task")
     with pytest.raises(UsageError, match="no adapter 'sensitive' on the model: it has task"):
         set_active(model, ["sensitive"])
+
+
+def test_merging_for_inference_changes_no_feature_and_leaves_no_trace(vit: VisionTransformer, tokens: Tensor) -> None:
+    model = adapt(vit, 4, 8.0, ALL_TARGETS, 2)
+    load_adapter_state(model, random_state(adapter_state(model), 1))
+    add_sensitive(model, random_state(adapter_state(model), 2), 0.7)
+    model.eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    trainable = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    with torch.no_grad():
+        expected = features(model, tokens)
+        with lora.merged(model):
+            found = features(model, tokens)
+        again = features(model, tokens)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(again, expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert trainable == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
