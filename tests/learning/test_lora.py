@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
+import secure_fair.learning.lora as lora
 from secure_fair.errors import UsageError
 from secure_fair.learning.backbone import load_backbone
-import secure_fair.learning.lora as lora
 from secure_fair.learning.lora import (
     AdapterState,
     adapt,
