@@ -13,13 +13,13 @@ from torch import Tensor
 
 from parties import messages
 from parties.lockstep import Lockstep, Turn
-from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post
-from secure_fair.data.store import AuditorStore
+from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
-from secure_fair.learning.auditors import as_matrices, flatten_adapter
+from secure_fair.learning.auditors import Adapter, as_matrices, flatten_adapter
 from secure_fair.learning.releases import evaluation_releases, training_releases
 from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
@@ -34,10 +34,18 @@ from secure_fair.privacy.randomised_response import Responses
 from crypten.mpc import MPCTensor  # isort: skip
 
 if TYPE_CHECKING:
+    from secure_fair.learning.plain import OwnTraining
     from secure_fair.learning.sensitive import Sensitive
+    from secure_fair.learning.train import TrainSettings
 
 NEED_ADAPTERS = ("orth", "unl")
-BOUNDED = ("moment", "group_counts", "evaluation_counts", "adversary_rows")  # the noise is made for rows within 1
+BOUNDED = (
+    "moment",
+    "group_counts",
+    "evaluation_counts",
+    "adversary_rows",
+    "entropy_rows",
+)  # the noise is made for rows within 1
 NOT_SHARED = ("sensitive_adapter", "randomised_attributes")
 
 
@@ -101,15 +109,16 @@ def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: P
         )
         enrol, raw = messages.expect(network, joint.developer, Enrol)
         try:
-            ids = messages.unpack_ids(raw, enrol.training + enrol.test)
+            ids = messages.unpack_ids(raw, 0 if joint.method.own_records else enrol.training + enrol.test)
             gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
         except (Refusal, ProtocolError) as error:
             messages.refuse(network, joint.developer, error)
             raise
         held = {name: (store.codes(name, ids), store.groups[name]) for name in store.attributes}
         sensitive = train_adapters(joint, store, folders.store, gate, progress)
-        service = AuditorService(joint, network, session, gate, held, sensitive, open_responses(folders.state))
-        service.serve(enrol.training + enrol.test)
+        own = own_trainings(joint, store, folders.store, gate, progress)
+        service = AuditorService(joint, network, session, gate, held, sensitive, own, open_responses(folders.state))
+        service.serve(len(ids))
         session.close()
         write_party_report(folders.out, network.name, session.meter, network, gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
@@ -170,20 +179,10 @@ def train_adapters(
     if joint.method.name not in NEED_ADAPTERS:
         return {}
     # an auditor that trains nothing is spared the seconds that these take to import
-    from parties.training import settings_of
-    from secure_fair.learning.model import cached_tokens
     from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
 
     own = store.own()
-    settings = settings_of(joint)
-    tokens = cached_tokens(
-        joint.model,
-        own.pictures,
-        folder / "cache",
-        settings.dtype,
-        settings.device,
-        lambda done, total: progress.progress("backbone", done, total),
-    )
+    settings, tokens = _own_tokens(joint, own, folder, progress)
     trained = {}
     for attribute in store.attributes:
         codes = torch.from_numpy(own.codes[attribute])
@@ -200,6 +199,60 @@ def train_adapters(
     return trained
 
 
+def own_trainings(
+    joint: Joint, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
+) -> dict[str, OwnTraining]:
+    """Where the method needs it: for every attribute held here, what trains an adversary on the auditor's own pictures.
+
+    The scenario's epsilon and delta are shared evenly among the trainings that it has; each is accounted for before its
+    result is used, and one more than planned is refused.
+    """
+    planned = joint.method.own_trainings(joint.training.epochs)
+    if not planned:
+        return {}
+    from secure_fair.learning.adversary import OwnAdversary
+
+    own = store.own()
+    settings, tokens = _own_tokens(joint, own, folder, progress)
+    target = None
+    if joint.privacy is not None and joint.privacy.epsilon is not None:
+        target = (joint.privacy.epsilon / planned, joint.privacy.delta / planned)
+
+    def training(attribute: str) -> OwnTraining:
+        codes = torch.from_numpy(own.codes[attribute])
+        adversary = OwnAdversary(joint.model, tokens, codes, len(store.groups[attribute]), settings)
+        left = iter(range(planned))
+
+        def train(adapter: Adapter | None) -> Tensor:
+            if next(left, None) is None:
+                raise Refusal(f"{attribute}: the adversary was trained {planned} times, as planned; plan more epochs")
+            weights, done = adversary.train(adapter, target)
+            epsilon, delta = (None, 0.0) if done is None else (done.epsilon, done.delta)
+            gate.account_training(attribute, own.ids, epsilon=epsilon, delta=delta)
+            return weights
+
+        return train
+
+    return {attribute: training(attribute) for attribute in store.attributes}
+
+
+def _own_tokens(joint: Joint, own: OwnRecords, folder: Path, progress: Progress) -> tuple[TrainSettings, Tensor]:
+    """The training's settings on this machine, and the tokens (m, T, d) of the auditor's own pictures."""
+    from parties.training import settings_of
+    from secure_fair.learning.model import cached_tokens
+
+    settings = settings_of(joint)
+    tokens = cached_tokens(
+        joint.model,
+        own.pictures,
+        folder / "cache",
+        settings.dtype,
+        settings.device,
+        lambda done, total: progress.progress("backbone", done, total),
+    )
+    return settings, tokens
+
+
 class AuditorService:
     """Answers one developer until it is finished."""
 
@@ -211,6 +264,7 @@ class AuditorService:
         gate: Gate,
         held: Mapping[str, tuple[np.ndarray, tuple[str, ...]]],
         sensitive: Mapping[str, Sensitive],
+        own: Mapping[str, OwnTraining],
         responses: Responses,
     ) -> None:
         """``held``: group codes of every enrolled record, and the groups' names, of each attribute held here."""
@@ -220,6 +274,7 @@ class AuditorService:
         self.gate = gate
         self.held = held
         self.sensitive = sensitive
+        self.own = own
         self.responses = responses
 
     def serve(self, enrolled: int) -> None:
@@ -238,8 +293,9 @@ class AuditorService:
         lockstep = Lockstep(
             self.joint, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
         )
-        for attribute in everybodys.groups:
-            lockstep.share_memberships(attribute, self.held[attribute][0] if attribute in self.held else None)
+        if enrolled:
+            for attribute in everybodys.groups:
+                lockstep.share_memberships(attribute, self.held[attribute][0] if attribute in self.held else None)
         if self.joint.method.release == "gradient":
             for attribute, modules in everybodys.adapters.items():
                 mine = as_matrices(self.sensitive[attribute].adapter) if attribute in self.sensitive else None
@@ -251,6 +307,8 @@ class AuditorService:
                     return
                 case Ask():
                     self._answer(lockstep, message, messages.unpack_records(raw))
+                case Train():
+                    self._train(lockstep, message, raw)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
 
@@ -275,7 +333,7 @@ class AuditorService:
         except Refusal as error:
             messages.refuse(self.network, developer, error)
             raise
-        noised = bool(grants and grants[-1].receipt.sigma)
+        noised = any(grant.receipt.sigma for grant in grants)
         check = ask.operation in BOUNDED and noised and self.gate.policy.clip == "check"
         if grants:
             messages.send(self.network, developer, Granted(receipts=[grant.receipt for grant in grants], check=check))
@@ -329,6 +387,17 @@ class AuditorService:
 
         check = others_word if proceed.check else None
         lockstep.run(Turn(ask, records, opening, check=check, step_sigma=proceed.step_sigma))
+
+    def _train(self, lockstep: Lockstep, ask: Train, raw: bytes) -> None:
+        """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""
+        if not self.joint.method.own_trainings(self.joint.training.epochs) or ask.attribute not in lockstep.groups:
+            raise Refusal(f"an adversary of {ask.attribute!r} on own pictures is not in the scenario")
+        weights = None
+        if ask.attribute in self.own:
+            weights = self.own[ask.attribute](messages.unpack_adapter(raw, ask.shapes))
+            if len(weights) != ask.width:
+                raise Refusal(f"the adversary has {len(weights)} features, the developer asks for {ask.width}")
+        lockstep.share_adversary(ask.attribute, weights, ask.width)
 
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""

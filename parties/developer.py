@@ -10,14 +10,14 @@ from torch import Tensor
 
 from parties import messages
 from parties.lockstep import Lockstep, Turn
-from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed
+from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.settings import Folders, Joint, Post
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError
-from secure_fair.learning.auditors import Adapter, Release, unflatten_adapter
+from secure_fair.learning.auditors import Adapter, Release, flatten_adapter, unflatten_adapter
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy.ledger import Ledger
@@ -41,13 +41,13 @@ def main(joint: Joint, post: Post, folders: Folders, run: str, progress: Progres
         )
         ledger.start(run)
         rows = np.concatenate([store.training, store.test])
-        ids = [store.ids[row] for row in rows]
+        ids = [] if joint.method.own_records else [store.ids[row] for row in rows]
         enrol = Enrol(run=run, training=len(store.training), test=len(store.test))
         for auditor in joint.auditors:
             messages.send(network, auditor, enrol, messages.pack_ids(ids))
         progress.stage("features")
         data = prepare(joint, store, folders.store / "cache", progress)
-        auditors = SecureAuditors(joint, network, session, ledger, len(ids))
+        auditors = SecureAuditors(joint, network, session, ledger, run, len(ids))
         progress.stage(f"training: {joint.method.name}, {len(data.training)} records")
         develop(joint, data, auditors, folders.out, progress)
         for auditor in joint.auditors:
@@ -66,11 +66,14 @@ def main(joint: Joint, post: Post, folders: Folders, run: str, progress: Progres
 class SecureAuditors:
     """The auditors behind the network, as a method sees them (``secure_fair.learning.auditors.Auditors``)."""
 
-    def __init__(self, joint: Joint, network: Network, session: Session, ledger: Ledger, enrolled: int) -> None:
+    def __init__(
+        self, joint: Joint, network: Network, session: Session, ledger: Ledger, run: str, enrolled: int
+    ) -> None:
         """Waits until every auditor has said what it holds, then takes its shares of it."""
         self.joint = joint
         self.network = network
         self.ledger = ledger
+        self.run = run
         self._groups: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
         for auditor in joint.auditors:
@@ -89,8 +92,9 @@ class SecureAuditors:
             messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters))
         self.session = session
         self.lockstep = Lockstep(joint, session, self._groups, enrolled)
-        for attribute in self.attributes:
-            self.lockstep.share_memberships(attribute, None)
+        if enrolled:
+            for attribute in self.attributes:
+                self.lockstep.share_memberships(attribute, None)
         if joint.method.release == "gradient":
             for attribute, modules in self.adapters.items():
                 self.lockstep.share_sensitive(attribute, None, [a for a, _ in modules.values()])
@@ -125,6 +129,24 @@ class SecureAuditors:
         """Rows of the adversary's gradient; the adversary moves one step on shares."""
         ask = Ask(operation="adversary_rows", attribute=attribute, width=features.shape[1])
         return self._released(ask, records, [features])
+
+    def entropy_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Rows of the entropy's gradient; an adversary of aligned records then moves one step on shares."""
+        shape = (features.shape[0], features.shape[1])
+        ask = Ask(operation="entropy_rows", attribute=attribute, width=shape[1], shapes=[shape])
+        return self._released(ask, NO_RECORDS if self.joint.method.own_records else records, [features])
+
+    def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
+        """The attribute's holder trains on its own pictures; an ``adapter`` is disclosed to it, and written down."""
+        holder = self.joint.holders[attribute]
+        shapes = {name: (_shape(a), _shape(b)) for name, (a, b) in (adapter or {}).items()}
+        raw = b"" if adapter is None else flatten_adapter(adapter).numpy().astype("<f8").tobytes()
+        if adapter is not None:
+            self.ledger.disclosed(self.run, holder, "adapter", len(raw) // 8)
+        for auditor in self.joint.auditors:
+            message = Train(attribute=attribute, width=width, shapes=shapes if auditor == holder else {})
+            messages.send(self.network, auditor, message, raw if auditor == holder else b"")
+        self.lockstep.share_adversary(attribute, None, width)
 
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
         """Group codes by randomised response."""
@@ -190,6 +212,10 @@ class SecureAuditors:
     def _proceed(self, proceed: Proceed) -> None:
         for auditor in self.joint.auditors:
             messages.send(self.network, auditor, proceed)
+
+
+def _shape(matrix: Tensor) -> tuple[int, int]:
+    return matrix.shape[0], matrix.shape[1]
 
 
 def _step_sigma(granted: Granted) -> float:

@@ -6,6 +6,7 @@ receipt of the opened value at the developer. What stays on shares between reque
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -85,13 +86,21 @@ class Lockstep:
             ]
             self.sensitive[attribute] = [self.session.fix(matrix) for matrix in shared]
 
+    def share_adversary(self, attribute: str, weights: Tensor | None, width: int) -> None:
+        """The attribute's holder shares an adversary (width, columns) that it trained on its own pictures."""
+        shape = (width, requests.columns(self.groups[attribute]))
+        with self.session.operation("share_adversary"):
+            self.adversaries[attribute] = self.session.share(
+                self.joint.holders[attribute], weights, shape, bound=ADVERSARY_BALL
+            )
+
     def requests(self, ask: Ask, records: np.ndarray) -> list[Request]:
         """The requests as the gate judges them, made by each party from public values: nobody can understate them.
 
         The last is for what is opened; the adversary's update, which it depends on, has one of its own before it.
         """
         opened = self._opened(ask, records)
-        if ask.operation != "adversary_rows":
+        if ask.operation not in ("adversary_rows", "entropy_rows") or self.joint.method.own_records:
             return [opened]
         groups = self.groups[ask.attribute]
         return [requests.adversary_step(ask.attribute, groups, records, ask.width, self.joint.developer), opened]
@@ -112,6 +121,8 @@ class Lockstep:
                 return requests.penalty_rows(ask.attribute, groups, records, receiver)
             case "adversary_rows":
                 return requests.adversary_rows(ask.attribute, groups, records, ask.width, ADVERSARY_BALL, receiver)
+            case "entropy_rows":
+                return requests.entropy_rows(ask.attribute, records, self._entropy_shape(ask, records), receiver)
             case "randomised_attributes":
                 return requests.randomised_attributes(ask.attribute, groups, records, receiver)
             case "orthogonality":
@@ -123,6 +134,13 @@ class Lockstep:
                 return requests.sensitive_adapter(ask.attribute, _numbers(ask.shapes), receiver)
         raise Refusal(f"operation {ask.operation!r} is unknown")
 
+    def _entropy_shape(self, ask: Ask, records: np.ndarray) -> tuple[int, int]:
+        """Rows by features. Of whom the rows are nobody need know where the adversary learns nothing from them."""
+        rows, width = ask.shapes[0] if len(ask.shapes) == 1 else (0, 0)
+        if width != ask.width or rows < 1 or (len(records) != rows and not self.joint.method.own_records):
+            raise Refusal(f"entropy_rows: shapes {ask.shapes} do not fit to {len(records)} records, {ask.width} wide")
+        return rows, width
+
     def run(self, turn: Turn) -> Tensor | None:
         """Go through one admitted operation; returns what the turn's ``opening`` does."""
         with self.session.operation(turn.ask.operation):
@@ -133,6 +151,8 @@ class Lockstep:
                     return self._penalty_rows(turn)
                 case "adversary_rows":
                     return self._adversary_rows(turn)
+                case "entropy_rows":
+                    return self._entropy_rows(turn)
                 case "orthogonality":
                     return self._orthogonality(turn)
         raise Refusal(f"operation {turn.ask.operation!r} is not computed on shares")
@@ -142,7 +162,7 @@ class Lockstep:
 
     def _rows(self, turn: Turn) -> MPCTensor:
         """The developer's rows, whose norm bounds what one attribute can change; checked on shares where asked for."""
-        shape = (len(turn.records), turn.ask.width)
+        shape = turn.ask.shapes[0] if turn.ask.shapes else (len(turn.records), turn.ask.width)
         rows = self.session.share(self.joint.developer, _first(turn.private), shape, bound=1.0)
         if turn.check:
             holder = self.joint.holders[turn.ask.attribute]
@@ -165,23 +185,39 @@ class Lockstep:
 
     def _adversary_rows(self, turn: Turn) -> Tensor | None:
         """Rows of the adversary's gradient; the adversary moves one step, with noise where the plan has any."""
-        attribute = turn.ask.attribute
+        return turn.opening(self._adversary_step(turn, self._rows(turn)), 2 * ADVERSARY_BALL)
+
+    def _entropy_rows(self, turn: Turn) -> Tensor | None:
+        """Rows of the entropy's gradient by the adversary as it stands; one of aligned records then moves one step."""
         features = self._rows(turn)
+        weights = self._adversary(turn)
+        rows = operations.entropy(self.session, features, weights, ball=ADVERSARY_BALL)
+        if not self.joint.method.own_records:
+            self._adversary_step(turn, features)
+        return turn.opening(rows, ADVERSARY_BALL * (1 + math.log(max(2, weights.size(1)))))
+
+    def _adversary(self, turn: Turn) -> MPCTensor:
+        """The attribute's adversary (width, columns); zero before its first step."""
+        attribute = turn.ask.attribute
         if attribute not in self.adversaries:
             shape = (turn.ask.width, requests.columns(self.groups[attribute]))
             start = torch.zeros(shape) if self.session.name == self.joint.developer else None
             self.adversaries[attribute] = self.session.share(self.joint.developer, start, shape, bound=1.0)
-        rows, self.adversaries[attribute] = operations.adversary(
+        return self.adversaries[attribute]
+
+    def _adversary_step(self, turn: Turn, features: MPCTensor) -> MPCTensor:
+        """Move the adversary one step; the rows of its gradient before."""
+        rows, self.adversaries[turn.ask.attribute] = operations.adversary(
             self.session,
             features,
             self._members(turn),
-            self.adversaries[attribute],
+            self._adversary(turn),
             learning_rate=ADVERSARY_RATE,
             ball=ADVERSARY_BALL,
             sigma=turn.step_sigma,
             noise=turn.step_noise,
         )
-        return turn.opening(rows, 2 * ADVERSARY_BALL)
+        return rows
 
     def _orthogonality(self, turn: Turn) -> Tensor | None:
         task = [

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, SecureFairError
+from secure_fair.learning.auditors import Adapter, unflatten_adapter
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy.ledger import Receipt
 
@@ -83,6 +85,18 @@ class Attributes(_Message):
     adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
 
 
+class Train(_Message):
+    """Developer: train your adversary of this attribute on your own pictures, as so many features.
+
+    Where the scenario has my adapter disclosed, it follows as the raw part, float64; ``shapes`` are its matrices'.
+    """
+
+    kind: Literal["train"] = "train"
+    attribute: str = Field(max_length=200)
+    width: int = Field(ge=1, le=1_000_000)
+    shapes: dict[str, tuple[tuple[int, int], tuple[int, int]]] = Field(default={}, max_length=10_000)
+
+
 class Opened(_Message):
     """Auditor: a value that was not computed on shares follows as the raw part (float64)."""
 
@@ -95,8 +109,8 @@ class Finished(_Message):
     kind: Literal["finished"] = "finished"
 
 
-Message = Enrol | Held | Attributes | Ask | Granted | Proceed | Refused | Opened | Finished
-Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Proceed, Refused, Opened, Finished)
+Message = Enrol | Held | Attributes | Ask | Granted | Proceed | Refused | Train | Opened | Finished
+Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Proceed, Refused, Train, Opened, Finished)
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 
@@ -142,6 +156,17 @@ def unpack_ids(raw: bytes, count: int) -> list[str]:
     if len(ids) != count:
         raise ProtocolError(f"a table of {count} record ids was announced, {len(ids)} came")
     return ids
+
+
+def unpack_adapter(raw: bytes, shapes: Mapping[str, tuple[tuple[int, int], tuple[int, int]]]) -> Adapter | None:
+    """The adapter of these shapes from its float64 numbers; None where there are none of either."""
+    numbers = sum(rows * columns for pair in shapes.values() for rows, columns in pair)
+    if len(raw) != 8 * numbers:
+        raise ProtocolError(f"an adapter of {numbers} numbers was announced, {len(raw)} bytes came")
+    if not shapes:
+        return None
+    flat = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
+    return unflatten_adapter(flat, {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in shapes.items()})
 
 
 def pack_records(records: np.ndarray) -> bytes:

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from parties.auditor import make_gate, open_responses, train_adapters
+from parties.auditor import make_gate, open_responses, own_trainings, train_adapters
 from parties.progress import Progress
 from parties.reports import write_party_report
 from parties.settings import Joint
 from parties.training import develop, prepare
 from secure_fair.data.store import AuditorStore, DeveloperStore
-from secure_fair.learning.plain import PlainAuditors
+from secure_fair.learning.plain import OwnTraining, PlainAuditors
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -26,7 +26,7 @@ def run_in_the_clear(
     """Train once. ``stores`` has a folder per party; every party's artefacts go below ``out`` as in secure mode."""
     developer = DeveloperStore.open(stores / joint.developer)
     rows = np.concatenate([developer.training, developer.test])
-    ids = [developer.ids[row] for row in rows]
+    ids = [] if joint.method.own_records else [developer.ids[row] for row in rows]
     progress.stage(f"features: {joint.method.name}, in the clear")
     data = prepare(joint, developer, stores / joint.developer / "cache", progress)
     codes: dict[str, np.ndarray] = {}
@@ -34,6 +34,7 @@ def run_in_the_clear(
     gates: dict[str, Gate] = {}
     sensitive: dict[str, Sensitive] = {}
     responses: dict[str, Responses] = {}
+    own: dict[str, OwnTraining] = {}
     ledgers = {}
     for name in joint.auditors:
         store = AuditorStore.open(stores / name)
@@ -41,13 +42,14 @@ def run_in_the_clear(
         gate = make_gate(joint, name, run, ids, len(developer.training), store, policy, ledgers[name])
         answers = open_responses(state / name)
         sensitive |= train_adapters(joint, store, stores / name, gate, progress)
+        own |= own_trainings(joint, store, stores / name, gate, progress)
         for attribute in store.attributes:
             codes[attribute], groups[attribute] = store.codes(attribute, ids), store.groups[attribute]
             gates[attribute] = gate
             responses[attribute] = answers
     ordered = {attribute: codes[attribute] for attribute in joint.holders}
     auditors = PlainAuditors(
-        ordered, groups, gates, responses, sensitive, joint.precision_bits, evaluated=joint.evaluated
+        ordered, groups, gates, responses, sensitive, joint.precision_bits, evaluated=joint.evaluated, own=own
     )
     progress.stage(f"training: {joint.method.name}, {len(data.training)} records, in the clear")
     develop(joint, data, auditors, out / joint.developer, progress)

@@ -50,6 +50,8 @@ class Joint:
     @property
     def evaluated(self) -> bool:
         """Whether counts of test records are released at the end."""
+        if self.method.own_records:  # nobody holds attributes of them
+            return False
         return self.privacy is None or self.privacy.evaluation_epsilon is not None
 
     @property

@@ -31,6 +31,8 @@ from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import confusion_counts, fairness
 from secure_fair.privacy.plan import POST_PROCESSING
 
+SOURCES = ("sensitive_training", "adversary_step")  # what post-processing is made from
+
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     """Run the methods to compare and the main one below ``out``; returns the summary, which is also written there."""
@@ -109,7 +111,8 @@ class People:
             join_key=self.join_key,
             seed=self.scenario.seed,
         )
-        aligned = np.concatenate([self.training, self.test])
+        own_alone = self.scenario.data.auditor_records == "own"
+        aligned = np.empty(0, dtype=np.int64) if own_alone else np.concatenate([self.training, self.test])
         for auditor in self.scenario.secure.auditors:
             AuditorStore.write(
                 folder / auditor.name,
@@ -241,10 +244,10 @@ def exact_fairness(out: Path, people: People) -> dict[str, Any]:
 def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line per auditor, operation and attribute: how often it was opened, to whom, how many numbers, how noised."""
     lines: dict[tuple[str, str, str], dict[str, Any]] = {}
-    exact_training = {
+    exact_source = {
         (entry["auditor"], entry["attribute"])
         for entry in ledger
-        if entry.get("operation") == "sensitive_training" and entry["kind"] == "planned" and entry["sigma"] is None
+        if entry.get("operation") in SOURCES and entry["kind"] == "planned" and entry["sigma"] is None
     }
     for entry in ledger:
         if entry["kind"] != "planned" or not entry["shape"]:
@@ -260,7 +263,7 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "releases": 0,
                 "numbers": 0,
                 "exact": entry["sigma"] is None
-                or (entry["operation"] in POST_PROCESSING and (key[0], key[2]) in exact_training),
+                or (entry["operation"] in POST_PROCESSING and (key[0], key[2]) in exact_source),
                 "sigma": entry["sigma"],
             },
         )

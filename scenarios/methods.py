@@ -6,6 +6,7 @@ from __future__ import annotations
 METHODS: dict[str, tuple[str, ...]] = {
     "erm": (),
     "adv": ("rows",),
+    "ent": ("rows",),
     "orth": ("adapter", "gradient"),
     "parity": ("moments", "rows"),
     "odds": ("moments", "rows"),
@@ -14,9 +15,11 @@ METHODS: dict[str, tuple[str, ...]] = {
     "unl": ("adapter",),
 }
 
-# releases of values that belong to single records of the developer's: the auditor must hold those people's attributes
-ALIGNED_RELEASES = frozenset({"moments", "rows", "attributes"})
 # releases made from an adapter that the auditor trains: it needs pictures of its own
 ADAPTER_RELEASES = frozenset({"adapter", "gradient"})
+# methods that work where the auditors have only pictures of their own, no record in common with the developer
+OWN_METHODS = ("erm", "ent", "orth", "unl")
+# methods that can steer by the gaps that their releases tell
+STEERED = ("parity", "odds", "rr")
 
 RELEASES = ("moments", "rows", "attributes", "adapter", "gradient")

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from scenarios import files
-from scenarios.methods import ADAPTER_RELEASES, ALIGNED_RELEASES, METHODS, RELEASES
+from scenarios.methods import ADAPTER_RELEASES, METHODS, OWN_METHODS, RELEASES, STEERED
 from secure_fair.errors import UsageError
 
 
@@ -141,7 +141,10 @@ class Method(Section):
     """How the attribute enters the training.
 
     ``ramp`` is the number of epochs over which the strength rises from 0, ``components`` the number of columns of a
-    moment's query, ``sensitive_scale`` the scale at which orth has the sensitive adapter active.
+    moment's query. ``target_gap``: the strength is adjusted during training until the released gap is about this one.
+    orth: ``orthogonality`` says of what, ``sensitive_scale`` is the scale at which the sensitive adapter is active.
+    ent with the auditor's own records: ``adversary_features`` of which the auditor trains its adversary; "disclosed"
+    gives the auditor the developer's adapter at the start of every epoch.
     """
 
     name: MethodName = "parity"
@@ -149,7 +152,10 @@ class Method(Section):
     strength: NotNegative = 2.0
     components: Annotated[int, Field(ge=1, le=4096)] = 16
     ramp: NotNegative = 1.0
+    target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
     sensitive_scale: NotNegative = 1.0
+    orthogonality: Literal["weights", "predictions"] = "weights"
+    adversary_features: Literal["frozen", "disclosed"] = "frozen"
 
 
 class Auditor(Section):
@@ -250,7 +256,8 @@ class Scenario(Section):
     def with_method(self, name: str) -> Scenario:
         """This scenario with another method at its default release, and nothing further to compare."""
         tree = self.model_dump(exclude_none=True, exclude={"compare"})
-        tree["method"].pop("release", None)
+        for key in ("release", "target_gap", "orthogonality", "adversary_features"):  # of one method alone
+            tree["method"].pop(key, None)
         tree["method"]["name"] = name
         return Scenario.parse(tree)
 
@@ -300,7 +307,7 @@ def _conflicts(sections: dict[str, Any]) -> list[str]:
         (_backbone_conflicts, ("backbone", "data")),
         (_method_conflicts, ("method", "data")),
         (_compare_conflicts, ("compare", "method", "data")),
-        (_privacy_conflicts, ("privacy",)),
+        (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
         (_policy_conflicts, ("policy", "method", "train")),
     ]
@@ -379,10 +386,26 @@ def _method_conflicts(method: Method, data: Data) -> Iterator[str]:
         )
         return
     release = method.release or (allowed[0] if allowed else None)
-    if data.auditor_records == "own" and release in ALIGNED_RELEASES:
+    own = data.auditor_records == "own"
+    if own and method.name not in OWN_METHODS:
         yield (
             f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
-            'and with "own" no auditor has them; use "aligned", or method orth'
+            f'and with "own" no auditor has them; use "aligned", or a method of {_list(OWN_METHODS)}'
+        )
+    if method.adversary_features == "disclosed" and not (own and method.name == "ent"):
+        yield (
+            'method.adversary_features: "disclosed" is for method ent with data.auditor_records "own" alone, where '
+            "the auditor trains on features of its own pictures; leave it out"
+        )
+    if method.target_gap is not None and method.name not in STEERED:
+        yield (
+            f"method.target_gap: {method.name} releases nothing that tells a gap; set method.strength, or take a "
+            f"method of {_list(STEERED)}"
+        )
+    if method.orthogonality == "predictions" and release == "gradient":
+        yield (
+            'method.orthogonality: "predictions" needs the sensitive adapter itself, and release "gradient" opens '
+            'none; use release "adapter", or orthogonality "weights"'
         )
     if release in ADAPTER_RELEASES and data.split is not None and data.split.auditor == 0:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
@@ -400,7 +423,12 @@ def _compare_conflicts(compare: Sequence[str], method: Method, data: Data) -> It
             yield f"compare: {name}: {problem}"
 
 
-def _privacy_conflicts(privacy: Privacy | None) -> Iterator[str]:
+def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
+    if privacy is not None and privacy.evaluation_epsilon is not None and data.auditor_records == "own":
+        yield (
+            f"privacy.evaluation_epsilon: {privacy.evaluation_epsilon:g} has no use: nobody holds attributes of the "
+            'test records with data.auditor_records "own"; leave it out'
+        )
     if privacy is not None and privacy.epsilon is None and privacy.evaluation_epsilon is None:
         yield "privacy: gives neither epsilon nor evaluation_epsilon; leave [privacy] out for exact releases"
 

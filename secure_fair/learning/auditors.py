@@ -48,6 +48,18 @@ class Auditors(Protocol):
     def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
         """Gradient of the shared adversary's summed loss by each feature row (B, d), rows of norm at most 1."""
 
+    def entropy_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Gradient of the entropy of the shared adversary's prediction by each feature row (B, d), norm at most 1.
+
+        The adversary then moves one step, unless it was trained on the auditor's own records.
+        """
+
+    def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
+        """Have the auditor train the adversary anew on its own pictures, as ``width`` features of the ``adapter``.
+
+        The adapter is thereby disclosed to the auditor; None: features of the frozen backbone.
+        """
+
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
         """Group codes (n,) by randomised response, one answer a person for ever; its epsilon, None for the truth."""
 

@@ -5,7 +5,7 @@ It is for parity tests, upper bounds and sweeps. It protects nothing from the pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,11 +25,13 @@ from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Gate, PlainOpening, Request
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.requests import NO_RECORDS
 
 if TYPE_CHECKING:
     from secure_fair.learning.sensitive import Sensitive
 
 RECEIVER = "developer"
+OwnTraining = Callable[[Adapter | None], Tensor]  # the developer's adapter, to weights (d, columns), float64
 
 
 class PlainAuditors:
@@ -45,10 +47,12 @@ class PlainAuditors:
         precision_bits: int,
         *,
         evaluated: bool,
+        own: Mapping[str, OwnTraining] | None = None,
     ) -> None:
         """By attribute: ``codes``, group of every enrolled record (n,); ``gates`` and ``responses`` of its holder.
 
-        ``evaluated``: whether counts of test records are released.
+        ``evaluated``: whether counts of test records are released. ``own``: by attribute, what trains an adversary on
+        the auditor's own pictures.
         """
         self.attributes = tuple(codes)
         self._groups = dict(groups)
@@ -60,6 +64,7 @@ class PlainAuditors:
         self._scale = 2**precision_bits
         self._evaluated = evaluated
         self._adversaries: dict[str, Tensor] = {}
+        self._own = dict(own or {})
 
     def groups(self, attribute: str) -> tuple[str, ...]:
         """Names of the attribute's groups."""
@@ -85,23 +90,25 @@ class PlainAuditors:
 
     def adversary_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
         """Rows of the adversary's gradient; the adversary moves one step."""
-        width = features.shape[1]
-        groups = self._count(attribute)
+        width, groups = features.shape[1], self._count(attribute)
         request = requests.adversary_rows(attribute, groups, records, width, ADVERSARY_BALL, RECEIVER)
-        step = self._gates[attribute].admit(requests.adversary_step(attribute, groups, records, width, RECEIVER))
-        update = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
-        noise = self._gates[attribute].release(step, PlainOpening(update, self._scale**2))
-        start = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
-        rows, self._adversaries[attribute] = operations.plain_adversary(
-            features.double(),
-            self._rows(attribute, records),
-            self._adversaries.get(attribute, start),
-            learning_rate=ADVERSARY_RATE,
-            ball=ADVERSARY_BALL,
-            sigma=step.receipt.sigma or 0.0,
-            noise=noise if step.receipt.sigma else None,
-        )
+        rows = self._adversary_step(attribute, records, features)
         return self._release(request, rows)
+
+    def entropy_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
+        """Rows of the entropy's gradient; an adversary of aligned records then moves one step."""
+        width, groups = features.shape[1], self._count(attribute)
+        weights = self._adversaries.get(attribute, torch.zeros(width, requests.columns(groups), dtype=torch.float64))
+        if attribute not in self._own:
+            self._adversary_step(attribute, records, features)
+        request = requests.entropy_rows(
+            attribute, NO_RECORDS if attribute in self._own else records, features.shape, RECEIVER
+        )
+        return self._release(request, operations.plain_entropy(features, weights))
+
+    def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
+        """The auditor's own training, accounted at its gate."""
+        self._adversaries[attribute] = self._own[attribute](adapter)
 
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
         """Group codes by randomised response."""
@@ -131,6 +138,24 @@ class PlainAuditors:
         flat = flatten_adapter(adapter)
         opened = self._release(requests.sensitive_adapter(attribute, len(flat), RECEIVER), flat).values
         return unflatten_adapter(opened, {name: (a.shape, b.shape) for name, (a, b) in adapter.items()})
+
+    def _adversary_step(self, attribute: str, records: np.ndarray, features: Tensor) -> Tensor:
+        """Move the adversary one step, with noise; the rows of its gradient before."""
+        width, groups = features.shape[1], self._count(attribute)
+        gate = self._gates[attribute]
+        step = gate.admit(requests.adversary_step(attribute, groups, records, width, RECEIVER))
+        update = torch.zeros(width, requests.columns(groups), dtype=torch.float64)
+        noise = gate.release(step, PlainOpening(update, self._scale**2))
+        rows, self._adversaries[attribute] = operations.plain_adversary(
+            features.double(),
+            self._rows(attribute, records),
+            self._adversaries.get(attribute, update),
+            learning_rate=ADVERSARY_RATE,
+            ball=ADVERSARY_BALL,
+            sigma=step.receipt.sigma or 0.0,
+            noise=noise if step.receipt.sigma else None,
+        )
+        return rows
 
     def _counts(self, operation: str, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
         request = requests.counts(operation, attribute, self._count(attribute), records, count, RECEIVER)

@@ -31,6 +31,13 @@ def training_releases(
                 PlannedRelease("adversary_step", steps, epochs, change),
                 PlannedRelease("adversary_rows", steps, epochs, change * ADVERSARY_BALL),
             ]
+        case "ent", _ if method.own_records:
+            return [PlannedRelease("entropy_rows", steps, 1, 0.0)]
+        case "ent", _:
+            return [
+                PlannedRelease("adversary_step", steps, epochs, change),
+                PlannedRelease("entropy_rows", steps, epochs, 0.0),
+            ]
         case "rr", _:
             return [PlannedRelease("randomised_attributes", 1, 1, change)]
         case "erase", _:

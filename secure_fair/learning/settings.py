@@ -26,7 +26,10 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class MethodSettings:
-    """How a method pulls: see the scenario reference for what each number does."""
+    """How a method pulls: see the scenario reference for what each number does.
+
+    ``own_records``: the auditors hold nothing of the developer's records, only pictures of their own.
+    """
 
     name: str
     release: str | None = None
@@ -34,6 +37,16 @@ class MethodSettings:
     components: int = 16
     ramp_epochs: float = 1.0
     sensitive_scale: float = 1.0
+    orthogonality: str = "weights"
+    target_gap: float | None = None
+    own_records: bool = False
+    adversary_features: str = "frozen"
+
+    def own_trainings(self, epochs: int) -> int:
+        """How often the auditor trains an adversary on its own pictures."""
+        if self.name != "ent" or not self.own_records:
+            return 0
+        return epochs if self.adversary_features == "disclosed" else 1
 
 
 def batches_per_epoch(records: int, batch_size: int) -> int:

@@ -46,6 +46,7 @@ class EpochRecord:
     accuracy: float
     gaps: Mapping[str, float]
     seconds: float
+    strength: float | None = None  # where the method adjusts it
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,8 @@ def train(
             step += 1
             on_step(step, steps)
         seconds = time.perf_counter() - began
-        record = EpochRecord(epoch + 1, losses / len(data), correct / len(data), dict(method.gaps()), seconds)
+        mean_loss, accuracy = losses / len(data), correct / len(data)
+        record = EpochRecord(epoch + 1, mean_loss, accuracy, dict(method.gaps()), seconds, method.strength())
         history.append(record)
         on_epoch(record)
     method.finish()

@@ -18,12 +18,12 @@ from secure_fair.privacy.policy import Policy
 
 # Sums over records, which one person's attribute moves by a row bound that the shape tells.
 _SUMS = frozenset({"moment", "group_counts", "evaluation_counts", "verdict", "adversary_step"})
-_ROWS = frozenset({"penalty_rows", "adversary_rows"})
-# What an operation without sensitivity must follow: the release that pays for it.
+_ROWS = frozenset({"penalty_rows", "adversary_rows", "entropy_rows"})
+# What an operation without sensitivity must follow: one of the releases that pay for it.
 _PAID_BY = {
-    "entropy_rows": "adversary_step",
-    "orthogonality": "sensitive_training",
-    "sensitive_adapter": "sensitive_training",
+    "entropy_rows": ("adversary_step", "sensitive_training"),
+    "orthogonality": ("sensitive_training",),
+    "sensitive_adapter": ("sensitive_training",),
 }
 _ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
 _LARGEST_SIGMA = 2**48  # in ring units: beyond, noise could wrap around the ring of 2^64
@@ -137,7 +137,8 @@ class Gate:
 
         A run that is resumed passes the same ``run``: what it has spent so far is read back from the ledger.
         """
-        _check_table(ids, known)
+        if ids or any(plan.touches_records for plan in plans.values()):
+            _check_table(ids, known)
         for attribute, plan in plans.items():
             if plan.attribute != attribute:
                 raise UsageError(f"the plan under {attribute} is for {plan.attribute}")
@@ -361,9 +362,10 @@ class Gate:
         if operation in POST_PROCESSING:
             if sensitivity != 0:
                 raise Refusal(f"{operation}: sensitivity {sensitivity}: it is post-processing, its sensitivity is 0")
-            if (request.attribute, _PAID_BY[operation]) not in self._paid:
+            if not any((request.attribute, paying) in self._paid for paying in _PAID_BY[operation]):
                 raise Refusal(
-                    f"{operation}: post-processing of {_PAID_BY[operation]}, which was not accounted for in this run"
+                    f"{operation}: post-processing of {' or '.join(_PAID_BY[operation])}, which was not accounted for "
+                    "in this run"
                 )
         elif operation in _SUMS:
             floor = attribute_sensitivity(request.shape[-1])

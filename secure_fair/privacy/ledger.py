@@ -178,6 +178,10 @@ class Ledger:
         """The receiver's side: write down what it was given."""
         self._append({"kind": "received", **asdict(receipt)})
 
+    def disclosed(self, run: str, receiver: str, what: str, numbers: int) -> None:
+        """The developer's side: something of its own that it gave to an auditor."""
+        self._append({"kind": "disclosed", "run": run, "receiver": receiver, "what": what, "numbers": numbers})
+
     def entries(self, run: str | None = None) -> Iterator[dict[str, Any]]:
         """The entries in order, of one run where it is given."""
         return (entry for entry in _lines(self.directory / _ENTRIES) if run is None or entry.get("run") == run)
@@ -189,7 +193,7 @@ class Ledger:
             raise ProtocolError(
                 f"{self.directory}: table {name[:12]} of record ids was changed; restore it from a backup"
             )
-        return content.decode().split("\n")
+        return content.decode().split("\n") if content else []
 
     def extract(self, run: str, path: Path) -> None:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""

@@ -57,6 +57,11 @@ class Plan:
         """Whether the plan has releases of this kind."""
         return operation in self.multipliers
 
+    @property
+    def touches_records(self) -> bool:
+        """Whether any release is made from attributes of enrolled records."""
+        return any(kind.sensitivity > 0 for kind in (*self.releases, *self.evaluation))
+
     def is_evaluation(self, operation: str) -> bool:
         """Whether the operation draws on the evaluation's budget."""
         return any(kind.operation == operation for kind in self.evaluation)

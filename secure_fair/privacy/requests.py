@@ -56,6 +56,11 @@ def adversary_rows(attribute: str, groups: int, records: np.ndarray, width: int,
     return Request("adversary_rows", attribute, records, receiver, (len(records), width), change)
 
 
+def entropy_rows(attribute: str, records: np.ndarray, shape: tuple[int, ...], receiver: str) -> Request:
+    """Rows dH/dz of ``shape`` (B, d): post-processing of the adversary's updates, or of its training elsewhere."""
+    return Request("entropy_rows", attribute, records, receiver, tuple(shape), 0.0)
+
+
 def randomised_attributes(attribute: str, groups: int, records: np.ndarray, receiver: str) -> Request:
     """One randomised group code for each record; the noise is in the answers."""
     return Request("randomised_attributes", attribute, records, receiver, (len(records),), row_change(groups))

@@ -243,11 +243,14 @@ def test_adv_ascends_the_adversary_s_loss(tmp_path: Path, groups: int) -> None:
     start(method, held, labels(2))
     a = membership_matrix(codes(groups), groups).double()
     weights = torch.zeros(WIDTH, a.shape[1], dtype=torch.float64)
+    centre: Tensor | None = None
     for step in range(4):
         z = drawn(10 + step, N, WIDTH).float().requires_grad_()
         (found,) = torch.autograd.grad(method.penalty(batch_of(torch.zeros(N, 2), labels(2), z), 0.0), z)
         exact = z.detach().double().requires_grad_()
-        unit = (1 - ENCODING_MARGIN) * exact / exact.norm(dim=1, keepdim=True)
+        mean = exact.detach().mean(0)
+        centre = mean if centre is None else 0.9 * centre + 0.1 * mean
+        unit = (1 - ENCODING_MARGIN) * (exact - centre) / (exact - centre).norm(dim=1, keepdim=True)
         if groups == 2:
             loss = torch.nn.functional.binary_cross_entropy_with_logits(unit @ weights, a, reduction="sum")
         else:

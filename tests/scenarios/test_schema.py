@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios import files
-from scenarios.methods import ADAPTER_RELEASES, METHODS
+from scenarios.methods import METHODS, OWN_METHODS
 from scenarios.schema import EMBEDDED_BACKBONE, Scenario
 from secure_fair.errors import UsageError
 
@@ -128,7 +128,8 @@ def test_all_errors_are_listed_at_once_each_with_path_value_and_what_is_allowed(
         "privacy.delta=2",
     )
     for expected in (
-        "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, sensitive_scale "
+        "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, "
+        "target_gap, sensitive_scale, orthogonality, adversary_features "
         '(did you mean "strength"?)',
         'train.epochs: "x" is not allowed; it must be a valid integer',
         'lora.rank: "8" is not allowed; it must be a valid integer',
@@ -213,7 +214,7 @@ def test_auditors_must_cover_the_sensitive_attributes():
     assert [a.name for a in two.secure.auditors] == ["a", "b"]
 
 
-def test_own_records_serve_the_methods_by_adapter_alone():
+def test_own_records_serve_the_methods_that_need_none_of_the_developer_s():
     for name, releases in METHODS.items():
         for release in releases:
             settings_ = (
@@ -222,7 +223,7 @@ def test_own_records_serve_the_methods_by_adapter_alone():
                 "data.auditor_records=own",
                 "privacy.epsilon=1",
             )
-            if release in ADAPTER_RELEASES:
+            if name in OWN_METHODS:
                 parse(*settings_)
             else:
                 assert only_problem(*settings_).startswith("data.auditor_records: ")

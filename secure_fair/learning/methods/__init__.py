@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from secure_fair.learning.methods.adv import Adv
 from secure_fair.learning.methods.base import Batch, Method, Training
+from secure_fair.learning.methods.ent import Ent
 from secure_fair.learning.methods.erase import Erase
 from secure_fair.learning.methods.erm import Erm
 from secure_fair.learning.methods.orth import Orth
@@ -21,6 +22,8 @@ def make_method(settings: MethodSettings) -> Method:
             return Erm()
         case "adv":
             return Adv(settings)
+        case "ent":
+            return Ent(settings)
         case "orth":
             return Orth(settings)
         case "unl":

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.learning.methods.base import Batch, Training, ramp
+from secure_fair.learning.auditors import Release
+from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import ENCODING_MARGIN
 from secure_fair.learning.settings import MethodSettings
 
+MOMENTUM = 0.9  # of the running mean by which features are centred
 
-class Adv:
+
+class Adv(Method):
     """Gradient reversal on unit feature rows (arXiv 2503.05684; Ganin & Lempitsky, arXiv 1409.7495).
 
-    The adversary is one linear map per attribute. Its weights stay on shares; the developer gets dL/du for
-    its rows u = z / |z| and descends ``-strength * sum(dL/du * u) / B``.
+    The adversary is one linear map per attribute. Its weights stay on shares; the developer gets dL/du for its rows
+    u = (z - c) / |z - c|, c the running mean of the features, and descends ``-strength * sum(dL/du * u) / B``.
     """
 
     def __init__(self, settings: MethodSettings) -> None:
@@ -24,23 +26,30 @@ class Adv:
 
     def start(self, training: Training) -> None:
         """Remember whom to ask."""
+        self.training = training
         self.auditors = training.auditors
-
-    def start_epoch(self, epoch: int) -> None:
-        """Nothing to prepare."""
+        self.centre: Tensor | None = None
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
-        """The reversed adversary loss, linear in the unit rows, so that its gradient is the released one."""
-        unit = (1 - ENCODING_MARGIN) * torch.nn.functional.normalize(batch.features.float(), dim=1)
+        """The reversed loss, linear in the unit rows, so that its gradient is the released one."""
+        unit = unit_rows(batch.features.float() - self.centre_of(batch.features.detach().float()))
         total = unit.new_zeros(())
         for attribute in self.auditors.attributes:
-            rows = self.auditors.adversary_rows(attribute, batch.records, unit.detach())
+            rows = self.rows(attribute, batch.records, unit.detach())
             total = total + (rows.values.to(unit) * unit).sum()
         return -self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total / len(batch.labels)
 
-    def gaps(self) -> Mapping[str, float]:
-        """Nothing was released that tells a gap."""
-        return {}
+    def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Release:
+        """What is ascended, by each row."""
+        return self.auditors.adversary_rows(attribute, records, unit)
 
-    def finish(self) -> None:
-        """Nothing to undo."""
+    def centre_of(self, features: Tensor) -> Tensor:
+        """The running mean of the features (d,), of this batch included."""
+        mean = features.mean(0)
+        self.centre = mean if self.centre is None else MOMENTUM * self.centre + (1 - MOMENTUM) * mean
+        return self.centre
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Rows of norm 1, less what their encoding may add, of the features (B, d)."""
+    return (1 - ENCODING_MARGIN) * torch.nn.functional.normalize(features, dim=1)

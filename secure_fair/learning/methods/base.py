@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
@@ -43,8 +43,11 @@ class Training:
         return np.arange(len(self.labels), dtype=np.int64)
 
 
-class Method(Protocol):
-    """A method adds a penalty to every batch's loss; what it needs from the attributes it asks the auditors for."""
+class Method:
+    """A method adds a penalty to every batch's loss; what it needs from the attributes it asks the auditors for.
+
+    Alone it is empirical risk minimisation, the baseline that asks for nothing.
+    """
 
     def start(self, training: Training) -> None:
         """Called once, before the first epoch."""
@@ -54,9 +57,15 @@ class Method(Protocol):
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """A scalar to add to the mean loss of the batch; ``progress`` is the epoch with its fraction."""
+        return batch.logits.new_zeros(())
 
     def gaps(self) -> Mapping[str, float]:
         """Gap of each attribute as estimated from what was released; empty where nothing tells it."""
+        return {}
+
+    def strength(self) -> float | None:
+        """The strength in force where the method adjusts it itself."""
+        return None
 
     def finish(self) -> None:
         """Called once, after the last epoch, before the model is evaluated and saved."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
 from secure_fair.learning.auditors import all_groups
-from secure_fair.learning.methods.base import Batch, Training, ramp
-from secure_fair.learning.methods.moments import clip_rows
+from secure_fair.learning.methods.base import Batch, Method, Training, ramp
+from secure_fair.learning.methods.moments import Answer, clip_rows, soft_memberships
 from secure_fair.learning.settings import MethodSettings
 
 
-class Erase:
+class Erase(Method):
     """Penalises the variance of the features along Cov(z, a) (cf. LEACE, Belrose et al. 2023, arXiv 2306.03819).
 
     Once an epoch the first ``components`` principal components of all features, whitened, are the query of one moment;
@@ -31,6 +29,7 @@ class Erase:
         self.auditors = training.auditors
         records, everybody = training.records, torch.zeros_like(training.labels)
         self.shares: dict[str, Tensor] = {}  # (G,)
+        self.answers: dict[str, list[Answer]] = {}  # all so far
         for attribute in self.auditors.attributes:
             released = self.auditors.group_counts(attribute, records, everybody, 1)
             counts = all_groups(released.values[0], torch.tensor(float(len(records)), dtype=torch.float64))
@@ -48,7 +47,10 @@ class Erase:
         for attribute in self.auditors.attributes:
             released = self.auditors.moment(attribute, self.training.records, query)
             totals = all_groups(released.values, query.sum(0))
-            covariance = totals - query.sum(0)[:, None] * self.shares[attribute]
+            shares = self.shares[attribute].expand(len(query), -1)
+            answers = self.answers.setdefault(attribute, [])
+            answers.append(Answer(query, totals - query.T @ shares, released.sigma))
+            covariance = query.T @ soft_memberships(answers, shares)
             covariance = covariance[:, 1:] if covariance.shape[1] == 2 else covariance  # two groups mirror each other
             self.directions[attribute] = kept @ torch.nn.functional.normalize(covariance, dim=0)
 
@@ -59,10 +61,3 @@ class Erase:
         for directions in self.directions.values():
             total = total + (centred @ directions.to(centred)).square().mean()
         return self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total
-
-    def gaps(self) -> Mapping[str, float]:
-        """Nothing was released that tells a gap."""
-        return {}
-
-    def finish(self) -> None:
-        """Nothing to undo."""

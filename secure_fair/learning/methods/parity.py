@@ -11,6 +11,7 @@ of the square is always a running mean over earlier batches.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -18,17 +19,23 @@ from torch import Tensor
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import Auditors, all_groups
-from secure_fair.learning.methods.base import Batch, Training, ramp
+from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import Answer, query_matrix, soft_memberships
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.randomised_response import debias
 
 MOMENTUM = 0.9
+STEERING = 0.1  # log-strength per batch and relative excess of the gap over its target
+STRENGTHS = (0.05, 20.0)  # bounds of an adjusted strength
 SMALLEST_SHARE = 0.01  # a noised count may say that a group is empty; its share must not
 
 
-class Parity:
-    """Penalises gaps of the mean prediction between groups; with ``by_class`` inside each class (equalised odds)."""
+class Parity(Method):
+    """Penalises gaps of the mean prediction between groups; with ``by_class`` inside each class (equalised odds).
+
+    With a ``target_gap`` the strength, which begins at the scenario's, follows the worst gap of mean predictions as the
+    releases tell it: multiplicative updates, batch by batch, towards the target (cf. the method of multipliers).
+    """
 
     def __init__(self, settings: MethodSettings, *, by_class: bool) -> None:
         self.settings = settings
@@ -45,6 +52,7 @@ class Parity:
         self.memberships: dict[str, Tensor] = {}  # (n, G); by rows they come batch by batch
         self.distances: dict[str, Tensor] = {}  # (S, G, C'), the running mean
         self.answers: dict[str, list[Answer]] = {}  # by moments: all so far
+        self.pull = min(max(self.settings.strength, STRENGTHS[0]), STRENGTHS[1])
         for attribute in self.auditors.attributes:
             if self.settings.release == "attributes":
                 self._take_responses(attribute)
@@ -99,7 +107,20 @@ class Parity:
                 total = total + (pull * distance).sum() / self.count
             new = distance.detach()
             self.distances[attribute] = new if earlier is None else MOMENTUM * earlier + (1 - MOMENTUM) * new
-        return self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total
+        strength = self.settings.strength
+        if self.settings.target_gap is not None:
+            self._steer(self.settings.target_gap)
+            strength = self.pull
+        return strength * ramp(progress, self.settings.ramp_epochs) * total
+
+    def _steer(self, target: float) -> None:
+        excess = max(self.gaps().values()) / target - 1
+        self.pull *= math.exp(STEERING * min(max(excess, -1.0), 1.0))
+        self.pull = min(max(self.pull, STRENGTHS[0]), STRENGTHS[1])
+
+    def strength(self) -> float | None:
+        """What steering by the gap has come to."""
+        return None if self.settings.target_gap is None else self.pull
 
     def _memberships(self, attribute: str, batch: Batch, strata: Tensor) -> Tensor:
         if self.settings.release != "rows":
@@ -111,9 +132,6 @@ class Parity:
     def gaps(self) -> Mapping[str, float]:
         """Largest difference between two groups' mean predictions, by the running means (post-processing)."""
         return {name: float((distance.amax(1) - distance.amin(1)).max()) for name, distance in self.distances.items()}
-
-    def finish(self) -> None:
-        """Nothing to undo."""
 
 
 def _shares(counts: Tensor) -> Tensor:

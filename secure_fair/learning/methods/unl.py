@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from secure_fair.learning.lora import negate_into_base, scaling
-from secure_fair.learning.methods.base import Training
-from secure_fair.learning.methods.erm import Erm
+from secure_fair.learning.methods.base import Method, Training
 from secure_fair.learning.settings import MethodSettings
 
 
-class Unl(Erm):
+class Unl(Method):
     """W <- W - strength * scaling * B_s A_s for every sensitive adapter, before the first step (arXiv 2503.05684)."""
 
     def __init__(self, settings: MethodSettings) -> None:
