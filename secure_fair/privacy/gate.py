@@ -161,7 +161,7 @@ class Gate:
         self._paid: set[tuple[str, str]] = set()
         self._answered: set[str] = set()
         self._evaluations: dict[str, np.ndarray] = {}
-        self._pending: set[int] = set()
+        self._pending: dict[int, tuple[str, str]] = {}  # admitted, not yet made: (attribute, operation) by number
         self._replay()
 
     # -- admission --
@@ -187,7 +187,7 @@ class Gate:
             shape=tuple(request.shape),
             sigma=sigma,
         )
-        self._pending.add(receipt.number)
+        self._pending[receipt.number] = (request.attribute, request.operation)
         return Grant(request, receipt, charge, charged)
 
     def release(self, grant: Grant, opening: Opening) -> torch.Tensor | None:
@@ -205,7 +205,9 @@ class Gate:
         plan = self._plans[request.attribute]
         self._check_budget(request.attribute, plan, request.operation, grant.charged, grant.charge)
         deviation = self._ring_sigma(grant, opening.scale)
-        self._pending.discard(grant.receipt.number)
+        if request.operation in POST_PROCESSING:
+            self._check_paid(request, self._paid)
+        del self._pending[grant.receipt.number]
         self._ledger.plan(
             grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
         )
@@ -362,11 +364,7 @@ class Gate:
         if operation in POST_PROCESSING:
             if sensitivity != 0:
                 raise Refusal(f"{operation}: sensitivity {sensitivity}: it is post-processing, its sensitivity is 0")
-            if not any((request.attribute, paying) in self._paid for paying in _PAID_BY[operation]):
-                raise Refusal(
-                    f"{operation}: post-processing of {' or '.join(_PAID_BY[operation])}, which was not accounted for "
-                    "in this run"
-                )
+            self._check_paid(request, self._paid.union(self._pending.values()))
         elif operation in _SUMS:
             floor = attribute_sensitivity(request.shape[-1])
             if sensitivity < floor:
@@ -375,6 +373,15 @@ class Gate:
                 )
         elif sensitivity == 0:
             raise Refusal(f"{operation}: sensitivity 0: then it tells nothing; leave the release out")
+
+    def _check_paid(self, request: Request, paid: Collection[tuple[str, str]]) -> None:
+        """What post-processing is made from must be paid for before it is opened; when it is admitted, be admitted."""
+        paying = _PAID_BY[request.operation]
+        if not any((request.attribute, operation) in paid for operation in paying):
+            raise Refusal(
+                f"{request.operation}: post-processing of {' or '.join(paying)}, which was not accounted for in this "
+                "run"
+            )
 
     # -- budget --
 

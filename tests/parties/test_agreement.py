@@ -19,7 +19,7 @@ from scenarios import assemble
 from scenarios.launch import run_plain
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
-from secure_fair.data.store import DeveloperStore
+from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
@@ -30,12 +30,25 @@ from tests.parties.company import Company, tiny, write_stores
 TOLERANCE = 0.01  # relative distance of the updates
 METHODS: dict[str, Mapping[str, Any]] = {
     "adv": {"name": "adv", "strength": 0.5},
+    "ent": {"name": "ent", "strength": 2.0},
+    "erase": {"name": "erase", "strength": 1.0, "components": 8},
     "orth-adapter": {"name": "orth", "release": "adapter"},
+    "orth-predictions": {"name": "orth", "orthogonality": "predictions", "sensitive_scale": 0.0, "strength": 20.0},
     "orth-gradient": {"name": "orth", "release": "gradient"},
     "parity-moments": {"name": "parity", "release": "moments", "strength": 20.0},
     "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
     "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},
+    "rr": {"name": "rr", "strength": 20.0},
+    "steered": {"name": "parity", "release": "moments", "target_gap": 0.05, "strength": 10.0},
+    "unl": {"name": "unl"},
+}
+OWN_METHODS: dict[str, Mapping[str, Any]] = {
+    "ent-frozen": {"name": "ent", "strength": 2.0},
+    "ent-disclosed": {"name": "ent", "strength": 2.0, "adversary_features": "disclosed"},
+    "orth-adapter": METHODS["orth-adapter"],
+    "orth-gradient": METHODS["orth-gradient"],
+    "unl": METHODS["unl"],
 }
 
 
@@ -91,7 +104,8 @@ def assert_agree(scenario: Scenario, plain: Path, secure: Path) -> None:
     assert float((secure_probabilities.argmax(1) == probabilities.argmax(1)).double().mean()) >= 0.99
     released = [json.loads((folder / "result.json").read_text())["fairness_released"] for folder in (plain, secure)]
     assert released[0] == released[1]
-    assert released[0].keys() == set(scenario.data.sensitive)
+    aligned = scenario.data.auditor_records == "aligned"
+    assert released[0].keys() == (set(scenario.data.sensitive) if aligned else set())
 
 
 def assert_ledgers_agree(scenario: Scenario, folder: Path) -> None:
@@ -125,6 +139,23 @@ def test_secure_and_plain_agree(
     assert_ledgers_agree(scenario, tmp_path / "secure")
     # the method has moved the adapter by more than the two may differ: agreement is not that of two baselines
     assert distance(updates(scenario, plain)["A"], baseline["A"]) > TOLERANCE
+
+
+@pytest.mark.parametrize("method", OWN_METHODS.values(), ids=OWN_METHODS)
+def test_secure_and_plain_agree_where_the_auditor_has_nothing_of_the_developer_s(
+    tmp_path: Path, weights: Path, method: Mapping[str, Any], baseline: dict[str, Tensor]
+) -> None:
+    scenario = tiny(weights, method=method, data={"auditor_records": "own"})
+    people = write_stores(scenario, tmp_path / "stores")
+    assert AuditorStore.open(tmp_path / "stores" / "auditor").ids == []
+    assert len(people.own)
+    plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
+    assert_agree(scenario, plain, secure)
+    assert_ledgers_agree(scenario, tmp_path / "secure")
+    assert distance(updates(scenario, plain)["A"], baseline["A"]) > TOLERANCE
+    entries = read_extract(tmp_path / "secure" / "developer" / "ledger.jsonl")
+    disclosed = [entry for entry in entries if entry["kind"] == "disclosed"]
+    assert len(disclosed) == (scenario.train.epochs if method.get("adversary_features") == "disclosed" else 0)
 
 
 def test_without_a_method_they_are_equal(tmp_path: Path, weights: Path, stores: Path) -> None:
