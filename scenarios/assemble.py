@@ -50,7 +50,7 @@ def joint(scenario: Scenario) -> Joint:
             components=method.components,
             ramp_epochs=method.ramp,
             sensitive_scale=method.sensitive_scale,
-            orthogonality=method.orthogonality,
+            orthogonality=method.orthogonality or "weights",
             target_gap=method.target_gap,
             own_records=scenario.data.auditor_records == "own",
             adversary_features=method.adversary_features,

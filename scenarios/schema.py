@@ -153,8 +153,8 @@ class Method(Section):
     components: Annotated[int, Field(ge=1, le=4096)] = 16
     ramp: NotNegative = 1.0
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
-    sensitive_scale: NotNegative = 1.0
-    orthogonality: Literal["weights", "predictions"] = "weights"
+    sensitive_scale: NotNegative = 0.0
+    orthogonality: Literal["predictions", "weights"] | None = None
     adversary_features: Literal["frozen", "disclosed"] = "frozen"
 
 
@@ -246,6 +246,10 @@ class Scenario(Section):
         releases = METHODS[self.method.name]
         if self.method.release is None and releases:
             changes["method"] = self.method.model_copy(update={"release": releases[0]})
+        if self.method.name == "orth" and self.method.orthogonality is None:
+            method = changes.get("method", self.method)
+            form = "weights" if method.release == "gradient" else "predictions"
+            changes["method"] = method.model_copy(update={"orthogonality": form})
         if self.data.split is None and not self.data.split_given:
             changes["data"] = self.data.model_copy(update={"split": Split()})
         if not self.secure.auditors:

@@ -36,7 +36,7 @@ class MethodSettings:
     strength: float = 1.0
     components: int = 16
     ramp_epochs: float = 1.0
-    sensitive_scale: float = 1.0
+    sensitive_scale: float = 0.0
     orthogonality: str = "weights"
     target_gap: float | None = None
     own_records: bool = False

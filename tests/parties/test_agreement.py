@@ -32,8 +32,8 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "adv": {"name": "adv", "strength": 0.5},
     "ent": {"name": "ent", "strength": 2.0},
     "erase": {"name": "erase", "strength": 1.0, "components": 8},
-    "orth-adapter": {"name": "orth", "release": "adapter"},
-    "orth-predictions": {"name": "orth", "orthogonality": "predictions", "sensitive_scale": 0.0, "strength": 20.0},
+    "orth-active": {"name": "orth", "orthogonality": "weights", "sensitive_scale": 1.0, "strength": 0.5},
+    "orth-predictions": {"name": "orth", "strength": 20.0},
     "orth-gradient": {"name": "orth", "release": "gradient"},
     "parity-moments": {"name": "parity", "release": "moments", "strength": 20.0},
     "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
@@ -46,7 +46,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
 OWN_METHODS: dict[str, Mapping[str, Any]] = {
     "ent-frozen": {"name": "ent", "strength": 2.0},
     "ent-disclosed": {"name": "ent", "strength": 2.0, "adversary_features": "disclosed"},
-    "orth-adapter": METHODS["orth-adapter"],
+    "orth-predictions": METHODS["orth-predictions"],
     "orth-gradient": METHODS["orth-gradient"],
     "unl": METHODS["unl"],
 }
