@@ -47,7 +47,14 @@ GAPS = (
     "worst_group_accuracy",
 )
 METRICS = (*UTILITY, *GAPS)
-SHORT = {"accuracy": "accuracy", "balanced_accuracy": "balanced", GAPS[0]: "DP", GAPS[1]: "EO", GAPS[4]: "worst group"}
+SHORT = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    GAPS[0]: "DP",
+    GAPS[1]: "EO",
+    GAPS[3]: "FPR",
+    GAPS[4]: "worst group",
+}
 
 PALETTE = ("#1d4ed8", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#b91c1c", "#475569")
 BASELINE = "#8a8f98"
@@ -86,8 +93,8 @@ class Setting:
 
     @property
     def method(self) -> str:
-        """The method with its release."""
-        return f"{self.knobs['method']} ({self.knobs['release']})" if self.knobs["release"] else self.knobs["method"]
+        """The method with its release, and what else tells its form."""
+        return method_label(self.knobs)
 
     @property
     def panel(self) -> tuple[str, str]:
@@ -104,6 +111,15 @@ class Setting:
         """How many of the runs came to nothing."""
         found = (f"{count} {what}" for count, what in ((self.collapsed, "collapsed"), (self.diverged, "diverged")))
         return ", ".join(text for text in found if text[0] != "0")
+
+
+def method_label(row: Mapping[str, str]) -> str:
+    """The method of a sweep's row, with its release and those settings that have no column of their own."""
+    if not row["release"]:
+        return row["method"]
+    known = ("release ", "strength ", "epsilon ", "components ", "epochs ")
+    words = [word for word in row["settings"].split(", ") if word != row["method"] and not word.startswith(known)]
+    return f"{row['method']} ({', '.join([row['release'], *words])})"
 
 
 def settings_of(rows: Iterable[Row]) -> list[Setting]:
@@ -335,6 +351,7 @@ def _legend(figure: Figure, axes: Sequence[Sequence[Axes]]) -> None:
 
 # --- the folder -------------------------------------------------------------------------------------------------------
 
+AGAINST = "(differences from erm of the same task and seed: mean and its 95 % t interval over the pairs)"
 RUNS = "runs.csv"
 CHECKS = "checks.csv"
 
@@ -345,11 +362,14 @@ class Report:
 
     settings: list[Setting]
     checks: list[Row]
+    against: Table | None
     files: list[Path]
 
     def text(self) -> str:
         """For the terminal."""
         parts = [table(self.settings).text(), "(mean ± standard deviation over the runs' seeds)"]
+        if self.against is not None:
+            parts += ["", self.against.text(), AGAINST]
         if self.checks:
             parts += ["", checks_table(self.checks).text()]
         return "\n".join(parts)
@@ -382,11 +402,13 @@ def write_report(folder: Path) -> Report:
 
     Raises ``UsageError`` where there is no run to show.
     """
+    from secure_fair.report.differences import differences
+
     rows = read_rows(folder / RUNS)
     if not rows:
         raise UsageError(f"{folder / RUNS}: has no runs; run the sweep without --report-only first")
     settings = settings_of(rows)
-    report = Report(settings, read_rows(folder / CHECKS), [])
+    report = Report(settings, read_rows(folder / CHECKS), differences(rows), [])
     figures = {"accuracy-gap": accuracy_gap(settings), "by-epsilon": by_epsilon(settings)}
     for name, figure in figures.items():
         if figure is not None:
@@ -394,6 +416,8 @@ def write_report(folder: Path) -> Report:
             (folder / f"{name}.png").write_bytes(png(figure))
             report.files.extend([folder / f"{name}.svg", folder / f"{name}.png"])
     parts = [markdown(table(settings)), "Mean ± standard deviation over the runs' seeds."]
+    if report.against is not None:
+        parts += [markdown(report.against), AGAINST]
     if report.checks:
         parts.append(markdown(checks_table(report.checks)))
     (folder / "results.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

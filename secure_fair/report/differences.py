@@ -1,0 +1,95 @@
+"""What a method changes against empirical risk minimisation, paired by task and seed, with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+from secure_fair.report.tables import Table
+from secure_fair.report.tradeoff import GAPS, SHORT, Row, method_label
+
+LEVEL = 0.95
+BASELINE = "erm"
+SHOWN = ("accuracy", "balanced_accuracy", GAPS[0], GAPS[1], GAPS[3])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Mean of paired differences and the bounds of its t interval at ``LEVEL``; no bounds for a single pair."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Interval | None:
+        """None where there are no values."""
+        if not values:
+            return None
+        mean = statistics.fmean(values)
+        if len(values) == 1:
+            return cls(mean, -math.inf, math.inf)
+        half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+        return cls(mean, mean - half, mean + half)
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"{self.mean:+.3f}"
+        return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+
+def differences(rows: Sequence[Row]) -> Table | None:
+    """One line per method, strength and epsilon: all tasks and seeds that the baseline was run with, too.
+
+    The interval is that of the mean over these pairs; tasks differ, so it says how sure the mean over such tasks is.
+    "tasks" counts those where the gap fell, and rose, beyond the interval over that task's seeds alone. None without a
+    baseline, or without anything beside it.
+    """
+    baselines = {_pair(row): row for row in rows if row["method"] == BASELINE}
+    together: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        if row["method"] != BASELINE and _pair(row) in baselines:
+            together.setdefault((method_label(row), row["strength"], row["asked_epsilon"]), []).append(row)
+    if not together:
+        return None
+    header = (
+        "method",
+        "strength",
+        "epsilon",
+        "pairs",
+        *(f"Δ {SHORT[name]}" for name in SHOWN),
+        "tasks: DP fell / rose",
+    )
+    lines = []
+    for (label, strength, epsilon), alike in together.items():
+        asked = "exact" if epsilon == "inf" else epsilon
+        cells = [label, strength, asked, str(len(alike))]
+        cells += [str(Interval.of(_changes(alike, baselines, name)) or "-") for name in SHOWN]
+        lines.append((*cells, _tasks(alike, baselines)))
+    return Table(header, tuple(lines))
+
+
+def _pair(row: Row) -> tuple[str, ...]:
+    return tuple(row[name] for name in ("scenario", "attribute", "seed", "epochs"))
+
+
+def _changes(rows: Sequence[Row], baselines: dict[tuple[str, ...], Row], name: str) -> list[float]:
+    """By how much the metric differs from the baseline's, in every pair that has both."""
+    pairs = [(row[name], baselines[_pair(row)][name]) for row in rows]
+    return [float(value) - float(baseline) for value, baseline in pairs if value and baseline]
+
+
+def _tasks(rows: Sequence[Row], baselines: dict[tuple[str, ...], Row]) -> str:
+    """On how many tasks the demographic-parity gap fell and rose for sure, of how many."""
+    fell = rose = 0
+    tasks = {(row["scenario"], row["attribute"]) for row in rows}
+    for task in tasks:
+        alike = [row for row in rows if (row["scenario"], row["attribute"]) == task]
+        interval = Interval.of(_changes(alike, baselines, GAPS[0]))
+        fell += interval is not None and interval.high < 0
+        rose += interval is not None and interval.low > 0
+    return f"{fell} / {rose} of {len(tasks)}"
