@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -77,7 +78,9 @@ def work_off(
             Prepared.forget()
             return
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
-        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            jobs, multiprocessing.get_context("spawn"), initializer=_die_with, initargs=(os.getpid(),)
+        ) as pool:
             pending: dict[Future[list[Row]], Run] = {
                 pool.submit(work, run, work_folder, Quiet(None)): run for run in runs
             }
@@ -89,6 +92,17 @@ def work_off(
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _die_with(parent: int) -> None:
+    """End this worker once its parent has gone, however that ended."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def run_once(run: Run, folder: Path, report: Reporter) -> list[Row]:

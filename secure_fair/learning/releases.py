@@ -6,6 +6,8 @@ from secure_fair.learning.settings import ADVERSARY_BALL, MethodSettings, batche
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.requests import row_change
 
+COUNTS_WEIGHT = 0.1  # of the budget that another release gets: shares of groups are known well enough with it
+
 
 def training_releases(
     method: MethodSettings, groups: int, records: int, epochs: int, batch_size: int
@@ -18,12 +20,12 @@ def training_releases(
             return []
         case (("parity" | "odds"), "moments"):
             return [
-                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("group_counts", 1, 1, change, COUNTS_WEIGHT),
                 PlannedRelease("moment", epochs, epochs, change),
             ]
         case (("parity" | "odds"), "rows"):
             return [
-                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("group_counts", 1, 1, change, COUNTS_WEIGHT),
                 PlannedRelease("penalty_rows", steps, epochs, change),
             ]
         case "adv", _:
@@ -42,7 +44,7 @@ def training_releases(
             return [PlannedRelease("randomised_attributes", 1, 1, change)]
         case "erase", _:
             return [
-                PlannedRelease("group_counts", 1, 1, change),
+                PlannedRelease("group_counts", 1, 1, change, COUNTS_WEIGHT),
                 PlannedRelease("moment", epochs, epochs, change),
             ]
         case (("orth" | "unl"), "adapter"):

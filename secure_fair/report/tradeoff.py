@@ -118,7 +118,9 @@ def method_label(row: Mapping[str, str]) -> str:
     if not row["release"]:
         return row["method"]
     known = ("release ", "strength ", "epsilon ", "components ", "epochs ")
-    words = [word for word in row["settings"].split(", ") if word != row["method"] and not word.startswith(known)]
+    words = [
+        word for word in row["settings"].split(", ") if word not in ("", row["method"]) and not word.startswith(known)
+    ]
     return f"{row['method']} ({', '.join([row['release'], *words])})"
 
 

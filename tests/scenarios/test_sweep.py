@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import math
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 from click.testing import CliRunner
 
@@ -214,6 +218,32 @@ def test_workers_compute_what_one_process_does(tmp_path):
     assert set(found) == {run.key for run in runs}
     (expected,) = rows_in(alone)
     assert found[runs[0].key] == expected | {"seconds": ""}
+
+
+def test_workers_end_with_a_sweep_that_is_killed(tmp_path):
+    (tmp_path / "sweep.toml").write_text(SMALL.replace("[0]", "[0, 1]") + ERM)
+    command = [sys.executable, "-c", "from scenarios.cli import main; main()", "sweep", str(tmp_path / "sweep.toml")]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "out"), "--jobs", "2"], stderr=subprocess.DEVNULL)
+    try:
+        workers = wait_for(lambda: [child for child in psutil.Process(process.pid).children() if is_worker(child)])
+    finally:
+        process.kill()
+        process.wait()
+    wait_for(lambda: not any(worker.is_running() for worker in workers))
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """One that multiprocessing has spawned for work, and not to keep track of resources."""
+    return any("spawn_main" in word for word in process.cmdline())
+
+
+def wait_for(condition, seconds: float = 120.0):
+    """The first true value of the condition."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return value
 
 
 def test_a_training_that_diverges_is_a_result(tmp_path):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain
+EMPHASIS = 2.0  # of the predictions' columns, whose covariance with the attribute is the gap itself
 ROUNDING = 1e-3  # of the moments' variance: what exact answers are trusted to, for queries may be nearly alike
 
 
@@ -21,8 +22,9 @@ def query_matrix(features: Tensor, predicted: Tensor, strata: Tensor, count: int
     """The query F (n, count * k), k = ``components``: one block of columns for each stratum, zero elsewhere.
 
     In its block a record has its centred predictions (n, C') and the first principal components of the features
-    (n, d), orthonormalised; rows are then clipped to norm 1. The predictions are among the columns so that
-    the regression reproduces their covariance with the attribute, which is the gap itself.
+    (n, d), orthonormalised; rows are then clipped to norm 1. The predictions are among the columns so that the
+    regression reproduces their covariance with the attribute, which is the gap itself: they weigh more, against the
+    same noise.
     """
     blocks = []
     for stratum in range(count):
@@ -41,19 +43,22 @@ def clip_rows(query: Tensor) -> Tensor:
 
 
 def _whitened(features: Tensor, predicted: Tensor, components: int) -> Tensor:
-    """Orthogonal columns of unit variance that span the predictions and the first principal components."""
+    """Orthogonal columns of variance 1 that span predictions (these weigh more) and first principal components."""
     centred = features - features.mean(0)
     _, _, directions = torch.linalg.svd(centred.T @ centred / len(features))
     scores = centred @ directions[:components].T
     spanned = torch.cat([predicted - predicted.mean(0), scores], dim=1)
     kept: list[Tensor] = []
-    for column in spanned.T:  # Gram-Schmidt, twice for stability; a column that the others span is dropped
+    for place, column in enumerate(
+        spanned.T
+    ):  # Gram-Schmidt, twice for stability; a column that the others span is dropped
         rest = column
         for _ in range(2):
             for other in kept:
                 rest = rest - (rest @ other) / (other @ other) * other
         if rest.norm() > 1e-4 * column.norm().clamp_min(1e-9):
-            kept.append(rest / rest.norm() * len(rest) ** 0.5)
+            weight = EMPHASIS if place < predicted.shape[1] else 1.0
+            kept.append(weight * rest / rest.norm() * len(rest) ** 0.5)
         if len(kept) == components:
             break
     return torch.stack(kept, dim=1) if kept else torch.zeros(len(features), 1, dtype=torch.float64)
