@@ -212,6 +212,7 @@ class SecureAuditors:
         assert values is not None  # this is the receiver
         for receipt in granted.receipts:
             self.ledger.received(receipt)
+        self.lockstep.ask_ahead()
         return Release(values, sigma)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> Granted:

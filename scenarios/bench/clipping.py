@@ -58,8 +58,8 @@ own with one thread. {machine}.
 - **none**: an ordinary gradient, not clipped: what the other two ways are to be compared with.
 
 **secure_fair keeps the records' gradients.** An adapter of rank r has r (d_in + d_out) numbers a layer where the layer
-itself has d_in d_out, so what ghost clipping saves is small beside the activations that either way keeps for the
-backward pass; and it pays with a second backward pass. Where memory is short, smaller parts help both ways, and cost
+itself has d_in d_out: few beside the activations that either way keeps for the backward pass, and beside the products
+of all pairs of tokens from which ghost clipping has its norms; and that pays with a second backward pass. Where memory is short, smaller parts help both ways, and cost
 nothing in accuracy or privacy (`physical_batch` of `secure_fair/privacy/dpsgd.py`: 64).
 """
 
