@@ -59,7 +59,8 @@ own with one thread. {machine}.
 
 **secure_fair keeps the records' gradients.** An adapter of rank r has r (d_in + d_out) numbers a layer where the layer
 itself has d_in d_out: few beside the activations that either way keeps for the backward pass, and beside the products
-of all pairs of tokens from which ghost clipping has its norms; and that pays with a second backward pass. Where memory is short, smaller parts help both ways, and cost
+of all pairs of tokens from which ghost clipping has its norms; and that pays with a second backward pass. Where memory
+is short, smaller parts help both ways, and cost
 nothing in accuracy or privacy (`physical_batch` of `secure_fair/privacy/dpsgd.py`: 64).
 """
 
