@@ -372,6 +372,7 @@ class AuditorService:
                 step_noise=step_noise,
             )
         )
+        lockstep.ask_ahead()
 
     def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray, proceed: Proceed) -> None:
         """Take part in what another auditor has admitted. This party's share tells nothing without that of the
@@ -387,6 +388,7 @@ class AuditorService:
 
         check = others_word if proceed.check else None
         lockstep.run(Turn(ask, records, opening, check=check, step_sigma=proceed.step_sigma))
+        lockstep.ask_ahead()
 
     def _train(self, lockstep: Lockstep, ask: Train, raw: bytes) -> None:
         """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""

@@ -20,6 +20,7 @@ from secure_fair.errors import BudgetExceeded, ProtocolError
 from secure_fair.learning.auditors import Adapter, Release, flatten_adapter, unflatten_adapter
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
+from secure_fair.privacy.answers import Answers, Question
 from secure_fair.privacy.ledger import Ledger
 
 from crypten.mpc import MPCTensor  # isort: skip
@@ -47,7 +48,8 @@ def main(joint: Joint, post: Post, folders: Folders, run: str, progress: Progres
             messages.send(network, auditor, enrol, messages.pack_ids(ids))
         progress.stage("features")
         data = prepare(joint, store, folders.store / "cache", progress)
-        auditors = SecureAuditors(joint, network, session, ledger, run, len(ids))
+        answers = Answers(folders.state / "answers", terms=str(joint.privacy))
+        auditors = SecureAuditors(joint, network, session, ledger, answers, run, ids)
         progress.stage(f"training: {joint.method.name}, {len(data.training)} records")
         develop(joint, data, auditors, folders.out, progress)
         for auditor in joint.auditors:
@@ -67,13 +69,22 @@ class SecureAuditors:
     """The auditors behind the network, as a method sees them (``secure_fair.learning.auditors.Auditors``)."""
 
     def __init__(
-        self, joint: Joint, network: Network, session: Session, ledger: Ledger, run: str, enrolled: int
+        self,
+        joint: Joint,
+        network: Network,
+        session: Session,
+        ledger: Ledger,
+        answers: Answers,
+        run: str,
+        ids: list[str],
     ) -> None:
-        """Waits until every auditor has said what it holds, then takes its shares of it."""
+        """Waits until every auditor has said what it holds, then takes its shares of it. ``ids``: enrolled records."""
         self.joint = joint
         self.network = network
         self.ledger = ledger
+        self.answers = answers
         self.run = run
+        self.ids = ids
         self._groups: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
         for auditor in joint.auditors:
@@ -91,8 +102,8 @@ class SecureAuditors:
         for auditor in joint.auditors:
             messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters))
         self.session = session
-        self.lockstep = Lockstep(joint, session, self._groups, enrolled)
-        if enrolled:
+        self.lockstep = Lockstep(joint, session, self._groups, len(ids))
+        if ids:
             for attribute in self.attributes:
                 self.lockstep.share_memberships(attribute, None)
         if joint.method.release == "gradient":
@@ -109,13 +120,19 @@ class SecureAuditors:
         return self._released(Ask(operation="group_counts", attribute=attribute, width=count), records, [indicator])
 
     def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
-        """Test records per stratum and column, where the scenario has them released."""
+        """Test records per stratum and column, where the scenario has them released; asked once, then remembered."""
         if not self.joint.evaluated:
             return None
-        indicator = torch.nn.functional.one_hot(strata, count).double()
-        return self._released(
-            Ask(operation="evaluation_counts", attribute=attribute, width=count), records, [indicator]
-        )
+        operation, holder = "evaluation_counts", self.joint.holders[attribute]
+
+        def ask(query: str) -> tuple[Tensor, float]:
+            indicator = torch.nn.functional.one_hot(strata, count).double()
+            wanted = Ask(operation=operation, attribute=attribute, width=count, query=query)
+            released = self._released(wanted, records, [indicator])
+            return released.values, released.sigma
+
+        people = [self.ids[record] for record in records]
+        return Release(*self.answers.once(Question(operation, attribute, holder, people, strata, count), ask))
 
     def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
         """F^T A."""
@@ -195,6 +212,7 @@ class SecureAuditors:
         assert values is not None  # this is the receiver
         for receipt in granted.receipts:
             self.ledger.received(receipt)
+        self.lockstep.ask_ahead()
         return Release(values, sigma)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> Granted:

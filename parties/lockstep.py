@@ -21,7 +21,7 @@ from secure_fair.errors import Refusal
 from secure_fair.learning.auditors import membership_matrix
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.mpc.products import Masked
-from secure_fair.mpc.session import Session
+from secure_fair.mpc.session import Call, Session
 from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Request
 
@@ -29,6 +29,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 
 MOST_ADAPTER_ENTRY = 2.0**10  # bound on the entries of a sensitive adapter and of a task adapter's matrices
 
+Kind = tuple[str, int]  # what was asked for, and of how many records
 Check = Callable[[bool | None], None]
 Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public bound of their value
 
@@ -61,6 +62,9 @@ class Lockstep:
         self.groups = {name: len(names) for name, names in groups.items()}
         self.enrolled = enrolled
         self.memberships: dict[str, Masked] = {}  # (enrolled, columns), masked once for all requests
+        self._calls: dict[Kind, list[Call]] = {}  # what requests of a kind called last time
+        self._next: dict[Kind, Kind] = {}  # what kind of request came after one last time
+        self._last: Kind | None = None
         self.adversaries: dict[str, MPCTensor] = {}  # (d, columns)
         self.sensitive: dict[str, list[Masked]] = {}  # (r, d_m) of each module, masked once
 
@@ -143,6 +147,27 @@ class Lockstep:
 
     def run(self, turn: Turn) -> Tensor | None:
         """Go through one admitted operation; returns what the turn's ``opening`` does."""
+        kind = (turn.ask.model_dump_json(exclude={"query"}), len(turn.records))
+        self.session.called.clear()
+        value = self._run(turn)
+        self._calls[kind] = list(self.session.called)
+        if self._last is not None:
+            self._next[self._last] = kind
+        self._last = kind
+        return value
+
+    def ask_ahead(self) -> None:
+        """Ask the dealer now for what the next request will take, so that it is there when that comes.
+
+        The next one is taken to be of the kind that came after this kind the last time, as batch follows batch. Where
+        that is wrong what was asked for is dropped unused, by all parties at the same step. To be called after a
+        turn, once its value is written down: from here on the dealer may be found lost.
+        """
+        assert self._last is not None
+        for name, shapes in self._calls.get(self._next.get(self._last, self._last), []):
+            self.session.prefetch(name, *shapes)
+
+    def _run(self, turn: Turn) -> Tensor | None:
         with self.session.operation(turn.ask.operation):
             match turn.ask.operation:
                 case "moment" | "group_counts" | "evaluation_counts":

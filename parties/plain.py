@@ -14,6 +14,7 @@ from parties.training import develop, prepare
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.learning.plain import OwnTraining, PlainAuditors
 from secure_fair.learning.sensitive import Sensitive
+from secure_fair.privacy.answers import Answers
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
@@ -48,8 +49,9 @@ def run_in_the_clear(
             gates[attribute] = gate
             responses[attribute] = answers
     ordered = {attribute: codes[attribute] for attribute in joint.holders}
+    told = Answers(state / joint.developer / "answers", terms=str(joint.privacy))
     auditors = PlainAuditors(
-        ordered, groups, gates, responses, sensitive, joint.precision_bits, evaluated=joint.evaluated, own=own
+        ordered, groups, gates, responses, sensitive, told, joint.precision_bits, evaluated=joint.evaluated, own=own
     )
     progress.stage(f"training: {joint.method.name}, {len(data.training)} records, in the clear")
     develop(joint, data, auditors, out / joint.developer, progress)

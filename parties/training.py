@@ -17,7 +17,7 @@ from parties.artefacts import whole
 from parties.progress import Progress
 from parties.settings import Joint
 from secure_fair.data.store import DeveloperStore
-from secure_fair.fairness.metrics import clip_noised, fairness, utility
+from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
@@ -78,6 +78,7 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
     out.mkdir(parents=True, exist_ok=True)
     settings = settings_of(joint)
     model = make_classifier(joint.model, len(data.classes), joint.seed, settings.device)
+    warnings: list[str] = []
     began = time.perf_counter()
     with (out / "rounds.jsonl").open("w") as rounds:
 
@@ -93,6 +94,9 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
                 dict(record.gaps),
                 record.seconds,
             )
+            if not warnings and (trouble := collapse(joint, record, len(data.classes))):
+                warnings.append(trouble)
+                progress.warn(trouble)
 
         train(
             model,
@@ -115,9 +119,27 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
         "device": str(settings.device),
         "utility": utility(data.test.labels.numpy(), probabilities.numpy()),
         "fairness_released": released,
+        "warnings": warnings,
     }
     with whole(out / "result.json") as file:
         file.write_text(json.dumps(result, indent=2) + "\n")
+
+
+def collapse(joint: Joint, record: EpochRecord, classes: int) -> str | None:
+    """What to tell the user of an epoch whose classifier has learned to say the same of everybody; None if not so.
+
+    The first of several epochs is passed over: it begins with a head that knows nothing.
+    """
+    last = joint.training.epochs
+    if record.epoch < min(2, last) or not at_chance(record.balanced_accuracy, classes):
+        return None
+    erm = joint.method.name == "erm"
+    remedy = "change train.learning_rate or train.epochs" if erm else "lower method.strength or raise method.ramp"
+    return (
+        f"{joint.method.name}: in epoch {record.epoch} of {last} the classifier is no better than chance (balanced "
+        f"accuracy {record.balanced_accuracy:.3f}; {record.largest_share:.1%} of its predictions are one class): "
+        f"it may have collapsed; {remedy}"
+    )
 
 
 def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[str, object]:

@@ -28,7 +28,7 @@ from secure_fair.data.split import split
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Table, load_table
 from secure_fair.errors import UsageError
-from secure_fair.fairness.metrics import confusion_counts, fairness
+from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness
 from secure_fair.privacy.plan import POST_PROCESSING
 
 SOURCES = ("sensitive_training", "adversary_step")  # what post-processing is made from
@@ -211,6 +211,7 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
         "utility": result["utility"],
         "fairness": exact_fairness(out, people),
         "fairness_released": result["fairness_released"],
+        "warnings": result["warnings"],
         "privacy": privacy,
         "cost": {
             **cost,
@@ -274,7 +275,7 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def collapsed(utility: Mapping[str, Any], classes: int) -> bool:
     """Whether the classifier says one thing of everybody: balanced accuracy at chance."""
-    return bool(utility["balanced_accuracy"] <= 1 / classes + 0.01)
+    return at_chance(utility["balanced_accuracy"], classes)
 
 
 def security(

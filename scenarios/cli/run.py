@@ -86,6 +86,6 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
         parts += ["What was opened to whom:", opened.text(), ""]
     else:
         parts += ["Nothing was opened to anybody.", ""]
-    parts += [f"warning: {text}" for text in summary.get("security", {}).get("warnings", [])]
+    parts += [f"warning: {text}" for text in tables.warnings(summary)]
     parts.append(f"Run folder: {folder}")
     return "\n".join(parts)

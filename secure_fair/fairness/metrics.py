@@ -55,6 +55,11 @@ def balanced_accuracy(counts: Counts) -> float | None:
     return None if np.isnan(recall).all() else float(np.nanmean(recall))
 
 
+def at_chance(balanced: float, classes: int) -> bool:
+    """Whether a balanced accuracy is (within 0.01) what a classifier has that says the same of everybody."""
+    return balanced <= 1 / classes + 0.01
+
+
 def selection_rate(counts: Counts, minimum: float = 0.0) -> NDArray[np.float64]:
     """Fraction of each group that is predicted to be of each class: (classes, groups), NaN where undefined.
 

@@ -23,6 +23,7 @@ from secure_fair.learning.auditors import (
 )
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.privacy import requests
+from secure_fair.privacy.answers import Answers, Question
 from secure_fair.privacy.gate import Gate, PlainOpening, Request
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.requests import NO_RECORDS
@@ -44,6 +45,7 @@ class PlainAuditors:
         gates: Mapping[str, Gate],
         responses: Mapping[str, Responses],
         sensitive: Mapping[str, Sensitive],
+        answers: Answers,
         precision_bits: int,
         *,
         evaluated: bool,
@@ -51,8 +53,8 @@ class PlainAuditors:
     ) -> None:
         """By attribute: ``codes``, group of every enrolled record (n,); ``gates`` and ``responses`` of its holder.
 
-        ``evaluated``: whether counts of test records are released. ``own``: by attribute, what trains an adversary on
-        the auditor's own pictures.
+        ``answers``: the developer's memory. ``evaluated``: whether counts of test records are released. ``own``: by
+        attribute, what trains an adversary on the auditor's own pictures.
         """
         self.attributes = tuple(codes)
         self._groups = dict(groups)
@@ -61,6 +63,7 @@ class PlainAuditors:
         self._gates = dict(gates)
         self._responses = dict(responses)
         self._sensitive = dict(sensitive)
+        self._told = answers
         self._scale = 2**precision_bits
         self._evaluated = evaluated
         self._adversaries: dict[str, Tensor] = {}
@@ -75,8 +78,17 @@ class PlainAuditors:
         return self._counts("group_counts", attribute, records, strata, count)
 
     def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
-        """Test records per stratum and column, where the scenario has them released."""
-        return self._counts("evaluation_counts", attribute, records, strata, count) if self._evaluated else None
+        """Test records per stratum and column, where the scenario has them released; asked once, then remembered."""
+        if not self._evaluated:
+            return None
+        operation, gate = "evaluation_counts", self._gates[attribute]
+
+        def ask(query: str) -> tuple[Tensor, float]:
+            released = self._counts(operation, attribute, records, strata, count, query)
+            return released.values, released.sigma
+
+        people = [gate.ids[record] for record in records]
+        return Release(*self._told.once(Question(operation, attribute, gate.auditor, people, strata, count), ask))
 
     def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
         """F^T A."""
@@ -157,8 +169,10 @@ class PlainAuditors:
         )
         return rows
 
-    def _counts(self, operation: str, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release:
-        request = requests.counts(operation, attribute, self._count(attribute), records, count, RECEIVER)
+    def _counts(
+        self, operation: str, attribute: str, records: np.ndarray, strata: Tensor, count: int, query: str = ""
+    ) -> Release:
+        request = requests.counts(operation, attribute, self._count(attribute), records, count, RECEIVER, query)
         indicator = torch.nn.functional.one_hot(strata, count).double()
         return self._release(request, operations.plain_moment(indicator, self._rows(attribute, records)))
 

@@ -39,13 +39,19 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to: mean loss, training accuracy, released gaps, seconds."""
+    """What one epoch came to: mean loss, training accuracy, released gaps, seconds.
+
+    ``balanced_accuracy``: mean over the classes that there are; ``largest_share``: of the class predicted most often.
+    All of it is over the epoch's batches as they were trained on.
+    """
 
     epoch: int
     loss: float
     accuracy: float
     gaps: Mapping[str, float]
     seconds: float
+    balanced_accuracy: float
+    largest_share: float
     strength: float | None = None  # where the method adjusts it
 
 
@@ -112,7 +118,7 @@ def train(
         began = time.perf_counter()
         method.start_epoch(epoch)
         model.train()
-        losses, correct = 0.0, 0
+        losses, confusion = 0.0, torch.zeros(classes**2, dtype=torch.int64)
         batches = torch.randperm(len(data), generator=order).tensor_split(
             batches_per_epoch(len(data), settings.batch_size)
         )
@@ -134,16 +140,31 @@ def train(
             optimiser.step()
             schedule.step()
             losses += loss.item() * len(records)
-            correct += int((logits.argmax(1) == labels).sum().item())
+            confusion += torch.bincount((labels * classes + logits.argmax(1)).cpu(), minlength=classes**2)
             step += 1
             on_step(step, steps)
         seconds = time.perf_counter() - began
-        mean_loss, accuracy = losses / len(data), correct / len(data)
-        record = EpochRecord(epoch + 1, mean_loss, accuracy, dict(method.gaps()), seconds, method.strength())
+        record = _record(epoch + 1, losses / len(data), confusion.reshape(classes, classes), method, seconds)
         history.append(record)
         on_epoch(record)
     method.finish()
     return history
+
+
+def _record(epoch: int, loss: float, confusion: Tensor, method: Method, seconds: float) -> EpochRecord:
+    """Of the counts ``confusion`` by label and prediction (C, C)."""
+    counts = confusion.double()
+    total, there = float(counts.sum()), counts.sum(1) > 0
+    return EpochRecord(
+        epoch,
+        loss,
+        accuracy=float(counts.trace()) / total,
+        gaps=dict(method.gaps()),
+        seconds=seconds,
+        balanced_accuracy=float((counts.diagonal()[there] / counts.sum(1)[there]).mean()),
+        largest_share=float(counts.sum(0).max()) / total,
+        strength=method.strength(),
+    )
 
 
 def autocast(settings: TrainSettings) -> contextlib.AbstractContextManager[object]:

@@ -33,13 +33,17 @@ class OperationCost:
 
 
 class Meter:
-    """Cost per operation. An operation inside another is part of the outer one."""
+    """Cost per operation. An operation inside another is part of the outer one.
+
+    What goes to and from the dealer between two operations was asked for ahead, and is counted towards the first.
+    """
 
     def __init__(self, read: Callable[[], OperationCost]) -> None:
         """``read`` returns the running totals."""
         self._read = read
         self._costs: dict[str, OperationCost] = {}
         self._depth = 0
+        self._last: tuple[str, OperationCost] | None = None  # operation that ended last, and the totals then
 
     @contextmanager
     def operation(self, name: str) -> Iterator[None]:
@@ -47,15 +51,32 @@ class Meter:
         if self._depth:
             yield
             return
+        self._settle()
         before = self._read()
         self._depth += 1
         try:
             yield
         finally:
             self._depth -= 1
-            spent = replace(self._read() - before, calls=1)
-            self._costs[name] = self._costs.get(name, OperationCost()) + spent
+            after = self._read()
+            self._costs[name] = self._costs.get(name, OperationCost()) + replace(after - before, calls=1)
+            self._last = (name, after)
 
     def summary(self) -> dict[str, OperationCost]:
         """Cost so far by operation, in the order of their first calls."""
+        self._settle()
         return dict(self._costs)
+
+    def _settle(self) -> None:
+        """Count the dealer's traffic since the last operation; nobody has waited for it."""
+        if self._last is None or self._depth:
+            return
+        name, then = self._last
+        now = self._read()
+        since = now - then
+        self._costs[name] += OperationCost(
+            dealer_messages=since.dealer_messages,
+            dealer_bytes_sent=since.dealer_bytes_sent,
+            dealer_bytes_received=since.dealer_bytes_received,
+        )
+        self._last = (name, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -28,6 +29,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 
 OPENING_CHANNEL = "opening"
 
+Call = tuple[str, tuple[tuple[int, ...], ...]]  # an operation's name and the shapes that decide what it takes
 Schedule = tuple[tuple[Item, ...], int, int]  # what an operation took, its first mask's number, how many it drew
 
 
@@ -64,7 +66,9 @@ class Session:
         self._history = history
         self._dealer = dealer
         self._openings = 0
-        self._schedules: dict[tuple[str, tuple[tuple[int, ...], ...]], Schedule] = {}
+        self._ahead: deque[Call] = deque()  # what the dealer was asked for, in the order in which it was
+        self.called: list[Call] = []  # operations with a schedule, since the list was last cleared
+        self._schedules: dict[Call, Schedule] = {}
         self._scheduling = False
 
     @classmethod
@@ -200,8 +204,11 @@ class Session:
                 return
             key = (name, tuple(tuple(shape) for shape in shapes))
             self._history.note("operation", *key)
-            if not self.provider.waiting():
+            self.called.append(key)
+            if not (self._ahead and self._ahead.popleft() == key and self.provider.waiting()):
+                self.provider.discard()  # what was asked for another operation than the one that came
                 self.prefetch(name, *shapes)
+                self._ahead.clear()
             since = self.provider.start_record()
             self._scheduling = True
             try:
@@ -215,8 +222,10 @@ class Session:
 
         Between calls, and once for every call to come: what is asked for is queued, in the order of the calls.
         """
-        items, since, drawn = self._schedules.get((name, tuple(tuple(shape) for shape in shapes)), ((), 0, 0))
+        key = (name, tuple(tuple(shape) for shape in shapes))
+        items, since, drawn = self._schedules.get(key, ((), 0, 0))
         if items:
+            self._ahead.append(key)
             by = self.provider.next_mask + self.provider.masks_ahead - since
             self.provider.ask([renumbered(item, since, by) for item in items], masks=drawn)
         return bool(items)

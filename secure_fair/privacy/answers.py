@@ -4,53 +4,103 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import os
 import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+Ask = Callable[[str], tuple[torch.Tensor, float]]  # the name to ask under -> the opened values and their sigma
 
-class Answers:
-    """Opened values by the digest of their question, kept on disk so that a resumed run has them too.
 
-    They live at the developer, for the auditor never sees them; and the auditor must not draw the same noise for a
-    question that is said to be the same: were it another one, the difference of the two answers would be exact.
+@dataclass(frozen=True)
+class Question:
+    """Counts of records by stratum, as the developer asks for them.
+
+    ``records``: ids of the people (n,), which mean the same in every run; ``strata``: int64 (n,) in [0, ``count``),
+    where each of them is put. The joint order of the two does not matter.
     """
 
-    def __init__(self, directory: Path) -> None:
+    operation: str
+    attribute: str
+    auditor: str
+    records: Sequence[str]
+    strata: torch.Tensor
+    count: int
+
+
+class Answers:
+    """Opened counts by their question, in the developer's own state: they outlive the process and the run.
+
+    They outlive the run because people and budgets do: predictions that were evaluated before, on the same people and
+    with the same noise, need no second release, whichever run they come from. Whatever differs makes another question:
+    one prediction, one person, the attribute, its auditor, or ``terms``, what the run says about noise. So a run with
+    a larger epsilon asks again, and an exact run is never answered with noised counts, nor the other way round.
+
+    Nothing here protects anybody from the developer, who could forget its answers: that an auditor is asked once, or
+    pays each time, is what its gate sees to.
+    """
+
+    def __init__(self, directory: Path, terms: str) -> None:
+        """One process at a time may use a ``directory``."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory
+        self._terms = terms
         path = directory / "key"
         if not path.exists():
-            draft = directory / "key.draft"
-            draft.write_bytes(secrets.token_bytes(32))
-            os.replace(draft, path)
+            _write_whole(path, secrets.token_bytes(32))
         self._key = path.read_bytes()
 
-    def digest(self, operation: str, attribute: str, records: np.ndarray, query: torch.Tensor) -> str:
-        """The name of a question (``Request.query``): HMAC-SHA256 under a key of the developer's, so it tells nothing.
+    def once(self, question: Question, ask: Ask) -> tuple[torch.Tensor, float]:
+        """The kept answer, float64, and the standard deviation of its noise; where there is none, that of ``ask``.
 
-        ``records``: int64 (n,); ``query``: what is asked of them, (n, ...), row by row; their joint order does not
-        matter.
+        ``ask`` is given the name that the auditor hears (``Request.query``). A question that was asked and whose
+        answer was lost, for a crash came between, is asked under a new name: it is another release, with noise of its
+        own and paid for, and the gate refuses to be asked twice under the same.
         """
-        order = np.argsort(records, kind="stable")
-        rows = query.detach().cpu().numpy()[order]
-        head = f"{operation}\n{attribute}\n{rows.dtype}\n{rows.shape}\n".encode()
-        content = head + records[order].astype("<i8").tobytes() + rows.tobytes()
+        name = self._name(question)
+        kept = self._directory / f"{name}.npz"
+        if not kept.exists():
+            values, sigma = ask(self._attempt(name))
+            content = io.BytesIO()
+            np.savez(content, values=values.detach().cpu().double().numpy(), sigma=np.float64(sigma))
+            _write_whole(kept, content.getvalue())
+        with np.load(kept, allow_pickle=False) as found:
+            return torch.from_numpy(found["values"]), float(found["sigma"])
+
+    def _name(self, question: Question) -> str:
+        """HMAC-SHA256 under a key of the developer's: it tells an auditor nothing about predictions or labels."""
+        strata = question.strata.detach().cpu().numpy().astype("<i8")
+        if len(question.records) != len(strata):
+            raise ValueError(f"{len(question.records)} records, {len(strata)} strata: need one for each")
+        order = sorted(range(len(strata)), key=question.records.__getitem__)
+        head = (question.operation, question.attribute, question.auditor, self._terms, str(question.count))
+        content = [*head, *(question.records[place] for place in order)]
+        # lengths before the texts: no two questions read alike
+        joined = b"".join(len(text.encode()).to_bytes(8, "little") + text.encode() for text in content)
+        return self._keyed(len(strata).to_bytes(8, "little") + joined + strata[order].tobytes())
+
+    def _attempt(self, name: str) -> str:
+        """The name for the next attempt at a question, which is on disk as begun when this returns."""
+        path = self._directory / f"{name}.asked"
+        attempt = int(path.read_text()) + 1 if path.exists() else 1
+        _write_whole(path, str(attempt).encode())
+        return self._keyed(f"{name} {attempt}".encode())
+
+    def _keyed(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
 
-    def get(self, digest: str) -> torch.Tensor | None:
-        """The answer, float64, if the question was asked before."""
-        path = self._directory / f"{digest}.npy"
-        return torch.from_numpy(np.load(path, allow_pickle=False)) if path.exists() else None
 
-    def keep(self, digest: str, value: torch.Tensor) -> None:
-        """Remember an answer; on disk when this returns."""
-        draft = self._directory / f"{digest}.draft"
-        with draft.open("wb") as file:
-            np.save(file, value.detach().cpu().numpy(), allow_pickle=False)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, self._directory / f"{digest}.npy")
+def _write_whole(path: Path, content: bytes) -> None:
+    """Replace a file, which is on disk when this returns; a crash leaves the old one or the new one."""
+    draft = path.with_name(path.name + ".draft")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)

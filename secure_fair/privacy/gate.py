@@ -349,11 +349,12 @@ class Gate:
     def _check_repeats(self, request: Request, plan: Plan) -> None:
         """Exact counts of predictions that differ in one record tell its attribute: no more than were planned.
 
-        An interrupted one does not count here, for what is exact has no budget to be wasted.
+        An interrupted one does not count here, for what is exact has no budget to be wasted; so no reserve is needed,
+        and none is given.
         """
         if not plan.is_evaluation(request.operation) or plan.evaluation_epsilon is not None:
             return  # noised ones end with their budget
-        planned = sum(kind.participations for kind in plan.evaluation) + plan.reserve_releases
+        planned = sum(kind.participations for kind in plan.evaluation)
         if int(self._evaluated(request.attribute)[request.records].max()) >= planned:
             raise Refusal(f"{request.attribute}: these records were evaluated {planned} times, as planned; plan more")
 

@@ -56,20 +56,9 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         totals=_totals(summary),
         privacy=tables.privacy(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
-        warnings=_warnings(summary),
+        warnings=tables.warnings(summary),
         files_shown={name: text for name, text in files_shown.items() if text},
     )
-
-
-def _warnings(summary: tables.Summary) -> list[str]:
-    """Every warning of every method of the run, the main one's first, none twice."""
-    found: list[str] = []
-    for run in reversed(tables.runs_of(summary)):
-        warnings = list(run.get("security", {}).get("warnings", []))
-        if run.get("status", "ok") != "ok":
-            warnings.insert(0, f"the classifier of {tables.method_name(run)} is {run['status']}")
-        found += [text for text in warnings if text not in found]
-    return found
 
 
 def _totals(summary: tables.Summary) -> dict[str, str]:

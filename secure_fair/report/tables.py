@@ -86,6 +86,17 @@ def method_name(run: Summary) -> str:
     return f"{run['method']} ({run['release']})" if run.get("release") else str(run["method"])
 
 
+def warnings(summary: Summary) -> list[str]:
+    """Every warning of every method of the run, the main one's first, none twice."""
+    found: list[str] = []
+    for run in reversed(runs_of(summary)):
+        texts = [*run.get("warnings", []), *run.get("security", {}).get("warnings", [])]
+        if run.get("status", "ok") != "ok":
+            texts.insert(0, f"the classifier of {method_name(run)} is {run['status']} on the test records")
+        found += [text for text in texts if text not in found]
+    return found
+
+
 def openings(summary: Summary) -> Table:
     """One row per method and kind of opening: everything that left the shares or an auditor in this run."""
     rows = (

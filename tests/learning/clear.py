@@ -16,6 +16,7 @@ from secure_fair.learning.releases import evaluation_releases, training_releases
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.train import Classifier, TrainSettings
 from secure_fair.mpc.randomness import Root, Stream
+from secure_fair.privacy.answers import Answers
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
@@ -90,6 +91,7 @@ def people(
         dict.fromkeys(codes, gate),
         dict.fromkeys(codes, responses),
         sensitive or {},
+        Answers(folder / "told", terms=f"{evaluation_epsilon}"),
         BITS,
         evaluated=True,
     )

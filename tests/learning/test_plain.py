@@ -61,6 +61,23 @@ def test_every_answer_is_in_the_ledger_and_nothing_else(tmp_path: Path) -> None:
     assert everything.opened() == ["group_counts", "moment", "evaluation_counts"]
 
 
+@pytest.mark.parametrize("epsilon", [None, 1.0])
+def test_an_evaluation_is_asked_for_once(tmp_path: Path, epsilon: float | None) -> None:
+    everything = held(tmp_path, "parity", "moments", epsilon=epsilon, evaluation_epsilon=epsilon)
+    strata = torch.from_numpy(EVERYBODY % 4)
+    first = everything.auditors.evaluation_counts("sex", EVERYBODY, strata, 4)
+    again = everything.auditors.evaluation_counts("sex", EVERYBODY[::-1].copy(), strata.flip(0), 4)
+    other = everything.auditors.evaluation_counts("origin", EVERYBODY, strata, 4)
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert torch.equal(first.values, again.values)
+    assert first.sigma == again.sigma
+    assert (first.sigma > 0) == (epsilon is not None)
+    assert other.values.shape == (4, 3)
+    assert everything.opened() == ["evaluation_counts"] * 2
+
+
 def test_noise_has_the_planned_size(tmp_path: Path) -> None:
     noised = held(tmp_path, "parity", "moments", epsilon=1.0, evaluation_epsilon=1.0).auditors
     query = torch.zeros(N, 400, dtype=torch.float64)

@@ -415,6 +415,29 @@ def test_several_calls_may_be_asked_for_ahead(ahead: int) -> None:
         assert all(error < 1e-3 for _, error in results)
 
 
+def asked_for_another(session: Session) -> list[int]:
+    """Messages inside calls, each after another operation than it was asked for ahead."""
+    found = []
+    for turn in range(6):
+        name, columns = (("one", 1), ("five", 5))[turn % 2]
+        before = session.provider.messages
+        with session.operation(f"wrong {name}", (6, 3)):
+            values = unit_rows(6, 3, 1), memberships(6, columns, 2)
+            query, held = mask(
+                session, share(session, DEVELOPER, values[0]), share_integers(session, AUDITOR, values[1])
+            )
+            (again,) = mask(session, multiply(session, "matmul", query.T, held))
+            multiply(session, "mul", again, again)
+        found.append(session.provider.messages - before)
+        session.prefetch(f"wrong {name}", (6, 3))
+    return found
+
+
+def test_asking_ahead_for_the_wrong_operation_costs_one_message() -> None:
+    for messages in run(asked_for_another):
+        assert messages == [2, 2, 1, 1, 1, 1]
+
+
 def changing_shapes(session: Session) -> list[float]:
     """Schedules that do not come true: the operation of one name takes other things each time."""
     errors = []

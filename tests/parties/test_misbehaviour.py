@@ -94,6 +94,17 @@ def same_counts_again(auditors: SecureAuditors) -> None:
     auditors.evaluation_counts("male", test, strata, 2)
 
 
+def counts_asked_for_again(auditors: SecureAuditors) -> None:
+    """The same question in another order: answered without a message."""
+    test = np.arange(200, 300, dtype=np.int64)
+    strata = torch.arange(100) % 4
+    first = auditors.evaluation_counts("male", test, strata, 4)
+    again = auditors.evaluation_counts("male", test[::-1].copy(), strata.flip(0), 4)
+    assert first is not None
+    assert again is not None
+    raise SystemExit(f"the same: {torch.equal(first.values, again.values)}, {first.sigma == again.sigma > 0}")
+
+
 def rows_too_long(auditors: SecureAuditors) -> None:
     """Every entry is within 1, the row is not: one attribute would move the answer by 2."""
     ask(auditors, private=torch.ones(200, 4))
@@ -217,6 +228,14 @@ def test_exact_counts_are_not_given_twice(tmp_path: Path, weights: Path, stores:
 
 
 PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
+
+
+def test_a_question_asked_again_is_answered_from_memory(tmp_path: Path, weights: Path, stores: Path) -> None:
+    ended, released = end_of(counts_asked_for_again, tiny(weights, privacy=PRIVACY), stores, tmp_path)
+    assert released == ["evaluation_counts"]
+    assert "the same: True, True" in ended["developer"].said
+    kept = [file.suffix for file in (tmp_path / "states" / "developer" / "answers").iterdir()]
+    assert sorted(kept) == ["", ".asked", ".npz"]
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_a_collapsed_classifier_is_marked_in_the_table_and_the_warnings(summary,
     collapsed = {**summary, "status": "collapsed"}
     assert tables.methods(collapsed).rows[-1][0] == "parity (moments) (collapsed)"
     (tmp_path / "summary.json").write_text(json.dumps(collapsed))
-    assert "the classifier of parity (moments) is collapsed" in write_report(tmp_path).read_text()
+    assert "the classifier of parity (moments) is collapsed on the test records" in write_report(tmp_path).read_text()
 
 
 def test_openings_say_who_received_what_and_what_protects_it(summary):

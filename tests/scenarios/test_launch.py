@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -17,14 +18,26 @@ from typing import Any
 
 import pytest
 
+from scenarios.cli.run import result_text
 from scenarios.launch import run
 from scenarios.progress import LineReporter
+from secure_fair.report.html import write_report
 from tests.parties.company import tiny
 from tests.parties.planted import Planted, found_in, plant
 
 KEYS = {
     *("status", "scenario", "method", "release", "mode", "seed", "records", "utility", "fairness"),
-    *("fairness_released", "privacy", "cost", "dealer_cost", "openings", "security", "compare", "total_seconds"),
+    *(
+        "fairness_released",
+        "privacy",
+        "cost",
+        "dealer_cost",
+        "openings",
+        "warnings",
+        "security",
+        "compare",
+        "total_seconds",
+    ),
 }
 
 
@@ -177,6 +190,42 @@ def test_methods_to_compare_run_before_the_main_one(tmp_path: Path, random_weigh
     assert json.loads((tmp_path / "compare" / "erm" / "summary.json").read_text())["openings"] == [
         line for line in summary["openings"] if line["operation"] == "evaluation_counts"
     ]
+
+
+def test_a_collapse_is_said_while_it_happens_and_afterwards_everywhere(tmp_path: Path) -> None:
+    """Parity far too strong from the first step on, beside the same training without it."""
+    portraits = {"records": 400, "correlation": 0.5, "image_size": 64, "dataset": "faces", "target": "wavy_hair"}
+    split = {"developer": 0.5, "auditor": 0.25, "test": 0.25}
+    scenario = tiny(
+        Path("embedded"),
+        data={**portraits, "sensitive": ["male"], "split": split},
+        train={"epochs": 3},
+        method={"name": "parity", "strength": 1000.0, "ramp": 0.0},
+        secure={"mode": "plain"},
+    ).model_copy(update={"compare": ("erm",)})
+    said = io.StringIO()
+    summary = run(scenario, tmp_path, LineReporter(said))
+    fair = summary["compare"][0]
+    assert (fair["status"], fair["warnings"]) == ("ok", [])
+    assert summary["status"] == "collapsed"
+    (warning,) = summary["warnings"]
+    assert "parity: in epoch" in warning
+    assert "lower method.strength" in warning
+    assert said.getvalue().count("warning: ") == 1
+    assert said.getvalue().index(f"warning: {warning}") < said.getvalue().index(
+        "epoch 3/3", said.getvalue().index(warning)
+    )
+    after = "the classifier of parity (moments) is collapsed on the test records"
+    text = result_text(summary, tmp_path)
+    assert f"warning: {warning}" in text
+    assert f"warning: {after}" in text
+    page = write_report(tmp_path).read_text()
+    assert warning in page
+    assert after in page
+    rounds = [json.loads(line) for line in (tmp_path / "developer" / "rounds.jsonl").read_text().splitlines()]
+    assert len(rounds) == 3
+    assert rounds[-1]["balanced_accuracy"] < 0.51
+    assert all(0.5 <= entry["largest_share"] <= 1 for entry in rounds)
 
 
 # --- ends before the end ----------------------------------------------------------------------------------------------
