@@ -11,10 +11,11 @@ from torch import Tensor
 
 import secure_fair.mpc.operations as operations
 from secure_fair.learning.auditors import all_groups, membership_matrix
-from secure_fair.learning.lora import adapter_state, features, row_matrices
+from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
 from secure_fair.learning.methods.base import ramp
 from secure_fair.learning.methods.moments import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
+from secure_fair.learning.methods.orth import scores
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.train import Classifier
@@ -297,7 +298,7 @@ def test_orth_descends_the_overlap_of_the_row_spaces(tmp_path: Path, release: st
 
 
 def test_orth_has_the_sensitive_adapter_active_in_training_and_drops_it(tmp_path: Path) -> None:
-    chosen = MethodSettings("orth", "adapter")
+    chosen = MethodSettings("orth", "adapter", sensitive_scale=1.0)
     model = classifier()
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": sensitive_of(model)})
     tokens = drawn(1, 6, TOKENS, WIDTH).float()
@@ -310,6 +311,65 @@ def test_orth_has_the_sensitive_adapter_active_in_training_and_drops_it(tmp_path
         after = features(model.backbone, tokens)
     assert float((during - before).norm()) > 0.01 * float(before.norm())
     torch.testing.assert_close(after, before)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_orth_descends_the_covariance_with_what_the_sensitive_adapter_sees(tmp_path: Path, classes: int) -> None:
+    """The running mean is that of the same batch here, so the penalty's gradient must be that of 4 sum Cov^2."""
+    chosen = MethodSettings("orth", "adapter", STRENGTH, orthogonality="predictions", ramp_epochs=0)
+    model = classifier(classes)
+    held = people(tmp_path, chosen, {"a": codes(3)}, {"a": 3}, sensitive={"a": sensitive_of(model)})
+    tokens, y = drawn(1, N, TOKENS, WIDTH).float(), labels(classes)
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            z, logits = model(tokens)
+        return z, logits.softmax(1)
+
+    method = make_method(chosen)
+    before, _ = evaluate()
+    method.start(Training(y, classes, model.backbone, held.auditors, evaluate))
+    torch.testing.assert_close(evaluate()[0], before)  # it is not active in training
+    with torch.no_grad():
+        set_active(model.backbone, ["task", "sensitive0"])
+        seen = scores(before, evaluate()[0], 2)
+        set_active(model.backbone, ["task"])
+    torch.testing.assert_close(seen.std(0), torch.ones(2, dtype=torch.float64))
+    assert abs(float(torch.corrcoef(seen.T)[0, 1])) < 1e-6
+    logits = drawn(3, N, classes).float().requires_grad_()
+    assert float(method.penalty(batch_of(logits, y), 0.0).detach()) == 0.0  # nothing earlier to compare with
+    (found,) = torch.autograd.grad(method.penalty(batch_of(logits, y), 1.0), logits)
+    exact = logits.detach().double().requires_grad_()
+    p = exact.softmax(1)[:, 1:] if classes == 2 else exact.softmax(1)
+    (expected,) = torch.autograd.grad(4 * STRENGTH * (seen.T @ (p - p.mean(0)) / N).square().sum(), exact)
+    assert float(expected.norm()) > 1e-3
+    torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_scores_find_the_direction_that_changed() -> None:
+    z, a = drawn(1, 500, WIDTH), drawn(2, 500, 1)
+    changed = z + a @ drawn(3, 1, WIDTH) + 0.05 * drawn(4, 500, WIDTH)
+    found = scores(z, changed, 1)
+    assert abs(float(torch.corrcoef(torch.cat([found, a], dim=1).T)[0, 1])) > 0.99
+
+
+@pytest.mark.parametrize(("target", "stronger"), [(0.02, True), (0.6, False)])
+def test_the_strength_follows_the_target_gap(tmp_path: Path, target: float, stronger: bool) -> None:
+    chosen = MethodSettings("parity", "rows", strength=2.0, target_gap=target)
+    held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, epochs=20, batch_size=N)
+    method = make_method(chosen)
+    start(method, held, labels(2))
+    apart = torch.from_numpy(codes(2)).float()[:, None] * torch.tensor([-1.0, 1.0])
+    for _ in range(10):
+        method.penalty(batch_of(apart, labels(2)), 1.0)
+    gap, strength = method.gaps()["a"], method.strength()
+    assert strength is not None
+    assert 0.02 < gap < 0.6
+    assert (strength > 3.0) if stronger else (strength < 1.5)
+
+
+def test_without_a_target_no_strength_is_adjusted() -> None:
+    assert make_method(MethodSettings("parity", "rows")).strength() is None
 
 
 def test_unl_subtracts_the_sensitive_adapter_from_the_base(tmp_path: Path) -> None:

@@ -97,8 +97,7 @@ def test_refusals_and_budgets_hold_in_the_clear_too(tmp_path: Path) -> None:
     with pytest.raises(Refusal, match="penalty_rows"):
         answers.penalty_rows("sex", EVERYBODY)
     answers.moment("sex", EVERYBODY, torch.zeros(N, 2))  # as planned
-    answers.moment("sex", EVERYBODY, torch.zeros(N, 2))  # the reserve
-    answers.moment("sex", EVERYBODY, torch.zeros(N, 2))  # what was planned for the counts
+    answers.moment("sex", EVERYBODY, torch.zeros(N, 2))  # the reserve; what is planned for the counts pays for none
     with pytest.raises(BudgetExceeded):
         answers.moment("sex", EVERYBODY, torch.zeros(N, 2))
 
