@@ -40,7 +40,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
     "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},
     "rr": {"name": "rr", "strength": 20.0},
-    "steered": {"name": "parity", "release": "moments", "target_gap": 0.05, "strength": 10.0},
+    "steered": {"name": "parity", "release": "moments", "target_gap": 0.001, "strength": 20.0},
     "unl": {"name": "unl"},
 }
 OWN_METHODS: dict[str, Mapping[str, Any]] = {
