@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,15 @@ from parties.settings import Folders, Joint, Post
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.learning.auditors import Adapter, as_matrices, flatten_adapter
-from secure_fair.learning.releases import evaluation_releases, training_releases
+from secure_fair.learning.releases import added_up, evaluation_releases, training_releases
 from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
+from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Gate, Grant
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
-from secure_fair.privacy.plan import Plan, make_plan
+from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 
@@ -46,6 +48,7 @@ BOUNDED = (
     "adversary_rows",
     "entropy_rows",
 )  # the noise is made for rows within 1
+INTERSECTION = 4  # groups, or more: what a plan needs to know is that each has its column
 NOT_SHARED = ("sensitive_adapter", "randomised_attributes")
 
 
@@ -114,7 +117,7 @@ def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: P
         except (Refusal, ProtocolError) as error:
             messages.refuse(network, joint.developer, error)
             raise
-        held = {name: (store.codes(name, ids), store.groups[name]) for name in store.attributes}
+        held = {name: (held_codes(store, name, ids), store.groups[name]) for name in store.attributes}
         sensitive = train_adapters(joint, store, folders.store, gate, progress)
         own = own_trainings(joint, store, folders.store, gate, progress)
         service = AuditorService(joint, network, session, gate, held, sensitive, own, open_responses(folders.state))
@@ -140,7 +143,10 @@ def make_gate(
     policy: Policy,
     ledger: Ledger,
 ) -> Gate:
-    """The gate of one run: the enrolled ``ids``, ``training`` of them first, are checked against the store's."""
+    """The gate of one run: the enrolled ``ids``, ``training`` of them first, are checked against the store's.
+
+    Where the scenario says that this auditor holds a part of the people, others are allowed in the table.
+    """
     return Gate(
         auditor=auditor,
         run=run,
@@ -150,7 +156,17 @@ def make_gate(
         policy=policy,
         ledger=ledger,
         noise=SystemNoise(),
+        part=auditor in joint.parted,
     )
+
+
+def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:
+    """Group codes, int64, of the enrolled ``ids``; -1 for people whom another auditor holds."""
+    known = set(store.ids)
+    codes = np.full(len(ids), -1, dtype=np.int64)
+    here = [place for place, name in enumerate(ids) if name in known]
+    codes[here] = store.codes(attribute, [ids[place] for place in here])
+    return codes
 
 
 def open_responses(state: Path) -> Responses:
@@ -159,17 +175,30 @@ def open_responses(state: Path) -> Responses:
 
 
 def plan_for(joint: Joint, attribute: str, groups: int, training: int) -> Plan:
-    """The plan of one attribute: every release of the run and its noise, made alike by every party."""
+    """The plan of one attribute: every release of the run and its noise, made alike by every party.
+
+    A release about an intersection is one about each of its attributes.
+    """
     privacy = joint.privacy
+    sizes = {name: groups if name == attribute else INTERSECTION for name in about(joint, attribute)}
+
+    def training_of(name: str) -> list[PlannedRelease]:
+        return training_releases(joint.method, sizes[name], training, joint.training.epochs, joint.training.batch_size)
+
     return make_plan(
         attribute,
-        training_releases(joint.method, groups, training, joint.training.epochs, joint.training.batch_size),
+        added_up(training_of(name) for name in sizes if name in joint.penalised),
         epsilon=privacy.epsilon if privacy else None,
         delta=privacy.delta if privacy else 1e-5,
-        evaluation=evaluation_releases(groups) if joint.evaluated else (),
+        evaluation=added_up(evaluation_releases(size) for size in sizes.values()) if joint.evaluated else (),
         evaluation_epsilon=privacy.evaluation_epsilon if privacy else None,
         reserve_releases=privacy.reserve_releases if privacy else 0,
     )
+
+
+def about(joint: Joint, attribute: str) -> list[str]:
+    """The attribute and every intersection that it belongs to."""
+    return [name for name in joint.audited if attribute in joint.components(name)]
 
 
 def train_adapters(
@@ -279,7 +308,7 @@ class AuditorService:
 
     def serve(self, enrolled: int) -> None:
         """Say what is held, share it, answer requests about the ``enrolled`` records until the developer is done."""
-        developer = self.joint.developer
+        developer, joint = self.joint.developer, self.joint
         shapes = {
             name: {
                 module: ((a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])) for module, (a, b) in found.adapter.items()
@@ -287,15 +316,18 @@ class AuditorService:
             for name, found in self.sensitive.items()
         }
         groups = {name: list(names) for name, (_, names) in self.held.items()}
-        messages.send(self.network, developer, Held(attributes=groups, adapters=shapes))
-        everybodys, _ = messages.expect(self.network, developer, Attributes)
+        part = messages.pack_part(self.gate.held) if self.network.name in joint.parted else b""
+        messages.send(self.network, developer, Held(attributes=groups, adapters=shapes), part)
+        everybodys, raw = messages.expect(self.network, developer, Attributes)
         self._check(everybodys, groups)
+        self._check_parts(messages.unpack_parts(raw, joint.parted, enrolled))
         lockstep = Lockstep(
-            self.joint, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
+            joint, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
         )
         if enrolled:
-            for attribute in everybodys.groups:
+            for attribute in joint.holders:
                 lockstep.share_memberships(attribute, self.held[attribute][0] if attribute in self.held else None)
+            lockstep.intersect()
         if self.joint.method.release == "gradient":
             for attribute, modules in everybodys.adapters.items():
                 mine = as_matrices(self.sensitive[attribute].adapter) if attribute in self.sensitive else None
@@ -312,7 +344,19 @@ class AuditorService:
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
 
+    def _check_parts(self, parts: Mapping[str, np.ndarray]) -> None:
+        """Everybody's parts as the developer passes them on: mine as I said, and a record of each attribute once."""
+        mine = parts.get(self.network.name)
+        if mine is not None and not np.array_equal(mine, self.gate.held):
+            raise ProtocolError(f"{self.joint.developer} announced another part of the people than is held here")
+        messages.check_parts(parts, self.joint.holders)
+
     def _check(self, everybodys: Attributes, mine: dict[str, list[str]]) -> None:
+        if everybodys.groups.keys() != self.joint.holders.keys():
+            raise ProtocolError(
+                f"{self.joint.developer} announced the attributes {', '.join(everybodys.groups)}; the scenario has "
+                f"{', '.join(self.joint.holders)}"
+            )
         for attribute, names in mine.items():
             if everybodys.groups.get(attribute) != names:
                 raise ProtocolError(
@@ -321,24 +365,30 @@ class AuditorService:
                 )
 
     def _answer(self, lockstep: Lockstep, ask: Ask, records: np.ndarray) -> None:
-        """The attribute's holder admits, then all go through it. A request beyond the budget leaves the run going."""
+        """All holders admit, then all go through it. A request beyond the budget leaves the run going.
+
+        Of an intersection this party admits, and pays for, every attribute that it holds.
+        """
         developer = self.joint.developer
+        mine = [attribute for attribute in self.joint.components(ask.attribute) if attribute in self.held]
         grants: list[Grant] = []
         try:
             wanted = lockstep.requests(ask, records)
-            if ask.attribute in self.held:
-                grants = [self.gate.admit(request) for request in wanted]
+            grants = self.gate.admit_together(
+                [requests.charged_on(request, attribute) for request in wanted for attribute in mine]
+            )
         except BudgetExceeded as error:
             messages.refuse(self.network, developer, error)
         except Refusal as error:
             messages.refuse(self.network, developer, error)
             raise
+        updates, openings = grants[: -len(mine)], grants[-len(mine) :]
         noised = any(grant.receipt.sigma for grant in grants)
         check = ask.operation in BOUNDED and noised and self.gate.policy.clip == "check"
         if grants:
             messages.send(self.network, developer, Granted(receipts=[grant.receipt for grant in grants], check=check))
         proceed, _ = messages.expect(self.network, developer, Proceed)
-        if proceed.go and ask.attribute not in self.held:
+        if proceed.go and not mine:
             self._assist(lockstep, ask, records, proceed)
         if not proceed.go or not grants:
             return
@@ -346,15 +396,18 @@ class AuditorService:
             self._send(ask, records, grants[-1])
             return
         step_noise = None
-        if len(grants) > 1:
-            update = UpdateNoise(grants[0].request.shape, self.session.scale**2)
-            self.gate.release(grants[0], update)
+        if updates:
+            self._check_step(updates, proceed.step_sigma)
+            update = UpdateNoise(updates[0].request.shape, self.session.scale**2)
+            self.gate.release_together(updates, update)
             step_noise = update.noise
 
         def opening(shared: MPCTensor, bound: float) -> None:
-            self.gate.release(grants[-1], SharedOpening(self.session, shared, int(shared.encoder.scale)))
+            self.gate.release_together(openings, SharedOpening(self.session, shared, int(shared.encoder.scale)))
 
         def within_bound(within: bool | None) -> None:
+            if not check:
+                return  # that is between the checkers and the developer
             if not within:
                 error = Refusal(f"{ask.operation}: a row is longer than 1, the bound that the noise is made for")
                 self.gate.note_refusal(ask.operation, ask.attribute, str(error))
@@ -367,27 +420,40 @@ class AuditorService:
                 ask,
                 records,
                 opening,
-                check=within_bound if check else None,
-                step_sigma=grants[0].receipt.sigma or 0.0 if len(grants) > 1 else 0.0,
+                checkers=self._checkers(proceed, check),
+                check=within_bound,
+                step_sigma=proceed.step_sigma if updates else 0.0,
                 step_noise=step_noise,
             )
         )
         lockstep.ask_ahead()
 
+    def _checkers(self, proceed: Proceed, check: bool) -> list[str]:
+        """Who checks the rows, in everybody's order. Whether this party does is not for the developer to say."""
+        named = {name for name in proceed.checkers if name != self.network.name}
+        return [name for name in self.joint.auditors if name in named or (check and name == self.network.name)]
+
+    def _check_step(self, updates: Sequence[Grant], told: float) -> None:
+        """The adversary's step is limited by all noise on it: at least this party's, and no other where it is alone."""
+        own = math.hypot(*(grant.receipt.sigma or 0.0 for grant in updates))
+        alone = self.joint.answering(updates[0].request.of or updates[0].request.attribute) == (self.network.name,)
+        if told < own * (1 - 1e-9) or (alone and told > own * (1 + 1e-9)):
+            raise ProtocolError(
+                f"{self.joint.developer} says that the update's noise has sigma {told:g}: it is "
+                f"{'' if alone else 'at least '}{own:g}"
+            )
+
     def _assist(self, lockstep: Lockstep, ask: Ask, records: np.ndarray, proceed: Proceed) -> None:
-        """Take part in what another auditor has admitted. This party's share tells nothing without that of the
-        attribute's holder, which leaves through the holder's gate alone and with the holder's noise."""
+        """Take part in what others have admitted. This party's share tells nothing without those of the holders,
+        each of which leaves through its holder's gate alone and with its holder's noise."""
         if ask.operation in NOT_SHARED:
             return
 
         def opening(shared: MPCTensor, bound: float) -> None:
             self.session.reveal_to(self.joint.developer, shared)
 
-        def others_word(within: bool | None) -> None:
-            """Whether the rows are within their bound is between the holder and the developer."""
-
-        check = others_word if proceed.check else None
-        lockstep.run(Turn(ask, records, opening, check=check, step_sigma=proceed.step_sigma))
+        checkers = self._checkers(proceed, check=False)
+        lockstep.run(Turn(ask, records, opening, checkers=checkers, step_sigma=proceed.step_sigma))
         lockstep.ask_ahead()
 
     def _train(self, lockstep: Lockstep, ask: Train, raw: bytes) -> None:
@@ -402,12 +468,17 @@ class AuditorService:
         lockstep.share_adversary(ask.attribute, weights, ask.width)
 
     def _send(self, ask: Ask, records: np.ndarray, grant: Grant) -> None:
-        """What the attribute's holder sends as it is, having made it private itself; nobody else takes part."""
+        """What the attribute's holder sends as it is, having made it private itself; nobody else takes part.
+
+        Answers have a place for everybody in the request, and say 0 for whom another auditor holds.
+        """
         if ask.operation == "sensitive_adapter":
             values, scale = flatten_adapter(self.sensitive[ask.attribute].adapter), 2**self.joint.precision_bits
         else:
             codes, names = self.held[ask.attribute]
-            ids = [self.gate.ids[record] for record in records]
-            answers = self.responses.answer(grant, ids, codes[records], len(names))
+            here = self.gate.held[records]
+            ids = [self.gate.ids[record] for record in records[here]]
+            answers = np.zeros(len(records), dtype=np.int64)
+            answers[here] = self.responses.answer(grant, ids, codes[records[here]], len(names))
             values, scale = torch.from_numpy(answers).double(), 1
         self.gate.release(grant, SentOpening(self.network, values, scale))

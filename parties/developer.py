@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -17,11 +18,18 @@ from parties.settings import Folders, Joint, Post
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError
-from secure_fair.learning.auditors import Adapter, Release, flatten_adapter, unflatten_adapter
+from secure_fair.learning.auditors import (
+    Adapter,
+    Release,
+    corrected,
+    flatten_adapter,
+    joint_groups,
+    unflatten_adapter,
+)
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy.answers import Answers, Question
-from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.ledger import Ledger, Receipt
 
 from crypten.mpc import MPCTensor  # isort: skip
 
@@ -87,28 +95,46 @@ class SecureAuditors:
         self.ids = ids
         self._groups: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+        bits = b""
         for auditor in joint.auditors:
-            held, _ = messages.expect(network, auditor, Held)
-            for attribute, names in held.attributes.items():
-                if joint.holders.get(attribute) != auditor:
-                    raise ProtocolError(f"{auditor} says that it holds {attribute}, which is not in the scenario")
-                self._groups[attribute] = tuple(names)
-            self.adapters.update(held.adapters)
-        missing = sorted(set(joint.holders) - set(self._groups))
-        if missing:
-            raise ProtocolError(f"no auditor holds {', '.join(missing)}; the scenario promises them")
-        self.attributes = tuple(joint.holders)
-        groups = {name: list(self._groups[name]) for name in self.attributes}
+            held, raw = messages.expect(network, auditor, Held)
+            self._take(auditor, held)
+            bits += raw
+        groups = {name: list(self._groups[name]) for name in joint.holders}
+        self.parts = messages.unpack_parts(bits, joint.parted, len(ids))
+        messages.check_parts(self.parts, joint.holders)
         for auditor in joint.auditors:
-            messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters))
+            messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters), bits)
+        self.attributes = joint.penalised
+        self.audited = joint.audited
         self.session = session
         self.lockstep = Lockstep(joint, session, self._groups, len(ids))
         if ids:
-            for attribute in self.attributes:
+            for attribute in joint.holders:
                 self.lockstep.share_memberships(attribute, None)
+            self.lockstep.intersect()
+        for name, components in joint.intersections.items():
+            self._groups[name] = joint_groups({component: self._groups[component] for component in components})
+        self._responses: dict[tuple[str, bytes], np.ndarray] = {}
         if joint.method.release == "gradient":
             for attribute, modules in self.adapters.items():
                 self.lockstep.share_sensitive(attribute, None, [a for a, _ in modules.values()])
+
+    def _take(self, auditor: str, held: Held) -> None:
+        """What an auditor says that it holds, which must be what the scenario promises."""
+        promised = {attribute for attribute, holders in self.joint.holders.items() if auditor in holders}
+        if held.attributes.keys() != promised:
+            raise ProtocolError(
+                f"{auditor} says that it holds {', '.join(sorted(held.attributes)) or 'nothing'}; the scenario "
+                f"promises {', '.join(sorted(promised))}"
+            )
+        for attribute, names in held.attributes.items():
+            if self._groups.setdefault(attribute, tuple(names)) != tuple(names):
+                raise ProtocolError(
+                    f"{attribute}: {auditor} has the groups {', '.join(names)}, another auditor "
+                    f"{', '.join(self._groups[attribute])}: all stores must come from the same data"
+                )
+        self.adapters.update(held.adapters)
 
     def groups(self, attribute: str) -> tuple[str, ...]:
         """Names of the attribute's groups."""
@@ -123,7 +149,7 @@ class SecureAuditors:
         """Test records per stratum and column, where the scenario has them released; asked once, then remembered."""
         if not self.joint.evaluated:
             return None
-        operation, holder = "evaluation_counts", self.joint.holders[attribute]
+        operation, holders = "evaluation_counts", ", ".join(self.joint.answering(attribute))
 
         def ask(query: str) -> tuple[Tensor, float]:
             indicator = torch.nn.functional.one_hot(strata, count).double()
@@ -132,7 +158,7 @@ class SecureAuditors:
             return released.values, released.sigma
 
         people = [self.ids[record] for record in records]
-        return Release(*self.answers.once(Question(operation, attribute, holder, people, strata, count), ask))
+        return Release(*self.answers.once(Question(operation, attribute, holders, people, strata, count), ask))
 
     def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
         """F^T A."""
@@ -155,7 +181,7 @@ class SecureAuditors:
 
     def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
         """The attribute's holder trains on its own pictures; an ``adapter`` is disclosed to it, and written down."""
-        holder = self.joint.holders[attribute]
+        (holder,) = self.joint.holders[attribute]
         shapes = {name: (_shape(a), _shape(b)) for name, (a, b) in (adapter or {}).items()}
         raw = b"" if adapter is None else flatten_adapter(adapter).numpy().astype("<f8").tobytes()
         if adapter is not None:
@@ -165,11 +191,25 @@ class SecureAuditors:
             messages.send(self.network, auditor, message, raw if auditor == holder else b"")
         self.lockstep.share_adversary(attribute, None, width)
 
-    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
-        """Group codes by randomised response."""
-        ask = Ask(operation="randomised_attributes", attribute=attribute)
-        codes = self._sent(attribute, ask, records).long()
-        return codes, self.joint.privacy.epsilon if self.joint.privacy else None
+    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Group codes by randomised response; an intersection's follow from the answers about its attributes."""
+        components = self.joint.components(attribute)
+        epsilon = self.joint.privacy.epsilon if self.joint.privacy else None
+        answers = [self._answered(component, records) for component in components]
+        groups = [len(self._groups[component]) for component in components]
+        return corrected(answers, groups, [epsilon] * len(components))
+
+    def _answered(self, attribute: str, records: np.ndarray) -> np.ndarray:
+        """The answers, asked for once; every holder gives those of its own people."""
+        key = (attribute, records.tobytes())
+        if key not in self._responses:
+            codes = np.zeros(len(records), dtype=np.int64)
+            ask = Ask(operation="randomised_attributes", attribute=attribute)
+            for holder, values in self._sent(ask, records).items():
+                theirs = self.parts[holder][records] if holder in self.parts else np.ones(len(records), dtype=bool)
+                codes[theirs] = values.long().numpy()[theirs]
+            self._responses[key] = codes
+        return self._responses[key]
 
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """2 A_t A_s^T A_s of each module."""
@@ -185,46 +225,58 @@ class SecureAuditors:
         shapes = {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in modules.items()}
         flat_shapes = [shape for pair in modules.values() for shape in pair]
         ask = Ask(operation="sensitive_adapter", attribute=attribute, shapes=flat_shapes)
-        return unflatten_adapter(self._sent(attribute, ask, NO_RECORDS), shapes)
+        (values,) = self._sent(ask, NO_RECORDS).values()
+        return unflatten_adapter(values, shapes)
 
-    def _sent(self, attribute: str, ask: Ask, records: np.ndarray) -> Tensor:
-        """A value that its auditor sends as it is."""
-        granted = self._ask(ask, records)
-        _, raw = messages.expect(self.network, self.joint.holders[attribute], Opened)
-        self.ledger.received(granted.receipts[-1])
-        return torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
+    def _sent(self, ask: Ask, records: np.ndarray) -> dict[str, Tensor]:
+        """The value of each holder that sends its own as it is."""
+        found = {}
+        for holder, granted in self._ask(ask, records).items():
+            _, raw = messages.expect(self.network, holder, Opened)
+            self.ledger.received(granted.receipts[-1])
+            found[holder] = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
+        return found
 
     def _released(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> Release:
         """Ask, compute together, receive, and write down what was received."""
         granted = self._ask(ask, records)
-        sigma = granted.receipts[-1].sigma or 0.0
+        receipts = [receipt for grant in granted.values() for receipt in grant.receipts]
+        sigma = _sigma(receipt for receipt in receipts if receipt.operation == ask.operation)
+        checkers = _checkers(granted)
 
         def opening(shared: MPCTensor, bound: float) -> Tensor:
             return self.session.receive_opening(shared, bound=bound + NOISE_MARGIN * sigma)
 
         def holders_word(within: bool | None) -> None:
-            messages.expect(self.network, self.joint.holders[ask.attribute], Proceed)
+            for checker in checkers:
+                messages.expect(self.network, checker, Proceed)
 
-        check = holders_word if granted.check else None
+        step_sigma = _step_sigma(granted, ask)
         values = self.lockstep.run(
-            Turn(ask, records, opening, private=private, check=check, step_sigma=_step_sigma(granted))
+            Turn(ask, records, opening, private=private, checkers=checkers, check=holders_word, step_sigma=step_sigma)
         )
         assert values is not None  # this is the receiver
-        for receipt in granted.receipts:
+        for receipt in receipts:
             self.ledger.received(receipt)
         self.lockstep.ask_ahead()
         return Release(values, sigma)
 
-    def _ask(self, ask: Ask, records: np.ndarray) -> Granted:
-        """The attribute's holder must admit the request; then everybody is told to begin."""
+    def _ask(self, ask: Ask, records: np.ndarray) -> dict[str, Granted]:
+        """Every holder of the attribute, or of one of an intersection's, must admit the request; only then is everybody
+        told to begin. Where one's budget is spent nobody does, and nothing is spent."""
         for auditor in self.joint.auditors:
             messages.send(self.network, auditor, ask, messages.pack_records(records))
-        try:
-            granted, _ = messages.expect(self.network, self.joint.holders[ask.attribute], Granted)
-        except BudgetExceeded:
+        granted: dict[str, Granted] = {}
+        exceeded: BudgetExceeded | None = None
+        for holder in self.joint.answering(ask.attribute):
+            try:
+                granted[holder], _ = messages.expect(self.network, holder, Granted)
+            except BudgetExceeded as error:
+                exceeded = exceeded or error
+        if exceeded:
             self._proceed(Proceed(go=False))
-            raise
-        self._proceed(Proceed(go=True, check=granted.check, step_sigma=_step_sigma(granted)))
+            raise exceeded
+        self._proceed(Proceed(go=True, checkers=_checkers(granted), step_sigma=_step_sigma(granted, ask)))
         return granted
 
     def _proceed(self, proceed: Proceed) -> None:
@@ -236,6 +288,16 @@ def _shape(matrix: Tensor) -> tuple[int, int]:
     return matrix.shape[0], matrix.shape[1]
 
 
-def _step_sigma(granted: Granted) -> float:
+def _sigma(receipts: Iterable[Receipt]) -> float:
+    """Of the noise of all of them together: each holder adds enough alone."""
+    return math.hypot(*(receipt.sigma or 0.0 for receipt in receipts))
+
+
+def _step_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:
     """Of the noise on the adversary's update, where there is one."""
-    return granted.receipts[0].sigma or 0.0 if len(granted.receipts) > 1 else 0.0
+    receipts = (receipt for grant in granted.values() for receipt in grant.receipts)
+    return _sigma(receipt for receipt in receipts if receipt.operation != ask.operation)
+
+
+def _checkers(granted: Mapping[str, Granted]) -> list[str]:
+    return [holder for holder, grant in granted.items() if grant.check]

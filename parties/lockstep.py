@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from parties.settings import Joint
 from secure_fair.errors import Refusal
 from secure_fair.learning.auditors import membership_matrix
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
-from secure_fair.mpc.products import Masked
+from secure_fair.mpc.products import Masked, from_share
 from secure_fair.mpc.session import Call, Session
 from secure_fair.privacy import requests
 from secure_fair.privacy.gate import Request
@@ -30,6 +31,10 @@ from crypten.mpc import MPCTensor  # isort: skip
 MOST_ADAPTER_ENTRY = 2.0**10  # bound on the entries of a sensitive adapter and of a task adapter's matrices
 
 Kind = tuple[str, int]  # what was asked for, and of how many records
+ON_INTERSECTIONS = frozenset(
+    {"moment", "group_counts", "evaluation_counts", "penalty_rows", "adversary_rows", "entropy_rows"}
+)
+
 Check = Callable[[bool | None], None]
 Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public bound of their value
 
@@ -38,15 +43,16 @@ Opening = Callable[[MPCTensor, float], Tensor | None]  # shares and the public b
 class Turn:
     """One admitted request as one party goes through it.
 
-    ``private``: the developer's input, empty elsewhere. ``check``: called once it is known at the holder (True or
-    False; None elsewhere) whether all rows are within their bound, raising Refusal where not. None: unchecked.
-    ``step_sigma``: public, of the noise on an adversary's update; ``step_noise``: at the attribute's holder alone.
+    ``private``: the developer's input, empty elsewhere. ``checkers``: the auditors that each learn whether all rows are
+    within their bound; then ``check`` is called, with the verdict at a checker (it raises Refusal where they are not)
+    and None elsewhere. ``step_sigma``: public, of all noise on an adversary's update; ``step_noise``: this party's.
     """
 
     ask: Ask
     records: np.ndarray
     opening: Opening
     private: Sequence[Tensor] = ()
+    checkers: Sequence[str] = ()
     check: Check | None = None
     step_sigma: float = 0.0
     step_noise: Tensor | None = None
@@ -60,6 +66,8 @@ class Lockstep:
         self.joint = joint
         self.session = session
         self.groups = {name: len(names) for name, names in groups.items()}
+        for name in joint.computed_intersections:
+            self.groups[name] = prod(self.groups[component] for component in joint.components(name))
         self.enrolled = enrolled
         self.memberships: dict[str, Masked] = {}  # (enrolled, columns), masked once for all requests
         self._calls: dict[Kind, list[Call]] = {}  # what requests of a kind called last time
@@ -69,20 +77,35 @@ class Lockstep:
         self.sensitive: dict[str, list[Masked]] = {}  # (r, d_m) of each module, masked once
 
     def share_memberships(self, attribute: str, codes: np.ndarray | None) -> None:
-        """The attribute's holder shares its column(s), as integers: sums of them need no truncation."""
+        """The attribute's holders share their columns, as integers: sums of them need no truncation.
+
+        Each has rows of zeros for other holders' people, so that the sum is everybody's membership.
+        """
         groups = self.groups[attribute]
         values = None if codes is None else membership_matrix(codes, groups)
         shape = (self.enrolled, requests.columns(groups))
         with self.session.operation("share_attributes"):
-            self.memberships[attribute] = self.session.fix(
-                self.session.share_integers(self.joint.holders[attribute], values, shape, bound=1)
-            )
+            parts = [
+                self.session.share_integers(holder, values if holder == self.session.name else None, shape, bound=1)
+                for holder in self.joint.holders[attribute]
+            ]
+            together = torch.stack([part.share for part in parts]).sum(0)
+            self.memberships[attribute] = self.session.fix(from_share(together, 1))
+
+    def intersect(self) -> None:
+        """Memberships of the intersections, once all attributes are shared: nobody knows them in the clear."""
+        for name in self.joint.computed_intersections:
+            with self.session.operation("intersection"):
+                first, *others = (self.memberships[component].shared for component in self.joint.components(name))
+                for other in others:
+                    first = operations.intersection(self.session, first, other)
+                self.memberships[name] = self.session.fix(first)
 
     def share_sensitive(
         self, attribute: str, matrices: Sequence[Tensor] | None, shapes: Sequence[tuple[int, int]]
     ) -> None:
         """The attribute's holder shares the row matrices of its sensitive adapter."""
-        holder = self.joint.holders[attribute]
+        (holder,) = self.joint.holders[attribute]
         with self.session.operation("share_adapter"):
             shared = [
                 self.session.share(holder, None if matrices is None else matrices[i], shape, bound=MOST_ADAPTER_ENTRY)
@@ -94,9 +117,8 @@ class Lockstep:
         """The attribute's holder shares an adversary (width, columns) that it trained on its own pictures."""
         shape = (width, requests.columns(self.groups[attribute]))
         with self.session.operation("share_adversary"):
-            self.adversaries[attribute] = self.session.share(
-                self.joint.holders[attribute], weights, shape, bound=ADVERSARY_BALL
-            )
+            (holder,) = self.joint.holders[attribute]
+            self.adversaries[attribute] = self.session.share(holder, weights, shape, bound=ADVERSARY_BALL)
 
     def requests(self, ask: Ask, records: np.ndarray) -> list[Request]:
         """The requests as the gate judges them, made by each party from public values: nobody can understate them.
@@ -115,6 +137,8 @@ class Lockstep:
         outside = records[(records < 0) | (records >= self.enrolled)]
         if len(outside):
             raise Refusal(f"record {outside[0]}: the enrolled table has {self.enrolled} records")
+        if ask.attribute in self.joint.intersections and ask.operation not in ON_INTERSECTIONS:
+            raise Refusal(f"{ask.operation} of {ask.attribute}: ask for each of its attributes")
         groups, receiver = self.groups[ask.attribute], self.joint.developer
         match ask.operation:
             case "moment":
@@ -189,14 +213,16 @@ class Lockstep:
         """The developer's rows, whose norm bounds what one attribute can change; checked on shares where asked for."""
         shape = turn.ask.shapes[0] if turn.ask.shapes else (len(turn.records), turn.ask.width)
         rows = self.session.share(self.joint.developer, _first(turn.private), shape, bound=1.0)
-        if turn.check:
-            holder = self.joint.holders[turn.ask.attribute]
+        if turn.checkers:
             within = operations.rows_within_bound(self.session, rows, 1.0)
-            if self.session.name != holder:
-                self.session.reveal_to(holder, within)
-                turn.check(None)
-            else:
-                turn.check(float(self.session.receive_opening(within, bound=1.0)) == 1.0)
+            verdict = None
+            for checker in turn.checkers:
+                if self.session.name != checker:
+                    self.session.reveal_to(checker, within)
+                else:
+                    verdict = float(self.session.receive_opening(within, bound=1.0)) == 1.0
+            if turn.check:
+                turn.check(verdict)
         return rows
 
     def _moment(self, turn: Turn) -> Tensor | None:

@@ -34,7 +34,10 @@ class Enrol(_Message):
 
 
 class Held(_Message):
-    """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices."""
+    """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices.
+
+    Where I hold a part of the people, the raw part says of which enrolled records, a bit for each.
+    """
 
     kind: Literal["held"] = "held"
     attributes: dict[str, list[str]]
@@ -53,19 +56,23 @@ class Ask(_Message):
 
 
 class Granted(_Message):
-    """Auditor: admitted; what both sides write down (last the opening itself), and whether rows are checked."""
+    """Auditor: admitted; what both sides write down, and whether I check the rows.
+
+    A receipt for each attribute of mine that the request tells of; before them as many of an adversary's update.
+    """
 
     kind: Literal["granted"] = "granted"
-    receipts: list[Receipt] = Field(min_length=1, max_length=2)
+    receipts: list[Receipt] = Field(min_length=1, max_length=64)
     check: bool = False
 
 
 class Proceed(_Message):
-    """Developer: the attribute's holder has answered; begin, or leave it. The rest is the holder's word, for others."""
+    """Developer: all holders have answered; begin, or leave it. The rest is their word, for all: who of them checks the
+    rows, and the standard deviation of all noise on an adversary's update."""
 
     kind: Literal["proceed"] = "proceed"
     go: bool
-    check: bool = False
+    checkers: list[str] = Field(default=[], max_length=64)
     step_sigma: float = Field(default=0.0, ge=0, allow_inf_nan=False)
 
 
@@ -78,7 +85,10 @@ class Refused(_Message):
 
 
 class Attributes(_Message):
-    """Developer: all attributes of this run with their groups; everybody's shares are laid out by it."""
+    """Developer: all attributes of this run with their groups; everybody's shares are laid out by it.
+
+    The raw part has the bits of every auditor that holds a part of the people, in their order.
+    """
 
     kind: Literal["attributes"] = "attributes"
     groups: dict[str, list[str]]
@@ -167,6 +177,38 @@ def unpack_adapter(raw: bytes, shapes: Mapping[str, tuple[tuple[int, int], tuple
         return None
     flat = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
     return unflatten_adapter(flat, {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in shapes.items()})
+
+
+def pack_part(held: np.ndarray) -> bytes:
+    """A bit for each enrolled record: whether it is held. ``held``: bool (n,)."""
+    return np.packbits(held).tobytes()
+
+
+def unpack_parts(raw: bytes, auditors: Sequence[str], enrolled: int) -> dict[str, np.ndarray]:
+    """The bits of ``pack_part`` of each of these auditors, bool (enrolled,); ProtocolError unless there are as many."""
+    size = -(-enrolled // 8)
+    if len(raw) != size * len(auditors):
+        raise ProtocolError(
+            f"{len(raw)} bytes came that say who holds which record: {len(auditors)} auditors have {size} each"
+        )
+    rows = np.frombuffer(raw, dtype=np.uint8).reshape(len(auditors), size)
+    return {
+        auditor: np.unpackbits(row, count=enrolled).astype(bool) for auditor, row in zip(auditors, rows, strict=True)
+    }
+
+
+def check_parts(parts: Mapping[str, np.ndarray], holders: Mapping[str, Sequence[str]]) -> None:
+    """ProtocolError unless of every attribute each enrolled record is held by exactly one auditor."""
+    for attribute, names in holders.items():
+        if not any(name in parts for name in names):
+            continue
+        times = np.sum([parts[name] for name in names], axis=0)
+        for wrong, what in ((times == 0, "no auditor holds"), (times > 1, "more than one auditor holds")):
+            if wrong.any():
+                raise ProtocolError(
+                    f"{attribute}: {what} {int(wrong.sum())} of {len(times)} enrolled records, number "
+                    f"{int(np.flatnonzero(wrong)[0])} first; {', '.join(names)} must have a part each of the same data"
+                )
 
 
 def pack_records(records: np.ndarray) -> bytes:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from parties.auditor import make_gate, open_responses, own_trainings, train_adapters
+from parties.auditor import held_codes, make_gate, open_responses, own_trainings, train_adapters
+from parties.messages import check_parts
 from parties.progress import Progress
 from parties.reports import write_party_report
 from parties.settings import Joint
@@ -30,12 +31,13 @@ def run_in_the_clear(
     ids = [] if joint.method.own_records else [developer.ids[row] for row in rows]
     progress.stage(f"features: {joint.method.name}, in the clear")
     data = prepare(joint, developer, stores / joint.developer / "cache", progress)
-    codes: dict[str, np.ndarray] = {}
+    codes = {attribute: np.full(len(ids), -1, dtype=np.int64) for attribute in joint.holders}
     groups: dict[str, tuple[str, ...]] = {}
-    gates: dict[str, Gate] = {}
+    gates: dict[str, list[Gate]] = {attribute: [] for attribute in joint.holders}
     sensitive: dict[str, Sensitive] = {}
-    responses: dict[str, Responses] = {}
+    responses: dict[str, list[Responses]] = {attribute: [] for attribute in joint.holders}
     own: dict[str, OwnTraining] = {}
+    gate_of = {}
     ledgers = {}
     for name in joint.auditors:
         store = AuditorStore.open(stores / name)
@@ -44,20 +46,31 @@ def run_in_the_clear(
         answers = open_responses(state / name)
         sensitive |= train_adapters(joint, store, stores / name, gate, progress)
         own |= own_trainings(joint, store, stores / name, gate, progress)
+        gate_of[name] = gate
         for attribute in store.attributes:
-            codes[attribute], groups[attribute] = store.codes(attribute, ids), store.groups[attribute]
-            gates[attribute] = gate
-            responses[attribute] = answers
-    ordered = {attribute: codes[attribute] for attribute in joint.holders}
+            groups[attribute] = store.groups[attribute]
+            codes[attribute] = np.maximum(codes[attribute], held_codes(store, attribute, ids))
+            gates[attribute].append(gate)
+            responses[attribute].append(answers)
+    check_parts({name: gate_of[name].held for name in joint.parted}, joint.holders)
     told = Answers(state / joint.developer / "answers", terms=str(joint.privacy))
     auditors = PlainAuditors(
-        ordered, groups, gates, responses, sensitive, told, joint.precision_bits, evaluated=joint.evaluated, own=own
+        codes,
+        groups,
+        gates,
+        responses,
+        sensitive,
+        told,
+        joint.precision_bits,
+        evaluated=joint.evaluated,
+        own=own,
+        intersections=joint.intersections,
+        penalised=joint.penalised,
     )
     progress.stage(f"training: {joint.method.name}, {len(data.training)} records, in the clear")
     develop(joint, data, auditors, out / joint.developer, progress)
     for name, ledger in ledgers.items():
         folder = out / f"auditor-{name}"
-        gate = next(gates[attribute] for attribute, holder in joint.holders.items() if holder == name)
-        write_party_report(folder, name, None, None, gate)
+        write_party_report(folder, name, None, None, gate_of[name])
         ledger.extract(run, folder / "ledger.jsonl")
         ledger.close()

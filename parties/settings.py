@@ -40,12 +40,15 @@ class Joint:
     developer: str
     dealer: str
     auditors: tuple[str, ...]
-    holders: dict[str, str]  # attribute: the auditor that holds it
+    holders: dict[str, tuple[str, ...]]  # attribute: the auditors that hold it, each of its own part of the people
     model: ModelSettings
     training: Training
     method: MethodSettings
     precision_bits: int = 16
     privacy: PrivacyTarget | None = None
+    parted: tuple[str, ...] = ()  # auditors that hold a part of the people
+    intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
+    penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
 
     @property
     def evaluated(self) -> bool:
@@ -53,6 +56,25 @@ class Joint:
         if self.method.own_records:  # nobody holds attributes of them
             return False
         return self.privacy is None or self.privacy.evaluation_epsilon is not None
+
+    @property
+    def audited(self) -> tuple[str, ...]:
+        """What the result is judged by: every attribute, every intersection."""
+        return (*self.holders, *self.intersections)
+
+    @property
+    def computed_intersections(self) -> tuple[str, ...]:
+        """The intersections whose memberships are needed in this run."""
+        return tuple(name for name in self.intersections if self.evaluated or name in self.penalised)
+
+    def components(self, name: str) -> tuple[str, ...]:
+        """The attributes of an intersection; an attribute is its own."""
+        return self.intersections.get(name, (name,))
+
+    def answering(self, name: str) -> tuple[str, ...]:
+        """The auditors that must admit whatever tells of this attribute or intersection."""
+        holders = {holder for component in self.components(name) for holder in self.holders.get(component, ())}
+        return tuple(auditor for auditor in self.auditors if auditor in holders)
 
     @property
     def compute_parties(self) -> tuple[str, ...]:

@@ -149,7 +149,7 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
     records = np.arange(len(data.training), len(data.training) + len(data.test), dtype=np.int64)
     sizes = torch.bincount(strata, minlength=classes**2).double()
     found: dict[str, object] = {}
-    for attribute in auditors.attributes:
+    for attribute in auditors.audited:
         released = auditors.evaluation_counts(attribute, records, strata, classes**2)
         if released is not None:
             counts = all_groups(released.values, sizes).reshape(classes, classes, -1).numpy()

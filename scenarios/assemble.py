@@ -24,7 +24,10 @@ def joint(scenario: Scenario) -> Joint:
         developer=DEVELOPER,
         dealer=DEALER,
         auditors=tuple(auditor.name for auditor in scenario.secure.auditors),
-        holders={name: auditor.name for auditor in scenario.secure.auditors for name in auditor.attributes},
+        holders={
+            attribute: tuple(auditor.name for auditor in scenario.secure.auditors if attribute in auditor.attributes)
+            for attribute in scenario.data.sensitive
+        },
         model=ModelSettings(
             backbone=scenario.backbone.name,
             weights=scenario.backbone.weights,
@@ -59,6 +62,9 @@ def joint(scenario: Scenario) -> Joint:
         privacy=None
         if privacy is None
         else PrivacyTarget(privacy.epsilon, privacy.delta, privacy.evaluation_epsilon, privacy.reserve_releases),
+        parted=tuple(auditor.name for auditor in scenario.secure.auditors if auditor.records is not None),
+        intersections=scenario.data.joint_attributes,
+        penalised=scenario.penalised,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import platform
 import secrets
@@ -24,14 +25,16 @@ from scenarios.plans import plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
-from secure_fair.data.split import split
+from secure_fair.data.split import part_of, split
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Table, load_table
+from secure_fair.data.table import Attribute, Table, load_table
 from secure_fair.errors import UsageError
-from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness
+from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
+from secure_fair.learning.auditors import joint_codes, joint_groups
 from secure_fair.privacy.plan import POST_PROCESSING
 
 SOURCES = ("sensitive_training", "adversary_step")  # what post-processing is made from
+SMALLEST_CELL = 10  # test records: a rate of fewer is left out of an intersection's gaps, which it would make by chance
 
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
@@ -96,6 +99,15 @@ class People:
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
         self.join_key = secrets.token_bytes(32)
 
+    def sensitive(self) -> dict[str, Attribute]:
+        """Every sensitive attribute, and every intersection of them as another."""
+        found = dict(self.table.sensitive)
+        for name, attributes in self.scenario.data.joint_attributes.items():
+            held = [self.table.sensitive[attribute] for attribute in attributes]
+            codes = joint_codes([one.codes for one in held], [len(one.groups) for one in held])
+            found[name] = Attribute(name, codes, joint_groups({one.name: one.groups for one in held}))
+        return found
+
     def positions(self) -> dict[str, int]:
         """Place in the table by record id, of the test records."""
         ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
@@ -112,14 +124,21 @@ class People:
             seed=self.scenario.seed,
         )
         own_alone = self.scenario.data.auditor_records == "own"
-        aligned = np.empty(0, dtype=np.int64) if own_alone else np.concatenate([self.training, self.test])
         for auditor in self.scenario.secure.auditors:
+            part = self.scenario.secure.parts[auditor.name]
+            training, test, own = (
+                part_of(rows, part, self.scenario.seed) for rows in (self.training, self.test, self.own)
+            )
+            if len(training) + len(test) == 0:
+                raise UsageError(
+                    f"secure.auditors: no record falls to {auditor.name}'s part of the people; raise records"
+                )
             AuditorStore.write(
                 folder / auditor.name,
                 self.table,
                 attributes=auditor.attributes,
-                aligned=aligned,
-                own=self.own,
+                aligned=np.empty(0, dtype=np.int64) if own_alone else np.concatenate([training, test]),
+                own=own,
                 join_key=self.join_key,
                 seed=self.scenario.seed,
             )
@@ -196,10 +215,12 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
     ]
     privacy: dict[str, dict[str, Any]] = {"attributes": {}, "records": {}}
     for name, report in reports.items():
-        privacy["attributes"].update(report["privacy"])
+        for attribute, spent in report["privacy"].items():
+            privacy["attributes"][attribute] = worse(spent, privacy["attributes"].get(attribute))
         if report["records"]:
             privacy["records"][name.removeprefix("auditor-")] = report["records"]
     openings = opened(ledger)
+    exact = exact_fairness(out, people)
     return {
         "status": "collapsed" if collapsed(result["utility"], len(people.table.target.groups)) else "ok",
         "scenario": scenario.name,
@@ -209,9 +230,11 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
         "seed": scenario.seed,
         "records": {"training": result["training_records"], "test": result["test_records"]},
         "utility": result["utility"],
-        "fairness": exact_fairness(out, people),
+        "intersections": {name: list(held) for name, held in scenario.data.joint_attributes.items()},
+        "fairness": exact,
         "fairness_released": result["fairness_released"],
         "warnings": result["warnings"],
+        "worst_intersectional_gap": worst_gap(exact, tuple(scenario.data.joint_attributes)),
         "privacy": privacy,
         "cost": {
             **cost,
@@ -225,6 +248,11 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
     }
 
 
+def judged_by(scenario: Scenario) -> tuple[str, ...]:
+    """Names of all attributes and intersections that fairness is measured for."""
+    return (*scenario.data.sensitive, *scenario.data.joint_attributes)
+
+
 def exact_fairness(out: Path, people: People) -> dict[str, Any]:
     """Metrics per attribute from the developer's predictions and the launcher's own table."""
     with (out / "developer" / "predictions.csv").open(newline="") as file:
@@ -234,17 +262,28 @@ def exact_fairness(out: Path, people: People) -> dict[str, Any]:
     labels = np.array([int(row["label"]) for row in rows])
     predictions = np.array([int(row["prediction"]) for row in rows])
     classes = len(people.table.target.groups)
+    intersections = people.scenario.data.joint_attributes
     return {
         name: fairness(
-            confusion_counts(labels, predictions, held.codes[where], (classes, len(held.groups))), held.groups
+            confusion_counts(labels, predictions, held.codes[where], (classes, len(held.groups))),
+            held.groups,
+            SMALLEST_CELL if name in intersections else 0,
         )
-        for name, held in people.table.sensitive.items()
+        for name, held in people.sensitive().items()
     }
 
 
+def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:
+    """Of what two holders of an attribute have let out about their own people: what the worst protected has."""
+    if other is None:
+        return one
+    return max(one, other, key=lambda spent: math.inf if spent["epsilon"] is None else spent["epsilon"])
+
+
 def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line per auditor, operation and attribute: how often it was opened, to whom, how many numbers, how noised."""
-    lines: dict[tuple[str, str, str], dict[str, Any]] = {}
+    """One line per auditor, operation, attribute and intersection: how often it was opened, to whom, how many numbers,
+    how noised."""
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
     exact_source = {
         (entry["auditor"], entry["attribute"])
         for entry in ledger
@@ -253,13 +292,14 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for entry in ledger:
         if entry["kind"] != "planned" or not entry["shape"]:
             continue
-        key = (entry["auditor"], entry["operation"], entry["attribute"])
+        key = (entry["auditor"], entry["operation"], entry["attribute"], entry.get("of", ""))
         line = lines.setdefault(
             key,
             {
                 "auditor": key[0],
                 "operation": key[1],
                 "attribute": key[2],
+                "of": key[3],
                 "receiver": "nobody: stays on shares" if entry["operation"] == "adversary_step" else "developer",
                 "releases": 0,
                 "numbers": 0,

@@ -38,6 +38,7 @@ MethodName = Annotated[str, _among(tuple(METHODS))]
 Release = Annotated[str, _among(RELEASES)]
 PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
+PARTS_TOLERANCE = 1e-4  # three thirds may be written 0.3333; whoever is last has the rest
 RESERVED_NAMES = ("developer", "dealer")
 EMBEDDED_BACKBONE = "secure_fair_faces"
 DATASET_KEYS: dict[str, tuple[str, ...]] = {
@@ -65,13 +66,15 @@ class Split(Section):
 class Data(Section):
     """The pictures, the task and the sensitive attributes.
 
-    ``target`` and ``sensitive`` are columns, or a column compared with a number ("age > 35").
+    ``target`` and ``sensitive`` are columns, or a column compared with a number ("age > 35"). ``intersections``: lists
+    of two or more of the sensitive attributes, whose combinations are groups as well.
     """
 
     dataset: Literal["faces", "utkface", "celeba", "manifest"]
     root: str | None = None
     target: Annotated[str, Field(min_length=1)]
     sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
+    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
     auditor_records: Literal["aligned", "own"] = "aligned"
     split: Split | None = None
     image_size: Annotated[int, Field(ge=16, le=1024)] = 112
@@ -89,6 +92,11 @@ class Data(Section):
     id_column: str | None = None
     split_column: str | None = None
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
+
+    @property
+    def joint_attributes(self) -> dict[str, tuple[str, ...]]:
+        """The attributes of each intersection by its name, such as "gender x race"."""
+        return {" x ".join(attributes): attributes for attributes in self.intersections}
 
     @property
     def split_given(self) -> bool:
@@ -142,6 +150,7 @@ class Method(Section):
 
     ``ramp`` is the number of epochs over which the strength rises from 0, ``components`` the number of columns of a
     moment's query. ``target_gap``: the strength is adjusted during training until the released gap is about this one.
+    ``attributes``: sensitive attributes and intersections, by name, that the method is to be fair to; without it all.
     orth: ``orthogonality`` says of what, ``sensitive_scale`` is the scale at which the sensitive adapter is active.
     ent with the auditor's own records: ``adversary_features`` of which the auditor trains its adversary; "disclosed"
     gives the auditor the developer's adapter at the start of every epoch.
@@ -156,13 +165,15 @@ class Method(Section):
     sensitive_scale: NotNegative = 0.0
     orthogonality: Literal["predictions", "weights"] | None = None
     adversary_features: Literal["frozen", "disclosed"] = "frozen"
+    attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
 
 
 class Auditor(Section):
-    """One holder of attributes, of all people."""
+    """One holder of attributes: of all people, or of a random part of them, the fraction ``records``."""
 
     name: PartyName
     attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    records: Annotated[float, Field(gt=0, le=1)] | None = None
 
 
 class Secure(Section):
@@ -171,6 +182,20 @@ class Secure(Section):
     mode: Literal["secure", "plain"] = "secure"
     precision_bits: Annotated[int, Field(ge=8, le=24)] = 16
     auditors: Annotated[tuple[Auditor, ...], Field(strict=False)] = ()
+
+    @property
+    def parts(self) -> dict[str, tuple[float, float]]:
+        """Each auditor's people, as a range of the people in random order: who holds an attribute after others has
+        those after theirs. (0, 1) is everybody."""
+        taken: dict[str, float] = {}
+        found = {}
+        for auditor in self.auditors:
+            begin = max(taken.get(attribute, 0.0) for attribute in auditor.attributes)
+            end = round(begin + (1.0 if auditor.records is None else auditor.records), 9)
+            end = 1.0 if math.isclose(end, 1.0, abs_tol=PARTS_TOLERANCE) else end
+            taken.update(dict.fromkeys(auditor.attributes, end))
+            found[auditor.name] = (begin, end)
+        return found
 
 
 class Privacy(Section):
@@ -266,6 +291,17 @@ class Scenario(Section):
         return Scenario.parse(tree)
 
     @property
+    def penalised(self) -> tuple[str, ...]:
+        """The attributes and intersections that the method is to be fair to.
+
+        A sensitive adapter is trained for an attribute, not for an intersection: methods by adapters leave those out.
+        """
+        if self.method.attributes is not None:
+            return self.method.attributes
+        by_adapter = self.method.release in ADAPTER_RELEASES
+        return self.data.sensitive if by_adapter else (*self.data.sensitive, *self.data.joint_attributes)
+
+    @property
     def compared(self) -> tuple[Scenario, ...]:
         """The scenarios of the methods to compare with, in order, without the main one."""
         return tuple(self.with_method(name) for name in self.compare)
@@ -313,6 +349,7 @@ def _conflicts(sections: dict[str, Any]) -> list[str]:
         (_compare_conflicts, ("compare", "method", "data")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
+        (_part_conflicts, ("secure", "method", "compare", "data")),
         (_policy_conflicts, ("policy", "method", "train")),
     ]
     problems: list[str] = []
@@ -332,6 +369,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
             if dataset != data.dataset and getattr(data, key) is not None:
                 yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
     yield from _attribute_conflicts(data)
+    yield from _intersection_conflicts(data)
     if len(set(data.sensitive)) < len(data.sensitive):
         yield f"data.sensitive: {_show(data.sensitive)} names an attribute twice"
     if data.target in data.sensitive:
@@ -369,6 +407,33 @@ def _attribute_conflicts(data: Data) -> Iterator[str]:
             yield f'data.{key}: {_show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
 
 
+def _intersection_conflicts(data: Data) -> Iterator[str]:
+    seen: dict[frozenset[str], int] = {}
+    for index, attributes in enumerate(data.intersections):
+        key = f"data.intersections.{index}"
+        if len(attributes) < 2:
+            yield f"{key}: {_show(attributes)} is not an intersection; name two or more of {_list(data.sensitive)}"
+        if len(set(attributes)) < len(attributes):
+            yield f"{key}: {_show(attributes)} names an attribute twice; name each once"
+        for attribute in dict.fromkeys(attributes):
+            if attribute not in data.sensitive:
+                yield (
+                    f"{key}: {_show(attribute)} is not among data.sensitive (allowed: {_list(data.sensitive)})"
+                    f"{_near(attribute, data.sensitive)}"
+                )
+        if frozenset(attributes) in seen:
+            yield f"{key}: {_show(attributes)} stands there already, at {seen[frozenset(attributes)]}; leave one out"
+        seen.setdefault(frozenset(attributes), index)
+    if data.intersections and data.auditor_records == "own":
+        yield (
+            "data.intersections: are made of what auditors hold of the same people, and with data.auditor_records "
+            '"own" they hold nothing of the developer\'s; leave them out'
+        )
+    for name, attributes in data.joint_attributes.items():
+        if len(attributes) > 1 and name in (*data.sensitive, data.target):
+            yield f"data.intersections: {_show(name)} is the name of a column too; rename the column"
+
+
 def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
     embedded = backbone.name == EMBEDDED_BACKBONE
     if backbone.weights == "embedded" and not embedded:
@@ -390,6 +455,7 @@ def _method_conflicts(method: Method, data: Data) -> Iterator[str]:
         )
         return
     release = method.release or (allowed[0] if allowed else None)
+    yield from _penalised_conflicts(method, release, data)
     own = data.auditor_records == "own"
     if own and method.name not in OWN_METHODS:
         yield (
@@ -415,6 +481,24 @@ def _method_conflicts(method: Method, data: Data) -> Iterator[str]:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
 
 
+def _penalised_conflicts(method: Method, release: str | None, data: Data) -> Iterator[str]:
+    allowed = (*data.sensitive, *data.joint_attributes)
+    names = method.attributes or ()
+    if len(set(names)) < len(names):
+        yield f"method.attributes: {_show(names)} names one twice; name each once"
+    for name in dict.fromkeys(names):
+        if name not in allowed:
+            yield (
+                f"method.attributes: {_show(name)} is neither in data.sensitive nor an intersection "
+                f"(allowed: {_list(allowed)}){_near(name, allowed)}"
+            )
+        elif name in data.joint_attributes and release in ADAPTER_RELEASES:
+            yield (
+                f"method.attributes: {method.name} by {release} cannot be fair to {_show(name)}: an adapter is trained "
+                f"for one auditor's attribute; name those ({_list(data.joint_attributes[name])}), or use parity"
+            )
+
+
 def _compare_conflicts(compare: Sequence[str], method: Method, data: Data) -> Iterator[str]:
     if len(set(compare)) < len(compare):
         yield f"compare: {_show(compare)} names a method twice"
@@ -422,7 +506,7 @@ def _compare_conflicts(compare: Sequence[str], method: Method, data: Data) -> It
         if name == method.name:
             yield f"compare: {_show(name)} is method.name already; leave it out"
             continue
-        other = Method.model_validate({"name": name})
+        other = Method.model_validate({"name": name, "attributes": method.attributes})
         for problem in _method_conflicts(other, data):
             yield f"compare: {name}: {problem}"
 
@@ -461,9 +545,53 @@ def _auditor_conflicts(secure: Secure, data: Data) -> Iterator[str]:
     for attribute, holders in held.items():
         if not holders:
             yield f"secure.auditors: no auditor holds {_show(attribute)} of data.sensitive; give it to one"
-        elif len(holders) > 1:
-            both = _list(holder.name for holder in holders)
-            yield f"secure.auditors: {_show(attribute)} is held by {both}; give it to one of them"
+        else:
+            yield from _holder_conflicts(attribute, holders)
+
+
+def _holder_conflicts(attribute: str, holders: Sequence[Auditor]) -> Iterator[str]:
+    """Whether an attribute's holders have everybody among them, and nobody twice."""
+    names = _list(holder.name for holder in holders)
+    whole = [holder.name for holder in holders if holder.records is None]
+    total = sum(holder.records or 0.0 for holder in holders)
+    if len(holders) > 1 and whole:
+        yield (
+            f"secure.auditors: {_show(attribute)} is held by {names}, and {_list(whole)} of everybody; give it to one "
+            "of them, or each a part of the people (records = 0.5)"
+        )
+    elif not whole and not math.isclose(total, 1.0, abs_tol=PARTS_TOLERANCE):
+        yield (
+            f"secure.auditors: the parts (records) of the holders of {_show(attribute)}, {names}, sum to {total:g}; "
+            "they must sum to 1"
+        )
+
+
+def _part_conflicts(secure: Secure, method: Method, compare: Sequence[str], data: Data) -> Iterator[str]:
+    taken: dict[str, float] = {}
+    for index, auditor in enumerate(secure.auditors):
+        begins = {attribute: taken.get(attribute, 0.0) for attribute in auditor.attributes}
+        if not math.isclose(min(begins.values()), max(begins.values()), abs_tol=PARTS_TOLERANCE):
+            before = ", ".join(f"{begin:g} of {_show(attribute)}" for attribute, begin in begins.items())
+            yield (
+                f"secure.auditors.{index}.records: {_show(auditor.name)} has one part of the people for all its "
+                f"attributes, and those before it have {before}; order the auditors, or choose the parts, so that "
+                "these are alike"
+            )
+        for attribute in begins:
+            taken[attribute] = max(begins.values()) + (1.0 if auditor.records is None else auditor.records)
+    parted = [auditor.name for auditor in secure.auditors if auditor.records is not None]
+    if parted and data.auditor_records == "own":
+        yield (
+            f"secure.auditors: {_list(parted)} hold parts of the people (records), and with data.auditor_records "
+            '"own" nobody holds any of the developer\'s people; leave records out'
+        )
+        return
+    for name in dict.fromkeys((method.name, *compare)):
+        if parted and any(release in ADAPTER_RELEASES for release in METHODS[name]):
+            yield (
+                f"secure.auditors: {_list(parted)} hold parts of the people (records), and {name} needs one auditor "
+                "that trains an adapter for everybody; leave records out, or use another method"
+            )
 
 
 def _policy_conflicts(policy: Policy, method: Method, train: Train) -> Iterator[str]:

@@ -120,7 +120,7 @@ def rows_of(run: Run, prepared: Prepared, out: Path, report: Reporter) -> list[R
     except Diverged:
         seconds = cell(round(time.perf_counter() - began, 1))
         common = knobs(run) | {"status": "diverged", "seconds": seconds}
-        return [common | {"attribute": name} for name in run.scenario.data.sensitive]
+        return [common | {"attribute": name} for name in launch.judged_by(run.scenario)]
     common = knobs(run) | {
         "training_records": cell(summary["records"]["training"]),
         "test_records": cell(summary["records"]["test"]),
@@ -170,8 +170,12 @@ def number(value: float | None) -> str:
 def epsilon_of(summary: Mapping[str, Any], attribute: str) -> str:
     """What the training's releases of the attribute come to: 0 without any, inf for exact ones.
 
+    Of an intersection it is that of the attribute of it that has come to most, for each of them is accounted.
     Of an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another.
     """
+    components = summary.get("intersections", {}).get(attribute)
+    if components:
+        return max((epsilon_of(summary, component) for component in components), key=float)
     operations = {line["operation"] for line in summary["openings"] if line["attribute"] == attribute}
     operations.discard("evaluation_counts")
     if not operations:

@@ -81,6 +81,9 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
         "(DP, EO: demographic-parity and equalized-odds difference between groups; 0 is fair)",
         "",
     ]
+    across = tables.intersections(summary)
+    if across.rows:
+        parts += ["Widest gaps between intersectional groups:", across.text(), ""]
     opened = tables.openings(summary)
     if opened.rows:
         parts += ["What was opened to whom:", opened.text(), ""]

@@ -34,3 +34,13 @@ def split(n: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.nda
 def given_split(parts: np.ndarray) -> dict[str, np.ndarray]:
     """The partition that the records carry, (N,) of names, in the form of ``split``."""
     return {name: np.flatnonzero(parts == name) for name in ("developer", "auditor", "test")}
+
+
+def part_of(rows: np.ndarray, part: tuple[float, float], seed: int) -> np.ndarray:
+    """Those of ``rows`` that stand between two fractions of them in a random order, ascending int64.
+
+    Parts that touch are disjoint, and those that reach from 0 to 1 are everything.
+    """
+    begin, end = (round(fraction * len(rows)) for fraction in part)
+    order = np.random.default_rng((seed, 1)).permutation(len(rows))
+    return np.sort(rows[order[begin:end]]).astype(np.int64)

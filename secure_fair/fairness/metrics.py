@@ -11,6 +11,7 @@ than two groups take part in is None. Where all rates are defined, all values eq
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -149,6 +150,27 @@ def fairness(counts: Counts, names: tuple[str, ...], minimum: float = 0.0) -> di
         "worst_group_accuracy": worst_group_accuracy(counts, minimum),
         "groups": group_table(counts, names, minimum),
     }
+
+
+def worst_gap(fairness_by: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any] | None:
+    """The largest demographic-parity difference among the entries (``fairness``) of ``names``, and between whom it is.
+
+    ``highest`` and ``lowest`` name a group and its selection rate; they are absent for more than two classes. None
+    where no entry has a gap.
+    """
+    gaps = {name: fairness_by[name]["demographic_parity_difference"] for name in names if name in fairness_by}
+    known = {name: gap for name, gap in gaps.items() if gap is not None}
+    if not known:
+        return None
+    worst = max(known, key=lambda name: known[name])
+    found: dict[str, Any] = {"attribute": worst, "demographic_parity_difference": known[worst]}
+    groups = fairness_by[worst]["groups"]
+    rates = {name: row["selection_rate"] for name, row in groups.items() if isinstance(row["selection_rate"], float)}
+    if rates:
+        for key, choose in (("highest", max), ("lowest", min)):
+            group = choose(rates, key=lambda name: rates[name])
+            found[key] = {"group": group, "selection_rate": rates[group]}
+    return found
 
 
 def utility(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float | None]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from secure_fair.data.records import YES_NO
+from secure_fair.privacy.randomised_response import debias
 
 Adapter = Mapping[str, tuple[Tensor, Tensor]]  # module name: A (r, d_in) and B (d_out, r)
 
@@ -26,9 +31,13 @@ class Auditors(Protocol):
 
     ``records`` are int64 indices into the table of records that was enrolled at the start, none twice.
     Of an attribute with G groups, ``columns`` are held: one for two groups (membership of group 1), G otherwise.
+    An intersection of several attributes ("gender x race") is asked for by its name, like an attribute.
+
+    ``attributes``: what the method is to be fair to; ``audited``: what the result is judged by.
     """
 
     attributes: tuple[str, ...]
+    audited: tuple[str, ...]
 
     def groups(self, attribute: str) -> tuple[str, ...]:
         """Names of the attribute's groups; they are public."""
@@ -60,8 +69,9 @@ class Auditors(Protocol):
         The adapter is thereby disclosed to the auditor; None: features of the frozen backbone.
         """
 
-    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, float | None]:
-        """Group codes (n,) by randomised response, one answer a person for ever; its epsilon, None for the truth."""
+    def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Group codes (n,) by randomised response, one answer a person for ever, and the matrix (G, G) that corrects
+        them: one_hot(codes) @ matrix is right on average."""
 
     def orthogonality(self, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
         """Gradient of sum_m ||A_t A_s^T||_F^2 by each task matrix A_t (r, d_m)."""
@@ -71,11 +81,43 @@ class Auditors(Protocol):
 
 
 def membership_matrix(codes: np.ndarray, groups: int) -> Tensor:
-    """Group codes (n,) as int64 membership columns (n, 1 or G)."""
+    """Group codes (n,) as int64 membership columns (n, 1 or G); a row of zeros for -1, somebody else's record."""
     held = torch.from_numpy(np.asarray(codes, dtype=np.int64))
-    if groups == 2:
-        return held[:, None].clone()
-    return torch.nn.functional.one_hot(held, groups)
+    members = (held[:, None] == torch.arange(groups)).long()
+    return members[:, 1:].clone() if groups == 2 else members
+
+
+def joint_groups(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Names of an intersection's groups, in the order of their codes: all combinations, the last attribute fastest.
+
+    ``groups``: of each attribute, by its name, which stands in for groups called "no" and "yes".
+    """
+    named = [
+        (f"not {attribute}", attribute) if tuple(names) == YES_NO else tuple(names)
+        for attribute, names in groups.items()
+    ]
+    return tuple(" & ".join(names) for names in product(*named))
+
+
+def joint_codes(codes: Sequence[np.ndarray], groups: Sequence[int]) -> np.ndarray:
+    """Group codes (n,) of an intersection from those of its attributes, which have so many ``groups``."""
+    total = np.zeros(len(codes[0]), dtype=np.int64)
+    for held, count in zip(codes, groups, strict=True):
+        total = total * count + held
+    return total
+
+
+def corrected(
+    answers: Sequence[np.ndarray], groups: Sequence[int], epsilons: Sequence[float | None]
+) -> tuple[Tensor, Tensor]:
+    """Answers by randomised response to one or more attributes as answers about their intersection, with the matrix
+    that corrects them: people lie about each attribute on their own, so it is the Kronecker product of the attributes'.
+    """
+    matrices = [
+        torch.eye(count, dtype=torch.float64) if epsilon is None else torch.from_numpy(debias(count, epsilon))
+        for count, epsilon in zip(groups, epsilons, strict=True)
+    ]
+    return torch.from_numpy(joint_codes(answers, groups)), reduce(torch.kron, matrices)
 
 
 def all_groups(held: Tensor, total: Tensor) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
 from secure_fair.learning.settings import ADVERSARY_BALL, MethodSettings, batches_per_epoch
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.requests import row_change
@@ -57,3 +60,23 @@ def training_releases(
 def evaluation_releases(groups: int) -> list[PlannedRelease]:
     """The counts of test records that a released audit is made from."""
     return [PlannedRelease("evaluation_counts", 1, 1, row_change(groups))]
+
+
+def added_up(plans: Iterable[Sequence[PlannedRelease]]) -> list[PlannedRelease]:
+    """What one attribute takes part in by itself and in every intersection that it belongs to, a line for each kind.
+
+    A randomised response is given once for all of them.
+    """
+    found: dict[str, PlannedRelease] = {}
+    for release in (release for plan in plans for release in plan):
+        known = found.get(release.operation)
+        if known is None:
+            found[release.operation] = release
+        elif release.operation != "randomised_attributes":
+            found[release.operation] = replace(
+                known,
+                count=known.count + release.count,
+                participations=known.participations + release.participations,
+                sensitivity=max(known.sensitivity, release.sensitivity),
+            )
+    return list(found.values())

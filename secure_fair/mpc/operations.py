@@ -69,6 +69,42 @@ def plain_penalty_rows(attributes: Tensor, weights: Tensor) -> Tensor:
     return attributes.double() @ weights.double()
 
 
+# intersections
+
+
+def intersection(session: Session, first: MPCTensor, second: MPCTensor) -> MPCTensor:
+    """One-hot membership (n, G1 G2) of two attributes together, of memberships as they are held, integers at scale 1.
+
+    A single column g holds two groups, 1 - g and g. The column of groups (i, j) is i G2 + j; it is the product of
+    theirs. For more than two attributes go on with the result. 1 round, and no truncation.
+    """
+    with session.operation("intersection", first.size(), second.size()):
+        left, right = _one_hot(session, first), _one_hot(session, second)
+        a, b = mask(
+            session,
+            from_share(left.repeat_interleave(right.shape[1], dim=1), 1),
+            from_share(right.repeat(1, left.shape[1]), 1),
+        )
+        return multiply(session, "mul", a, b)
+
+
+def _one_hot(session: Session, held: MPCTensor) -> Tensor:
+    """This party's share of all groups' columns."""
+    if held.encoder.scale != 1:
+        raise UsageError(f"memberships are integers at scale 1, not at {held.encoder.scale}")
+    if held.size(1) > 1:
+        return held.share
+    return torch.cat([add_public(session, from_share(-held.share, 1), 1).share, held.share], dim=1)
+
+
+def plain_intersection(first: Tensor, second: Tensor) -> Tensor:
+    """The same in float64."""
+    left, right = (
+        torch.cat([1 - held, held], dim=1) if held.shape[1] == 1 else held for held in (first.double(), second.double())
+    )
+    return (left[:, :, None] * right[:, None, :]).flatten(1)
+
+
 # the adversary
 
 

@@ -39,7 +39,8 @@ class Request:
     record. ``shape`` is that of the opened value. ``sensitivity``: L2, to the substitution of one person's attribute,
     in units of the opened value; 0 for post-processing. ``query``: a digest by which the developer names what it asks
     (keyed, so that it tells the auditor nothing); the gate refuses to answer the same question twice, for the
-    developer still has the answer.
+    developer still has the answer. ``of``: the intersection that is asked for, where it is not ``attribute`` alone:
+    it tells of all its attributes, and each is charged by a request of its own.
     """
 
     operation: str
@@ -49,13 +50,15 @@ class Request:
     shape: tuple[int, ...]
     sensitivity: float
     query: str = ""
+    of: str = ""
 
 
 @dataclass(frozen=True)
 class Grant:
     """An admitted request. Good for one release at the gate that gave it.
 
-    ``charged``: the records that pay, int64; without those who gave the same randomised response before.
+    ``charged``: the records that pay, int64; without those of other auditors, and without those who gave the same
+    randomised response before.
     """
 
     request: Request
@@ -132,19 +135,23 @@ class Gate:
         policy: Policy,
         ledger: Ledger,
         noise: NoiseSource,
+        part: bool = False,
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
-        A run that is resumed passes the same ``run``: what it has spent so far is read back from the ledger.
+        ``part``: the table has other auditors' people as well; only the known ones are charged here. A run that is
+        resumed passes the same ``run``: what it has spent so far is read back from the ledger.
         """
         if ids or any(plan.touches_records for plan in plans.values()):
-            _check_table(ids, known)
+            _check_table(ids, known, part)
         for attribute, plan in plans.items():
             if plan.attribute != attribute:
                 raise UsageError(f"the plan under {attribute} is for {plan.attribute}")
         self.auditor = auditor
         self.run = run
         self.ids = list(ids)
+        held = set(known)
+        self.held = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
         self.policy = policy
         self._plans = dict(plans)
         self._ledger = ledger
@@ -168,14 +175,26 @@ class Gate:
 
     def admit(self, request: Request) -> Grant:
         """Decide from public data alone, before any secret is touched: Refusal or BudgetExceeded. Spends nothing."""
-        try:
-            plan = self._check_rules(request)
-            sigma, charge = self._price(request, plan)
-            charged = self._paying(request)
-            self._check_budget(request.attribute, plan, request.operation, charged, charge)
-        except (Refusal, BudgetExceeded) as error:
-            self.note_refusal(request.operation, request.attribute, str(error))
-            raise
+        return self.admit_together([request])[0]
+
+    def admit_together(self, wanted: Sequence[Request]) -> list[Grant]:
+        """Admit all of them or none: there must be room for what they cost together."""
+        grants: list[Grant] = []
+        for request in wanted:
+            try:
+                grants.append(self._admit(request, grants))
+            except (Refusal, BudgetExceeded) as error:
+                for grant in grants:
+                    del self._pending[grant.receipt.number]
+                self.note_refusal(request.operation, request.attribute, str(error))
+                raise
+        return grants
+
+    def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
+        plan = self._check_rules(request)
+        sigma, charge = self._price(request, plan)
+        charged = self._paying(request)
+        self._check_budget(request.attribute, plan, request.operation, charged, charge, beside)
         receipt = Receipt(
             run=self.run,
             number=self._ledger.next_number(self.run),
@@ -186,6 +205,7 @@ class Gate:
             count=len(request.records),
             shape=tuple(request.shape),
             sigma=sigma,
+            of=request.of,
         )
         self._pending[receipt.number] = (request.attribute, request.operation)
         return Grant(request, receipt, charge, charged)
@@ -195,30 +215,42 @@ class Gate:
 
         Should anything go wrong after the entry, the release stays spent and its noise is forgotten.
         """
-        request = grant.request
-        if grant.receipt.number not in self._pending or grant.receipt.run != self.run:
-            raise Refusal(f"release {grant.receipt.number} was made already, or admitted by another gate: ask again")
-        if tuple(opening.shape) != tuple(request.shape):
-            raise ProtocolError(
-                f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
-            )
-        plan = self._plans[request.attribute]
-        self._check_budget(request.attribute, plan, request.operation, grant.charged, grant.charge)
-        deviation = self._ring_sigma(grant, opening.scale)
-        if request.operation in POST_PROCESSING:
-            self._check_paid(request, self._paid)
-        del self._pending[grant.receipt.number]
-        self._ledger.plan(
-            grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
-        )
-        self._note(request.operation, request.attribute, request.records, grant.charge)
+        return self.release_together([grant], opening)
+
+    def release_together(self, grants: Sequence[Grant], opening: Opening) -> torch.Tensor | None:
+        """One opening that tells of several attributes held here: each pays for it, and each adds its own noise."""
+        for place, grant in enumerate(grants):
+            request = grant.request
+            if grant.receipt.number not in self._pending or grant.receipt.run != self.run:
+                raise Refusal(
+                    f"release {grant.receipt.number} was made already, or admitted by another gate: ask again"
+                )
+            if tuple(opening.shape) != tuple(request.shape):
+                raise ProtocolError(
+                    f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
+                )
+            plan = self._plans[request.attribute]
+            self._check_budget(request.attribute, plan, request.operation, grant.charged, grant.charge, grants[:place])
+            if request.operation in POST_PROCESSING:
+                self._check_paid(request, self._paid)
+        deviations = [self._ring_sigma(grant, opening.scale) for grant in grants]
         noise = None
-        if deviation:
-            draws = self._noise.gaussian(deviation, math.prod(request.shape))
-            noise = torch.from_numpy(draws).reshape(request.shape)
-        value = opening.open_to(request.receiver, noise)
-        self._ledger.opened(grant.receipt)
-        self._note_opened(request.operation, request.attribute, request.records, request.query)
+        for grant, deviation in zip(grants, deviations, strict=True):
+            request = grant.request
+            del self._pending[grant.receipt.number]
+            self._ledger.plan(
+                grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
+            )
+            self._note(request.operation, request.attribute, request.records, grant.charge)
+            if deviation:
+                draws = self._noise.gaussian(deviation, math.prod(request.shape))
+                drawn = torch.from_numpy(draws).reshape(request.shape)
+                noise = drawn if noise is None else noise + drawn
+        value = opening.open_to(grants[0].request.receiver, noise)
+        for grant in grants:
+            request = grant.request
+            self._ledger.opened(grant.receipt)
+            self._note_opened(request.operation, request.attribute, request.records, request.query)
         return value
 
     def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
@@ -398,36 +430,59 @@ class Gate:
         return multiplier * request.sensitivity, Charge(mu2=multiplier**-2)
 
     def _paying(self, request: Request) -> np.ndarray:
-        """All records of the request; but a randomised response is drawn once for ever, and paid for once."""
+        """All records of the request that are held here; but a randomised response is drawn once for ever, and paid
+        for once."""
+        records = request.records[self.held[request.records]]
         if request.operation != "randomised_attributes":
-            return request.records
-        return request.records[~self._ledger.spending.responded(request.attribute, self._rows[request.records])]
+            return records
+        return records[~self._ledger.spending.responded(request.attribute, self._rows[records])]
 
-    def _check_budget(self, attribute: str, plan: Plan, operation: str, records: np.ndarray, charge: Charge) -> None:
-        """The plan's pool of this run, and the policy's budgets for life, of every record in the release."""
+    def _check_budget(
+        self,
+        attribute: str,
+        plan: Plan,
+        operation: str,
+        records: np.ndarray,
+        charge: Charge,
+        beside: Sequence[Grant] = (),
+    ) -> None:
+        """The plan's pool of this run, and the policy's budgets for life, of every record in the release.
+
+        ``beside``: what is released along with it, and costs its records something too.
+        """
         if charge == Charge():
             return
         cap = plan.mu2_cap(operation)
         spent = self._pool(attribute, plan.is_evaluation(operation))[records]
-        most = float(spent.max(initial=0.0))
+        most = float(spent.max(initial=0.0)) + sum(
+            other.charge.mu2
+            for other in beside
+            if other.request.attribute == attribute
+            and plan.is_evaluation(other.request.operation) == plan.is_evaluation(operation)
+        )
         if not math.isinf(cap) and most + charge.mu2 > cap * (1 + _ROUNDING):
             raise BudgetExceeded(
                 f"{attribute}: the plan's budget of mu^2 = {cap:.4g} per record is spent up to {most:.4g}, another "
                 f" {operation} costs {charge.mu2:.4g}: go on without it, or plan more releases"
             )
-        self._check_lifetime(attribute, plan, self._rows[records], charge)
+        self._check_lifetime(attribute, plan, self._rows[records], charge, beside)
 
-    def _check_lifetime(self, attribute: str, plan: Plan, rows: np.ndarray, charge: Charge) -> None:
+    def _check_lifetime(
+        self, attribute: str, plan: Plan, rows: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()
+    ) -> None:
         spending = self._ledger.spending
-        for limit, name, spent in (
-            (self.policy.epsilon, "epsilon", lambda: spending.of(attribute, rows)),
-            (self.policy.total_epsilon, "total_epsilon", lambda: spending.over_attributes(rows)),
+        on_this = [other.charge for other in beside if other.request.attribute == attribute]
+        on_any = [other.charge for other in beside]
+        for limit, name, spent, others in (
+            (self.policy.epsilon, "epsilon", lambda: spending.of(attribute, rows), on_this),
+            (self.policy.total_epsilon, "total_epsilon", lambda: spending.over_attributes(rows), on_any),
         ):
             if limit is None:
                 continue
+            whole = sum(others, charge)
             mu2, epsilon, delta = spent()
-            epsilon, delta = epsilon + charge.epsilon, delta + charge.delta
-            if np.any(mu2 + charge.mu2 > self._mu2_caps(epsilon, delta, limit) * (1 + _ROUNDING)):
+            epsilon, delta = epsilon + whole.epsilon, delta + whole.delta
+            if np.any(mu2 + whole.mu2 > self._mu2_caps(epsilon, delta, limit) * (1 + _ROUNDING)):
                 what = "an exact release" if charge.exact else "this release"
                 raise BudgetExceeded(
                     f"{attribute}: {what} would take a person beyond the policy's {name} = {limit:g} at delta = "
@@ -478,6 +533,7 @@ class Gate:
         """Add a planned release to the run's own sums."""
         self._releases[attribute] = self._releases.get(attribute, 0) + 1
         self._paid.add((attribute, operation))
+        records = records[self.held[records]]
         if charge.mu2:
             self._pool(attribute, self._plans[attribute].is_evaluation(operation))[records] += charge.mu2
         if operation == "randomised_attributes":
@@ -531,11 +587,11 @@ def _paid_adapters(ledger: Ledger) -> dict[tuple[str, str], tuple[float, float]]
     }
 
 
-def _check_table(ids: Sequence[str], known: Collection[str]) -> None:
+def _check_table(ids: Sequence[str], known: Collection[str], part: bool) -> None:
     if not ids:
         raise Refusal("the table of records is empty: enrol at least one record")
     if len(set(ids)) != len(ids):
         raise Refusal("the table of records has an id twice: its attribute would count twice")
     unknown = set(ids) - set(known)
-    if unknown:
+    if unknown and not part:
         raise Refusal(f"{len(unknown)} of {len(ids)} record ids are unknown, {min(unknown)!r} first: leave them out")

@@ -36,7 +36,7 @@ class Receipt:
 
     ``number`` counts the releases of one auditor in one run. ``records`` is the hash of the set of records
     (``records_hash``). ``sigma`` is in units of the opened value: None for an exact release, 0 for one that needs no
-    noise.
+    noise. ``of``: the intersection that was asked for, where it was not ``attribute`` alone; older entries have none.
     """
 
     run: str
@@ -48,6 +48,7 @@ class Receipt:
     count: int
     shape: tuple[int, ...]
     sigma: float | None
+    of: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ class Charge:
     @property
     def exact(self) -> bool:
         return math.isinf(self.mu2) or math.isinf(self.epsilon)
+
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(self.mu2 + other.mu2, self.epsilon + other.epsilon, self.delta + other.delta)
 
 
 def table_hash(ids: Sequence[str]) -> str:
@@ -297,7 +301,7 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
             problems.append(f"release {number}: received by the developer, unknown to the auditor")
             continue
         for key in Receipt.__dataclass_fields__:
-            ours, theirs = planned[number][key], entry[key]
+            ours, theirs = planned[number].get(key, ""), entry.get(key, "")
             if ours != theirs:
                 problems.append(f"release {number}: {key} is {ours!r} at the auditor, {theirs!r} at the developer")
     for number in sorted(opened - set(received)):

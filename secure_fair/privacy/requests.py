@@ -7,6 +7,7 @@ groups are held as one column). Both sides build the request from the same publi
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,6 +24,13 @@ def columns(groups: int) -> int:
 def row_change(groups: int) -> float:
     """Norm of the change of one record's membership row when its group changes."""
     return 1.0 if groups == 2 else math.sqrt(2.0)
+
+
+def charged_on(request: Request, attribute: str) -> Request:
+    """The same, as it is admitted and paid for on one attribute of the intersection that it asks for."""
+    if attribute == request.attribute:
+        return request
+    return replace(request, attribute=attribute, of=request.attribute)
 
 
 def moment(attribute: str, groups: int, records: np.ndarray, components: int, receiver: str) -> Request:

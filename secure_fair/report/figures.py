@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 COLOURS = ("#8a8f98", "#d97706", "#7c3aed", "#059669", "#db2777", "#0891b2")  # compared methods, in order
 MAIN = "#1d4ed8"
 INK = "#374151"
+MANY_GROUPS = 4  # more have no room for their names side by side
 
 
 def fairness_utility(summary: Summary) -> Figure | None:
@@ -64,7 +65,9 @@ def selection_rates(summary: Summary) -> Figure | None:
             panels.append((name, by_run))
     if not panels:
         return None
-    figure, axes = _figure(len(panels), width=4.6, height=3.0)
+    most = max(len(rates) for _, by_run in panels for _, _, rates in by_run)
+    many = most > MANY_GROUPS
+    figure, axes = _figure(len(panels), width=max(4.6, 0.6 * most + 1.0), height=4.2 if many else 3.0)
     for panel, (name, by_run) in zip(axes, panels, strict=True):
         names = list(dict.fromkeys(group for _, _, rates in by_run for group in rates))
         width = 0.8 / len(by_run)
@@ -72,8 +75,10 @@ def selection_rates(summary: Summary) -> Figure | None:
             left = [position - 0.4 + width * (index + 0.5) for position in range(len(names))]
             heights = [rates.get(group, 0.0) for group in names]
             bars = panel.bar(left, heights, width * 0.92, color=colour, label=method_name(run))
-            panel.bar_label(bars, fmt="%.2f", fontsize=7, color=INK, padding=1)
+            panel.bar_label(bars, fmt="%.2f", fontsize=5 if len(names) > MANY_GROUPS else 7, color=INK, padding=1)
         panel.set_xticks(range(len(names)), names)
+        if len(names) > MANY_GROUPS:
+            panel.tick_params(axis="x", labelrotation=60)
         panel.set_ylabel("selection rate")
         panel.set_xlabel(name)
         panel.set_ylim(0, max(rate for _, _, rates in by_run for rate in rates.values()) * 1.3 + 0.01)

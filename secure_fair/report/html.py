@@ -50,6 +50,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
         figures={name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure is not None},
         groups={name: tables.groups(summary, name) for name in tables.attributes_of(summary)},
+        intersections=tables.intersections(summary),
         released=tables.released(summary),
         openings=tables.openings(summary),
         costs=tables.costs(summary),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from secure_fair.fairness.metrics import worst_gap
+
 Summary = Mapping[str, Any]
 Row = tuple[str, ...]
 
@@ -81,6 +83,20 @@ def methods(summary: Summary) -> Table:
     return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
 
 
+def intersections(summary: Summary) -> Table:
+    """One row per method and intersection: its gap, and the two groups that it is between."""
+    rows = []
+    for run in runs_of(summary):
+        for name in run.get("intersections") or {}:
+            worst = worst_gap(fairness_of(run), (name,))
+            if worst is None:
+                continue
+            ends = [worst.get(end) for end in ("highest", "lowest")]
+            cells = [f"{end['group']} {share(end['selection_rate'])}" if end else "-" for end in ends]
+            rows.append((method_name(run), name, share(worst["demographic_parity_difference"]), *cells))
+    return Table(("method", "intersection", "DP gap", "selected most", "selected least"), tuple(rows))
+
+
 def method_name(run: Summary) -> str:
     """A method with its release, for instance ``parity (moments)``."""
     return f"{run['method']} ({run['release']})" if run.get("release") else str(run["method"])
@@ -103,7 +119,7 @@ def openings(summary: Summary) -> Table:
         (
             method_name(run),
             str(line["operation"]),
-            str(line.get("attribute") or "-"),
+            f"{line.get('attribute') or '-'}{' (' + line['of'] + ')' if line.get('of') else ''}",
             str(line.get("auditor") or "-"),
             str(line["receiver"]),
             str(line["releases"]),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secure_fair.data.split import given_split, split
+from secure_fair.data.split import given_split, part_of, split
 from secure_fair.errors import UsageError
 
 FRACTIONS = {"developer": 0.5, "auditor": 0.25, "test": 0.25}
@@ -47,3 +49,20 @@ def test_no_part_may_be_empty_by_rounding() -> None:
 def test_given_split() -> None:
     parts = given_split(np.array(["test", "developer", "auditor", "test"]))
     assert {name: part.tolist() for name, part in parts.items()} == {"developer": [1], "auditor": [2], "test": [0, 3]}
+
+
+@given(st.integers(0, 300), st.integers(0, 2**32 - 1), st.lists(st.integers(1, 20), min_size=1, max_size=5))
+def test_parts_that_touch_are_a_partition(n: int, seed: int, weights: list[int]) -> None:
+    rows = 3 * np.arange(n)
+    ends = [sum(weights[:i]) / sum(weights) for i in range(len(weights) + 1)]
+    parts = [part_of(rows, part, seed) for part in itertools.pairwise(ends)]
+    assert sorted(np.concatenate(parts).tolist()) == rows.tolist()
+    for part, weight in zip(parts, weights, strict=True):
+        assert abs(len(part) - n * weight / sum(weights)) <= 1
+    assert part_of(rows, (0.0, 1.0), seed).tolist() == rows.tolist()
+
+
+def test_parts_are_drawn_at_random() -> None:
+    one, other = (part_of(np.arange(1000), (0.0, 0.5), seed) for seed in (1, 2))
+    assert 200 < len(np.intersect1d(one, other)) < 300
+    assert 200 < int((one < 500).sum()) < 300

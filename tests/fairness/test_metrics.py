@@ -195,3 +195,18 @@ def test_auroc_equals_scikit_learns(seed, classes):
 
 def test_auroc_is_none_where_a_class_does_not_occur():
     assert metrics.utility([1, 1], [[0.2, 0.8], [0.6, 0.4]])["auroc"] is None
+
+
+def test_the_worst_gap_names_the_groups_it_is_between():
+    y, g = np.zeros(40, dtype=int), np.repeat([0, 1, 2, 3], 10)
+    p = np.concatenate([np.arange(10) < many for many in (3, 9, 5, 1)]).astype(int)
+    wide = metrics.fairness(metrics.confusion_counts(y, p, g, (2, 4)), ("a", "b", "c", "d"))
+    narrow = metrics.fairness(metrics.confusion_counts(y, y, g % 2, (2, 2)), ("a", "b"))
+    worst = metrics.worst_gap({"narrow": narrow, "wide": wide, "other": wide}, ("narrow", "wide"))
+    assert worst == {
+        "attribute": "wide",
+        "demographic_parity_difference": pytest.approx(0.8),
+        "highest": {"group": "b", "selection_rate": 0.9},
+        "lowest": {"group": "d", "selection_rate": 0.1},
+    }
+    assert metrics.worst_gap({"narrow": narrow}, ()) is None

@@ -88,8 +88,8 @@ def people(
     auditors = PlainAuditors(
         codes,
         {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes},
-        dict.fromkeys(codes, gate),
-        dict.fromkeys(codes, responses),
+        dict.fromkeys(codes, (gate,)),
+        dict.fromkeys(codes, (responses,)),
         sensitive or {},
         Answers(folder / "told", terms=f"{evaluation_epsilon}"),
         BITS,

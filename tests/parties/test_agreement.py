@@ -105,7 +105,8 @@ def assert_agree(scenario: Scenario, plain: Path, secure: Path) -> None:
     released = [json.loads((folder / "result.json").read_text())["fairness_released"] for folder in (plain, secure)]
     assert released[0] == released[1]
     aligned = scenario.data.auditor_records == "aligned"
-    assert released[0].keys() == (set(scenario.data.sensitive) if aligned else set())
+    judged_by = {*scenario.data.sensitive, *scenario.data.joint_attributes}
+    assert released[0].keys() == (judged_by if aligned else set())
 
 
 def assert_ledgers_agree(scenario: Scenario, folder: Path) -> None:
@@ -173,6 +174,35 @@ def test_two_auditors_and_three_groups(tmp_path: Path, weights: Path, method: Ma
     auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
     data = {"sensitive": ["male", "skin_tone"]}
     scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors})
+    write_stores(scenario, tmp_path / "stores")
+    plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
+    assert_agree(scenario, plain, secure)
+    assert_ledgers_agree(scenario, tmp_path / "secure")
+
+
+HELD_APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
+BOTH = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
+HALVES = [{"name": name, "attributes": ["male"], "records": 0.5} for name in ("north", "south")]
+PEOPLE: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
+    "intersection": (BOTH, HELD_APART),
+    "parts": ({}, HALVES),
+    "intersection of parts": (BOTH, [*HALVES, {"name": "clinic", "attributes": ["young"]}]),
+}
+
+
+@pytest.mark.parametrize(
+    ("people", "method"),
+    [
+        ("intersection", "parity-moments"),
+        ("parts", "parity-moments"),
+        pytest.param("intersection of parts", "parity-moments", marks=pytest.mark.long),
+        pytest.param("intersection of parts", "parity-rows", marks=pytest.mark.long),
+        pytest.param("intersection of parts", "adv", marks=pytest.mark.long),
+    ],
+)
+def test_several_holders(tmp_path: Path, weights: Path, people: str, method: str) -> None:
+    data, auditors = PEOPLE[people]
+    scenario = tiny(weights, method=METHODS[method], data=data, secure={"auditors": auditors})
     write_stores(scenario, tmp_path / "stores")
     plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
     assert_agree(scenario, plain, secure)

@@ -61,7 +61,7 @@ def unplanned_operation(auditors: SecureAuditors) -> None:
 
 
 def attribute_not_held(auditors: SecureAuditors) -> None:
-    auditors.joint.holders["young"] = "auditor"
+    auditors.joint.holders["young"] = ("auditor",)
     ask(auditors, attribute="young")
 
 
@@ -113,7 +113,7 @@ def rows_too_long(auditors: SecureAuditors) -> None:
 def rows_too_long_and_no_check(auditors: SecureAuditors) -> None:
     """The same, telling the auditor that there is nothing to check."""
     told = auditors._proceed
-    auditors._proceed = lambda proceed: told(Proceed(go=True, check=False))  # type: ignore[method-assign]
+    auditors._proceed = lambda proceed: told(Proceed(go=True, checkers=[]))  # type: ignore[method-assign]
     ask(auditors, private=torch.ones(200, 4))
 
 

@@ -218,6 +218,17 @@ def test_ledgers_that_agree(tmp_path: Path) -> None:
     assert both(tmp_path, [receipt(1), receipt(2), receipt(3)]) == []
 
 
+def test_entries_from_before_there_were_intersections_agree(tmp_path: Path) -> None:
+    """They say nothing of one; an entry that names one differs from another that does not."""
+    receipt = Receipt("run", 1, "auditor", "moment", "gender", "0" * 64, 3, (4, 1), 1.5)
+    entry = dataclasses.asdict(receipt)
+    old = {key: value for key, value in entry.items() if key != "of"}
+    assert compare([{"kind": "received", **old}], [{"kind": "planned", **entry}]) == []
+    assert compare([{"kind": "received", **old}], [{"kind": "planned", **old}]) == []
+    (problem,) = compare([{"kind": "received", **entry, "of": "gender x race"}], [{"kind": "planned", **old}])
+    assert problem == "release 1: of is '' at the auditor, 'gender x race' at the developer"
+
+
 def test_an_interrupted_release_is_no_difference(tmp_path: Path) -> None:
     assert both(tmp_path / "before", [receipt(1), receipt(3)], opened=[1, 3]) == []
     assert both(tmp_path / "after", [receipt(1), receipt(2), receipt(3)], opened=[1, 3]) == []

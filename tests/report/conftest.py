@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ def one(method: str, release: str | None, gap: float) -> dict[str, Any]:
             "warnings": ["exact releases (moment): attributes can be computed from them"] if used else [],
         },
     }
+
+
+@pytest.fixture
+def drawn_fairness() -> Callable[[int, float, tuple[str, ...]], dict[str, Any]]:
+    """Draws the fairness of an attribute with groups of these names."""
+    return fairness
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import html.parser
+import itertools
 import json
 import re
 import xml.etree.ElementTree
@@ -88,6 +89,43 @@ def test_figures_are_well_formed_and_show_every_method_and_group(summary):
     assert "> $50" in text  # dollars are no mathematics
     assert "a & b" in text
     assert figures.png(figure).startswith(b"\x89PNG")
+
+
+def test_the_widest_intersectional_gaps_are_named(summary, drawn_fairness, tmp_path):
+    names = tuple(f"{sex} & {race}" for sex in ("female", "male") for race in ("A", "B", "C", "D", "E"))
+    for run in (summary, *summary["compare"]):
+        run["intersections"] = {"gender x race": ["gender", "race"]}
+        run["fairness"]["gender x race"] = drawn_fairness(9, 0.4, names)
+    table = tables.intersections(summary)
+    assert [row[:2] for row in table.rows] == [("erm", "gender x race"), ("parity (moments)", "gender x race")]
+    entry = summary["fairness"]["gender x race"]
+    rates = {name: row["selection_rate"] for name, row in entry["groups"].items()}
+    gap, most, least = table.rows[1][2:]
+    assert gap == f"{entry['demographic_parity_difference']:.3f}"
+    assert most == f"{max(rates, key=rates.get)} {max(rates.values()):.3f}"
+    assert least == f"{min(rates, key=rates.get)} {min(rates.values()):.3f}"
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    written = write_report(tmp_path).read_text()
+    assert "Widest gaps between intersectional groups" in written
+    assert all(f"female &amp; {race}" in written for race in "ABCDE")
+    figure = figures.selection_rates(summary)
+    panel = figure.axes[2]
+    assert [label.get_text() for label in panel.get_xticklabels()] == list(names)
+    figure.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in panel.get_xticklabels()]
+    assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)  # none is cut off
+    anchors = [box.x1 for box in boxes]  # tilted names end under their bars
+    assert all(later - earlier > 10 for earlier, later in itertools.pairwise(anchors))
+
+
+def test_without_intersections_there_is_no_table_of_them(summary, page):
+    assert tables.intersections(summary).rows == ()
+    assert "intersectional" not in page
+
+
+def test_an_opening_for_an_intersection_says_so(summary):
+    summary["openings"][0]["of"] = "gender x race"
+    assert [row[2] for row in tables.openings(summary).rows] == ["gender (gender x race)", "race"]
 
 
 def test_figures_are_the_same_every_time(summary):

@@ -38,6 +38,7 @@ KEYS = {
         "compare",
         "total_seconds",
     ),
+    *("intersections", "worst_intersectional_gap"),
 }
 
 

@@ -129,7 +129,7 @@ def test_all_errors_are_listed_at_once_each_with_path_value_and_what_is_allowed(
     )
     for expected in (
         "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, "
-        "target_gap, sensitive_scale, orthogonality, adversary_features "
+        "target_gap, sensitive_scale, orthogonality, adversary_features, attributes "
         '(did you mean "strength"?)',
         'train.epochs: "x" is not allowed; it must be a valid integer',
         'lora.rank: "8" is not allowed; it must be a valid integer',
@@ -212,6 +212,86 @@ def test_auditors_must_cover_the_sensitive_attributes():
     assert problem == 'secure.auditors: no auditor holds "young" of data.sensitive; give it to one'
     two = parse(both, 'secure.auditors=[{name="a",attributes=["male"]},{name="b",attributes=["young"]}]')
     assert [a.name for a in two.secure.auditors] == ["a", "b"]
+
+
+TWO = 'data.sensitive=["male","young"]'
+CROSSED = (TWO, 'data.intersections=[["male","young"]]')
+
+
+def test_a_method_is_fair_to_all_attributes_and_intersections_unless_it_is_told():
+    assert parse(*CROSSED).penalised == ("male", "young", "male x young")
+    assert parse(*CROSSED, 'method.attributes=["male x young"]').penalised == ("male x young",)
+    by_adapter = parse(*CROSSED, "method.name=orth")  # an adapter is trained for one attribute
+    assert by_adapter.penalised == ("male", "young")
+    assert parse().penalised == ("male",)
+    scenario = parse(*CROSSED, 'method.attributes=["male x young"]', 'compare=["erm", "odds"]')
+    assert all(other.penalised == ("male x young",) for other in scenario.compared)
+    assert Scenario.parse(tomllib.loads(scenario.to_toml())) == scenario
+
+
+@pytest.mark.parametrize(
+    ("overrides", "path", "said"),
+    [
+        (["data.intersections=[[]]"], "data.intersections.0", "name two or more"),
+        (['data.intersections=[["male"]]'], "data.intersections.0", "name two or more"),
+        (['data.intersections=[["male","male"]]'], "data.intersections.0", "twice"),
+        (['data.intersections=[["male","yuong"]]'], "data.intersections.0", 'did you mean "young"?'),
+        (['data.intersections=[["male","young"],["young","male"]]'], "data.intersections.1", "already, at 0"),
+        (['data.intersections="male x young"'], "data.intersections", "a list"),
+        (['method.attributes=["hat"]'], "method.attributes", "neither in data.sensitive nor an intersection"),
+        (['method.attributes=["male","male"]'], "method.attributes", "twice"),
+        (["method.attributes=[]"], "method.attributes", "at least 1"),
+        (
+            ['data.intersections=[["male","young"]]', 'method.attributes=["male x young"]', "method.name=unl"],
+            "method.attributes",
+            'an adapter is trained for one auditor\'s attribute; name those ("male", "young")',
+        ),
+        (
+            ['data.intersections=[["male","young"]]', 'method.attributes=["male x young"]', 'compare=["orth"]'],
+            "compare",
+            "orth by adapter cannot be fair",
+        ),
+    ],
+)
+def test_what_is_no_intersection_is_refused(overrides, path, said):
+    problem = only_problem(TWO, *overrides)
+    assert problem.startswith(f"{path}: ")
+    assert said in problem
+
+
+def holders(*auditors: str) -> str:
+    """``secure.auditors`` of "name: attributes / records"."""
+    tables = []
+    for auditor in auditors:
+        name, _, rest = auditor.partition(":")
+        attributes, _, records = rest.partition("/")
+        named = ",".join(f'"{attribute.strip()}"' for attribute in attributes.split(","))
+        part = f",records={records}" if records else ""
+        tables.append(f'{{name="{name}",attributes=[{named}]{part}}}')
+    return f"secure.auditors=[{','.join(tables)}]"
+
+
+def test_parts_follow_each_other():
+    scenario = parse(TWO, holders("a:male,young/0.25", "b:male/0.75", "c:young/0.5", "d:young/0.25"))
+    assert scenario.secure.parts == {"a": (0.0, 0.25), "b": (0.25, 1.0), "c": (0.25, 0.75), "d": (0.75, 1.0)}
+    thirds = parse(TWO, holders("a:male/0.333333", "b:male/0.333333", "c:male/0.333333", "d:young"))
+    assert thirds.secure.parts["c"][1] == thirds.secure.parts["d"][1] == 1.0  # nobody is left out by rounding
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ([holders("a:male/0.5", "b:male/0.4", "c:young")], 'holders of "male", "a", "b", sum to 0.9; they must'),
+        ([holders("a:male/0.5", "b:male", "c:young")], "or each a part of the people (records = 0.5)"),
+        ([holders("a:male/0.5", "c:young")], "sum to 0.5"),
+        ([holders("a:male/1.5", "c:young")], "less than or equal to 1"),
+        ([holders("a:male/0.25", "b:young,male/0.75", "c:young/0.25")], "has one part of the people for all"),
+        ([holders("a:male/0.5", "b:male/0.5", "c:young"), "method.name=orth"], "orth needs one auditor"),
+        ([holders("a:male/0.5", "b:male/0.5", "c:young"), 'compare=["unl"]'], "unl needs one auditor"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(overrides, said):
+    assert any(said in problem for problem in problems(TWO, *overrides))
 
 
 def test_own_records_serve_the_methods_that_need_none_of_the_developer_s():

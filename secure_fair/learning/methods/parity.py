@@ -22,7 +22,6 @@ from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import Answer, query_matrix, soft_memberships
 from secure_fair.learning.settings import MethodSettings
-from secure_fair.privacy.randomised_response import debias
 
 MOMENTUM = 0.9
 STEERING = 0.1  # log-strength per batch and relative excess of the gap over its target
@@ -62,11 +61,9 @@ class Parity(Method):
 
     def _take_responses(self, attribute: str) -> None:
         """Memberships for good from answers given once: corrected one-hot rows, right on average (arXiv 2002.11651)."""
-        codes, epsilon = self.auditors.randomised_attributes(attribute, self.training.records)
-        groups = len(self.auditors.groups(attribute))
-        rows = torch.nn.functional.one_hot(codes, groups).double()
-        if epsilon is not None:
-            rows = rows @ torch.from_numpy(debias(groups, epsilon))
+        codes, correction = self.auditors.randomised_attributes(attribute, self.training.records)
+        groups = len(correction)
+        rows = torch.nn.functional.one_hot(codes, groups).double() @ correction
         sums = torch.zeros(self.count, groups, dtype=torch.float64).index_add(0, self.strata, rows)
         self.priors[attribute] = _shares(sums)
         self.memberships[attribute] = rows - self.priors[attribute][self.strata]

@@ -1,0 +1,277 @@
+"""Several holders: each admits, pays and adds noise for what is told of its attribute and of its people, and no other.
+
+In the clear, behind the gates and plans that the parties of a secure run have.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from parties.auditor import plan_for
+from parties.settings import Joint
+from scenarios import assemble
+from scenarios.schema import Scenario
+from secure_fair.errors import BudgetExceeded, Refusal
+from secure_fair.learning.auditors import joint_codes, joint_groups, membership_matrix
+from secure_fair.learning.plain import PlainAuditors
+from secure_fair.mpc.randomness import Root, Stream
+from secure_fair.privacy.accounting import gaussian_epsilon
+from secure_fair.privacy.answers import Answers
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.randomised_response import Responses
+
+N = 240
+EVERYBODY = np.arange(N, dtype=np.int64)
+IDS = [f"{number:032x}" for number in range(N)]
+GROUPS = {"male": ("female", "male"), "skin_tone": ("light", "medium", "dark")}
+CODES = {"male": EVERYBODY % 2, "skin_tone": EVERYBODY // 5 % 3}
+JOINT = "male x skin_tone"
+APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
+PARTS = [
+    {"name": "north", "attributes": ["male"], "records": 0.25},
+    {"name": "south", "attributes": ["male"], "records": 0.75},
+    {"name": "clinic", "attributes": ["skin_tone"]},
+]
+PEOPLE = {"north": EVERYBODY[:60], "south": EVERYBODY[60:]}  # of the holders of a part
+STRATA = torch.from_numpy(EVERYBODY % 2)
+
+
+@dataclass
+class Holders:
+    """Everybody behind one developer."""
+
+    joint: Joint
+    auditors: PlainAuditors
+    gates: dict[str, Gate]
+    ledgers: dict[str, Ledger]
+
+    def planned(self, name: str) -> list[tuple[str, str, str]]:
+        """Operation, attribute and intersection of everything that an auditor has let out."""
+        return [
+            (entry["operation"], entry["attribute"], entry["of"])
+            for entry in self.ledgers[name].entries()
+            if entry["kind"] == "planned"
+        ]
+
+    def epsilon(self, name: str, attribute: str) -> float:
+        return self.gates[name].summary()[attribute]["epsilon"]
+
+
+def holders(
+    folder: Path, auditors: list[dict[str, Any]], policies: dict[str, Policy] | None = None, **sections: Any
+) -> Holders:
+    tree: dict[str, Any] = {
+        "name": "holders",
+        "data": {
+            "dataset": "faces",
+            "target": "wavy_hair",
+            "sensitive": list(GROUPS),
+            "intersections": [list(GROUPS)],
+        },
+        "train": {"epochs": 3, "batch_size": 40},
+        "secure": {"auditors": auditors},
+        "privacy": {"epsilon": 1.0, "evaluation_epsilon": 0.5},
+        **sections,
+    }
+    joint = assemble.joint(Scenario.parse(tree))
+    gates, ledgers, responses = {}, {}, {}
+    for auditor in auditors:
+        name = auditor["name"]
+        known = {IDS[person] for person in PEOPLE.get(name, EVERYBODY)}
+        ledgers[name] = Ledger(folder / name, name, simulated=True)
+        gates[name] = Gate(
+            auditor=name,
+            run="test",
+            ids=IDS,
+            known=known,
+            plans={held: plan_for(joint, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
+            policy=(policies or {}).get(name, Policy()),
+            ledger=ledgers[name],
+            noise=SystemNoise(),
+            part=name in joint.parted,
+        )
+        responses[name] = Responses(folder / name / "responses", Stream(Root.fresh().derive(name)))
+    clear = PlainAuditors(
+        CODES,
+        GROUPS,
+        {held: [gates[name] for name in names] for held, names in joint.holders.items()},
+        {held: [responses[name] for name in names] for held, names in joint.holders.items()},
+        {},
+        Answers(folder / "told", terms="1.0"),
+        16,
+        evaluated=joint.evaluated,
+        intersections=joint.intersections,
+        penalised=joint.penalised,
+    )
+    return Holders(joint, clear, gates, ledgers)
+
+
+def spend_everything(everybody: Holders) -> None:
+    """All that a training by moments of three epochs asks for, and the audit."""
+    for attribute in everybody.auditors.attributes:
+        everybody.auditors.group_counts(attribute, EVERYBODY, STRATA, 2)
+        for _ in range(3):
+            everybody.auditors.moment(attribute, EVERYBODY, torch.full((N, 2), 0.5))
+    for attribute in everybody.auditors.audited:
+        everybody.auditors.evaluation_counts(attribute, EVERYBODY, STRATA, 2)
+
+
+def test_groups_and_codes_of_an_intersection() -> None:
+    assert joint_groups(GROUPS)[:4] == ("female & light", "female & medium", "female & dark", "male & light")
+    assert joint_groups({"young": ("no", "yes"), "bald": ("no", "yes")}) == (
+        "not young & not bald",
+        "not young & bald",
+        "young & not bald",
+        "young & bald",
+    )
+    codes = joint_codes(list(CODES.values()), [2, 3])
+    assert np.array_equal(codes, CODES["male"] * 3 + CODES["skin_tone"])
+
+
+def test_somebody_else_s_record_is_a_row_of_zeros() -> None:
+    codes = np.array([1, -1, 0])
+    assert membership_matrix(codes, 2).tolist() == [[1], [0], [0]]
+    assert membership_matrix(codes, 3).tolist() == [[0, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_answers_about_an_intersection_are_the_truth_where_they_are_exact(tmp_path: Path) -> None:
+    everybody = holders(tmp_path, APART, privacy={"evaluation_epsilon": 1.0})
+    one_hot = np.eye(6)[CODES["male"] * 3 + CODES["skin_tone"]]
+    counts = everybody.auditors.group_counts(JOINT, EVERYBODY, STRATA, 2)
+    assert counts.sigma == 0
+    assert np.array_equal(counts.values.numpy(), np.stack([one_hot[stratum::2].sum(0) for stratum in (0, 1)]))
+    assert everybody.auditors.groups(JOINT) == joint_groups(GROUPS)
+
+
+@pytest.mark.parametrize("auditors", [APART, PARTS], ids=["apart", "parts"])
+def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors: list[dict[str, Any]]) -> None:
+    everybody = holders(tmp_path, auditors)
+    spend_everything(everybody)
+    for auditor in auditors:
+        name, (attribute,) = auditor["name"], auditor["attributes"]
+        made = everybody.planned(name)
+        for of in ("", JOINT):  # by itself, and as a part of the intersection
+            assert made.count(("moment", attribute, of)) == 3
+            assert made.count(("group_counts", attribute, of)) == 1
+            assert made.count(("evaluation_counts", attribute, of)) == 1
+        assert len(made) == 10
+        plan = plan_for(everybody.joint, attribute, len(GROUPS[attribute]), N)
+        spent = sum(plan._mu2(kind) for kind in (*plan.releases, *plan.evaluation))
+        assert everybody.epsilon(name, attribute) == pytest.approx(gaussian_epsilon(math.sqrt(spent), plan.delta))
+        assert plan.planned_epsilon() < 1.0  # the rest is the reserve
+        pool = everybody.gates[name]._pool(attribute, False)
+        theirs = PEOPLE.get(name, EVERYBODY)
+        assert (pool[theirs] > 0).all()
+        assert np.count_nonzero(pool) == len(theirs)  # nobody else pays here
+        rows = everybody.ledgers[name].spending.rows(IDS)
+        assert np.count_nonzero(everybody.ledgers[name].spending.of(attribute, rows)[0]) == len(theirs)
+
+
+def test_every_holder_adds_its_own_noise(tmp_path: Path) -> None:
+    everybody = holders(tmp_path, PARTS)
+    query = torch.zeros(N, 300, dtype=torch.float64)
+    released = everybody.auditors.moment(JOINT, EVERYBODY, query)
+    sigmas = [entry["sigma"] for ledger in everybody.ledgers.values() for entry in ledger.entries() if "sigma" in entry]
+    assert len(sigmas) == 3
+    assert released.sigma == pytest.approx(math.hypot(*sigmas))
+    assert all(released.sigma > 1.5 * sigma for sigma in sigmas)  # of any two, not one is enough to take it away
+    # 1800 draws: their standard deviation is within four of its own standard errors of sigma
+    assert float(released.values.std()) == pytest.approx(released.sigma, rel=4 / math.sqrt(2 * 1800))
+
+
+def test_who_holds_both_attributes_pays_for_both(tmp_path: Path) -> None:
+    everybody = holders(tmp_path, [{"name": "registry", "attributes": list(GROUPS)}])
+    released = everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    assert sorted(everybody.planned("registry")) == [("moment", "male", JOINT), ("moment", "skin_tone", JOINT)]
+    entries = [entry for entry in everybody.ledgers["registry"].entries() if entry["kind"] == "planned"]
+    assert released.sigma == pytest.approx(math.hypot(*(entry["sigma"] for entry in entries)))
+    assert [entry["number"] for entry in entries] == [1, 2]
+
+
+def ask_for_ever(everybody: Holders) -> None:
+    while True:
+        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+
+
+@pytest.mark.parametrize(("stingy", "generous"), [("registry", "clinic"), ("clinic", "registry")])
+def test_a_budget_that_ends_at_one_holder_stops_all_and_spends_nothing(
+    tmp_path: Path, stingy: str, generous: str
+) -> None:
+    everybody = holders(tmp_path, APART, {stingy: Policy(epsilon=0.6)})
+    everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    with pytest.raises(BudgetExceeded, match=r"policy's epsilon = 0\.6"):
+        ask_for_ever(everybody)
+    made = [everybody.planned(name) for name in (stingy, generous)]
+    assert len(made[0]) == len(made[1]) < 8
+    alone = "skin_tone" if generous == "clinic" else "male"
+    everybody.auditors.moment(alone, EVERYBODY, torch.zeros(N, 2))  # which is the other one's own affair
+
+
+def test_a_lifetime_s_total_must_have_room_for_both_at_once(tmp_path: Path) -> None:
+    """Neither is paid where only one of two attributes of the same holder could be."""
+    both = [{"name": "registry", "attributes": list(GROUPS)}]
+    one = holders(tmp_path / "one", both)
+    one.auditors.moment("male", EVERYBODY, torch.zeros(N, 2))
+    enough_for_one = Policy(total_epsilon=one.epsilon("registry", "male") * 1.1)
+    everybody = holders(tmp_path / "both", both, {"registry": enough_for_one})
+    with pytest.raises(BudgetExceeded, match="total_epsilon"):
+        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    assert everybody.planned("registry") == []
+    everybody.auditors.moment("male", EVERYBODY, torch.zeros(N, 2))
+
+
+def test_what_is_refused_by_one_is_opened_by_none(tmp_path: Path) -> None:
+    everybody = holders(tmp_path, APART, {"clinic": Policy(operations=("group_counts", "evaluation_counts"))})
+    with pytest.raises(Refusal, match="not in the policy of clinic"):
+        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    assert everybody.planned("registry") == everybody.planned("clinic") == []
+
+
+def test_an_adversary_of_an_intersection_is_paid_for_by_every_holder(tmp_path: Path) -> None:
+    everybody = holders(tmp_path, APART, method={"name": "adv"})
+    rows = everybody.auditors.adversary_rows(JOINT, EVERYBODY, torch.full((N, 4), 0.5))
+    assert rows.values.shape == (N, 4)
+    for name, attribute in (("registry", "male"), ("clinic", "skin_tone")):
+        assert everybody.planned(name) == [
+            ("adversary_step", attribute, JOINT),
+            ("adversary_rows", attribute, JOINT),
+        ]
+
+
+@pytest.mark.parametrize("auditors", [APART, PARTS], ids=["apart", "parts"])
+def test_randomised_answers_about_an_intersection_are_right_on_average(
+    tmp_path: Path, auditors: list[dict[str, Any]]
+) -> None:
+    everybody = holders(tmp_path, auditors, method={"name": "rr"}, privacy={"epsilon": 8.0, "evaluation_epsilon": 1.0})
+    assert everybody.auditors.attributes == ("male", "skin_tone", JOINT)
+    separate = [everybody.auditors.randomised_attributes(name, EVERYBODY)[0].numpy() for name in GROUPS]
+    codes, correction = everybody.auditors.randomised_attributes(JOINT, EVERYBODY)
+    assert np.array_equal(codes.numpy(), joint_codes(separate, [2, 3]))  # nobody is asked again
+    for auditor in auditors:
+        (attribute,) = auditor["attributes"]
+        assert everybody.planned(auditor["name"]) == [("randomised_attributes", attribute, "")]
+    truth = CODES["male"] * 3 + CODES["skin_tone"]
+    assert np.mean(codes.numpy() == truth) > 0.95  # at such an epsilon nearly all say the truth, in its place
+    assert torch.allclose(correction.sum(1), torch.ones(6, dtype=torch.float64))
+    again, _ = everybody.auditors.randomised_attributes(JOINT, EVERYBODY)
+    assert torch.equal(codes, again)
+
+
+def test_a_corrected_answer_is_unbiased() -> None:
+    """The matrix takes away what two independent lies do, exactly."""
+    from secure_fair.learning.auditors import corrected
+    from secure_fair.privacy.randomised_response import confusion
+
+    _, correction = corrected([np.zeros(1, np.int64)] * 2, [2, 3], [0.7, 0.7])
+    lies = np.kron(confusion(2, 0.7), confusion(3, 0.7))
+    assert lies @ correction.numpy() == pytest.approx(np.eye(6), abs=1e-12)
