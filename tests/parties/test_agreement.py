@@ -198,6 +198,7 @@ PEOPLE: dict[str, tuple[Mapping[str, Any], list[dict[str, Any]]]] = {
         pytest.param("intersection of parts", "parity-moments", marks=pytest.mark.long),
         pytest.param("intersection of parts", "parity-rows", marks=pytest.mark.long),
         pytest.param("intersection of parts", "adv", marks=pytest.mark.long),
+        pytest.param("intersection of parts", "ent", marks=pytest.mark.long),
     ],
 )
 def test_several_holders(tmp_path: Path, weights: Path, people: str, method: str) -> None:
