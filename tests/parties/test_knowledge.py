@@ -48,7 +48,11 @@ def watched(entry: Entry, folder: str, strace: bool, arguments: list[str]) -> No
     else:
         paths = (record / "opened").open("a")
         sys.addaudithook(
-            lambda event, values: event == "open" and print(json.dumps(str(values[0])), file=paths, flush=True)
+            lambda event, values: (  # a number is a file that is open already
+                event == "open"
+                and not isinstance(values[0], int)
+                and print(json.dumps(str(values[0])), file=paths, flush=True)
+            )
         )
     received = (record / "received").open("ab")
     plainly = Network.receive
