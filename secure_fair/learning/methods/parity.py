@@ -57,7 +57,7 @@ class Parity(Method):
                 self._take_responses(attribute)
                 continue
             released = self.auditors.group_counts(attribute, training.records, self.strata, self.count)
-            self.priors[attribute] = _shares(all_groups(released.values, self.sizes))
+            self.priors[attribute] = _shares(all_groups(released.values, self.sizes), released.sigma)
 
     def _take_responses(self, attribute: str) -> None:
         """Memberships for good from answers given once: corrected one-hot rows, right on average (arXiv 2002.11651)."""
@@ -131,10 +131,15 @@ class Parity(Method):
         return {name: float((distance.amax(1) - distance.amin(1)).max()) for name, distance in self.distances.items()}
 
 
-def _shares(counts: Tensor) -> Tensor:
-    """Group shares (S, G) from counts that noise may have driven below 0."""
+def _shares(counts: Tensor, sigma: float = 0.0) -> Tensor:
+    """Group shares (S, G) from counts that noise of ``sigma`` may have driven below 0.
+
+    No group is taken to be smaller than one standard deviation of the noise: distances are divided by the share.
+    """
     positive = counts.clamp_min(0)
-    shares = (positive / positive.sum(1, keepdim=True).clamp_min(1)).clamp_min(SMALLEST_SHARE)
+    total = positive.sum(1, keepdim=True).clamp_min(1)
+    smallest = (sigma / total).clamp(SMALLEST_SHARE, 1 / counts.shape[1])
+    shares = torch.maximum(positive / total, smallest)
     return shares / shares.sum(1, keepdim=True)
 
 
