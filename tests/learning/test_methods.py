@@ -361,7 +361,9 @@ def test_the_strength_follows_the_target_gap(tmp_path: Path, target: float, stro
     method = make_method(chosen)
     start(method, held, labels(2))
     apart = torch.from_numpy(codes(2)).float()[:, None] * torch.tensor([-1.0, 1.0])
-    for _ in range(10):
+    method.penalty(batch_of(apart, labels(2)), 0.5)
+    assert method.strength() == 2.0  # not while the strength still rises
+    for _ in range(2):
         method.penalty(batch_of(apart, labels(2)), 1.0)
     gap, strength = method.gaps()["a"], method.strength()
     assert strength is not None

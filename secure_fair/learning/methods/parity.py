@@ -24,7 +24,7 @@ from secure_fair.learning.methods.moments import Answer, query_matrix, soft_memb
 from secure_fair.learning.settings import MethodSettings
 
 MOMENTUM = 0.9
-STEERING = 0.1  # log-strength per batch and relative excess of the gap over its target
+STEERING = 1.0  # log-strength per epoch and relative excess of the gap over its target
 STRENGTHS = (0.05, 20.0)  # bounds of an adjusted strength
 SMALLEST_SHARE = 0.01  # a noised count may say that a group is empty; its share must not
 
@@ -106,13 +106,14 @@ class Parity(Method):
             self.distances[attribute] = new if earlier is None else MOMENTUM * earlier + (1 - MOMENTUM) * new
         strength = self.settings.strength
         if self.settings.target_gap is not None:
-            self._steer(self.settings.target_gap)
+            if progress >= self.settings.ramp_epochs:  # before, the gap says nothing of the strength
+                self._steer(self.settings.target_gap, len(batch.labels) / len(self.training.labels))
             strength = self.pull
         return strength * ramp(progress, self.settings.ramp_epochs) * total
 
-    def _steer(self, target: float) -> None:
+    def _steer(self, target: float, epochs: float) -> None:
         excess = max(self.gaps().values()) / target - 1
-        self.pull *= math.exp(STEERING * min(max(excess, -1.0), 1.0))
+        self.pull *= math.exp(STEERING * epochs * min(max(excess, -1.0), 1.0))
         self.pull = min(max(self.pull, STRENGTHS[0]), STRENGTHS[1])
 
     def strength(self) -> float | None:
