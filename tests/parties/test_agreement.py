@@ -166,14 +166,25 @@ def test_without_a_method_they_are_equal(tmp_path: Path, weights: Path, stores: 
     assert all(torch.equal(found[part], moved) for part, moved in expected.items())
 
 
-LONG_ADV = pytest.param(METHODS["adv"], marks=pytest.mark.long, id="adv")
+HOLDERS = {"registry": "male", "clinic": "skin_tone", "archive": "young"}  # of two, three and two groups
+QUICK = ("parity-moments", 3)
 
 
-@pytest.mark.parametrize("method", [LONG_ADV, pytest.param(METHODS["parity-moments"], id="parity-moments")])
-def test_two_auditors_and_three_groups(tmp_path: Path, weights: Path, method: Mapping[str, Any]) -> None:
-    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
-    data = {"sensitive": ["male", "skin_tone"]}
-    scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors})
+@pytest.mark.parametrize(
+    ("method", "parties"),
+    [
+        pytest.param(name, parties, marks=() if (name, parties) == QUICK else pytest.mark.long)
+        for name in METHODS
+        for parties in (3, 4)
+    ],
+)
+def test_three_and_four_compute_parties_and_three_groups(
+    tmp_path: Path, weights: Path, method: str, parties: int
+) -> None:
+    held = list(HOLDERS.items())[: parties - 1]
+    auditors = [{"name": name, "attributes": [attribute]} for name, attribute in held]
+    data = {"sensitive": [attribute for _, attribute in held]}
+    scenario = tiny(weights, method=METHODS[method], data=data, secure={"auditors": auditors})
     write_stores(scenario, tmp_path / "stores")
     plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
     assert_agree(scenario, plain, secure)
