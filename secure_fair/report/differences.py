@@ -65,7 +65,10 @@ def differences(rows: Sequence[Row]) -> Table | None:
         "tasks: DP fell / rose",
     )
     lines = []
-    for (label, strength, epsilon), alike in together.items():
+    methods = list(dict.fromkeys(label for label, _, _ in together))
+    order = sorted(together, key=lambda key: (methods.index(key[0]), float(key[1] or 0), float(key[2] or 0)))
+    for label, strength, epsilon in order:
+        alike = together[label, strength, epsilon]
         asked = "exact" if epsilon == "inf" else epsilon
         cells = [label, strength, asked, str(len(alike))]
         cells += [str(Interval.of(_changes(alike, baselines, name)) or "-") for name in SHOWN]
