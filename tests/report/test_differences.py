@@ -1,4 +1,4 @@
-"""Differences from the baseline: pairs of one task and seed, and an interval that covers the truth as often as it says."""
+"""Differences from the baseline: pairs of one task and seed, and intervals that cover as often as they say."""
 
 from __future__ import annotations
 
