@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from scipy import stats
+
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
 from scenarios.sweep import COLUMNS, Lines, Prepared, knobs, number, rows_of, work_off
@@ -32,7 +34,7 @@ CHECK_COLUMNS = (
 
 # with exact releases the modes differ by fixed-point error alone, which may turn a prediction on the edge
 EXACT_AGREEMENT = 0.98
-SPREADS = 3.0  # how many standard deviations a noised run may be off
+LEVEL = 0.99  # of the prediction intervals that a noised run must lie in, all metrics together
 
 
 def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> None:
@@ -94,14 +96,15 @@ def judge(row: Row, swept: Sequence[Row]) -> Row:
     """The line with its verdict.
 
     With exact releases, or none, both runs must predict the same, up to fixed-point error. Noised ones differ by their
-    draws: the secure run must lie among the sweep's plain runs of this setting, whose mean and standard deviation over
-    the seeds take the place of the one plain run. Fewer than two such runs say nothing.
+    draws: the secure run must lie in the prediction interval of the sweep's plain runs of this setting, whose mean and
+    standard deviation over the seeds take the place of the one plain run. Two or three runs predict little, and let
+    pass much: what shows that the arithmetic is the same are the exact runs. Fewer than two say nothing.
     """
     if row["releases"] != "noised":
         agrees = float(row["same_predictions"]) >= EXACT_AGREEMENT
         return row | {"verdict": "agrees" if agrees else "DISAGREES"}
     alike = [other for other in swept if all(other[name] == row.get(name, "") for name in (*KNOBS, "attribute"))]
-    result, distances = dict(row), []
+    result, inside = dict(row), []
     for name in METRICS:
         values = [float(other[name]) for other in alike if other[name]]
         if len(values) < 2 or not row[f"secure_{name}"]:
@@ -110,7 +113,9 @@ def judge(row: Row, swept: Sequence[Row]) -> Row:
         # few seeds may lie close by chance: the sampling error of a share of the test records is the least spread
         spread = max(statistics.stdev(values), 0.5 / math.sqrt(float(row["test_records"])))
         result |= {f"plain_{name}": number(mean), f"spread_{name}": number(spread)}
-        distances.append(abs(float(row[f"secure_{name}"]) - mean) / spread)
-    if not distances:
+        quantile = stats.t.ppf(1 - (1 - LEVEL) / (2 * len(METRICS)), len(values) - 1)
+        reach = quantile * spread * math.sqrt(1 + 1 / len(values))
+        inside.append(abs(float(row[f"secure_{name}"]) - mean) <= reach)
+    if not inside:
         return result | {"verdict": "not judged: fewer than two plain runs"}
-    return result | {"verdict": f"{'within' if max(distances) <= SPREADS else 'OUTSIDE'} {SPREADS:g} spreads"}
+    return result | {"verdict": f"{'within' if all(inside) else 'OUTSIDE'} the {LEVEL:.0%} interval"}
