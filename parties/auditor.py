@@ -96,7 +96,8 @@ class SentOpening:
 
     def open_to(self, receiver: str, noise: Tensor | None) -> None:
         """Send the values, noise added, to the receiver."""
-        noised = self.values if noise is None else self.values + noise.double() / self.scale
+        integers = torch.round(self.values * self.scale)  # on the ring's grid, as what is opened from shares
+        noised = (integers if noise is None else integers + noise) / self.scale
         messages.send(self.network, receiver, Opened(), noised.numpy().astype("<f8").tobytes())
 
 
