@@ -7,34 +7,40 @@ from typing import NamedTuple
 
 HEARTBEAT_SECONDS = 1.0
 GRACE_SECONDS = 0.3
-"""How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
-ends its connections too, and may do so before the others have noticed the loss."""
+"""How long a suspicion waits. An ended connection, for evidence that somebody else is to blame: a party that leaves
+because of a loss ends its connections too, and may do so before the others have noticed the loss. What another party
+says, for the suspect's own words, which may still be on their way."""
 
 
 class Suspicion(NamedTuple):
-    """A connection that has ended without a goodbye."""
+    """A connection that has ended without a goodbye, or what ``teller`` has left the session for."""
 
     when: float  # monotonic, seconds
     party: str
     reason: str
+    teller: str = ""
 
 
 def find_loss(
     now: float, suspicions: Sequence[Suspicion], silences: Mapping[str, float], timeout: float
-) -> tuple[str, str] | None:
-    """The lost party and the reason, or None as yet.
+) -> Suspicion | None:
+    """The loss to conclude, or None as yet.
 
     ``suspicions`` in the order of time; ``silences``: for how long (seconds) each connected party has not been heard.
     A party is lost when it is silent for nine tenths of ``timeout`` (heartbeats come every second, and the rest is for
-    telling the others), or first to have ended its connection a grace period ago. The latter waits while another is
-    unusually quiet: who has left may have done so because of that one.
+    telling the others), blamed by another a grace period ago, or else first to have ended its connection so long ago.
+    The latter waits while another is unusually quiet: who has left may have done so because of that one.
     """
+    told = [suspicion for suspicion in suspicions if suspicion.teller]
+    if told:
+        return told[0] if now > told[0].when + GRACE_SECONDS else None
     longest = max(silences.values(), default=0.0)
     if longest > 0.9 * timeout:
-        return next(party for party in silences if silences[party] == longest), f"silent for {longest:.1f} s"
+        silent = next(party for party in silences if silences[party] == longest)
+        return Suspicion(now, silent, f"silent for {longest:.1f} s")
     quiet = longest > max(timeout / 2, 3 * HEARTBEAT_SECONDS)
     if suspicions and not quiet and now > suspicions[0].when + GRACE_SECONDS:
-        return suspicions[0].party, suspicions[0].reason
+        return suspicions[0]
     return None
 
 

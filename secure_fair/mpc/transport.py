@@ -396,9 +396,10 @@ class Network:
         self._fail(lambda: ProtocolError(message), message, link.peer)
         return self._verdict()
 
-    def _lost(self, link: Link, reason: str) -> None:
-        self._fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
-        link.cut()  # releases a send that waits for the lost party
+    def _lost(self, loss: Suspicion) -> None:
+        text = f"{loss.teller} says: {loss.reason}" if loss.teller else loss.reason
+        self._fail(lambda: PartyLost(loss.party, text), loss.reason, loss.party)  # passed on as it came
+        self._links[loss.party].cut()  # releases a send that waits for the lost party
 
     def _suspect(self, link: Link, reason: str) -> None:
         """The peer's connection has ended. The watchdog decides what that means."""
@@ -496,17 +497,16 @@ class Network:
         elif frame.kind == Kind.ABORT:
             link.farewells.put((Kind.SEEN, b"{}"))
             self._peer_aborts(link, _printable(str(fields.get("reason"))), str(fields.get("culprit")))
-            link.departed = True
 
     def _peer_aborts(self, link: Link, reason: str, culprit: str) -> None:
-        if culprit == self.name:
-            party, text = link.peer, f"it has stopped because of this party: {reason}"
-        elif culprit in self._links and culprit != link.peer:
-            party, text = culprit, f"{link.peer} says: {reason}"
-        else:
-            culprit = party = link.peer
-            text = f"it has stopped: {reason}"
-        self._fail(lambda: PartyLost(party, text), reason, culprit)  # passed on as it came
+        if culprit in self._links and culprit != link.peer:
+            with self._lock:  # the culprit's own words may still be on their way, a refusal for instance
+                self._suspicions.append(Suspicion(time.monotonic(), culprit, reason, teller=link.peer))
+            return
+        blamed = culprit == self.name
+        text = f"it has stopped because of this party: {reason}" if blamed else f"it has stopped: {reason}"
+        self._fail(lambda: PartyLost(link.peer, text), reason, self.name if blamed else link.peer)
+        link.departed = True
 
     def _mind(self, link: Link) -> None:
         """Sends heartbeats and farewells to one peer."""
@@ -548,7 +548,7 @@ class Network:
         silences = {link.peer: now - link.last_heard for link in heard if self._connected}
         loss = find_loss(now, suspicions, silences, self.timeout)
         if loss is not None:
-            self._lost(self._links[loss[0]], loss[1])
+            self._lost(loss)
         waits = {link.peer: link.waits for link in heard}
         circle = find_circle(self.name, {self.name: self._waits(now), **waits}, self.timeout)
         if circle:

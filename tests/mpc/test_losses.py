@@ -24,13 +24,20 @@ OLD = NOW - GRACE_SECONDS - 0.01
         ([Suspicion(OLD, "bob", "ended")], {"carol": 53.5}, None),
         ([Suspicion(OLD, "bob", "ended")], {"carol": 54.1}, "carol"),
         ([Suspicion(OLD, "bob", "ended")], {"carol": 29.0}, "bob"),
+        # who was blamed comes before who left, once his own words had the time to arrive
+        (
+            [Suspicion(OLD, "bob", "ended"), Suspicion(NOW - 0.1, "carol", "garbage", teller="bob")],
+            {"carol": 0.4},
+            None,
+        ),
+        ([Suspicion(OLD, "bob", "ended"), Suspicion(OLD, "carol", "garbage", teller="bob")], {"carol": 0.4}, "carol"),
     ],
 )
 def test_the_party_really_lost_is_named(
     suspicions: list[Suspicion], silences: dict[str, float], lost: str | None
 ) -> None:
     found = find_loss(NOW, suspicions, silences, 60.0)
-    assert (found[0] if found else None) == lost
+    assert (found.party if found else None) == lost
 
 
 @pytest.mark.parametrize(

@@ -962,6 +962,23 @@ def test_a_recorded_connection_replayed_to_the_server_is_worth_nothing(credentia
     wire.close()
 
 
+def test_what_a_party_says_itself_comes_before_what_others_say_of_it(credentials: dict[str, Credentials]) -> None:
+    with mesh(credentials, *PARTIES) as (alice, bob, carol):
+        link = alice._links["bob"]
+        with link.reading:  # bob's words are on their way for a while, and carol passes on why he has left
+            bob.send("alice", "c", b"refused: the table has an unknown id")
+            leaving = threading.Thread(target=bob.abort, args=("an unknown id",))
+            leaving.start()
+            with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
+                carol.receive("bob", "c", limit=LIMIT)
+            while not (alice._failed.is_set() or any(suspicion.teller for suspicion in alice._suspicions)):
+                time.sleep(0.001)
+        assert alice.receive("bob", "c", limit=LIMIT) == b"refused: the table has an unknown id"
+        with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
+            alice.receive("bob", "c", limit=LIMIT)
+        leaving.join()
+
+
 # waiting in a circle
 
 
