@@ -16,7 +16,7 @@ from secure_fair.learning.methods import Batch, Method, MethodSettings, Training
 from secure_fair.learning.methods.base import ramp
 from secure_fair.learning.methods.moments import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
 from secure_fair.learning.methods.orth import scores
-from secure_fair.learning.methods.parity import _shares
+from secure_fair.learning.methods.parity import shares
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.learning.train import Classifier
@@ -451,7 +451,7 @@ def test_the_ramp_rises_over_its_epochs() -> None:
 
 def test_noise_makes_no_group_smaller_than_itself() -> None:
     counts = torch.tensor([[700.0, -40.0, 300.0], [10.0, 5.0, -3.0]], dtype=torch.float64)
-    exact, noised = _shares(counts), _shares(counts, 100.0)
+    exact, noised = shares(counts), shares(counts, 100.0)
     torch.testing.assert_close(exact[0, 1], torch.tensor(0.01 / 1.01, dtype=torch.float64))
     torch.testing.assert_close(noised[0, 1], torch.tensor(0.1 / 1.1, dtype=torch.float64))
     torch.testing.assert_close(noised[1], torch.full((3,), 1 / 3, dtype=torch.float64), atol=0.2, rtol=0)

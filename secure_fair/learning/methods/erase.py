@@ -1,4 +1,4 @@
-"""Linear erasure as a penalty: shrink the features along the direction of their covariance with the attribute."""
+"""Linear erasure as a penalty: no direction of the features may go with the attribute."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from torch import Tensor
 from secure_fair.learning.auditors import all_groups
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import Answer, clip_rows, soft_memberships
+from secure_fair.learning.methods.parity import MOMENTUM, distances, shares
 from secure_fair.learning.settings import MethodSettings
 
 
 class Erase(Method):
-    """Penalises the variance of the features along Cov(z, a) (cf. LEACE, Belrose et al. 2023, arXiv 2306.03819).
+    """Penalises Cov(z, a), which is zero exactly where no linear classifier beats a constant one.
 
-    Once an epoch the first ``components`` principal components of all features, whitened, are the query of one moment;
-    its answer is the covariance's direction. In every batch the penalty is ``strength`` times the mean square of the
-    features' score along it, whose mean is 1 before training moves them. LEACE removes that direction at once and for
-    all; here the model may find another use for it, but none that the next epoch's moment would not show.
+    (Belrose et al. 2023, arXiv 2306.03819, theorem 3.1. LEACE itself projects finished features; here they are
+    trained.) Once an epoch the first ``components`` principal components of all features, whitened, are the query of
+    one moment, whose answer gives soft memberships. The penalty is ``strength`` times the share of the components'
+    variance that lies between the groups, sum_g pi_g |d_g|^2 with d_g the distance of a group's mean from the mean of
+    all, one factor of the square being a running mean (see ``Parity``, which does the same with predictions).
     """
 
     def __init__(self, settings: MethodSettings) -> None:
@@ -28,36 +30,52 @@ class Erase(Method):
         self.training = training
         self.auditors = training.auditors
         records, everybody = training.records, torch.zeros_like(training.labels)
-        self.shares: dict[str, Tensor] = {}  # (G,)
+        self.priors: dict[str, Tensor] = {}  # (1, G)
         self.answers: dict[str, list[Answer]] = {}  # all so far
         for attribute in self.auditors.attributes:
             released = self.auditors.group_counts(attribute, records, everybody, 1)
-            counts = all_groups(released.values[0], torch.tensor(float(len(records)), dtype=torch.float64))
-            self.shares[attribute] = counts.clamp_min(0) / counts.clamp_min(0).sum().clamp_min(1)
+            counts = all_groups(released.values, torch.tensor([float(len(records))], dtype=torch.float64))
+            self.priors[attribute] = shares(counts, released.sigma)
 
     def start_epoch(self, epoch: int) -> None:
-        """One moment of the whitened features gives the directions, (d, G) in the features' own coordinates."""
+        """One moment of the whitened features gives memberships (n, G) and the groups' means, before any batch."""
         features, _ = self.training.evaluate()
         self.centre = features.double().mean(0)
         centred = features.double() - self.centre
         _, variances, axes = torch.linalg.svd(centred.T @ centred / len(centred))
-        kept = axes[: self.settings.components].T / variances[: self.settings.components].clamp_min(1e-12).sqrt()
-        query = clip_rows(centred @ kept)
-        self.directions: dict[str, Tensor] = {}
+        kept = slice(self.settings.components)
+        query = clip_rows(centred @ axes[kept].T / variances[kept].clamp_min(1e-12).sqrt())
+        self.basis = axes[kept].T
+        scores = _scaled(centred @ self.basis)
+        self.memberships: dict[str, Tensor] = {}
+        self.distances: dict[str, Tensor] = {}
         for attribute in self.auditors.attributes:
             released = self.auditors.moment(attribute, self.training.records, query)
+            prior = self.priors[attribute]
+            per_record = prior.expand(len(query), -1)
             totals = all_groups(released.values, query.sum(0))
-            shares = self.shares[attribute].expand(len(query), -1)
             answers = self.answers.setdefault(attribute, [])
-            answers.append(Answer(query, totals - query.T @ shares, released.sigma))
-            covariance = query.T @ soft_memberships(answers, shares)
-            covariance = covariance[:, 1:] if covariance.shape[1] == 2 else covariance  # two groups mirror each other
-            self.directions[attribute] = kept @ torch.nn.functional.normalize(covariance, dim=0)
+            answers.append(Answer(query, totals - query.T @ per_record, released.sigma))
+            members = soft_memberships(answers, per_record)
+            self.memberships[attribute] = members
+            self.distances[attribute] = distances(scores, members, torch.zeros(len(scores)), prior)
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
-        """strength times the mean square of the scores along the directions, over the attributes."""
+        """The groups' earlier distances times those in this batch, over components, groups and attributes."""
         centred = batch.features.float() - self.centre.to(batch.features.device).float()
-        total = centred.new_zeros(())
-        for directions in self.directions.values():
-            total = total + (centred @ directions.to(centred)).square().mean()
+        scores = _scaled(centred @ self.basis.to(centred))
+        everybody = torch.zeros(len(scores), device=scores.device)
+        total = scores.new_zeros(())
+        for attribute, earlier in self.distances.items():
+            members = self.memberships[attribute][torch.from_numpy(batch.records)].to(scores)
+            prior = self.priors[attribute].to(scores)
+            distance = distances(scores, members, everybody, prior)
+            earlier = earlier.to(scores)
+            total = total + 2 * (prior[..., None] * earlier * distance).sum()
+            self.distances[attribute] = MOMENTUM * earlier + (1 - MOMENTUM) * distance.detach()
         return self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total
+
+
+def _scaled(scores: Tensor) -> Tensor:
+    """Scores (B, k) of total variance 1: shrinking all features alike is no way out."""
+    return scores / (scores - scores.mean(0)).square().sum(1).mean().sqrt().clamp_min(1e-6)

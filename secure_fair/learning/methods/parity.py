@@ -57,7 +57,7 @@ class Parity(Method):
                 self._take_responses(attribute)
                 continue
             released = self.auditors.group_counts(attribute, training.records, self.strata, self.count)
-            self.priors[attribute] = _shares(all_groups(released.values, self.sizes), released.sigma)
+            self.priors[attribute] = shares(all_groups(released.values, self.sizes), released.sigma)
 
     def _take_responses(self, attribute: str) -> None:
         """Memberships for good from answers given once: corrected one-hot rows, right on average (arXiv 2002.11651)."""
@@ -65,7 +65,7 @@ class Parity(Method):
         groups = len(correction)
         rows = torch.nn.functional.one_hot(codes, groups).double() @ correction
         sums = torch.zeros(self.count, groups, dtype=torch.float64).index_add(0, self.strata, rows)
-        self.priors[attribute] = _shares(sums)
+        self.priors[attribute] = shares(sums)
         self.memberships[attribute] = rows - self.priors[attribute][self.strata]
 
     def start_epoch(self, epoch: int) -> None:
@@ -132,7 +132,7 @@ class Parity(Method):
         return {name: float((distance.amax(1) - distance.amin(1)).max()) for name, distance in self.distances.items()}
 
 
-def _shares(counts: Tensor, sigma: float = 0.0) -> Tensor:
+def shares(counts: Tensor, sigma: float = 0.0) -> Tensor:
     """Group shares (S, G) from counts that noise of ``sigma`` may have driven below 0.
 
     No group is taken to be smaller than one standard deviation of the noise: distances are divided by the share.
