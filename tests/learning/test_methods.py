@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import secure_fair.mpc.operations as operations
+from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
@@ -410,6 +411,24 @@ def test_erase_finds_the_direction_and_shrinks_it(tmp_path: Path) -> None:
         moved = (moved - 60.0 * gradient).detach().requires_grad_()
     assert gap(moved.detach()) < 0.2 * gap(z)
     assert float((moved.detach() - z).norm()) < 0.5 * float(z.norm())  # the rest is still there
+
+
+@pytest.mark.parametrize("name", ["parity", "odds", "erase"])
+def test_a_budget_that_is_used_up_ends_the_moments_not_the_training(tmp_path: Path, name: str) -> None:
+    z, p, a = correlated(400, 2)
+    held = people(tmp_path, MethodSettings(name, "moments"), {"a": a}, {"a": 2}, epsilon=1.0, evaluation_epsilon=1.0)
+    method = make_method(MethodSettings(name, "moments"))
+    y = labels(2, 400)
+    probabilities = torch.cat([1 - p, p], dim=1).float()
+    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (z.float(), probabilities)))
+    memberships = []
+    for epoch in range(8):  # the plan has one, and a few in reserve
+        method.start_epoch(epoch)
+        memberships.append(method.memberships["a"])
+    assert held.opened().count("moment") < 8
+    torch.testing.assert_close(memberships[-1], memberships[-2])
+    with pytest.raises(BudgetExceeded):
+        held.auditors.moment("a", method.training.records, z)
 
 
 # randomised response

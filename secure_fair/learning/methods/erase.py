@@ -7,7 +7,7 @@ from torch import Tensor
 
 from secure_fair.learning.auditors import all_groups
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
-from secure_fair.learning.methods.moments import Answer, clip_rows, soft_memberships
+from secure_fair.learning.methods.moments import Moments, clip_rows
 from secure_fair.learning.methods.parity import MOMENTUM, distances, shares
 from secure_fair.learning.settings import MethodSettings
 
@@ -31,7 +31,7 @@ class Erase(Method):
         self.auditors = training.auditors
         records, everybody = training.records, torch.zeros_like(training.labels)
         self.priors: dict[str, Tensor] = {}  # (1, G)
-        self.answers: dict[str, list[Answer]] = {}  # all so far
+        self.moments = Moments(self.auditors, records)
         for attribute in self.auditors.attributes:
             released = self.auditors.group_counts(attribute, records, everybody, 1)
             counts = all_groups(released.values, torch.tensor([float(len(records))], dtype=torch.float64))
@@ -50,13 +50,8 @@ class Erase(Method):
         self.memberships: dict[str, Tensor] = {}
         self.distances: dict[str, Tensor] = {}
         for attribute in self.auditors.attributes:
-            released = self.auditors.moment(attribute, self.training.records, query)
             prior = self.priors[attribute]
-            per_record = prior.expand(len(query), -1)
-            totals = all_groups(released.values, query.sum(0))
-            answers = self.answers.setdefault(attribute, [])
-            answers.append(Answer(query, totals - query.T @ per_record, released.sigma))
-            members = soft_memberships(answers, per_record)
+            members = self.moments.memberships(attribute, query, prior.expand(len(query), -1))
             self.memberships[attribute] = members
             self.distances[attribute] = distances(scores, members, torch.zeros(len(scores)), prior)
 

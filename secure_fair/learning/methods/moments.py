@@ -9,8 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from secure_fair.errors import BudgetExceeded
+from secure_fair.learning.auditors import Auditors, all_groups
 
 ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain
@@ -71,6 +75,31 @@ class Answer:
     query: Tensor
     centred: Tensor
     sigma: float
+
+
+class Moments:
+    """Soft memberships of all training records, from one released moment an epoch and all before it."""
+
+    def __init__(self, auditors: Auditors, records: np.ndarray) -> None:
+        self._auditors = auditors
+        self._records = records
+        self._answers: dict[str, list[Answer]] = {}
+
+    def memberships(self, attribute: str, query: Tensor, priors: Tensor) -> Tensor:
+        """Asks for the moment of ``query`` (n, k) float64. Estimates (n, G) of A - prior; ``priors`` (n, G).
+
+        BudgetExceeded where nothing was released and nothing may be; later the earlier answers do.
+        """
+        answers = self._answers.setdefault(attribute, [])
+        try:
+            released = self._auditors.moment(attribute, self._records, query)
+        except BudgetExceeded:  # an interrupted release was spent: go on with what there is
+            if not answers:
+                raise
+        else:
+            centred = all_groups(released.values, query.sum(0)) - query.T @ priors
+            answers.append(Answer(query, centred, released.sigma))
+        return soft_memberships(answers, priors)
 
 
 def soft_memberships(answers: Sequence[Answer], priors: Tensor) -> Tensor:

@@ -17,10 +17,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from secure_fair.errors import BudgetExceeded
 from secure_fair.learning.auditors import Auditors, all_groups
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
-from secure_fair.learning.methods.moments import Answer, query_matrix, soft_memberships
+from secure_fair.learning.methods.moments import Moments, query_matrix
 from secure_fair.learning.settings import MethodSettings
 
 MOMENTUM = 0.9
@@ -50,7 +49,7 @@ class Parity(Method):
         self.priors: dict[str, Tensor] = {}  # (S, G)
         self.memberships: dict[str, Tensor] = {}  # (n, G); by rows they come batch by batch
         self.distances: dict[str, Tensor] = {}  # (S, G, C'), the running mean
-        self.answers: dict[str, list[Answer]] = {}  # by moments: all so far
+        self.moments = Moments(self.auditors, training.records)
         self.pull = min(max(self.settings.strength, STRENGTHS[0]), STRENGTHS[1])
         for attribute in self.auditors.attributes:
             if self.settings.release == "attributes":
@@ -75,19 +74,8 @@ class Parity(Method):
         features, probabilities = self.training.evaluate()
         query = query_matrix(features, outputs(probabilities), self.strata, self.count, self.settings.components)
         for attribute in self.auditors.attributes:
-            prior = self.priors[attribute]
-            try:
-                released = self.auditors.moment(attribute, self.training.records, query)
-            except BudgetExceeded:
-                if attribute not in self.memberships:
-                    raise
-                continue  # an interrupted release was spent: go on with the last one's memberships
-            per_record = prior[self.strata]  # (n, G)
-            totals = all_groups(released.values, query.double().sum(0))
-            centred = totals - query.double().T @ per_record
-            answers = self.answers.setdefault(attribute, [])
-            answers.append(Answer(query.double(), centred, released.sigma))
-            self.memberships[attribute] = soft_memberships(answers, per_record)
+            per_record = self.priors[attribute][self.strata]  # (n, G)
+            self.memberships[attribute] = self.moments.memberships(attribute, query, per_record)
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""
