@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 import parties.auditor
 import parties.developer
 from parties import messages
-from parties.messages import Attributes, Held
+from parties.messages import Attributes
 from scenarios.launch import People, load
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
@@ -22,7 +22,7 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError
 from tests.parties.company import Company, Entry, secure_fair, tiny, write_stores
 from tests.parties.planted import found_in
-from tests.parties.test_knowledge import Watch, outside
+from tests.parties.test_knowledge import Watch, outside, talking_auditor
 from tests.parties.test_row_bound import stretching_developer
 
 APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
@@ -39,23 +39,6 @@ def planned(company: Company, name: str) -> list[tuple[str, str, str]]:
 
 
 # --- who knows what ---------------------------------------------------------------------------------------------------
-
-
-def talking_clinic(arguments: list[str]) -> None:
-    """Sends who is in which group along with the groups' names."""
-    opened = AuditorStore.open
-    lines: list[str] = []
-
-    def note(folder: Path) -> AuditorStore:
-        lines.extend((folder / "attributes.csv").read_text().splitlines())
-        return opened(folder)
-
-    def talk(attributes: Mapping[str, list[str]], **rest: object) -> Held:
-        return Held(attributes=dict(attributes), adapters={line: {} for line in lines})
-
-    AuditorStore.open = note  # type: ignore[method-assign, assignment]
-    parties.auditor.Held = talk  # type: ignore[misc, assignment]
-    secure_fair(arguments)
 
 
 def lines_of(stores: Path, holder: str, *others: str) -> list[str]:
@@ -96,7 +79,7 @@ def test_neither_developer_nor_the_other_auditor_gets_an_attribute(tmp_path: Pat
 @pytest.mark.parametrize("watcher", [pytest.param("developer", marks=pytest.mark.long), "registry"])
 def test_a_holder_that_talks_is_noticed_at_both(tmp_path: Path, weights: Path, watcher: str) -> None:
     scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, train={"epochs": 1})
-    assert any("received" in place for place in known_to(watcher, tmp_path, scenario, clinic=talking_clinic))
+    assert any("received" in place for place in known_to(watcher, tmp_path, scenario, clinic=talking_auditor))
 
 
 def test_each_store_has_its_own_people_and_attributes_alone(tmp_path: Path, weights: Path) -> None:
