@@ -109,6 +109,13 @@ class Plan:
         def guarantee(epsilon: float | None) -> str:
             return "EXACT (no privacy)" if epsilon is None else f"epsilon {epsilon:g}"
 
+        if not self.touches_records:
+            text = f"{self.attribute}: nothing released depends on the {self.attribute} of an enrolled person"
+            if self.releases:  # of what was trained on the auditor's own records
+                text += f"; for the auditor's own records {guarantee(self.epsilon)}"
+                if self.epsilon is not None:
+                    text += f", delta {self.delta:g}, adjacency: adding or removing one record (DP-SGD)"
+            return text
         text = f"{self.attribute}: {guarantee(self.epsilon)}"
         if self.evaluation:
             text += f", evaluation {guarantee(self.evaluation_epsilon)}"

@@ -73,6 +73,18 @@ def test_the_table_shows_noise_and_the_attack_ceiling() -> None:
     assert f"{accounting.noise_multiplier(1.0, 1e-5, 4):.2f}" in text
 
 
+def test_what_comes_of_the_auditor_s_own_records_is_told_apart() -> None:
+    adapter = PlannedRelease("sensitive_adapter", 1, 1, 0.0)
+    private, exact = make_plan("gender", [adapter], epsilon=8.0), make_plan("gender", [adapter], epsilon=None)
+    assert "the gender of an enrolled person; for the auditor's own records epsilon 8, delta 1e-05" in private.table()
+    assert "adding or removing one record" in private.table()
+    assert "the auditor's own records EXACT" in exact.table()
+    assert "in reserve" not in private.table()
+    assert make_plan("gender", [], epsilon=1.0).table().splitlines()[0].endswith("of an enrolled person")
+    mixed = make_plan("gender", [adapter, MOMENTS], epsilon=1.0)
+    assert "substitution" in mixed.table()
+
+
 def test_randomised_attributes_take_the_whole_epsilon() -> None:
     response = PlannedRelease("randomised_attributes", 1, 1, 1.0)
     plan = make_plan("gender", [response], epsilon=0.7)
