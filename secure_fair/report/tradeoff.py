@@ -58,6 +58,7 @@ SHORT = {
 
 PALETTE = ("#1d4ed8", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#b91c1c", "#475569")
 BASELINE = "#8a8f98"
+MARKERS = "osD^"
 LINES = {"moments": "-", "rows": "--", "attributes": ":", "adapter": "-.", "gradient": ":"}
 
 
@@ -225,7 +226,7 @@ def accuracy_gap(settings: Sequence[Setting]) -> Figure:
     """
     panels = list(dict.fromkeys(setting.panel for setting in settings))
     figure, axes = _grid(2, len(panels))
-    colours = _colours(settings)
+    colours, markers = _colours(settings), _markers(settings)
     for row, gap in enumerate(GAPS[:2]):
         for column, panel in enumerate(panels):
             axis = axes[row][column]
@@ -237,7 +238,7 @@ def accuracy_gap(settings: Sequence[Setting]) -> Figure:
                     [y.mean for _, _, y in drawn],
                     xerr=[x.deviation or 0 for _, x, _ in drawn],
                     yerr=[y.deviation or 0 for _, _, y in drawn],
-                    fmt="o",
+                    fmt=markers[method],
                     linestyle=LINES.get(held[0].knobs["release"], "-"),
                     color=colours[method],
                     linewidth=1,
@@ -272,7 +273,7 @@ def by_epsilon(settings: Sequence[Setting]) -> Figure | None:
     panels = list(dict.fromkeys(setting.panel for setting in settings))
     shown = (*GAPS[:2], "accuracy")
     figure, axes = _grid(len(shown), len(panels))
-    colours = _colours(settings)
+    colours, markers = _colours(settings), _markers(settings)
     for row, metric in enumerate(shown):
         for column, panel in enumerate(panels):
             axis = axes[row][column]
@@ -286,7 +287,7 @@ def by_epsilon(settings: Sequence[Setting]) -> Figure | None:
                     xs,
                     [value.mean for _, value in drawn],
                     yerr=[value.deviation or 0 for _, value in drawn],
-                    fmt="o",
+                    fmt=markers[method],
                     linestyle=LINES.get(held[0].knobs["release"], "-"),
                     color=colours[method],
                     linewidth=1.3,
@@ -313,6 +314,13 @@ def _by_method(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
     for setting in settings:
         found.setdefault(setting.method, []).append(setting)
     return found
+
+
+def _markers(settings: Sequence[Setting]) -> dict[str, str]:
+    """A shape per method: another one for those to which colours come round again."""
+    released = dict.fromkeys(setting.method for setting in settings if setting.knobs["release"])
+    shapes = {method: MARKERS[index // len(PALETTE) % len(MARKERS)] for index, method in enumerate(released)}
+    return {setting.method: MARKERS[0] for setting in settings} | shapes
 
 
 def _colours(settings: Sequence[Setting]) -> dict[str, str]:
