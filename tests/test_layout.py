@@ -116,7 +116,7 @@ def test_every_source_file_says_its_subject_first():
 def test_the_project_names_no_place_of_a_machine():
     """Sources, scenarios and build files hold neither absolute home or work folders nor package hosts."""
     texts = [*sources(), *(ROOT / "scenarios" / "library").glob("*.toml"), *ROOT.glob("*.txt"), ROOT / "Makefile"]
-    marks = ("/home/", "/root/", "/work" + "/", "pypi" + ".org", "index" + "-url")
+    marks = (*(f"/{folder}/" for folder in ("home", "root", "work")), "pypi" + ".org", "index" + "-url")
     found = [f"{path.relative_to(ROOT)}: {mark}" for path in texts for mark in marks if mark in path.read_text()]
     assert found == []
 
