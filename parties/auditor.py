@@ -13,16 +13,15 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.config import Endpoint, Folders, RunConfig
 from parties.lockstep import Lockstep, Turn
 from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.settings import Folders, Joint, Post
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.learning.auditors import Adapter, as_matrices, flatten_adapter
 from secure_fair.learning.releases import added_up, evaluation_releases, training_releases
-from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.privacy import requests
@@ -32,6 +31,7 @@ from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.randomness import PRG, KeySource
 
 from crypten.mpc import MPCTensor  # isort: skip
 
@@ -101,27 +101,27 @@ class SentOpening:
         messages.send(self.network, receiver, Opened(), noised.numpy().astype("<f8").tobytes())
 
 
-def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: Progress) -> None:
+def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
     """Serve one run: connect, check the developer's table, train an adapter where the method needs it, answer."""
     store = AuditorStore.open(folders.store)
-    network = Network(post.credentials, post.listen, timeout=post.timeout, link=post.link)
-    ledger = Ledger(folders.state / "ledger", network.name, simulated=post.simulated)
+    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
-        network.connect(post.peers, post.agreement)
+        network.connect(endpoint.peers, endpoint.agreement)
         session = Session.open(
-            network, parties=joint.compute_parties, dealer=joint.dealer, precision_bits=joint.precision_bits
+            network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
-        enrol, raw = messages.expect(network, joint.developer, Enrol)
+        enrol, raw = messages.expect(network, config.developer, Enrol)
         try:
-            ids = messages.unpack_ids(raw, 0 if joint.method.own_records else enrol.training + enrol.test)
-            gate = make_gate(joint, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
+            ids = messages.unpack_ids(raw, 0 if config.method.own_records else enrol.training + enrol.test)
+            gate = make_gate(config, network.name, enrol.run, ids, enrol.training, store, policy, ledger)
         except (Refusal, ProtocolError) as error:
-            messages.refuse(network, joint.developer, error)
+            messages.refuse(network, config.developer, error)
             raise
         held = {name: (held_codes(store, name, ids), store.groups[name]) for name in store.attributes}
-        sensitive = train_adapters(joint, store, folders.store, gate, progress)
-        own = own_trainings(joint, store, folders.store, gate, progress)
-        service = AuditorService(joint, network, session, gate, held, sensitive, own, open_responses(folders.state))
+        sensitive = train_adapters(config, store, folders.store, gate, progress)
+        own = own_trainings(config, store, folders.store, gate, progress)
+        service = AuditorService(config, network, session, gate, held, sensitive, own, open_responses(folders.state))
         service.serve(len(ids))
         session.close()
         write_party_report(folders.out, network.name, session.meter, network, gate)
@@ -135,7 +135,7 @@ def main(joint: Joint, post: Post, folders: Folders, policy: Policy, progress: P
 
 
 def make_gate(
-    joint: Joint,
+    config: RunConfig,
     auditor: str,
     run: str,
     ids: Sequence[str],
@@ -153,11 +153,11 @@ def make_gate(
         run=run,
         ids=ids,
         known=store.ids,
-        plans={name: plan_for(joint, name, len(store.groups[name]), training) for name in store.attributes},
+        plans={name: plan_for(config, name, len(store.groups[name]), training) for name in store.attributes},
         policy=policy,
         ledger=ledger,
         noise=SystemNoise(),
-        part=auditor in joint.parted,
+        part=auditor in config.parted,
     )
 
 
@@ -172,57 +172,59 @@ def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.nd
 
 def open_responses(state: Path) -> Responses:
     """The randomised responses that this auditor's people have given so far."""
-    return Responses(state / "responses", Stream(Root.fresh().derive("randomised responses")))
+    return Responses(state / "responses", PRG(KeySource.fresh().derive("randomised responses")))
 
 
-def plan_for(joint: Joint, attribute: str, groups: int, training: int) -> Plan:
+def plan_for(config: RunConfig, attribute: str, groups: int, training: int) -> Plan:
     """The plan of one attribute: every release of the run and its noise, made alike by every party.
 
     A release about an intersection is one about each of its attributes.
     """
-    privacy = joint.privacy
-    sizes = {name: groups if name == attribute else INTERSECTION for name in about(joint, attribute)}
+    privacy = config.privacy
+    sizes = {name: groups if name == attribute else INTERSECTION for name in about(config, attribute)}
 
     def training_of(name: str) -> list[PlannedRelease]:
-        return training_releases(joint.method, sizes[name], training, joint.training.epochs, joint.training.batch_size)
+        return training_releases(
+            config.method, sizes[name], training, config.training.epochs, config.training.batch_size
+        )
 
     return make_plan(
         attribute,
-        added_up(training_of(name) for name in sizes if name in joint.penalised),
+        added_up(training_of(name) for name in sizes if name in config.penalised),
         epsilon=privacy.epsilon if privacy else None,
         delta=privacy.delta if privacy else 1e-5,
-        evaluation=added_up(evaluation_releases(size) for size in sizes.values()) if joint.evaluated else (),
+        evaluation=added_up(evaluation_releases(size) for size in sizes.values()) if config.evaluated else (),
         evaluation_epsilon=privacy.evaluation_epsilon if privacy else None,
         reserve_releases=privacy.reserve_releases if privacy else 0,
     )
 
 
-def about(joint: Joint, attribute: str) -> list[str]:
+def about(config: RunConfig, attribute: str) -> list[str]:
     """The attribute and every intersection that it belongs to."""
-    return [name for name in joint.audited if attribute in joint.components(name)]
+    return [name for name in config.audited if attribute in config.components(name)]
 
 
 def train_adapters(
-    joint: Joint, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
+    config: RunConfig, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
 ) -> dict[str, Sensitive]:
     """Where the method needs it: a sensitive adapter for every attribute held here, from the auditor's own pictures."""
-    if joint.method.name not in NEED_ADAPTERS:
+    if config.method.name not in NEED_ADAPTERS:
         return {}
     # an auditor that trains nothing is spared the seconds that these take to import
     from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
 
     own = store.own()
-    settings, tokens = _own_tokens(joint, own, folder, progress)
+    settings, tokens = _own_tokens(config, own, folder, progress)
     trained = {}
     for attribute in store.attributes:
         codes = torch.from_numpy(own.codes[attribute])
         groups = len(store.groups[attribute])
-        if joint.privacy is None or joint.privacy.epsilon is None:
-            trained[attribute] = train_sensitive(joint.model, tokens, codes, groups, settings)
+        if config.privacy is None or config.privacy.epsilon is None:
+            trained[attribute] = train_sensitive(config.model, tokens, codes, groups, settings)
             gate.account_training(attribute, own.ids, epsilon=None, delta=0.0)
             continue
-        target = (joint.privacy.epsilon, joint.privacy.delta)
-        trained[attribute], done = train_sensitive_privately(joint.model, tokens, codes, groups, settings, target)
+        target = (config.privacy.epsilon, config.privacy.delta)
+        trained[attribute], done = train_sensitive_privately(config.model, tokens, codes, groups, settings, target)
         gate.account_training(
             attribute, own.ids, epsilon=done.epsilon, delta=done.delta, adapter=digest(trained[attribute].adapter)
         )
@@ -230,27 +232,27 @@ def train_adapters(
 
 
 def own_trainings(
-    joint: Joint, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
+    config: RunConfig, store: AuditorStore, folder: Path, gate: Gate, progress: Progress
 ) -> dict[str, OwnTraining]:
     """Where the method needs it: for every attribute held here, what trains an adversary on the auditor's own pictures.
 
     The scenario's epsilon and delta are shared evenly among the trainings that it has; each is accounted for before its
     result is used, and one more than planned is refused.
     """
-    planned = joint.method.own_trainings(joint.training.epochs)
+    planned = config.method.own_trainings(config.training.epochs)
     if not planned:
         return {}
     from secure_fair.learning.adversary import OwnAdversary
 
     own = store.own()
-    settings, tokens = _own_tokens(joint, own, folder, progress)
+    settings, tokens = _own_tokens(config, own, folder, progress)
     target = None
-    if joint.privacy is not None and joint.privacy.epsilon is not None:
-        target = (joint.privacy.epsilon / planned, joint.privacy.delta / planned)
+    if config.privacy is not None and config.privacy.epsilon is not None:
+        target = (config.privacy.epsilon / planned, config.privacy.delta / planned)
 
     def training(attribute: str) -> OwnTraining:
         codes = torch.from_numpy(own.codes[attribute])
-        adversary = OwnAdversary(joint.model, tokens, codes, len(store.groups[attribute]), settings)
+        adversary = OwnAdversary(config.model, tokens, codes, len(store.groups[attribute]), settings)
         left = iter(range(planned))
 
         def train(adapter: Adapter | None) -> Tensor:
@@ -266,14 +268,14 @@ def own_trainings(
     return {attribute: training(attribute) for attribute in store.attributes}
 
 
-def _own_tokens(joint: Joint, own: OwnRecords, folder: Path, progress: Progress) -> tuple[TrainSettings, Tensor]:
+def _own_tokens(config: RunConfig, own: OwnRecords, folder: Path, progress: Progress) -> tuple[TrainSettings, Tensor]:
     """The training's settings on this machine, and the tokens (m, T, d) of the auditor's own pictures."""
     from parties.training import settings_of
     from secure_fair.learning.model import cached_tokens
 
-    settings = settings_of(joint)
+    settings = settings_of(config)
     tokens = cached_tokens(
-        joint.model,
+        config.model,
         own.pictures,
         folder / "cache",
         settings.dtype,
@@ -288,7 +290,7 @@ class AuditorService:
 
     def __init__(
         self,
-        joint: Joint,
+        config: RunConfig,
         network: Network,
         session: Session,
         gate: Gate,
@@ -298,7 +300,7 @@ class AuditorService:
         responses: Responses,
     ) -> None:
         """``held``: group codes of every enrolled record, and the groups' names, of each attribute held here."""
-        self.joint = joint
+        self.config = config
         self.network = network
         self.session = session
         self.gate = gate
@@ -309,7 +311,7 @@ class AuditorService:
 
     def serve(self, enrolled: int) -> None:
         """Say what is held, share it, answer requests about the ``enrolled`` records until the developer is done."""
-        developer, joint = self.joint.developer, self.joint
+        developer, config = self.config.developer, self.config
         shapes = {
             name: {
                 module: ((a.shape[0], a.shape[1]), (b.shape[0], b.shape[1])) for module, (a, b) in found.adapter.items()
@@ -317,19 +319,19 @@ class AuditorService:
             for name, found in self.sensitive.items()
         }
         groups = {name: list(names) for name, (_, names) in self.held.items()}
-        part = messages.pack_part(self.gate.held) if self.network.name in joint.parted else b""
+        part = messages.pack_part(self.gate.held) if self.network.name in config.parted else b""
         messages.send(self.network, developer, Held(attributes=groups, adapters=shapes), part)
         everybodys, raw = messages.expect(self.network, developer, Attributes)
         self._check(everybodys, groups)
-        self._check_parts(messages.unpack_parts(raw, joint.parted, enrolled))
+        self._check_parts(messages.unpack_parts(raw, config.parted, enrolled))
         lockstep = Lockstep(
-            joint, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
+            config, self.session, {name: tuple(names) for name, names in everybodys.groups.items()}, enrolled
         )
         if enrolled:
-            for attribute in joint.holders:
+            for attribute in config.holders:
                 lockstep.share_memberships(attribute, self.held[attribute][0] if attribute in self.held else None)
             lockstep.intersect()
-        if self.joint.method.release == "gradient":
+        if self.config.method.release == "gradient":
             for attribute, modules in everybodys.adapters.items():
                 mine = as_matrices(self.sensitive[attribute].adapter) if attribute in self.sensitive else None
                 lockstep.share_sensitive(attribute, mine, [a for a, _ in modules.values()])
@@ -349,19 +351,19 @@ class AuditorService:
         """Everybody's parts as the developer passes them on: mine as I said, and a record of each attribute once."""
         mine = parts.get(self.network.name)
         if mine is not None and not np.array_equal(mine, self.gate.held):
-            raise ProtocolError(f"{self.joint.developer} announced another part of the people than is held here")
-        messages.check_parts(parts, self.joint.holders)
+            raise ProtocolError(f"{self.config.developer} announced another part of the people than is held here")
+        messages.check_parts(parts, self.config.holders)
 
     def _check(self, everybodys: Attributes, mine: dict[str, list[str]]) -> None:
-        if everybodys.groups.keys() != self.joint.holders.keys():
+        if everybodys.groups.keys() != self.config.holders.keys():
             raise ProtocolError(
-                f"{self.joint.developer} announced the attributes {', '.join(everybodys.groups)}; the scenario has "
-                f"{', '.join(self.joint.holders)}"
+                f"{self.config.developer} announced the attributes {', '.join(everybodys.groups)}; the scenario has "
+                f"{', '.join(self.config.holders)}"
             )
         for attribute, names in mine.items():
             if everybodys.groups.get(attribute) != names:
                 raise ProtocolError(
-                    f"{self.joint.developer} announced groups {everybodys.groups.get(attribute)} of {attribute}, "
+                    f"{self.config.developer} announced groups {everybodys.groups.get(attribute)} of {attribute}, "
                     f"which is held here with groups {names}"
                 )
 
@@ -370,8 +372,8 @@ class AuditorService:
 
         Of an intersection this party admits, and pays for, every attribute that it holds.
         """
-        developer = self.joint.developer
-        mine = [attribute for attribute in self.joint.components(ask.attribute) if attribute in self.held]
+        developer = self.config.developer
+        mine = [attribute for attribute in self.config.components(ask.attribute) if attribute in self.held]
         grants: list[Grant] = []
         try:
             wanted = lockstep.requests(ask, records)
@@ -432,15 +434,15 @@ class AuditorService:
     def _checkers(self, proceed: Proceed, check: bool) -> list[str]:
         """Who checks the rows, in everybody's order. Whether this party does is not for the developer to say."""
         named = {name for name in proceed.checkers if name != self.network.name}
-        return [name for name in self.joint.auditors if name in named or (check and name == self.network.name)]
+        return [name for name in self.config.auditors if name in named or (check and name == self.network.name)]
 
     def _check_step(self, updates: Sequence[Grant], told: float) -> None:
         """The adversary's step is limited by all noise on it: at least this party's, and no other where it is alone."""
         own = math.hypot(*(grant.receipt.sigma or 0.0 for grant in updates))
-        alone = self.joint.answering(updates[0].request.of or updates[0].request.attribute) == (self.network.name,)
+        alone = self.config.answering(updates[0].request.of or updates[0].request.attribute) == (self.network.name,)
         if told < own * (1 - 1e-9) or (alone and told > own * (1 + 1e-9)):
             raise ProtocolError(
-                f"{self.joint.developer} says that the update's noise has sigma {told:g}: it is "
+                f"{self.config.developer} says that the update's noise has sigma {told:g}: it is "
                 f"{'' if alone else 'at least '}{own:g}"
             )
 
@@ -451,7 +453,7 @@ class AuditorService:
             return
 
         def opening(shared: MPCTensor, bound: float) -> None:
-            self.session.reveal_to(self.joint.developer, shared)
+            self.session.reveal_to(self.config.developer, shared)
 
         checkers = self._checkers(proceed, check=False)
         lockstep.run(Turn(ask, records, opening, checkers=checkers, step_sigma=proceed.step_sigma))
@@ -459,7 +461,7 @@ class AuditorService:
 
     def _train(self, lockstep: Lockstep, ask: Train, raw: bytes) -> None:
         """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""
-        if not self.joint.method.own_trainings(self.joint.training.epochs) or ask.attribute not in lockstep.groups:
+        if not self.config.method.own_trainings(self.config.training.epochs) or ask.attribute not in lockstep.groups:
             raise Refusal(f"an adversary of {ask.attribute!r} on own pictures is not in the scenario")
         weights = None
         if ask.attribute in self.own:
@@ -474,7 +476,7 @@ class AuditorService:
         Answers have a place for everybody in the request, and say 0 for whom another auditor holds.
         """
         if ask.operation == "sensitive_adapter":
-            values, scale = flatten_adapter(self.sensitive[ask.attribute].adapter), 2**self.joint.precision_bits
+            values, scale = flatten_adapter(self.sensitive[ask.attribute].adapter), 2**self.config.precision_bits
         else:
             codes, names = self.held[ask.attribute]
             here = self.gate.held[records]

@@ -10,26 +10,20 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.config import Endpoint, Folders, RunConfig
 from parties.lockstep import Lockstep, Turn
 from parties.messages import Ask, Attributes, Enrol, Finished, Granted, Held, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.settings import Folders, Joint, Post
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError
-from secure_fair.learning.auditors import (
-    Adapter,
-    Release,
-    corrected,
-    flatten_adapter,
-    joint_groups,
-    unflatten_adapter,
-)
+from secure_fair.groups import joint_groups
+from secure_fair.learning.auditors import Adapter, Release, corrected, flatten_adapter, unflatten_adapter
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
-from secure_fair.privacy.answers import Answers, Question
 from secure_fair.privacy.ledger import Ledger, Receipt
+from secure_fair.privacy.release_cache import Question, ReleaseCache
 
 from crypten.mpc import MPCTensor  # isort: skip
 
@@ -37,30 +31,30 @@ NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond i
 NO_RECORDS = np.empty(0, dtype=np.int64)
 
 
-def main(joint: Joint, post: Post, folders: Folders, run: str, progress: Progress) -> None:
+def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Train once with the scenario's method: connect, enrol the records, train, say goodbye."""
     store = DeveloperStore.open(folders.store)
-    network = Network(post.credentials, post.listen, timeout=post.timeout, link=post.link)
-    ledger = Ledger(folders.state / "ledger", network.name, simulated=post.simulated)
+    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")
-        network.connect(post.peers, post.agreement)
+        network.connect(endpoint.peers, endpoint.agreement)
         session = Session.open(
-            network, parties=joint.compute_parties, dealer=joint.dealer, precision_bits=joint.precision_bits
+            network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         ledger.start(run)
         rows = np.concatenate([store.training, store.test])
-        ids = [] if joint.method.own_records else [store.ids[row] for row in rows]
+        ids = [] if config.method.own_records else [store.ids[row] for row in rows]
         enrol = Enrol(run=run, training=len(store.training), test=len(store.test))
-        for auditor in joint.auditors:
+        for auditor in config.auditors:
             messages.send(network, auditor, enrol, messages.pack_ids(ids))
         progress.stage("features")
-        data = prepare(joint, store, folders.store / "cache", progress)
-        answers = Answers(folders.state / "answers", terms=str(joint.privacy))
-        auditors = SecureAuditors(joint, network, session, ledger, answers, run, ids)
-        progress.stage(f"training: {joint.method.name}, {len(data.training)} records")
-        develop(joint, data, auditors, folders.out, progress)
-        for auditor in joint.auditors:
+        data = prepare(config, store, folders.store / "cache", progress)
+        answers = ReleaseCache(folders.state / "answers", terms=str(config.privacy))
+        auditors = SecureAuditors(config, network, session, ledger, answers, run, ids)
+        progress.stage(f"training: {config.method.name}, {len(data.training)} records")
+        develop(config, data, auditors, folders.out, progress)
+        for auditor in config.auditors:
             messages.send(network, auditor, Finished())
         session.close()
         ledger.extract(run, folders.out / "ledger.jsonl")
@@ -78,16 +72,16 @@ class SecureAuditors:
 
     def __init__(
         self,
-        joint: Joint,
+        config: RunConfig,
         network: Network,
         session: Session,
         ledger: Ledger,
-        answers: Answers,
+        answers: ReleaseCache,
         run: str,
         ids: list[str],
     ) -> None:
         """Waits until every auditor has said what it holds, then takes its shares of it. ``ids``: enrolled records."""
-        self.joint = joint
+        self.config = config
         self.network = network
         self.ledger = ledger
         self.answers = answers
@@ -96,33 +90,33 @@ class SecureAuditors:
         self._groups: dict[str, tuple[str, ...]] = {}
         self.adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
         bits = b""
-        for auditor in joint.auditors:
+        for auditor in config.auditors:
             held, raw = messages.expect(network, auditor, Held)
             self._take(auditor, held)
             bits += raw
-        groups = {name: list(self._groups[name]) for name in joint.holders}
-        self.parts = messages.unpack_parts(bits, joint.parted, len(ids))
-        messages.check_parts(self.parts, joint.holders)
-        for auditor in joint.auditors:
+        groups = {name: list(self._groups[name]) for name in config.holders}
+        self.parts = messages.unpack_parts(bits, config.parted, len(ids))
+        messages.check_parts(self.parts, config.holders)
+        for auditor in config.auditors:
             messages.send(network, auditor, Attributes(groups=groups, adapters=self.adapters), bits)
-        self.attributes = joint.penalised
-        self.audited = joint.audited
+        self.attributes = config.penalised
+        self.audited = config.audited
         self.session = session
-        self.lockstep = Lockstep(joint, session, self._groups, len(ids))
+        self.lockstep = Lockstep(config, session, self._groups, len(ids))
         if ids:
-            for attribute in joint.holders:
+            for attribute in config.holders:
                 self.lockstep.share_memberships(attribute, None)
             self.lockstep.intersect()
-        for name, components in joint.intersections.items():
+        for name, components in config.intersections.items():
             self._groups[name] = joint_groups({component: self._groups[component] for component in components})
         self._responses: dict[tuple[str, bytes], np.ndarray] = {}
-        if joint.method.release == "gradient":
+        if config.method.release == "gradient":
             for attribute, modules in self.adapters.items():
                 self.lockstep.share_sensitive(attribute, None, [a for a, _ in modules.values()])
 
     def _take(self, auditor: str, held: Held) -> None:
         """What an auditor says that it holds, which must be what the scenario promises."""
-        promised = {attribute for attribute, holders in self.joint.holders.items() if auditor in holders}
+        promised = {attribute for attribute, holders in self.config.holders.items() if auditor in holders}
         if held.attributes.keys() != promised:
             raise ProtocolError(
                 f"{auditor} says that it holds {', '.join(sorted(held.attributes)) or 'nothing'}; the scenario "
@@ -147,9 +141,9 @@ class SecureAuditors:
 
     def evaluation_counts(self, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Release | None:
         """Test records per stratum and column, where the scenario has them released; asked once, then remembered."""
-        if not self.joint.evaluated:
+        if not self.config.evaluated:
             return None
-        operation, holders = "evaluation_counts", ", ".join(self.joint.answering(attribute))
+        operation, holders = "evaluation_counts", ", ".join(self.config.answering(attribute))
 
         def ask(query: str) -> tuple[Tensor, float]:
             indicator = torch.nn.functional.one_hot(strata, count).double()
@@ -158,7 +152,7 @@ class SecureAuditors:
             return released.values, released.sigma
 
         people = [self.ids[record] for record in records]
-        return Release(*self.answers.once(Question(operation, attribute, holders, people, strata, count), ask))
+        return Release(*self.answers.recall(Question(operation, attribute, holders, people, strata, count), ask))
 
     def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
         """F^T A."""
@@ -177,24 +171,24 @@ class SecureAuditors:
         """Rows of the entropy's gradient; an adversary of aligned records then moves one step on shares."""
         shape = (features.shape[0], features.shape[1])
         ask = Ask(operation="entropy_rows", attribute=attribute, width=shape[1], shapes=[shape])
-        return self._released(ask, NO_RECORDS if self.joint.method.own_records else records, [features])
+        return self._released(ask, NO_RECORDS if self.config.method.own_records else records, [features])
 
     def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
         """The attribute's holder trains on its own pictures; an ``adapter`` is disclosed to it, and written down."""
-        (holder,) = self.joint.holders[attribute]
+        (holder,) = self.config.holders[attribute]
         shapes = {name: (_shape(a), _shape(b)) for name, (a, b) in (adapter or {}).items()}
         raw = b"" if adapter is None else flatten_adapter(adapter).numpy().astype("<f8").tobytes()
         if adapter is not None:
             self.ledger.disclosed(self.run, holder, "adapter", len(raw) // 8)
-        for auditor in self.joint.auditors:
+        for auditor in self.config.auditors:
             message = Train(attribute=attribute, width=width, shapes=shapes if auditor == holder else {})
             messages.send(self.network, auditor, message, raw if auditor == holder else b"")
         self.lockstep.share_adversary(attribute, None, width)
 
     def randomised_attributes(self, attribute: str, records: np.ndarray) -> tuple[Tensor, Tensor]:
         """Group codes by randomised response; an intersection's follow from the answers about its attributes."""
-        components = self.joint.components(attribute)
-        epsilon = self.joint.privacy.epsilon if self.joint.privacy else None
+        components = self.config.components(attribute)
+        epsilon = self.config.privacy.epsilon if self.config.privacy else None
         answers = [self._answered(component, records) for component in components]
         groups = [len(self._groups[component]) for component in components]
         return corrected(answers, groups, [epsilon] * len(components))
@@ -264,11 +258,11 @@ class SecureAuditors:
     def _ask(self, ask: Ask, records: np.ndarray) -> dict[str, Granted]:
         """Every holder of the attribute, or of one of an intersection's, must admit the request; only then is everybody
         told to begin. Where one's budget is spent nobody does, and nothing is spent."""
-        for auditor in self.joint.auditors:
+        for auditor in self.config.auditors:
             messages.send(self.network, auditor, ask, messages.pack_records(records))
         granted: dict[str, Granted] = {}
         exceeded: BudgetExceeded | None = None
-        for holder in self.joint.answering(ask.attribute):
+        for holder in self.config.answering(ask.attribute):
             try:
                 granted[holder], _ = messages.expect(self.network, holder, Granted)
             except BudgetExceeded as error:
@@ -280,7 +274,7 @@ class SecureAuditors:
         return granted
 
     def _proceed(self, proceed: Proceed) -> None:
-        for auditor in self.joint.auditors:
+        for auditor in self.config.auditors:
             messages.send(self.network, auditor, proceed)
 
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 import secure_fair.mpc.operations as operations
+from parties.config import RunConfig
 from parties.messages import Ask
-from parties.settings import Joint
 from secure_fair.errors import Refusal
-from secure_fair.learning.auditors import membership_matrix
+from secure_fair.groups import columns, membership_matrix
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.mpc.products import Masked, from_share
 from secure_fair.mpc.session import Call, Session
@@ -61,13 +61,13 @@ class Turn:
 class Lockstep:
     """One compute party's walk through the operations."""
 
-    def __init__(self, joint: Joint, session: Session, groups: dict[str, tuple[str, ...]], enrolled: int) -> None:
+    def __init__(self, config: RunConfig, session: Session, groups: dict[str, tuple[str, ...]], enrolled: int) -> None:
         """``groups``: names of every attribute's groups; ``enrolled``: records in the enrolled table."""
-        self.joint = joint
+        self.config = config
         self.session = session
         self.groups = {name: len(names) for name, names in groups.items()}
-        for name in joint.computed_intersections:
-            self.groups[name] = prod(self.groups[component] for component in joint.components(name))
+        for name in config.computed_intersections:
+            self.groups[name] = prod(self.groups[component] for component in config.components(name))
         self.enrolled = enrolled
         self.memberships: dict[str, Masked] = {}  # (enrolled, columns), masked once for all requests
         self._calls: dict[Kind, list[Call]] = {}  # what requests of a kind called last time
@@ -83,20 +83,20 @@ class Lockstep:
         """
         groups = self.groups[attribute]
         values = None if codes is None else membership_matrix(codes, groups)
-        shape = (self.enrolled, requests.columns(groups))
+        shape = (self.enrolled, columns(groups))
         with self.session.operation("share_attributes"):
             parts = [
                 self.session.share_integers(holder, values if holder == self.session.name else None, shape, bound=1)
-                for holder in self.joint.holders[attribute]
+                for holder in self.config.holders[attribute]
             ]
             together = torch.stack([part.share for part in parts]).sum(0)
             self.memberships[attribute] = self.session.fix(from_share(together, 1))
 
     def intersect(self) -> None:
         """Memberships of the intersections, once all attributes are shared: nobody knows them in the clear."""
-        for name in self.joint.computed_intersections:
+        for name in self.config.computed_intersections:
             with self.session.operation("intersection"):
-                first, *others = (self.memberships[component].shared for component in self.joint.components(name))
+                first, *others = (self.memberships[component].shared for component in self.config.components(name))
                 for other in others:
                     first = operations.intersection(self.session, first, other)
                 self.memberships[name] = self.session.fix(first)
@@ -105,7 +105,7 @@ class Lockstep:
         self, attribute: str, matrices: Sequence[Tensor] | None, shapes: Sequence[tuple[int, int]]
     ) -> None:
         """The attribute's holder shares the row matrices of its sensitive adapter."""
-        (holder,) = self.joint.holders[attribute]
+        (holder,) = self.config.holders[attribute]
         with self.session.operation("share_adapter"):
             shared = [
                 self.session.share(holder, None if matrices is None else matrices[i], shape, bound=MOST_ADAPTER_ENTRY)
@@ -115,9 +115,9 @@ class Lockstep:
 
     def share_adversary(self, attribute: str, weights: Tensor | None, width: int) -> None:
         """The attribute's holder shares an adversary (width, columns) that it trained on its own pictures."""
-        shape = (width, requests.columns(self.groups[attribute]))
+        shape = (width, columns(self.groups[attribute]))
         with self.session.operation("share_adversary"):
-            (holder,) = self.joint.holders[attribute]
+            (holder,) = self.config.holders[attribute]
             self.adversaries[attribute] = self.session.share(holder, weights, shape, bound=ADVERSARY_BALL)
 
     def requests(self, ask: Ask, records: np.ndarray) -> list[Request]:
@@ -126,10 +126,10 @@ class Lockstep:
         The last is for what is opened; the adversary's update, which it depends on, has one of its own before it.
         """
         opened = self._opened(ask, records)
-        if ask.operation not in ("adversary_rows", "entropy_rows") or self.joint.method.own_records:
+        if ask.operation not in ("adversary_rows", "entropy_rows") or self.config.method.own_records:
             return [opened]
         groups = self.groups[ask.attribute]
-        return [requests.adversary_step(ask.attribute, groups, records, ask.width, self.joint.developer), opened]
+        return [requests.adversary_step(ask.attribute, groups, records, ask.width, self.config.developer), opened]
 
     def _opened(self, ask: Ask, records: np.ndarray) -> Request:
         if ask.attribute not in self.groups:
@@ -137,9 +137,9 @@ class Lockstep:
         outside = records[(records < 0) | (records >= self.enrolled)]
         if len(outside):
             raise Refusal(f"record {outside[0]}: the enrolled table has {self.enrolled} records")
-        if ask.attribute in self.joint.intersections and ask.operation not in ON_INTERSECTIONS:
+        if ask.attribute in self.config.intersections and ask.operation not in ON_INTERSECTIONS:
             raise Refusal(f"{ask.operation} of {ask.attribute}: ask for each of its attributes")
-        groups, receiver = self.groups[ask.attribute], self.joint.developer
+        groups, receiver = self.groups[ask.attribute], self.config.developer
         match ask.operation:
             case "moment":
                 return requests.moment(ask.attribute, groups, records, ask.width, receiver)
@@ -165,7 +165,7 @@ class Lockstep:
     def _entropy_shape(self, ask: Ask, records: np.ndarray) -> tuple[int, int]:
         """Rows by features. Of whom the rows are nobody need know where the adversary learns nothing from them."""
         rows, width = ask.shapes[0] if len(ask.shapes) == 1 else (0, 0)
-        if width != ask.width or rows < 1 or (len(records) != rows and not self.joint.method.own_records):
+        if width != ask.width or rows < 1 or (len(records) != rows and not self.config.method.own_records):
             raise Refusal(f"entropy_rows: shapes {ask.shapes} do not fit to {len(records)} records, {ask.width} wide")
         return rows, width
 
@@ -212,7 +212,7 @@ class Lockstep:
     def _rows(self, turn: Turn) -> MPCTensor:
         """The developer's rows, whose norm bounds what one attribute can change; checked on shares where asked for."""
         shape = turn.ask.shapes[0] if turn.ask.shapes else (len(turn.records), turn.ask.width)
-        rows = self.session.share(self.joint.developer, _first(turn.private), shape, bound=1.0)
+        rows = self.session.share(self.config.developer, _first(turn.private), shape, bound=1.0)
         if turn.checkers:
             within = operations.rows_within_bound(self.session, rows, 1.0)
             verdict = None
@@ -231,7 +231,7 @@ class Lockstep:
         return turn.opening(value, float(len(turn.records)))
 
     def _penalty_rows(self, turn: Turn) -> Tensor | None:
-        weights = torch.eye(requests.columns(self.groups[turn.ask.attribute]), dtype=torch.float64)
+        weights = torch.eye(columns(self.groups[turn.ask.attribute]), dtype=torch.float64)
         return turn.opening(operations.penalty_rows(self.session, self._members(turn), weights), 1.0)
 
     def _adversary_rows(self, turn: Turn) -> Tensor | None:
@@ -243,7 +243,7 @@ class Lockstep:
         features = self._rows(turn)
         weights = self._adversary(turn)
         rows = operations.entropy(self.session, features, weights, ball=ADVERSARY_BALL)
-        if not self.joint.method.own_records:
+        if not self.config.method.own_records:
             self._adversary_step(turn, features)
         return turn.opening(rows, ADVERSARY_BALL * (1 + math.log(max(2, weights.size(1)))))
 
@@ -251,9 +251,9 @@ class Lockstep:
         """The attribute's adversary (width, columns); zero before its first step."""
         attribute = turn.ask.attribute
         if attribute not in self.adversaries:
-            shape = (turn.ask.width, requests.columns(self.groups[attribute]))
-            start = torch.zeros(shape) if self.session.name == self.joint.developer else None
-            self.adversaries[attribute] = self.session.share(self.joint.developer, start, shape, bound=1.0)
+            shape = (turn.ask.width, columns(self.groups[attribute]))
+            start = torch.zeros(shape) if self.session.name == self.config.developer else None
+            self.adversaries[attribute] = self.session.share(self.config.developer, start, shape, bound=1.0)
         return self.adversaries[attribute]
 
     def _adversary_step(self, turn: Turn, features: MPCTensor) -> MPCTensor:
@@ -273,7 +273,7 @@ class Lockstep:
     def _orthogonality(self, turn: Turn) -> Tensor | None:
         task = [
             self.session.share(
-                self.joint.developer, turn.private[i] if turn.private else None, shape, bound=MOST_ADAPTER_ENTRY
+                self.config.developer, turn.private[i] if turn.private else None, shape, bound=MOST_ADAPTER_ENTRY
             )
             for i, shape in enumerate(turn.ask.shapes)
         ]

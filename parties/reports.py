@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from parties.artefacts import whole
 from secure_fair.errors import PartyLost, ProtocolError, Refusal, SecureFairError
+from secure_fair.files import atomic_write
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
 
@@ -29,7 +29,7 @@ def write_party_report(out: Path, name: str, meter: Meter | None, network: Netwo
         "privacy": gate.summary() if gate else {},
         "records": gate.records_summary() if gate else {},
     }
-    with whole(out / REPORT) as file:
+    with atomic_write(out / REPORT) as file:
         file.write_text(json.dumps(report, indent=2) + "\n")
 
 

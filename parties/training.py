@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from parties.artefacts import whole
+from parties.config import RunConfig
 from parties.progress import Progress
-from parties.settings import Joint
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
-from secure_fair.learning.auditors import Auditors, all_groups
+from secure_fair.files import atomic_write
+from secure_fair.groups import all_groups
+from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import cached_tokens, choose_device, choose_dtype, make_classifier
@@ -37,26 +38,26 @@ class Prepared:
     classes: tuple[str, ...]
 
 
-def settings_of(joint: Joint) -> TrainSettings:
+def settings_of(config: RunConfig) -> TrainSettings:
     """The training settings on this machine's device."""
-    device = choose_device(joint.training.device)
+    device = choose_device(config.training.device)
     return TrainSettings(
-        epochs=joint.training.epochs,
-        batch_size=joint.training.batch_size,
-        learning_rate=joint.training.learning_rate,
-        weight_decay=joint.training.weight_decay,
-        warmup=joint.training.warmup,
-        seed=joint.seed,
-        dtype=choose_dtype(joint.training.precision, device),
+        epochs=config.training.epochs,
+        batch_size=config.training.batch_size,
+        learning_rate=config.training.learning_rate,
+        weight_decay=config.training.weight_decay,
+        warmup=config.training.warmup,
+        seed=config.seed,
+        dtype=choose_dtype(config.training.precision, device),
         device=device,
     )
 
 
-def prepare(joint: Joint, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
+def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
     """Run the frozen part of the backbone over all pictures, once."""
-    settings = settings_of(joint)
+    settings = settings_of(config)
     tokens = cached_tokens(
-        joint.model,
+        config.model,
         store.pictures,
         cache,
         settings.dtype,
@@ -73,11 +74,11 @@ def prepare(joint: Joint, store: DeveloperStore, cache: Path, progress: Progress
     )
 
 
-def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
+def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
     """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = settings_of(joint)
-    model = make_classifier(joint.model, len(data.classes), joint.seed, settings.device)
+    settings = settings_of(config)
+    model = make_classifier(config.model, len(data.classes), config.seed, settings.device)
     warnings: list[str] = []
     began = time.perf_counter()
     with (out / "rounds.jsonl").open("w") as rounds:
@@ -86,7 +87,7 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
             rounds.write(json.dumps(asdict(record)) + "\n")
             rounds.flush()
             progress.epoch(
-                joint.method.name,
+                config.method.name,
                 record.epoch,
                 settings.epochs,
                 record.loss,
@@ -94,14 +95,14 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
                 dict(record.gaps),
                 record.seconds,
             )
-            if not warnings and (trouble := collapse(joint, record, len(data.classes))):
+            if not warnings and (trouble := collapse(config, record, len(data.classes))):
                 warnings.append(trouble)
                 progress.warn(trouble)
 
         train(
             model,
             data.training,
-            make_method(joint.method),
+            make_method(config.method),
             auditors,
             settings,
             on_epoch=on_epoch,
@@ -121,22 +122,22 @@ def develop(joint: Joint, data: Prepared, auditors: Auditors, out: Path, progres
         "fairness_released": released,
         "warnings": warnings,
     }
-    with whole(out / "result.json") as file:
+    with atomic_write(out / "result.json") as file:
         file.write_text(json.dumps(result, indent=2) + "\n")
 
 
-def collapse(joint: Joint, record: EpochRecord, classes: int) -> str | None:
+def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None:
     """What to tell the user of an epoch whose classifier has learned to say the same of everybody; None if not so.
 
     The first of several epochs is passed over: it begins with a head that knows nothing.
     """
-    last = joint.training.epochs
+    last = config.training.epochs
     if record.epoch < min(2, last) or not at_chance(record.balanced_accuracy, classes):
         return None
-    erm = joint.method.name == "erm"
+    erm = config.method.name == "erm"
     remedy = "change train.learning_rate or train.epochs" if erm else "lower method.strength or raise method.ramp"
     return (
-        f"{joint.method.name}: in epoch {record.epoch} of {last} the classifier is no better than chance (balanced "
+        f"{config.method.name}: in epoch {record.epoch} of {last} the classifier is no better than chance (balanced "
         f"accuracy {record.balanced_accuracy:.3f}; {record.largest_share:.1%} of its predictions are one class): "
         f"it may have collapsed; {remedy}"
     )
@@ -162,12 +163,12 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
 
 
 def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
-    with whole(out / "adapter") as folder:
+    with atomic_write(out / "adapter") as folder:
         save_adapter(model.backbone, folder)
-    with whole(out / "head.safetensors") as file:
+    with atomic_write(out / "head.safetensors") as file:
         head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
         save_file(head, file)
-    with whole(out / "predictions.csv") as file, file.open("w", newline="") as rows:
+    with atomic_write(out / "predictions.csv") as file, file.open("w", newline="") as rows:
         writer = csv.writer(rows)
         writer.writerow(["id", "label", "prediction", *(f"probability_{name}" for name in data.classes)])
         for record, label, row in zip(data.test_ids, data.test.labels.tolist(), probabilities.tolist(), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from pathlib import Path
 
-from parties.settings import Joint, Post, PrivacyTarget, Training
+from parties.config import Endpoint, PrivacyTarget, RunConfig, Training
 from scenarios.schema import Scenario
 from secure_fair.learning.settings import MethodSettings, ModelSettings
 from secure_fair.mpc.transport import Credentials, LinkSettings
@@ -16,10 +16,10 @@ DEALER = "dealer"
 AGREED_VERSIONS = ("secure-fair", "torch", "crypten")
 
 
-def joint(scenario: Scenario) -> Joint:
+def run_config(scenario: Scenario) -> RunConfig:
     """What all parties of the scenario must have in common."""
     method, train, lora, privacy = scenario.method, scenario.train, scenario.lora, scenario.privacy
-    return Joint(
+    return RunConfig(
         seed=scenario.seed,
         developer=DEVELOPER,
         dealer=DEALER,
@@ -81,9 +81,9 @@ def agreement(scenario: Scenario) -> dict[str, str]:
     return {"scenario": scenario.hash(), **versions}
 
 
-def post(
+def endpoint(
     scenario: Scenario, credentials: Credentials, listen: str, peers: dict[str, str], *, timeout: float, simulated: bool
-) -> Post:
+) -> Endpoint:
     """Where a party stands in this scenario."""
     link = LinkSettings(scenario.link.latency_ms, scenario.link.bandwidth_mbps)
-    return Post(credentials, listen, peers, agreement(scenario), timeout=timeout, link=link, simulated=simulated)
+    return Endpoint(credentials, listen, peers, agreement(scenario), timeout=timeout, link=link, simulated=simulated)

@@ -27,10 +27,10 @@ from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.split import part_of, split
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Attribute, Table, load_table
+from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
-from secure_fair.learning.auditors import joint_codes, joint_groups
+from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.privacy.plan import POST_PROCESSING
 
 SOURCES = ("sensitive_training", "adversary_step")  # what post-processing is made from
@@ -57,7 +57,7 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     return summary
 
 
-def load(scenario: Scenario, report: Reporter) -> Table:
+def load(scenario: Scenario, report: Reporter) -> Dataset:
     """The scenario's data set, decoded once and cached."""
     data = scenario.data
     return load_table(
@@ -86,7 +86,7 @@ def cache_folder() -> Path:
 class People:
     """Who of the data set is whose record, under which id; known to the launcher alone."""
 
-    def __init__(self, scenario: Scenario, table: Table) -> None:
+    def __init__(self, scenario: Scenario, table: Dataset) -> None:
         self.scenario = scenario
         self.table = table
         if table.given_split is not None:
@@ -109,7 +109,7 @@ class People:
         return found
 
     def positions(self) -> dict[str, int]:
-        """Place in the table by record id, of the test records."""
+        """PartyProcess in the table by record id, of the test records."""
         ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
         return {record: int(place) for record, place in zip(ids, self.test, strict=True)}
 
@@ -167,7 +167,7 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
     state = Path(tempfile.mkdtemp(prefix="secure-fair-state-"))
     try:
         run_in_the_clear(
-            assemble.joint(scenario),
+            assemble.run_config(scenario),
             stores,
             out,
             state,

@@ -23,8 +23,8 @@ def plans(scenario: Scenario) -> dict[str, Plan]:
         **data.dataset_options,
     )
     training = round(count * data.fractions["developer"])
-    joint = assemble.joint(scenario)
-    return {name: plan_for(joint, name, len(groups[name]), training) for name in data.sensitive}
+    config = assemble.run_config(scenario)
+    return {name: plan_for(config, name, len(groups[name]), training) for name in data.sensitive}
 
 
 def plans_text(scenario: Scenario) -> str:

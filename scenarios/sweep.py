@@ -29,7 +29,7 @@ from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Table
+from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file
 from secure_fair.report.tables import duration
@@ -234,20 +234,20 @@ class Quiet:
 
 def token_facts(scenario: Scenario) -> str:
     """Scenarios with equal facts have the same pictures, and the same tokens of them."""
-    data, joint = scenario.data, assemble.joint(scenario)
+    data, config = scenario.data, assemble.run_config(scenario)
     drawn = (scenario.seed, data.target, data.sensitive) if data.dataset == "faces" else ()
     pictures = (data.dataset, data.root, data.limit, data.on_bad, data.image_size, data.dataset_options, drawn)
-    backbone = (joint.model.backbone, joint.model.weights, joint.model.last_blocks)
-    return repr((pictures, backbone, joint.training.precision, joint.training.device))
+    backbone = (config.model.backbone, config.model.weights, config.model.last_blocks)
+    return repr((pictures, backbone, config.training.precision, config.training.device))
 
 
-def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Table, Tensor]:
+def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Tensor]:
     """The scenario's table and the tokens (N, T, d) of all its pictures, which the user's cache keeps for any split."""
-    joint = assemble.joint(scenario)
-    settings = settings_of(joint)
+    config = assemble.run_config(scenario)
+    settings = settings_of(config)
     table = launch.load(scenario, report)
     tokens = cached_tokens(
-        joint.model,
+        config.model,
         table.pictures,
         launch.cache_folder() / "tokens",
         settings.dtype,
@@ -294,12 +294,12 @@ _kept: Prepared | None = None
 
 def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens: Tensor) -> None:
     """Put the tokens of the table (N, T, d) where each party would keep its own, in the order of its store."""
-    joint = assemble.joint(scenario)
-    dtype = settings_of(joint).dtype
+    config = assemble.run_config(scenario)
+    dtype = settings_of(config).dtype
     row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, people.table.digests))}
 
     def place(folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
-        keep_tokens(tokens[[row_of[id_] for id_ in ids]], tokens_file(joint.model, pictures, folder / "cache", dtype))
+        keep_tokens(tokens[[row_of[id_] for id_ in ids]], tokens_file(config.model, pictures, folder / "cache", dtype))
 
     developer = DeveloperStore.open(stores / assemble.DEVELOPER)
     place(stores / assemble.DEVELOPER, developer.pictures, developer.ids)

@@ -11,7 +11,7 @@ import click
 from scenarios.cli.options import Output, shared_options
 
 if TYPE_CHECKING:
-    from scenarios.deploy import Place
+    from scenarios.party_process import PartyProcess
 
 existing_file = click.Path(path_type=Path, exists=True, dir_okay=False)
 existing_folder = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -83,7 +83,7 @@ def dealer(output: Output, **given: Any) -> None:
         place.dealer()
 
 
-def _place(output: Output, given: dict[str, Any]) -> Place:
-    from scenarios.deploy import Place
+def _place(output: Output, given: dict[str, Any]) -> PartyProcess:
+    from scenarios.party_process import PartyProcess
 
-    return Place(output.format, **given)
+    return PartyProcess(output.format, **given)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from secure_fair.data.records import Attribute, Problem, Progress
-from secure_fair.data.table import Table, load_table
+from secure_fair.data.table import Dataset, load_table
 
 FEW = 30  # below this many records, a cell's rate says little (binomial standard error above 9 points at one half)
 
@@ -38,7 +38,7 @@ class AttributeReport:
 
 
 @dataclass(frozen=True)
-class Report:
+class DataReport:
     """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look."""
 
     dataset: str
@@ -114,7 +114,7 @@ def check(
     progress: Progress | None = None,
     seed: int = 0,
     **dataset_options: Any,
-) -> Report:
+) -> DataReport:
     """Load a data set as ``load_table`` does, leaving out what is bad, and describe it.
 
     Raises UsageError only for what leaves nothing to describe: no folder, no such column, no usable record.
@@ -135,11 +135,11 @@ def check(
     return describe(dataset, table)
 
 
-def describe(dataset: str, table: Table) -> Report:
+def describe(dataset: str, table: Dataset) -> DataReport:
     """The report of a loaded table."""
     counts = np.bincount(table.target.codes, minlength=len(table.target.groups))
     attributes = tuple(_cross(table.target, attribute) for attribute in table.sensitive.values())
-    return Report(
+    return DataReport(
         dataset=dataset,
         records=len(table),
         image_size=int(table.pictures.shape[1]),

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from secure_fair.files import atomic_write, write_bytes
+
 FORMAT = "1"  # a change of what is decoded, or how, must change it: it is part of the cache's key
 _MODES = {"RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV"}
 _CHUNK = 256
@@ -85,7 +87,7 @@ def decode_all(
 
     pictures = _write_array(cache, key, (len(files), image_size, image_size, 3), write)
     record = {"digests": digests, "failures": {str(row): failure for row, failure in failures.items()}}
-    replace_file(cache / f"{key}.json", json.dumps(record).encode())  # last: its presence says that all is there
+    write_bytes(cache / f"{key}.json", json.dumps(record).encode())  # last: its presence says that all is there
     return Decoded(key, pictures, digests, failures)
 
 
@@ -104,19 +106,6 @@ def select(decoded: Decoded, rows: np.ndarray, cache: Path) -> np.ndarray:
             array[start : start + _CHUNK] = decoded.pictures[rows[start : start + _CHUNK]]
 
     return _write_array(cache, key, shape, write)
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``: at any moment the file is the old one or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _stat(file: Path) -> tuple[int, int]:
@@ -167,8 +156,7 @@ def _write_array(cache: Path, key: str, shape: tuple[int, ...], write: Callable[
     """Let ``write`` fill an array of zeros in a temporary file, give the file its name, map it read-only."""
     cache.mkdir(parents=True, exist_ok=True)
     final = cache / f"{key}.npy"
-    temporary = cache / f".{key}.npy.{os.getpid()}"
-    try:
+    with atomic_write(final) as temporary:
         if 0 in shape:  # an empty file cannot be mapped
             np.save(temporary.open("wb"), np.zeros(shape, np.uint8))
         else:
@@ -176,7 +164,4 @@ def _write_array(cache: Path, key: str, shape: tuple[int, ...], write: Callable[
             write(array)
             array.flush()
             del array
-        temporary.replace(final)
-    finally:
-        temporary.unlink(missing_ok=True)
     return np.load(final, mmap_mode=None if 0 in shape else "r", allow_pickle=False)

@@ -12,9 +12,7 @@ import hashlib
 import hmac
 import io
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
-from secure_fair.data.table import Table
+from secure_fair.data.table import Dataset
 from secure_fair.errors import Refusal, UsageError
+from secure_fair.files import atomic_write
 
 FORMAT = 1
 KEY_BYTES = 32
@@ -62,7 +61,7 @@ class DeveloperStore:
 
     @staticmethod
     def write(
-        folder: Path, table: Table, *, training: np.ndarray, test: np.ndarray, join_key: bytes, seed: int
+        folder: Path, table: Dataset, *, training: np.ndarray, test: np.ndarray, join_key: bytes, seed: int
     ) -> None:
         """Write the records whose indices into ``table`` are ``training`` and ``test``; the folder appears whole.
 
@@ -154,7 +153,7 @@ class AuditorStore:
     @staticmethod
     def write(
         folder: Path,
-        table: Table,
+        table: Dataset,
         *,
         attributes: Sequence[str],
         aligned: np.ndarray,
@@ -234,21 +233,13 @@ def _check_rows(rows: np.ndarray, n: int) -> None:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside ``folder`` that gets its name once it is complete and on disk."""
+    """A folder to fill, which takes the name of ``folder`` once it is complete; that must be new or empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists already: choose another folder or remove it")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+    with atomic_write(folder) as new:
+        new.mkdir(mode=0o700)
+        yield new
 
 
 def _write_pictures(file: Path, pictures: np.ndarray, rows: np.ndarray) -> None:

@@ -32,7 +32,7 @@ OPTIONS = {
 
 
 @dataclass
-class Table:
+class Dataset:
     """N records. ``pictures`` uint8 (N, S, S, 3), perhaps memory-mapped; ``digests`` SHA-256 in hex, all different.
 
     A digest is of the file's bytes, or of the pixels where the picture was drawn. ``given_split`` has "developer",
@@ -63,7 +63,7 @@ def load_table(
     progress: Progress | None = None,
     seed: int = 0,
     **dataset_options: Any,
-) -> Table:
+) -> Dataset:
     """Load ``faces``, ``utkface``, ``celeba`` or ``manifest``, labelled as asked for.
 
     ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). ``limit`` takes that many
@@ -109,7 +109,7 @@ def load_table(
     kept = [records[row] for row in rows]
     codes = np.array([record.codes for record in kept], dtype=np.int64)
     attributes = [Attribute(e.text, codes[:, i].copy(), listing.groups[i]) for i, e in enumerate(expressions)]
-    return Table(
+    return Dataset(
         pictures=select(decoded, rows, cache),
         digests=[decoded.digests[row] for row in rows],
         target=attributes[0],
@@ -150,7 +150,7 @@ def _draw_faces(
     records: int = FACES,
     correlation: float = 0.0,
     base_rate: float = 0.5,
-) -> Table:
+) -> Dataset:
     """Portraits; the correlation is between the target and the first sensitive attribute."""
     unknown = [name for name in (target, *sensitive) if name not in faces.ATTRIBUTES]
     if unknown:
@@ -167,7 +167,7 @@ def _draw_faces(
         n, seed, target, sensitive[0], correlation, image_size, base_rate=base_rate, progress=drawn
     )
     named = {name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in (target, *sensitive)}
-    return Table(
+    return Dataset(
         pictures=pictures,
         digests=[hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
         target=named[target],

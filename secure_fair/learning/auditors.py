@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from itertools import product
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.data.records import YES_NO
+from secure_fair.groups import joint_codes
 from secure_fair.privacy.randomised_response import debias
 
 Adapter = Mapping[str, tuple[Tensor, Tensor]]  # module name: A (r, d_in) and B (d_out, r)
@@ -80,33 +79,6 @@ class Auditors(Protocol):
         """The adapter that the attribute's auditor trained on its own records to predict the attribute."""
 
 
-def membership_matrix(codes: np.ndarray, groups: int) -> Tensor:
-    """Group codes (n,) as int64 membership columns (n, 1 or G); a row of zeros for -1, somebody else's record."""
-    held = torch.from_numpy(np.asarray(codes, dtype=np.int64))
-    members = (held[:, None] == torch.arange(groups)).long()
-    return members[:, 1:].clone() if groups == 2 else members
-
-
-def joint_groups(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Names of an intersection's groups, in the order of their codes: all combinations, the last attribute fastest.
-
-    ``groups``: of each attribute, by its name, which stands in for groups called "no" and "yes".
-    """
-    named = [
-        (f"not {attribute}", attribute) if tuple(names) == YES_NO else tuple(names)
-        for attribute, names in groups.items()
-    ]
-    return tuple(" & ".join(names) for names in product(*named))
-
-
-def joint_codes(codes: Sequence[np.ndarray], groups: Sequence[int]) -> np.ndarray:
-    """Group codes (n,) of an intersection from those of its attributes, which have so many ``groups``."""
-    total = np.zeros(len(codes[0]), dtype=np.int64)
-    for held, count in zip(codes, groups, strict=True):
-        total = total * count + held
-    return total
-
-
 def corrected(
     answers: Sequence[np.ndarray], groups: Sequence[int], epsilons: Sequence[float | None]
 ) -> tuple[Tensor, Tensor]:
@@ -118,13 +90,6 @@ def corrected(
         for count, epsilon in zip(groups, epsilons, strict=True)
     ]
     return torch.from_numpy(joint_codes(answers, groups)), reduce(torch.kron, matrices)
-
-
-def all_groups(held: Tensor, total: Tensor) -> Tensor:
-    """From columns as held (..., 1 or G) to all groups (..., G); ``total`` (...,) is the sum over the groups."""
-    if held.shape[-1] > 1:
-        return held
-    return torch.cat([total[..., None] - held, held], dim=-1)
 
 
 def flatten_adapter(adapter: Adapter) -> Tensor:

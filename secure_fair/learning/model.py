@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from secure_fair.files import atomic_write
 from secure_fair.learning.backbone import load_backbone
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.prefix import fast_dtype, frozen_prefix
@@ -78,6 +78,5 @@ def tokens_file(settings: ModelSettings, pictures: np.ndarray, cache: Path, dtyp
 def keep_tokens(tokens: Tensor, file: Path) -> None:
     """Write tokens so that the file appears whole."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(f".{os.getpid()}.partial")
-    torch.save(tokens, partial)
-    partial.replace(file)
+    with atomic_write(file) as partial:
+        torch.save(tokens, partial)

@@ -15,21 +15,13 @@ import torch
 from torch import Tensor
 
 import secure_fair.mpc.operations as operations
-from secure_fair.learning.auditors import (
-    Adapter,
-    Release,
-    as_matrices,
-    corrected,
-    flatten_adapter,
-    joint_groups,
-    membership_matrix,
-    unflatten_adapter,
-)
+from secure_fair.groups import columns, joint_groups, membership_matrix
+from secure_fair.learning.auditors import Adapter, Release, as_matrices, corrected, flatten_adapter, unflatten_adapter
 from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
 from secure_fair.privacy import requests
-from secure_fair.privacy.answers import Answers, Question
 from secure_fair.privacy.gate import Gate, Grant, PlainOpening, Request
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.release_cache import Question, ReleaseCache
 from secure_fair.privacy.requests import NO_RECORDS
 
 if TYPE_CHECKING:
@@ -51,7 +43,7 @@ class PlainAuditors:
         gates: Mapping[str, Sequence[Gate]],
         responses: Mapping[str, Sequence[Responses]],
         sensitive: Mapping[str, Sensitive],
-        answers: Answers,
+        answers: ReleaseCache,
         precision_bits: int,
         *,
         evaluated: bool,
@@ -111,7 +103,7 @@ class PlainAuditors:
             return released.values, released.sigma
 
         people = [gates[0].ids[record] for record in records]
-        return Release(*self._told.once(Question(operation, attribute, holders, people, strata, count), ask))
+        return Release(*self._told.recall(Question(operation, attribute, holders, people, strata, count), ask))
 
     def moment(self, attribute: str, records: np.ndarray, query: Tensor) -> Release:
         """F^T A."""
@@ -134,7 +126,7 @@ class PlainAuditors:
     def entropy_rows(self, attribute: str, records: np.ndarray, features: Tensor) -> Release:
         """Rows of the entropy's gradient; an adversary of aligned records then moves one step."""
         width, groups = features.shape[1], self._count(attribute)
-        weights = self._adversaries.get(attribute, torch.zeros(width, requests.columns(groups), dtype=torch.float64))
+        weights = self._adversaries.get(attribute, torch.zeros(width, columns(groups), dtype=torch.float64))
         rows = operations.plain_entropy(features, weights)
         if attribute in self._own:
             return self._release(requests.entropy_rows(attribute, NO_RECORDS, features.shape, RECEIVER), rows)
@@ -191,7 +183,7 @@ class PlainAuditors:
 
     def _adversary_step(self, attribute: str, records: np.ndarray, features: Tensor, steps: Admitted) -> Tensor:
         """Move the adversary one step, with noise; the rows of its gradient before."""
-        start = torch.zeros(features.shape[1], requests.columns(self._count(attribute)), dtype=torch.float64)
+        start = torch.zeros(features.shape[1], columns(self._count(attribute)), dtype=torch.float64)
         update = self._open(steps, start, self._scale**2)
         rows, self._adversaries[attribute] = operations.plain_adversary(
             features.double(),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from secure_fair.groups import row_change
 from secure_fair.learning.settings import ADVERSARY_BALL, MethodSettings, batches_per_epoch
 from secure_fair.privacy.plan import PlannedRelease
-from secure_fair.privacy.requests import row_change
 
 COUNTS_WEIGHT = 0.1  # of the budget that another release gets: shares of groups are known well enough with it
 

@@ -18,7 +18,7 @@ from numpy.polynomial.chebyshev import chebinterpolate
 from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
-from secure_fair.mpc.products import add_public, divide, from_share, mask, multiply, rescale
+from secure_fair.mpc.products import add_public, from_share, mask, multiply, rescale, truncate
 from secure_fair.mpc.session import Session
 
 from crypten.mpc import MPCTensor  # isort: skip
@@ -38,12 +38,12 @@ def polynomial(session: Session, u: MPCTensor, coefficients: np.ndarray) -> MPCT
     known = u.share[None]  # T_1 .. T_m, stacked
     while len(known) < degree:
         high, low = mask(session, from_share(known[-1:], one), from_share(known, one))
-        (products,) = divide(session, (multiply(session, "mul", high, low), one // 2), scale=one)
+        (products,) = truncate(session, (multiply(session, "mul", high, low), one // 2), scale=one)
         zeroth = add_public(session, from_share(torch.zeros_like(known[:1]), one), one).share
         known = torch.cat([known, products.share - torch.cat([known[:-1].flip(0), zeroth])])
     weights = torch.from_numpy(np.round(coefficients * one)).long()
     total = (known[:degree] * weights[1:].reshape(-1, *[1] * u.dim())).sum(0)
-    (result,) = divide(session, (from_share(total, 1), one), scale=one)
+    (result,) = truncate(session, (from_share(total, 1), one), scale=one)
     return add_public(session, result, int(weights[0]))
 
 
@@ -52,7 +52,7 @@ def sigmoid(session: Session, logits: MPCTensor, bound: float) -> MPCTensor:
 
     Error below 1e-4; 4 rounds for a bound up to 4, else 5.
     """
-    (u,) = divide(session, (logits, round(session.scale * bound)), scale=session.scale)
+    (u,) = truncate(session, (logits, round(session.scale * bound)), scale=session.scale)
     return polynomial(session, u, _sigmoid_coefficients(bound))
 
 
@@ -70,7 +70,7 @@ def softmax(session: Session, logits: MPCTensor, bound: float) -> MPCTensor:
     """
     groups, one = logits.size(-1), session.scale
     centred = groups * logits.share - logits.share.sum(-1, keepdim=True)
-    (u,) = divide(session, (from_share(centred, 1), round(one * groups * bound)), scale=one)
+    (u,) = truncate(session, (from_share(centred, 1), round(one * groups * bound)), scale=one)
     squarings = max(0, round(np.ceil(log2(bound / EXP_RANGE))))
     e = polynomial(session, u, _exp_coefficients(bound / 2**squarings))
     for _ in range(squarings):
@@ -79,11 +79,11 @@ def softmax(session: Session, logits: MPCTensor, bound: float) -> MPCTensor:
     most = largest_mean_exp(groups, bound)
     # s in [1, most] as v in [-1, 1]: v = (2 s - most - 1) / (most - 1)
     total = from_share(e.share.sum(-1, keepdim=True) * one, 1)
-    (v,) = divide(session, (total, round(one * groups * (most - 1) / 2)), scale=one)
+    (v,) = truncate(session, (total, round(one * groups * (most - 1) / 2)), scale=one)
     reciprocal = polynomial(
         session, add_public(session, v, round(-one * (most + 1) / (most - 1))), _reciprocal_coefficients(most)
     )
-    (share_of_mean,) = divide(session, (from_share(e.share * one, 1), one * groups), scale=one)
+    (share_of_mean,) = truncate(session, (from_share(e.share * one, 1), one * groups), scale=one)
     p, r = mask(session, share_of_mean, reciprocal)
     (p_now,) = rescale(session, multiply(session, "mul", p, r))
     for _ in range(_normalisations(most)):

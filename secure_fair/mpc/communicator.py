@@ -20,8 +20,8 @@ from torch.distributed import ReduceOp
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.provider import Provider
-from secure_fair.mpc.randomness import Root, Stream, derive
 from secure_fair.mpc.transport import Network
+from secure_fair.randomness import PRG, KeySource, derive
 
 import crypten  # isort: skip
 import crypten.communicator  # isort: skip
@@ -155,14 +155,14 @@ class NetworkCommunicator(crypten.communicator.Communicator):
 class Masks:
     """The streams that one compute party masks with: one per peer and purpose, and one of its own."""
 
-    def __init__(self, keys: Mapping[str, bytes], rank: int, parties: Sequence[str], root: Root) -> None:
+    def __init__(self, keys: Mapping[str, bytes], rank: int, parties: Sequence[str], source: KeySource) -> None:
         self._additive = [
-            (1 if rank < other else -1, Stream(derive(keys[party], "zero sharing", "additive")))
+            (1 if rank < other else -1, PRG(derive(keys[party], "zero sharing", "additive")))
             for other, party in enumerate(parties)
             if other != rank
         ]
-        self._binary = [Stream(derive(keys[party], "zero sharing", "binary")) for party in keys]
-        self.local = Stream(root.derive("local masks", parties[rank]))
+        self._binary = [PRG(derive(keys[party], "zero sharing", "binary")) for party in keys]
+        self.local = PRG(source.derive("local masks", parties[rank]))
 
     def zero(self, size: Sequence[int]) -> Tensor:
         """This party's share of zero. Every pair has a stream of its own, so that all parties but two may collude."""

@@ -1,8 +1,8 @@
 """The dealer: a process of its own that makes correlated randomness on request and sees no data.
 
-Every compute party sends every request, after the hash of its history; the dealer compares them byte by byte, so that a
-party out of step is an error at once, and answers the last party alone. It must not collude with anybody: who knows all
-masks knows all values.
+Every compute party sends every request, after the hash of its transcript; the dealer compares them byte by byte, so
+that a party out of step is an error at once, and answers the last party alone. It must not collude with anybody: who
+knows all masks knows all values.
 """
 
 from __future__ import annotations
@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc import history, keys, menu
-from secure_fair.mpc.randomness import Root
+from secure_fair.mpc import keys, menu, transcript
 from secure_fair.mpc.transport import Network
+from secure_fair.randomness import KeySource
 
 CHANNEL = "dealer"
 GOODBYE = b""
 
 
-def serve(network: Network, parties: Sequence[str], *, root: Root | None = None) -> None:
+def serve(network: Network, parties: Sequence[str], *, source: KeySource | None = None) -> None:
     """Answer the compute ``parties`` (in rank order) until all of them have said goodbye.
 
     ProtocolError where they ask for different things or for what is not on the menu, PartyLost where one is lost.
     """
-    shared, _ = keys.agree(network, parties, root or Root.fresh())
+    shared, _ = keys.agree(network, parties, source or KeySource.fresh())
     sources = [menu.Source(shared[party]) for party in parties]
     number = 0
     while (request := _next_request(network, parties)) != GOODBYE:
-        items = menu.decode(request[history.BYTES :])
+        items = menu.decode(request[transcript.BYTES :])
         answer = [menu.correction(item, sources, number + i).contiguous().numpy().data for i, item in enumerate(items)]
         number += len(items)
         network.send(parties[-1], CHANNEL, *answer)
@@ -35,11 +35,11 @@ def serve(network: Network, parties: Sequence[str], *, root: Root | None = None)
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:
     requests = {
-        party: network.receive(party, CHANNEL, limit=history.BYTES + menu.MAX_MESSAGE_BYTES) for party in parties
+        party: network.receive(party, CHANNEL, limit=transcript.BYTES + menu.MAX_MESSAGE_BYTES) for party in parties
     }
     first = parties[0]
     for party, request in requests.items():
-        if request[history.BYTES :] != requests[first][history.BYTES :]:
+        if request[transcript.BYTES :] != requests[first][transcript.BYTES :]:
             raise ProtocolError(
                 f"{party} and {first} are out of step: {party} asks the dealer for {_shown(request)}, "
                 f"{first} for {_shown(requests[first])}"
@@ -53,4 +53,4 @@ def _next_request(network: Network, parties: Sequence[str]) -> bytes:
 
 
 def _shown(request: bytes) -> str:
-    return f"{request[history.BYTES :][:200].decode(errors='replace')!r}" if request else "nothing more"
+    return f"{request[transcript.BYTES :][:200].decode(errors='replace')!r}" if request else "nothing more"

@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc.randomness import KEY_BYTES, Root, derive
 from secure_fair.mpc.transport import Network
+from secure_fair.randomness import KEY_BYTES, KeySource, derive
 
 CHANNEL = "keys"
 _PRIVATE, _SEEDED = b"\x01", b"\x00"
 
 
-def agree(network: Network, peers: Sequence[str], root: Root) -> tuple[dict[str, bytes], bool]:
+def agree(network: Network, peers: Sequence[str], source: KeySource) -> tuple[dict[str, bytes], bool]:
     """A fresh key with every peer, and whether every one of them and this party draws from the operating system.
 
     A contribution is uniform and sent over an authenticated, encrypted link; the key is as good as the better one.
     """
-    own = {peer: root.derive("contribution", network.name, peer) for peer in peers}
+    own = {peer: source.derive("contribution", network.name, peer) for peer in peers}
     for peer in peers:
-        network.send(peer, CHANNEL, (_PRIVATE if root.private else _SEEDED) + own[peer])
-    keys, private = {}, root.private
+        network.send(peer, CHANNEL, (_PRIVATE if source.private else _SEEDED) + own[peer])
+    keys, private = {}, source.private
     for peer in peers:
         message = network.receive(peer, CHANNEL, limit=1 + KEY_BYTES)
         if len(message) != 1 + KEY_BYTES or message[:1] not in (_PRIVATE, _SEEDED):

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc.randomness import Stream, derive
+from secure_fair.randomness import PRG, derive
 
 MAX_ITEMS = 4096  # in one message
 MAX_ELEMENTS = 1 << 27  # ring elements of one tensor
@@ -110,13 +110,13 @@ class Source:
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def item(self, number: int) -> Stream:
+    def item(self, number: int) -> PRG:
         """The stream of the item with this number; items are numbered as they are asked for."""
-        return Stream(derive(self._key, "item", number))
+        return PRG(derive(self._key, "item", number))
 
     def mask(self, operand: Reused) -> Tensor:
         """This party's part of the operand's mask, of the shape of the whole value."""
-        return Stream(derive(self._key, "mask", operand.mask, *operand.whole)).ring(operand.whole)
+        return PRG(derive(self._key, "mask", operand.mask, *operand.whole)).ring(operand.whole)
 
 
 @lru_cache(maxsize=1024)
@@ -140,7 +140,7 @@ def result_shape(item: Item) -> Shape:
             return shape
 
 
-def draw_masks(item: Item, source: Source, stream: Stream) -> tuple[Tensor, ...]:
+def draw_masks(item: Item, source: Source, stream: PRG) -> tuple[Tensor, ...]:
     """One party's part of the item's masks; what is fresh is read from ``stream``."""
     match item:
         case Product(_, left, right):
@@ -156,7 +156,7 @@ def draw_masks(item: Item, source: Source, stream: Stream) -> tuple[Tensor, ...]
             return (stream.bits(shape),)
 
 
-def draw_result(item: Item, stream: Stream) -> Tensor:
+def draw_result(item: Item, stream: PRG) -> Tensor:
     """The part of the item's result that a party other than the last derives, after its masks."""
     return stream.ring(result_shape(item))
 

@@ -20,11 +20,11 @@ from secure_fair.mpc.products import (
     Shared,
     add_public,
     combine,
-    divide,
     from_share,
     mask,
     multiply,
     rescale,
+    truncate,
 )
 from secure_fair.mpc.session import Session
 
@@ -145,7 +145,7 @@ def adversary(
         gradient = multiply(session, "matmul", z.T, residual)
         if noise is not None:
             gradient = from_share(gradient.share + noise, gradient.encoder.scale)
-        rows, step = divide(
+        rows, step = truncate(
             session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale
         )
         return rows, _pull(session, from_share(weights.share - step.share, session.scale), ball)
@@ -162,11 +162,11 @@ def _pull(session: Session, weights: MPCTensor, ball: float) -> MPCTensor:
     (w,) = mask(session, weights)
     norm = multiply(session, "mul", w, w)
     total = from_share(norm.share.sum().reshape(1, 1), norm.encoder.scale)
-    (power,) = divide(session, (total, round(session.scale * ball**2)), scale=session.scale)
+    (power,) = truncate(session, (total, round(session.scale * ball**2)), scale=session.scale)
     for _ in range(2):
         (s,) = mask(session, power)
         (power,) = rescale(session, multiply(session, "mul", s, s))
-    (shrink,) = divide(
+    (shrink,) = truncate(
         session, (from_share(power.share * round(PULL * session.scale), 1), session.scale), scale=session.scale
     )
     (s,) = mask(session, shrink)
@@ -270,7 +270,7 @@ def orthogonality(session: Session, task: Sequence[Shared], sensitive: Sequence[
         overlaps = mask(session, *rescale(session, *inner))
         outer = [multiply(session, "matmul", o, a_s) for o, a_s in zip(overlaps, s, strict=True)]
         doubled = [(product, session.scale // 2) for product in outer]
-        return divide(session, *doubled, scale=session.scale)
+        return truncate(session, *doubled, scale=session.scale)
 
 
 def plain_orthogonality(task: Sequence[Tensor], sensitive: Sequence[Tensor]) -> list[Tensor]:

@@ -98,7 +98,7 @@ def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTenso
     return from_share(share, left.scale * right.scale)
 
 
-def divide(session: Session, *parts: tuple[MPCTensor, int], scale: int) -> list[MPCTensor]:
+def truncate(session: Session, *parts: tuple[MPCTensor, int], scale: int) -> list[MPCTensor]:
     """Each shared integer divided by its public divisor, the quotients then read at ``scale``.
 
     Two parties divide locally; more count the wraps of all parts in one round. A quotient is off by at most one unit
@@ -121,14 +121,14 @@ def divide(session: Session, *parts: tuple[MPCTensor, int], scale: int) -> list[
 def _nearest(share: Tensor, divisor: int) -> Tensor:
     """The quotient of a share, rounded to the nearest integer: half of the error of cutting it off.
 
-    A share within half a divisor of the ring's end wraps around; that is far rarer than what ``divide`` allows for.
+    A share within half a divisor of the ring's end wraps around; that is far rarer than what ``truncate`` allows for.
     """
     return (share + divisor // 2).div(divisor, rounding_mode="floor")
 
 
 def rescale(session: Session, *products: MPCTensor) -> list[MPCTensor]:
     """Products of two fixed-point values, brought back to the session's precision."""
-    return divide(
+    return truncate(
         session, *((product, product.encoder.scale // session.scale) for product in products), scale=session.scale
     )
 

@@ -17,16 +17,16 @@ import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import menu
 from secure_fair.mpc.dealer import CHANNEL, GOODBYE
-from secure_fair.mpc.history import History
 from secure_fair.mpc.menu import Item
-from secure_fair.mpc.randomness import Stream
+from secure_fair.mpc.transcript import Transcript
 from secure_fair.mpc.transport import Network
+from secure_fair.randomness import PRG
 
 from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor  # isort: skip
 
 
 @dataclass
-class Batch:
+class DealerRequest:
     """Items that were asked for in one message, the first of them with number ``start``.
 
     The call that they are for draws ``masks`` masks of its own.
@@ -49,13 +49,15 @@ class Provider:
     the first item of an answer.
     """
 
-    def __init__(self, network: Network, dealer: str, parties: Sequence[str], key: bytes, history: History) -> None:
+    def __init__(
+        self, network: Network, dealer: str, parties: Sequence[str], key: bytes, transcript: Transcript
+    ) -> None:
         self._network = network
         self._dealer = dealer
         self._last = parties[-1] == network.name
         self._source = menu.Source(key)
-        self._history = history
-        self._batches: deque[Batch] = deque()
+        self._transcript = transcript
+        self._requested: deque[DealerRequest] = deque()
         self._number = 0
         self._masks = 0
         self._records: list[list[Item]] = []
@@ -66,19 +68,19 @@ class Provider:
 
     def ask(self, items: Sequence[Item], *, masks: int = 0) -> None:
         """Asks for these items, to be taken in this order by a call that draws so many ``masks``."""
-        self._network.send(self._dealer, CHANNEL, self._history.digest(), menu.encode(items))
-        self._batches.append(Batch(deque(items), self._number, masks))
+        self._network.send(self._dealer, CHANNEL, self._transcript.digest(), menu.encode(items))
+        self._requested.append(DealerRequest(deque(items), self._number, masks))
         self._number += len(items)
         self.messages += 1
 
     def waiting(self) -> bool:
         """Whether something that was asked for has not been taken."""
-        return bool(self._batches)
+        return bool(self._requested)
 
     def discard(self) -> None:
         """Drops what was asked for and not taken; its masks are never used. All parties do so at the same step."""
-        while self._batches:
-            self._receive(self._batches.popleft())
+        while self._requested:
+            self._receive(self._requested.popleft())
 
     def take(self, item: Item) -> tuple[tuple[Tensor, ...], Tensor]:
         """This party's parts of the item's masks and of its result."""
@@ -93,28 +95,28 @@ class Provider:
         batch, stream = self._next(item)
         return self._result(batch, item, stream)
 
-    def _next(self, item: Item) -> tuple[Batch, Stream]:
+    def _next(self, item: Item) -> tuple[DealerRequest, PRG]:
         for record in self._records:
             record.append(item)
-        if self._batches and self._batches[0].items[0] != item:
+        if self._requested and self._requested[0].items[0] != item:
             self.discard()
-        if not self._batches:
+        if not self._requested:
             self.ask([item])
-        batch = self._batches[0]
+        batch = self._requested[0]
         self._receive(batch)
         return batch, self._source.item(batch.start)
 
-    def _result(self, batch: Batch, item: Item, stream: Stream) -> Tensor:
+    def _result(self, batch: DealerRequest, item: Item, stream: PRG) -> Tensor:
         part = batch.corrections.popleft() if self._last else menu.draw_result(item, stream)
         batch.items.popleft()
         batch.start += 1
         if not batch.items:
-            self._batches.popleft()
+            self._requested.popleft()
         return part
 
     def new_mask(self, shape: Sequence[int]) -> tuple[menu.Reused, Tensor]:
         """A mask for one immutable value of this shape, and this party's part of it."""
-        self._history.note("mask", tuple(shape))
+        self._transcript.note("mask", tuple(shape))
         operand = menu.Reused(self._masks, tuple(shape))
         self._masks += 1
         return operand, self._source.mask(operand)
@@ -124,7 +126,7 @@ class Provider:
         self.discard()
         self._network.send(self._dealer, CHANNEL, GOODBYE)
 
-    def _receive(self, batch: Batch) -> None:
+    def _receive(self, batch: DealerRequest) -> None:
         if batch.answered or not self._last:
             return
         batch.answered = True
@@ -154,7 +156,7 @@ class Provider:
     @property
     def masks_ahead(self) -> int:
         """How many masks the calls that have been asked for and are to come will draw."""
-        return sum(batch.masks for batch in self._batches)
+        return sum(batch.masks for batch in self._requested)
 
     @property
     def next_mask(self) -> int:

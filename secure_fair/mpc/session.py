@@ -18,12 +18,12 @@ from secure_fair.mpc import keys, numbers
 from secure_fair.mpc.communicator import Masks, NetworkCommunicator, install
 from secure_fair.mpc.cost import Meter, OperationCost
 from secure_fair.mpc.dealer import CHANNEL as DEALER_CHANNEL
-from secure_fair.mpc.history import BYTES, History
 from secure_fair.mpc.menu import Item, renumbered
 from secure_fair.mpc.products import Masked, from_share, mask
 from secure_fair.mpc.provider import Provider
-from secure_fair.mpc.randomness import Root
+from secure_fair.mpc.transcript import BYTES, Transcript
 from secure_fair.mpc.transport import Network
+from secure_fair.randomness import KeySource
 
 from crypten.mpc import MPCTensor  # isort: skip
 
@@ -45,7 +45,7 @@ class Session:
         communicator: NetworkCommunicator,
         provider: Provider,
         masks: Masks,
-        history: History,
+        transcript: Transcript,
         *,
         precision_bits: int,
         dealer: str,
@@ -63,7 +63,7 @@ class Session:
         self.meter = Meter(self._cost_so_far)
         self._network = network
         self._masks = masks
-        self._history = history
+        self._transcript = transcript
         self._dealer = dealer
         self._openings = 0
         self._ahead: deque[Call] = deque()  # what the dealer was asked for, in the order in which it was
@@ -79,11 +79,11 @@ class Session:
         parties: Sequence[str],
         dealer: str,
         precision_bits: int = 16,
-        root: Root | None = None,
+        source: KeySource | None = None,
     ) -> Session:
         """Agree on keys with every party and the dealer, over a connected ``network``, and set CrypTen up on them.
 
-        ``root``: where this party's keys come from; None is the operating system, a seeded one makes the session NOT
+        ``source``: where this party's keys come from; None is the operating system, a seeded one makes the session NOT
         PRIVATE. UsageError for less than two parties or without a dealer that is none of them: no party can play the
         dealer's part, since it would know all masks.
         """
@@ -99,20 +99,20 @@ class Session:
             )
         if NetworkCommunicator.is_initialized():
             raise UsageError("a session is open in this process already; CrypTen has room for one: close it first")
-        root = root or Root.fresh()
+        source = source or KeySource.fresh()
         peers = [party for party in parties if party != network.name]
-        shared, private = keys.agree(network, [*peers, dealer], root)
+        shared, private = keys.agree(network, [*peers, dealer], source)
         communicator = NetworkCommunicator(network, parties)
-        history = History()
-        provider = Provider(network, dealer, parties, shared.pop(dealer), history)
-        masks = Masks(shared, communicator.rank, parties, root)
+        transcript = Transcript()
+        provider = Provider(network, dealer, parties, shared.pop(dealer), transcript)
+        masks = Masks(shared, communicator.rank, parties, source)
         install(communicator, provider, masks, precision_bits)
         return cls(
             network,
             communicator,
             provider,
             masks,
-            history,
+            transcript,
             precision_bits=precision_bits,
             dealer=dealer,
             private=private,
@@ -145,7 +145,7 @@ class Session:
             raise UsageError(f"the owner {owner!r}, and nobody else, passes values; this is {self.name!r}")
         if ring is not None and tuple(ring.shape) != tuple(shape):
             raise UsageError(f"values of shape {tuple(ring.shape)} were to be shared as {tuple(shape)}")
-        self._history.note("share", owner, tuple(shape), scale)
+        self._transcript.note("share", owner, tuple(shape), scale)
         share = self._masks.zero(shape)
         return from_share(share if ring is None else share + ring, scale)
 
@@ -166,21 +166,21 @@ class Session:
         size = shared.share.shape
         if noise is not None and (noise.dtype != torch.int64 or noise.shape != size):
             raise UsageError(f"noise is int64 of shape {tuple(size)}, not {noise.dtype} of {tuple(noise.shape)}")
-        self._history.note("open", receiver, tuple(size), shared.encoder.scale)
+        self._transcript.note("open", receiver, tuple(size), shared.encoder.scale)
         share = shared.share + self._masks.zero(size)
         if noise is not None:
             share += noise
-        self._network.send(receiver, OPENING_CHANNEL, self._history.digest(), share.contiguous().numpy().data)
+        self._network.send(receiver, OPENING_CHANNEL, self._transcript.digest(), share.contiguous().numpy().data)
         self._openings += 1
 
     def receive_opening(self, shared: MPCTensor, *, bound: float) -> Tensor:
         """The receiver's side of an opening: the value as float64, ring / scale; ProtocolError beyond ``bound``."""
         size = 8 * prod(shared.share.shape)
-        self._history.note("open", self.name, tuple(shared.share.shape), shared.encoder.scale)
+        self._transcript.note("open", self.name, tuple(shared.share.shape), shared.encoder.scale)
         total = (shared.share + self._masks.zero(shared.share.shape)).contiguous().numpy()
         for peer in self.communicator.peers:
             message = self._network.receive(peer, OPENING_CHANNEL, limit=BYTES + size)
-            if len(message) != BYTES + size or message[:BYTES] != self._history.digest():
+            if len(message) != BYTES + size or message[:BYTES] != self._transcript.digest():
                 raise ProtocolError(
                     f"{peer} is out of step: it opened {len(message) - BYTES} bytes where {size} were due, or has "
                     "shared, masked or opened other things before than this party"
@@ -203,7 +203,7 @@ class Session:
                 yield
                 return
             key = (name, tuple(tuple(shape) for shape in shapes))
-            self._history.note("operation", *key)
+            self._transcript.note("operation", *key)
             self.called.append(key)
             if not (self._ahead and self._ahead.popleft() == key and self.provider.waiting()):
                 self.provider.discard()  # what was asked for another operation than the one that came

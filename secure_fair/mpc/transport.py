@@ -28,7 +28,7 @@ from secure_fair.mpc.frames import (
     session_id,
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
-from secure_fair.mpc.losses import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
 from secure_fair.mpc.tls import (
     Credentials,
     channel_credentials,

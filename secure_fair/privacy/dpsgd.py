@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from secure_fair.errors import UsageError
-from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.privacy.accounting import poisson_epsilon, poisson_noise_multiplier
 from secure_fair.privacy.noise import Bytes, SeededNoise, SystemNoise, uniform_below
+from secure_fair.randomness import PRG, KeySource
 
 _GRID_BITS = 30  # the clipping norm is 2^30 units of the grid on which noise is added
 _ROUNDING = 1e-3  # part by which float32 may lengthen a clipped gradient, or its place in a sum
@@ -104,12 +104,12 @@ class Randomness:
     @classmethod
     def from_system(cls) -> Randomness:
         """Fresh keys of the operating system's."""
-        return cls(SystemNoise(), Stream(Root.fresh().derive("Poisson batches")))
+        return cls(SystemNoise(), PRG(KeySource.fresh().derive("Poisson batches")))
 
     @classmethod
     def seeded(cls, seed: int) -> Randomness:
         """NOT PRIVATE: repeats with its seed, for experiments."""
-        return cls(SeededNoise(seed), Stream(Root.seeded(seed).derive("Poisson batches")))
+        return cls(SeededNoise(seed), PRG(KeySource.seeded(seed).derive("Poisson batches")))
 
 
 class PrivateOptimizer(DPOptimizer):

@@ -13,7 +13,7 @@ import torch
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.accounting import gaussian_mu, mixed_epsilon
 from secure_fair.privacy.ledger import Charge, Ledger, Receipt, charge_of, members, records_hash
-from secure_fair.privacy.plan import POST_PROCESSING, Plan, attribute_sensitivity
+from secure_fair.privacy.plan import POST_PROCESSING, Plan
 from secure_fair.privacy.policy import Policy
 
 # Sums over records, which one person's attribute moves by a row bound that the shape tells.
@@ -399,7 +399,7 @@ class Gate:
                 raise Refusal(f"{operation}: sensitivity {sensitivity}: it is post-processing, its sensitivity is 0")
             self._check_paid(request, self._paid.union(self._pending.values()))
         elif operation in _SUMS:
-            floor = attribute_sensitivity(request.shape[-1])
+            floor = 1.0 if request.shape[-1] == 1 else math.sqrt(2.0)
             if sensitivity < floor:
                 raise Refusal(
                     f"{operation}: sensitivity {sensitivity}: one attribute moves {request.shape} by {floor:.6g}"

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.files import write_bytes
 
 _GENESIS = "0" * 64
 _ENTRIES = "ledger.jsonl"
@@ -130,7 +131,7 @@ class Ledger:
         name = table_hash(ids)
         path = self.directory / _TABLES / f"{name}.ids"
         if not path.exists():
-            _write_whole(path, "\n".join(ids).encode())
+            write_bytes(path, "\n".join(ids).encode())
         self._append({"kind": "table", "table": name, "count": len(ids)})
         return name
 
@@ -203,7 +204,7 @@ class Ledger:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
         kept = list(self.entries(run))
         header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
-        _write_whole(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
+        write_bytes(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
 
     def _append(self, content: dict[str, Any], *, lasting: bool = True) -> None:
         """Add an entry; a ``lasting`` one is on disk, and so is the head, when this returns."""
@@ -217,7 +218,7 @@ class Ledger:
             self._write_head()
 
     def _write_head(self) -> None:
-        _write_whole(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
+        write_bytes(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
 
     def _drop_torn_line(self) -> None:
         """Cut off a last line without its end: its fsync never returned, so nothing was opened under it."""
@@ -431,15 +432,3 @@ def _unpack(text: str, size: int) -> np.ndarray:
 def _write_all(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file so that a crash leaves the old one or the new one."""
-    draft = path.with_name(path.name + ".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        _write_all(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(draft, path)

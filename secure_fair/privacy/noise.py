@@ -19,7 +19,7 @@ from typing import Protocol
 import numpy as np
 
 from secure_fair.errors import UsageError
-from secure_fair.mpc.randomness import KEY_BYTES, Root, Stream
+from secure_fair.randomness import KEY_BYTES, PRG, KeySource
 
 _BITS = 53  # of a uniform number in the first comparison: all that float64 holds
 _MARGIN = 2.0**-45  # far above the error of float64 exp and division
@@ -40,7 +40,7 @@ class SystemNoise:
     description = "discrete Gaussian, AES-256-CTR keyed by the operating system"
 
     def __init__(self) -> None:
-        self._source = Stream(secrets.token_bytes(KEY_BYTES))
+        self._source = PRG(secrets.token_bytes(KEY_BYTES))
 
     def gaussian(self, sigma: int, count: int) -> np.ndarray:
         """``count`` draws, int64, at scale ``sigma`` in ring units."""
@@ -54,7 +54,7 @@ class SeededNoise:
     description = "NOT PRIVATE: seeded noise"
 
     def __init__(self, seed: int) -> None:
-        self._source = Stream(Root.seeded(seed).derive("gate noise"))
+        self._source = PRG(KeySource.seeded(seed).derive("gate noise"))
 
     def gaussian(self, sigma: int, count: int) -> np.ndarray:
         """``count`` draws, int64, at scale ``sigma`` in ring units."""

@@ -171,11 +171,6 @@ def make_plan(
     )
 
 
-def attribute_sensitivity(columns: int) -> float:
-    """How far one substituted attribute moves its row of A: 1 for one binary column, sqrt(2) for one-hot columns."""
-    return 1.0 if columns == 1 else math.sqrt(2.0)
-
-
 def encoding_error(columns: int, precision_bits: int) -> float:
     """eta: how much the fixed-point encoding may lengthen a row of ``columns`` entries, each off by at most 2^-p.
 

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from secure_fair.errors import ProtocolError, Refusal, UsageError
-from secure_fair.mpc.randomness import Stream
 from secure_fair.privacy.accounting import truth_probability
 from secure_fair.privacy.gate import Grant
 from secure_fair.privacy.noise import Bytes, uniform_below
+from secure_fair.randomness import PRG
 
 
 def respond(codes: np.ndarray, groups: int, epsilon: float, source: Bytes) -> np.ndarray:
@@ -58,7 +58,7 @@ class Responses:
     other. One file for each attribute: a JSON line for each person.
     """
 
-    def __init__(self, directory: Path, source: Stream) -> None:
+    def __init__(self, directory: Path, source: PRG) -> None:
         """``source``: of the answers; keyed by the operating system, unless the run is marked NOT PRIVATE."""
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = directory

@@ -11,19 +11,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from secure_fair.groups import columns, row_change
 from secure_fair.privacy.gate import Request
 
 NO_RECORDS = np.empty(0, dtype=np.int64)
-
-
-def columns(groups: int) -> int:
-    """Columns in which an attribute is held: membership of group 1 for two groups, else one for each."""
-    return 1 if groups == 2 else groups
-
-
-def row_change(groups: int) -> float:
-    """Norm of the change of one record's membership row when its group changes."""
-    return 1.0 if groups == 2 else math.sqrt(2.0)
 
 
 def charged_on(request: Request, attribute: str) -> Request:

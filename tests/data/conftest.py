@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from sample_files import Load, write_picture
 
-from secure_fair.data.table import Table, load_table
+from secure_fair.data.table import Dataset, load_table
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """``load_table`` at 16 pixels with a cache of the test's own."""
 
-    def call(dataset: str, root: Path, target: str, sensitive: list[str], **options: object) -> Table:
+    def call(dataset: str, root: Path, target: str, sensitive: list[str], **options: object) -> Dataset:
         settings = {"image_size": 16, "cache": tmp_path / "cache", "root": root, **options}
         return load_table(dataset, target=target, sensitive=sensitive, **settings)
 

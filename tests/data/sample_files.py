@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from secure_fair.data.table import Table
+from secure_fair.data.table import Dataset
 
-Load = Callable[..., Table]
+Load = Callable[..., Dataset]
 
 
 def write_picture(file: Path, seed: int, size: tuple[int, int] = (20, 24)) -> Path:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from secure_fair.data import Attribute, Table, check, describe
+from secure_fair.data import Attribute, Dataset, check, describe
 
 
-def table(target: list[int], group: list[int]) -> Table:
+def table(target: list[int], group: list[int]) -> Dataset:
     n = len(target)
-    return Table(
+    return Dataset(
         np.zeros((n, 16, 16, 3), np.uint8),
         [f"{i:064x}" for i in range(n)],
         Attribute("task", np.array(target), ("no", "yes")),

@@ -13,7 +13,7 @@ import pytest
 
 from secure_fair.data.records import Attribute
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Table, load_table
+from secure_fair.data.table import Dataset, load_table
 from secure_fair.errors import Refusal, UsageError
 
 KEY = bytes(range(32))
@@ -21,7 +21,7 @@ TRAINING, TEST, OWN = np.arange(0, 30), np.arange(30, 42), np.arange(42, 60)
 
 
 @pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
+def table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     """Sixty portraits, sorted by their attribute as UTKFace's names are: the order of the table tells everything."""
     cache = tmp_path_factory.mktemp("cache")
     drawn = load_table(
@@ -32,7 +32,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     def sort(attribute: Attribute) -> Attribute:
         return replace(attribute, codes=attribute.codes[order])
 
-    return Table(
+    return Dataset(
         drawn.pictures[order],
         [drawn.digests[i] for i in order],
         sort(drawn.target),
@@ -40,7 +40,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Table:
     )
 
 
-def write(table: Table, folder: Path, key: bytes = KEY, seed: int = 0) -> tuple[Path, Path]:
+def write(table: Dataset, folder: Path, key: bytes = KEY, seed: int = 0) -> tuple[Path, Path]:
     DeveloperStore.write(folder / "developer", table, training=TRAINING, test=TEST, join_key=key, seed=seed)
     AuditorStore.write(
         folder / "auditor",
@@ -55,16 +55,16 @@ def write(table: Table, folder: Path, key: bytes = KEY, seed: int = 0) -> tuple[
 
 
 @pytest.fixture
-def folders(table: Table, tmp_path: Path) -> tuple[Path, Path]:
+def folders(table: Dataset, tmp_path: Path) -> tuple[Path, Path]:
     return write(table, tmp_path)
 
 
-def rows_of(table: Table, pictures: np.ndarray) -> list[int]:
+def rows_of(table: Dataset, pictures: np.ndarray) -> list[int]:
     found = {picture.tobytes(): i for i, picture in enumerate(table.pictures)}
     return [found[picture.tobytes()] for picture in pictures]
 
 
-def test_round_trip_and_join(table: Table, folders: tuple[Path, Path]) -> None:
+def test_round_trip_and_join(table: Dataset, folders: tuple[Path, Path]) -> None:
     developer, auditor = DeveloperStore.open(folders[0]), AuditorStore.open(folders[1])
     rows = rows_of(table, developer.pictures)
     assert sorted(rows) == list(range(42))
@@ -87,7 +87,7 @@ def test_round_trip_and_join(table: Table, folders: tuple[Path, Path]) -> None:
 
 
 def test_developers_store_does_not_depend_on_any_attribute(
-    table: Table, folders: tuple[Path, Path], tmp_path: Path
+    table: Dataset, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The same people with other attributes give the same bytes in every file: nothing of them is in the store."""
     other = replace(table, sensitive={"secret": Attribute("secret", 1 - table.sensitive["male"].codes, ("a", "b"))})
@@ -99,7 +99,7 @@ def test_developers_store_does_not_depend_on_any_attribute(
 
 
 def test_order_does_not_depend_on_the_order_of_the_table(
-    table: Table, folders: tuple[Path, Path], tmp_path: Path
+    table: Dataset, folders: tuple[Path, Path], tmp_path: Path
 ) -> None:
     flip = np.arange(60)[::-1]
     flipped = replace(
@@ -113,14 +113,14 @@ def test_order_does_not_depend_on_the_order_of_the_table(
         assert (folders[0] / name).read_bytes() == (tmp_path / "flipped" / name).read_bytes()
 
 
-def test_another_seed_is_another_order(table: Table, folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_another_seed_is_another_order(table: Dataset, folders: tuple[Path, Path], tmp_path: Path) -> None:
     write(table, tmp_path / "again", seed=1)
     one, two = DeveloperStore.open(folders[0]), DeveloperStore.open(tmp_path / "again" / "developer")
     assert one.ids != two.ids
     assert sorted(one.ids) == sorted(two.ids)
 
 
-def test_ids_need_the_join_key(table: Table, folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_ids_need_the_join_key(table: Dataset, folders: tuple[Path, Path], tmp_path: Path) -> None:
     write(table, tmp_path / "other", key=bytes(32))
     ids = set(DeveloperStore.open(folders[0]).ids)
     assert not ids & set(DeveloperStore.open(tmp_path / "other" / "developer").ids)
@@ -130,7 +130,7 @@ def test_ids_need_the_join_key(table: Table, folders: tuple[Path, Path], tmp_pat
         record_ids(bytes(16), ["00"])
 
 
-def test_auditors_store_has_no_picture_or_label_of_the_developers(table: Table, folders: tuple[Path, Path]) -> None:
+def test_auditors_store_has_no_picture_or_label_of_the_developers(table: Dataset, folders: tuple[Path, Path]) -> None:
     content = b"".join(file.read_bytes() for file in folders[1].iterdir())
     assert not any(table.pictures[row].tobytes() in content for row in (*TRAINING, *TEST))
     assert any(table.pictures[row].tobytes() in content for row in OWN)
@@ -138,7 +138,7 @@ def test_auditors_store_has_no_picture_or_label_of_the_developers(table: Table, 
         assert next(csv.reader(file)) == ["id", "male", "skin_tone"]
 
 
-def test_auditor_gets_only_its_columns_and_perhaps_no_pictures(table: Table, tmp_path: Path) -> None:
+def test_auditor_gets_only_its_columns_and_perhaps_no_pictures(table: Dataset, tmp_path: Path) -> None:
     none = np.zeros(0, dtype=np.int64)
     AuditorStore.write(tmp_path / "a", table, attributes=["male"], aligned=TRAINING, own=none, join_key=KEY, seed=0)
     store = AuditorStore.open(tmp_path / "a")
@@ -155,7 +155,7 @@ def test_unknown_ids_are_refused(folders: tuple[Path, Path]) -> None:
         store.codes("male", [store.ids[0], "0" * 32])
 
 
-def test_no_record_is_two_parties(table: Table, tmp_path: Path) -> None:
+def test_no_record_is_two_parties(table: Dataset, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="different indices"):
         DeveloperStore.write(tmp_path / "d", table, training=TRAINING, test=np.array([3]), join_key=KEY, seed=0)
     with pytest.raises(UsageError, match="different indices"):
@@ -169,7 +169,7 @@ def test_no_record_is_two_parties(table: Table, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_store_is_written_whole_or_not_at_all(table: Table, folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_a_store_is_written_whole_or_not_at_all(table: Dataset, folders: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists already"):
         write(table, tmp_path)
     broken = replace(table, target=replace(table.target, codes=table.target.codes[:5]))

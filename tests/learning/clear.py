@@ -15,14 +15,14 @@ from secure_fair.learning.plain import PlainAuditors
 from secure_fair.learning.releases import evaluation_releases, training_releases
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.train import Classifier, TrainSettings
-from secure_fair.mpc.randomness import Root, Stream
-from secure_fair.privacy.answers import Answers
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.plan import make_plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.randomness import PRG, KeySource
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
@@ -84,14 +84,14 @@ def people(
     )
     for name in sensitive or {}:
         gate.account_training(name, ["own record"], epsilon=None, delta=0.0)
-    responses = Responses(folder / "responses", Stream(Root.fresh().derive("answers")))
+    responses = Responses(folder / "responses", PRG(KeySource.fresh().derive("answers")))
     auditors = PlainAuditors(
         codes,
         {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes},
         dict.fromkeys(codes, (gate,)),
         dict.fromkeys(codes, (responses,)),
         sensitive or {},
-        Answers(folder / "told", terms=f"{evaluation_epsilon}"),
+        ReleaseCache(folder / "told", terms=f"{evaluation_epsilon}"),
         BITS,
         evaluated=True,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import secure_fair.mpc.operations as operations
 from secure_fair.errors import BudgetExceeded
-from secure_fair.learning.auditors import all_groups, membership_matrix
+from secure_fair.groups import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
 from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
 from secure_fair.learning.methods.base import ramp

@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 
-from secure_fair.mpc.randomness import Root
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
+from secure_fair.randomness import KeySource
 
 NAMES = ("developer", "auditor", "second", "third", "fourth")
 DEALER = "dealer"
@@ -153,17 +153,17 @@ def _main(name: str, names: Sequence[str], own: Credentials, settings: Settings,
     from secure_fair.mpc.session import Session
 
     torch.set_num_threads(1)
-    root = None if settings.seed is None else Root.seeded(settings.seed)
+    source = None if settings.seed is None else KeySource.seeded(settings.seed)
     network = Network(own, timeout=settings.timeout, link=settings.link)
     try:
         pipe.send(network.address)
         network.connect(pipe.recv(), {"engine": "1"})
         if name == DEALER:
-            serve(network, names[1:], root=root)
+            serve(network, names[1:], source=source)
             pipe.send_bytes(pickle.dumps(("done", None)))
         else:
             session = Session.open(
-                network, parties=names[1:], dealer=DEALER, precision_bits=settings.precision_bits, root=root
+                network, parties=names[1:], dealer=DEALER, precision_bits=settings.precision_bits, source=source
             )
             while work := pipe.recv_bytes():
                 function, arguments = pickle.loads(work)

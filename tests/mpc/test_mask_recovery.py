@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from secure_fair.attacks import mersenne
-from secure_fair.mpc.history import BYTES
 from secure_fair.mpc.products import mask
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import Settings, run, run_fresh
 from tests.mpc.values import AUDITOR, DEVELOPER, share
 

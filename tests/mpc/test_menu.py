@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import menu
 from secure_fair.mpc.menu import And, Bit, Fresh, Item, Product, Reused, Source, Square, Wraps
-from secure_fair.mpc.randomness import derive
+from secure_fair.randomness import derive
 
 ITEMS: list[Item] = [
     Product("matmul", Fresh((3, 4)), Fresh((4, 2))),

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from secure_fair.errors import UsageError
 from secure_fair.mpc import operations as ops
-from secure_fair.mpc.history import BYTES
 from secure_fair.mpc.menu import Fresh, Product, Square
 from secure_fair.mpc.products import from_share, mask, multiply, rescale
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.transcript import BYTES
 from secure_fair.mpc.transport import LinkSettings, Network
 from tests.mpc.harness import DEALER, Failed, Settings, credentials, run, run_fresh
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, of_norm, open_to, share, share_integers, unit_rows

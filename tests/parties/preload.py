@@ -4,4 +4,4 @@ import parties.auditor
 import parties.dealer
 import parties.developer  # noqa: F401
 import scenarios.cli.main
-import scenarios.deploy  # noqa: F401
+import scenarios.party_process  # noqa: F401

@@ -70,8 +70,8 @@ def predictions(folder: Path) -> tuple[list[str], Tensor]:
 
 def updates(scenario: Scenario, folder: Path) -> dict[str, Tensor]:
     """How far training has moved A, B and the head, each as one vector."""
-    joint = assemble.joint(scenario)
-    start = make_classifier(joint.model, 2, joint.seed, torch.device("cpu"))
+    config = assemble.run_config(scenario)
+    start = make_classifier(config.model, 2, config.seed, torch.device("cpu"))
     begun = adapter_state(start.backbone)
     ended = load_file(folder / "adapter" / "adapter_model.safetensors")
     head = load_file(folder / "head.safetensors")
@@ -257,8 +257,8 @@ def test_what_is_left_predicts_the_same_outside(tmp_path: Path, weights: Path, s
     scenario = tiny(weights, method={"name": "parity"})
     run_plain(scenario, stores, tmp_path, LineReporter())
     out = tmp_path / "developer"
-    joint = assemble.joint(scenario)
-    vit = load_backbone(joint.model.backbone, joint.model.weights, joint.model.image_size)
+    config = assemble.run_config(scenario)
+    vit = load_backbone(config.model.backbone, config.model.weights, config.model.image_size)
     mean, deviation = (values.view(1, 3, 1, 1) for values in normalisation(vit))
     model = peft.PeftModel.from_pretrained(vit, str(out / "adapter")).eval()
     head = load_file(out / "head.safetensors")

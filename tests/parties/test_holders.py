@@ -15,20 +15,20 @@ import pytest
 import torch
 
 from parties.auditor import plan_for
-from parties.settings import Joint
+from parties.config import RunConfig
 from scenarios import assemble
 from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded, Refusal
-from secure_fair.learning.auditors import joint_codes, joint_groups, membership_matrix
+from secure_fair.groups import joint_codes, joint_groups, membership_matrix
 from secure_fair.learning.plain import PlainAuditors
-from secure_fair.mpc.randomness import Root, Stream
 from secure_fair.privacy.accounting import gaussian_epsilon
-from secure_fair.privacy.answers import Answers
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.randomness import PRG, KeySource
 
 N = 240
 EVERYBODY = np.arange(N, dtype=np.int64)
@@ -50,7 +50,7 @@ STRATA = torch.from_numpy(EVERYBODY % 2)
 class Holders:
     """Everybody behind one developer."""
 
-    joint: Joint
+    config: RunConfig
     auditors: PlainAuditors
     gates: dict[str, Gate]
     ledgers: dict[str, Ledger]
@@ -83,7 +83,7 @@ def holders(
         "privacy": {"epsilon": 1.0, "evaluation_epsilon": 0.5},
         **sections,
     }
-    joint = assemble.joint(Scenario.parse(tree))
+    config = assemble.run_config(Scenario.parse(tree))
     gates, ledgers, responses = {}, {}, {}
     for auditor in auditors:
         name = auditor["name"]
@@ -94,26 +94,26 @@ def holders(
             run="test",
             ids=IDS,
             known=known,
-            plans={held: plan_for(joint, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
+            plans={held: plan_for(config, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
             policy=(policies or {}).get(name, Policy()),
             ledger=ledgers[name],
             noise=SystemNoise(),
-            part=name in joint.parted,
+            part=name in config.parted,
         )
-        responses[name] = Responses(folder / name / "responses", Stream(Root.fresh().derive(name)))
+        responses[name] = Responses(folder / name / "responses", PRG(KeySource.fresh().derive(name)))
     clear = PlainAuditors(
         CODES,
         GROUPS,
-        {held: [gates[name] for name in names] for held, names in joint.holders.items()},
-        {held: [responses[name] for name in names] for held, names in joint.holders.items()},
+        {held: [gates[name] for name in names] for held, names in config.holders.items()},
+        {held: [responses[name] for name in names] for held, names in config.holders.items()},
         {},
-        Answers(folder / "told", terms="1.0"),
+        ReleaseCache(folder / "told", terms="1.0"),
         16,
-        evaluated=joint.evaluated,
-        intersections=joint.intersections,
-        penalised=joint.penalised,
+        evaluated=config.evaluated,
+        intersections=config.intersections,
+        penalised=config.penalised,
     )
-    return Holders(joint, clear, gates, ledgers)
+    return Holders(config, clear, gates, ledgers)
 
 
 def spend_everything(everybody: Holders) -> None:
@@ -165,7 +165,7 @@ def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors:
             assert made.count(("group_counts", attribute, of)) == 1
             assert made.count(("evaluation_counts", attribute, of)) == 1
         assert len(made) == 10
-        plan = plan_for(everybody.joint, attribute, len(GROUPS[attribute]), N)
+        plan = plan_for(everybody.config, attribute, len(GROUPS[attribute]), N)
         spent = sum(plan._mu2(kind) for kind in (*plan.releases, *plan.evaluation))
         assert everybody.epsilon(name, attribute) == pytest.approx(gaussian_epsilon(math.sqrt(spent), plan.delta))
         assert plan.planned_epsilon() < 1.0  # the rest is the reserve

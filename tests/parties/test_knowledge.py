@@ -209,9 +209,9 @@ def peeking_developer(arguments: list[str]) -> None:
     """Looks into the auditor's store, which is on the same machine."""
     prepare = parties.developer.prepare
 
-    def peek(joint: object, store: object, cache: Path, progress: object) -> object:
+    def peek(config: object, store: object, cache: Path, progress: object) -> object:
         (cache.parents[1] / "auditor" / "attributes.csv").read_text()
-        return prepare(joint, store, cache, progress)  # type: ignore[arg-type]
+        return prepare(config, store, cache, progress)  # type: ignore[arg-type]
 
     parties.developer.prepare = peek  # type: ignore[assignment]
     secure_fair(arguments)

@@ -36,7 +36,7 @@ QUERY = torch.full((200, 2), 0.5)
 def rogue(attack: Attack, arguments: list[str]) -> None:
     """The developer with ``attack`` in the place of its training."""
 
-    def instead(joint: object, data: object, auditors: SecureAuditors, *rest: object) -> None:
+    def instead(config: object, data: object, auditors: SecureAuditors, *rest: object) -> None:
         attack(auditors)
 
     parties.developer.develop = instead  # type: ignore[assignment]
@@ -61,7 +61,7 @@ def unplanned_operation(auditors: SecureAuditors) -> None:
 
 
 def attribute_not_held(auditors: SecureAuditors) -> None:
-    auditors.joint.holders["young"] = ("auditor",)
+    auditors.config.holders["young"] = ("auditor",)
     ask(auditors, attribute="young")
 
 

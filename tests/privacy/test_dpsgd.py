@@ -13,7 +13,6 @@ from torch.nn import functional
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import UsageError
 from secure_fair.learning.lora import adapt
-from secure_fair.mpc.randomness import Stream
 from secure_fair.privacy.accounting import poisson_epsilon
 from secure_fair.privacy.dpsgd import (
     PrivateOptimizer,
@@ -23,6 +22,7 @@ from secure_fair.privacy.dpsgd import (
     train_privately,
 )
 from secure_fair.privacy.noise import SystemNoise
+from secure_fair.randomness import PRG
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
@@ -145,7 +145,7 @@ def test_gradients_are_clipped_record_by_record(physical_batch: int, clip: float
         physical_batch=physical_batch,
     )
     step = OneStep(list(model.parameters()))
-    silent = Randomness(Silence(), Stream(bytes(32)))
+    silent = Randomness(Silence(), PRG(bytes(32)))
     train_privately(model, model, inputs, targets, settings, silent, on_step=step)
     for gradient, wanted in zip(step.gradients, expected, strict=True):
         assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-4 * clip)
@@ -172,7 +172,7 @@ def test_a_lora_adapter_of_a_transformer_is_clipped_record_by_record() -> None:
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     settings = PrivateSettings(epsilon=30.0, delta=1e-5, epochs=1, sample_rate=1.0, learning_rate=1e-6, clip=0.1)
     step = OneStep(parameters)
-    train_privately(model, predict, inputs, targets, settings, Randomness(Silence(), Stream(bytes(32))), on_step=step)
+    train_privately(model, predict, inputs, targets, settings, Randomness(Silence(), PRG(bytes(32))), on_step=step)
     assert len(step.gradients) == len(expected) >= 6
     for gradient, wanted in zip(step.gradients, expected, strict=True):
         assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-5)
@@ -209,7 +209,7 @@ def test_the_model_is_handed_back_clean() -> None:
 @pytest.mark.parametrize("rate", [0.01, 0.3, 0.9])
 def test_poisson_batches(rate: float) -> None:
     """Each record with the rate, records and batches independent: sizes vary as the binomial does."""
-    source, size, batches = Stream(bytes(range(32))), 500, 400
+    source, size, batches = PRG(bytes(range(32))), 500, 400
     drawn = [poisson_batch(size, rate, source) for _ in range(batches)]
     assert binomtest(sum(map(len, drawn)), size * batches, rate).pvalue > 1e-4
     counts = np.bincount(np.concatenate(drawn), minlength=size)

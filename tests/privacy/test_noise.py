@@ -8,10 +8,10 @@ import torch
 from scipy.stats import chisquare, kstest
 
 from secure_fair.errors import UsageError
-from secure_fair.mpc.randomness import Stream
 from secure_fair.privacy.noise import SeededNoise, SystemNoise, _cumulative, discrete_gaussian, uniform_below
+from secure_fair.randomness import PRG
 
-SOURCE = Stream(b"a fixed key, so that this repeats"[:32])
+SOURCE = PRG(b"a fixed key, so that this repeats"[:32])
 
 
 def exact_pmf(sigma: float, largest: int) -> np.ndarray:

@@ -10,14 +10,14 @@ from people import IDS, ask, plan_for, value
 from scipy.stats import binomtest
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
-from secure_fair.mpc.randomness import Stream
 from secure_fair.privacy import accounting
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses, confusion, debias, respond
+from secure_fair.randomness import PRG
 
-SOURCE = Stream(bytes(range(32)))
+SOURCE = PRG(bytes(range(32)))
 PLAN = plan_for(releases=[PlannedRelease("randomised_attributes", 1, 1, 1.0)])
 
 
@@ -65,10 +65,10 @@ def test_an_attack_reaches_the_lower_bound_and_not_more() -> None:
 
 def test_a_person_answers_once_for_ever(tmp_path: Path) -> None:
     codes = np.arange(200) % 2
-    first = Responses(tmp_path, Stream(bytes(32))).draw("gender", IDS, codes, 2, 1.0)
+    first = Responses(tmp_path, PRG(bytes(32))).draw("gender", IDS, codes, 2, 1.0)
     assert 20 < (first != codes).sum() < 100
     order = np.random.default_rng(0).permutation(200)
-    again = Responses(tmp_path, Stream(bytes(range(32))))  # another process, other randomness
+    again = Responses(tmp_path, PRG(bytes(range(32))))  # another process, other randomness
     assert np.array_equal(again.draw("gender", [IDS[i] for i in order], codes[order], 2, 1.0), first[order])
     assert np.array_equal(again.draw("gender", [*IDS, "new"], np.append(codes, 1), 2, 1.0)[:200], first)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from secure_fair.learning.auditors import all_groups
+from secure_fair.groups import all_groups
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import Moments, clip_rows
 from secure_fair.learning.methods.parity import MOMENTUM, distances, shares

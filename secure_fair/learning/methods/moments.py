@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import BudgetExceeded
-from secure_fair.learning.auditors import Auditors, all_groups
+from secure_fair.groups import all_groups
+from secure_fair.learning.auditors import Auditors
 
 ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain

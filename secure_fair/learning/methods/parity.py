@@ -17,7 +17,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from secure_fair.learning.auditors import Auditors, all_groups
+from secure_fair.groups import all_groups
+from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.methods.base import Batch, Method, Training, ramp
 from secure_fair.learning.methods.moments import Moments, query_matrix
 from secure_fair.learning.settings import MethodSettings

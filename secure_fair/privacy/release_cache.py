@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import io
-import os
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+from secure_fair.files import write_bytes
 
 Ask = Callable[[str], tuple[torch.Tensor, float]]  # the name to ask under -> the opened values and their sigma
 
@@ -33,7 +34,7 @@ class Question:
     count: int
 
 
-class Answers:
+class ReleaseCache:
     """Opened counts by their question, in the developer's own state: they outlive the process and the run.
 
     They outlive the run because people and budgets do: predictions that were evaluated before, on the same people and
@@ -52,10 +53,10 @@ class Answers:
         self._terms = terms
         path = directory / "key"
         if not path.exists():
-            _write_whole(path, secrets.token_bytes(32))
+            write_bytes(path, secrets.token_bytes(32))
         self._key = path.read_bytes()
 
-    def once(self, question: Question, ask: Ask) -> tuple[torch.Tensor, float]:
+    def recall(self, question: Question, ask: Ask) -> tuple[torch.Tensor, float]:
         """The kept answer, float64, and the standard deviation of its noise; where there is none, that of ``ask``.
 
         ``ask`` is given the name that the auditor hears (``Request.query``). A question that was asked and whose
@@ -68,7 +69,7 @@ class Answers:
             values, sigma = ask(self._attempt(name))
             content = io.BytesIO()
             np.savez(content, values=values.detach().cpu().double().numpy(), sigma=np.float64(sigma))
-            _write_whole(kept, content.getvalue())
+            write_bytes(kept, content.getvalue())
         with np.load(kept, allow_pickle=False) as found:
             return torch.from_numpy(found["values"]), float(found["sigma"])
 
@@ -88,19 +89,8 @@ class Answers:
         """The name for the next attempt at a question, which is on disk as begun when this returns."""
         path = self._directory / f"{name}.asked"
         attempt = int(path.read_text()) + 1 if path.exists() else 1
-        _write_whole(path, str(attempt).encode())
+        write_bytes(path, str(attempt).encode())
         return self._keyed(f"{name} {attempt}".encode())
 
     def _keyed(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Replace a file, which is on disk when this returns; a crash leaves the old one or the new one."""
-    draft = path.with_name(path.name + ".draft")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(draft, path)

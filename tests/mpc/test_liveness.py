@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from secure_fair.mpc.losses import GRACE_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.liveness import GRACE_SECONDS, Suspicion, find_circle, find_loss
 
 NOW = 1000.0
 OLD = NOW - GRACE_SECONDS - 0.01

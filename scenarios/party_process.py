@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from parties import identity as identities
-from parties.settings import Folders
+from parties.config import Folders
 from scenarios import assemble
 from scenarios.progress import reporter
 from scenarios.schema import Scenario
@@ -22,7 +22,7 @@ STDIN = 0
 PATIENCE = 3.0  # seconds for leaving in good order
 
 
-class Place:
+class PartyProcess:
     """What a party was given on its command line, checked; a context that closes its progress display."""
 
     def __init__(
@@ -41,16 +41,18 @@ class Place:
         policy: Path | None = None,
     ) -> None:
         self.scenario = Scenario.load(source)
-        self.joint = assemble.joint(self.scenario)
+        self.config = assemble.run_config(self.scenario)
         credentials = identities.load(identity)
-        parties = {assemble.DEALER, *self.joint.compute_parties}
+        parties = {assemble.DEALER, *self.config.compute_parties}
         if credentials.name not in parties:
             raise UsageError(
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this scenario "
                 f"({', '.join(sorted(parties))})"
             )
         addresses = peer_addresses(peers, parties - {credentials.name})
-        self.post = assemble.post(self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated)
+        self.endpoint = assemble.endpoint(
+            self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated
+        )
         self.folders = Folders(store=store or out, out=out, state=state or out)
         self.policy = assemble.policy(self.scenario, policy)
         out.mkdir(parents=True, exist_ok=True)
@@ -58,7 +60,7 @@ class Place:
         if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
             threading.Thread(target=_end_with_launcher, daemon=True).start()
 
-    def __enter__(self) -> Place:
+    def __enter__(self) -> PartyProcess:
         return self
 
     def __exit__(
@@ -71,19 +73,19 @@ class Place:
         from parties.developer import main
 
         run = f"{self.scenario.name}-{self.scenario.method.name}-{secrets.token_hex(8)}"
-        main(self.joint, self.post, self.folders, run, self.report)
+        main(self.config, self.endpoint, self.folders, run, self.report)
 
     def auditor(self) -> None:
         """Run as an auditor."""
         from parties.auditor import main
 
-        main(self.joint, self.post, self.folders, self.policy, self.report)
+        main(self.config, self.endpoint, self.folders, self.policy, self.report)
 
     def dealer(self) -> None:
         """Run as the dealer."""
         from parties.dealer import main
 
-        main(self.joint, self.post, self.folders, self.report)
+        main(self.config, self.endpoint, self.folders, self.report)
 
 
 def _end_with_launcher() -> None:

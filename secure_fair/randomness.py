@@ -31,7 +31,7 @@ def derive(key: bytes, *labels: str | int) -> bytes:
     return HKDF(algorithm=SHA256(), length=KEY_BYTES, salt=None, info=info).derive(key)
 
 
-class Stream:
+class PRG:
     """The AES-256-CTR keystream of one key, read in order; holders of the key who read alike hold the same numbers."""
 
     def __init__(self, key: bytes) -> None:
@@ -67,22 +67,22 @@ class Stream:
 
 
 @dataclass(frozen=True)
-class Root:
-    """Where a party's keys come from. ``private`` is False only for a seeded root, whose runs protect nothing."""
+class KeySource:
+    """Where a party's keys come from. ``private`` is False only for a seeded source, whose runs protect nothing."""
 
     key: bytes = field(repr=False)
     private: bool
 
     @classmethod
-    def fresh(cls) -> Root:
+    def fresh(cls) -> KeySource:
         """256 bits from the operating system."""
         return cls(secrets.token_bytes(KEY_BYTES), private=True)
 
     @classmethod
-    def seeded(cls, seed: int) -> Root:
+    def seeded(cls, seed: int) -> KeySource:
         """NOT PRIVATE: whoever knows the small ``seed`` knows every mask. For repeatable experiments only."""
         return cls(hashlib.sha256(_VERSION + b" NOT PRIVATE " + str(seed).encode()).digest(), private=False)
 
     def derive(self, *labels: str | int) -> bytes:
-        """A key of this root for the purpose that ``labels`` spell out."""
+        """A key of this source for the purpose that ``labels`` spell out."""
         return derive(self.key, *labels)

@@ -11,7 +11,7 @@ import hashlib
 BYTES = 16
 
 
-class History:
+class Transcript:
     """Names and shapes only: nothing secret enters the hash."""
 
     def __init__(self) -> None:

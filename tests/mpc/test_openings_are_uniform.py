@@ -15,9 +15,9 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from secure_fair.mpc import operations as ops
-from secure_fair.mpc.history import BYTES
 from secure_fair.mpc.products import from_share
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import run
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share, share_integers, unit_rows
 

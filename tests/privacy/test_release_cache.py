@@ -11,8 +11,8 @@ from people import EVALUATION, IDS, SCALE, ask, plan_for
 from sklearn.metrics import roc_auc_score
 
 from secure_fair.errors import BudgetExceeded, Refusal
-from secure_fair.privacy.answers import Answers, Question
 from secure_fair.privacy.gate import Gate, PlainOpening
+from secure_fair.privacy.release_cache import Question, ReleaseCache
 
 ATTRIBUTE = torch.from_numpy(np.random.default_rng(5).integers(0, 2, len(IDS)))  # the secret: who is in group 1
 PREDICTIONS = torch.from_numpy(np.random.default_rng(6).integers(0, 2, len(IDS)))
@@ -39,20 +39,20 @@ class Auditor:
 
         return answer
 
-    def tell(self, answers: Answers, predictions: torch.Tensor) -> torch.Tensor:
+    def tell(self, answers: ReleaseCache, predictions: torch.Tensor) -> torch.Tensor:
         """The developer's question about these predictions."""
-        return answers.once(replace(QUESTION, strata=predictions), self.counts(predictions))[0]
+        return answers.recall(replace(QUESTION, strata=predictions), self.counts(predictions))[0]
 
 
 def test_a_repeat_is_the_same_answer_and_costs_nothing(open_gate, tmp_path: Path) -> None:
-    auditor, answers = Auditor(open_gate()), Answers(tmp_path / "answers", "epsilon 1")
-    told, sigma = answers.once(QUESTION, auditor.counts(PREDICTIONS))
+    auditor, answers = Auditor(open_gate()), ReleaseCache(tmp_path / "answers", "epsilon 1")
+    told, sigma = answers.recall(QUESTION, auditor.counts(PREDICTIONS))
     assert sigma > 1
     spent = auditor.gate.summary()["gender"]
     order = np.random.default_rng(0).permutation(len(IDS))
     shuffled = replace(QUESTION, records=[IDS[place] for place in order], strata=PREDICTIONS[order])
     for question in (QUESTION, shuffled):
-        again = answers.once(question, auditor.counts(PREDICTIONS))
+        again = answers.recall(question, auditor.counts(PREDICTIONS))
         assert torch.equal(again[0], told)
         assert again[0].dtype == torch.float64
         assert again[1] == sigma
@@ -61,9 +61,9 @@ def test_a_repeat_is_the_same_answer_and_costs_nothing(open_gate, tmp_path: Path
 
 
 def test_answers_outlive_process_and_run(open_gate, tmp_path: Path) -> None:
-    told = Auditor(open_gate()).tell(Answers(tmp_path / "answers", "terms"), PREDICTIONS)
+    told = Auditor(open_gate()).tell(ReleaseCache(tmp_path / "answers", "terms"), PREDICTIONS)
     another = Auditor(open_gate(run="another"))
-    assert torch.equal(another.tell(Answers(tmp_path / "answers", "terms"), PREDICTIONS), told)
+    assert torch.equal(another.tell(ReleaseCache(tmp_path / "answers", "terms"), PREDICTIONS), told)
     assert another.asked == []
 
 
@@ -87,13 +87,13 @@ def test_whatever_differs_is_another_question(tmp_path: Path) -> None:
         asked.append(query)
         return torch.tensor([float(len(asked))]), 0.0
 
-    places = [Answers(tmp_path / "a", "epsilon 1")] * len(questions)
-    places += [Answers(tmp_path / "a", "epsilon 2"), Answers(tmp_path / "b", "epsilon 1")]
+    places = [ReleaseCache(tmp_path / "a", "epsilon 1")] * len(questions)
+    places += [ReleaseCache(tmp_path / "a", "epsilon 2"), ReleaseCache(tmp_path / "b", "epsilon 1")]
     questions += [QUESTION, QUESTION]  # other terms; another developer, with a key of its own
     for number, (answers, question) in enumerate(zip(places, questions, strict=True), 1):
-        assert answers.once(question, answer)[0].tolist() == [number]
+        assert answers.recall(question, answer)[0].tolist() == [number]
     assert len(set(asked)) == len(questions)
-    assert places[0].once(QUESTION, answer)[0].tolist() == [1]
+    assert places[0].recall(QUESTION, answer)[0].tolist() == [1]
 
 
 def test_an_answer_lost_on_the_way_is_asked_for_and_paid_again(open_gate, tmp_path: Path) -> None:
@@ -106,12 +106,12 @@ def test_an_answer_lost_on_the_way_is_asked_for_and_paid_again(open_gate, tmp_pa
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Answers(tmp_path / "answers", "terms").once(QUESTION, dies)
+        ReleaseCache(tmp_path / "answers", "terms").recall(QUESTION, dies)
     spent = gate.summary()["gender"]["epsilon"]
-    told = auditor.tell(Answers(tmp_path / "answers", "terms"), PREDICTIONS)
+    told = auditor.tell(ReleaseCache(tmp_path / "answers", "terms"), PREDICTIONS)
     assert len(set(auditor.asked)) == 2
     assert gate.summary()["gender"]["epsilon"] > spent
-    assert torch.equal(auditor.tell(Answers(tmp_path / "answers", "terms"), PREDICTIONS), told)
+    assert torch.equal(auditor.tell(ReleaseCache(tmp_path / "answers", "terms"), PREDICTIONS), told)
 
 
 def test_a_name_is_good_for_one_answer(open_gate) -> None:
@@ -125,7 +125,7 @@ def test_a_name_is_good_for_one_answer(open_gate) -> None:
 # -- the attack: ask for the counts with one prediction changed, and subtract --
 
 
-def differences(auditor: Auditor, answers: Answers) -> list[float]:
+def differences(auditor: Auditor, answers: ReleaseCache) -> list[float]:
     """How far every person looks to be in group 1: from the counts with and without that person's prediction."""
     before = auditor.tell(answers, PREDICTIONS)
     found = []
@@ -146,7 +146,7 @@ def unlimited(epsilon: float | None) -> list:
 
 def test_without_limit_and_noise_one_changed_prediction_tells_an_attribute(open_gate, tmp_path: Path) -> None:
     """The unprotected twin of the next tests: everybody's attribute, without an error."""
-    found = differences(Auditor(open_gate(unlimited(None))), Answers(tmp_path / "answers", "exact"))
+    found = differences(Auditor(open_gate(unlimited(None))), ReleaseCache(tmp_path / "answers", "exact"))
     assert found == ATTRIBUTE.tolist()
 
 
@@ -154,20 +154,20 @@ def test_exact_counts_are_told_once(open_gate, tmp_path: Path) -> None:
     """A reserve, which is for interrupted releases, does not help."""
     auditor = Auditor(open_gate([plan_for(epsilon=None, reserve_releases=3)]))
     with pytest.raises(Refusal, match="evaluated 1 times, as planned"):
-        differences(auditor, Answers(tmp_path / "answers", "exact"))
+        differences(auditor, ReleaseCache(tmp_path / "answers", "exact"))
 
 
 def test_noised_counts_are_told_until_the_budget_ends(open_gate, tmp_path: Path) -> None:
     auditor = Auditor(open_gate())
     with pytest.raises(BudgetExceeded):
-        differences(auditor, Answers(tmp_path / "answers", "epsilon 1"))
+        differences(auditor, ReleaseCache(tmp_path / "answers", "epsilon 1"))
     assert len(auditor.asked) == 2
 
 
 def test_noised_as_planned_the_differences_tell_nearly_nothing(open_gate, tmp_path: Path) -> None:
     """The same number of questions as the attack that gets everything, within epsilon 1 together."""
     auditor = Auditor(open_gate(unlimited(1.0)))
-    found = differences(auditor, Answers(tmp_path / "answers", "epsilon 1"))
+    found = differences(auditor, ReleaseCache(tmp_path / "answers", "epsilon 1"))
     assert len(auditor.asked) == len(IDS) + 1
     # one difference of two counts, each with sigma near 53; 4 standard errors of an AUC of 200 people above one half
     assert roc_auc_score(ATTRIBUTE, found) < 0.5 + 4 * 0.041
@@ -176,6 +176,6 @@ def test_noised_as_planned_the_differences_tell_nearly_nothing(open_gate, tmp_pa
 def test_forgetting_the_answer_does_not_buy_a_second_one(open_gate, tmp_path: Path) -> None:
     """A developer that throws its memory away to average the noise out is stopped by the budget."""
     auditor = Auditor(open_gate())
-    auditor.tell(Answers(tmp_path / "first", "terms"), PREDICTIONS)
+    auditor.tell(ReleaseCache(tmp_path / "first", "terms"), PREDICTIONS)
     with pytest.raises(BudgetExceeded):
-        auditor.tell(Answers(tmp_path / "second", "terms"), PREDICTIONS)
+        auditor.tell(ReleaseCache(tmp_path / "second", "terms"), PREDICTIONS)

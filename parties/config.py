@@ -33,7 +33,7 @@ class PrivacyTarget:
 
 
 @dataclass(frozen=True)
-class Joint:
+class RunConfig:
     """The part of a scenario that every party needs."""
 
     seed: int
@@ -83,7 +83,7 @@ class Joint:
 
 
 @dataclass(frozen=True)
-class Post:
+class Endpoint:
     """Where one party stands: its identity, its address and its peers'."""
 
     credentials: Credentials

@@ -9,7 +9,7 @@ import torch
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from scipy.stats import chi2
 
-from secure_fair.mpc.randomness import KEY_BYTES, Root, Stream, derive
+from secure_fair.randomness import KEY_BYTES, PRG, KeySource, derive
 
 
 def reference(key: bytes, count: int) -> bytes:
@@ -30,23 +30,23 @@ def test_block_cipher_of_the_reference_meets_its_standard() -> None:
 @pytest.mark.parametrize("pieces", [[1], [16], [5, 11, 16], [8, 8, 1000], [200_000, 3, 70_000]])
 def test_stream_is_counter_mode_however_it_is_read(pieces: list[int]) -> None:
     key = derive(bytes(range(32)), "a test")
-    stream = Stream(key)
+    stream = PRG(key)
     assert b"".join(stream.bytes(n) for n in pieces) == reference(key, sum(pieces))
 
 
 def test_ring_elements_are_the_little_endian_words_of_the_stream() -> None:
     key = derive(bytes(range(32)), "ring")
-    ring = Stream(key).ring((3, 5))
+    ring = PRG(key).ring((3, 5))
     words = [int.from_bytes(reference(key, 120)[8 * i : 8 * i + 8], "little", signed=True) for i in range(15)]
     assert ring.dtype == torch.int64
     assert ring.tolist() == torch.tensor(words).reshape(3, 5).tolist()
-    assert Stream(key).ring(()).shape == ()
-    assert Stream(key).ring((0, 4)).shape == (0, 4)
+    assert PRG(key).ring(()).shape == ()
+    assert PRG(key).ring((0, 4)).shape == (0, 4)
 
 
 @pytest.mark.parametrize("bitlength", [1, 7, 63, 64])
 def test_bits_fill_exactly_their_length(bitlength: int) -> None:
-    bits = Stream(derive(bytes(32), "bits")).bits((4000,), bitlength)
+    bits = PRG(derive(bytes(32), "bits")).bits((4000,), bitlength)
     seen = torch.zeros((), dtype=torch.int64)
     for value in bits:
         seen |= value
@@ -58,7 +58,7 @@ def test_bits_fill_exactly_their_length(bitlength: int) -> None:
 
 def test_bytes_are_uniform() -> None:
     counts = torch.bincount(
-        torch.frombuffer(bytearray(Stream(derive(bytes(32), "u")).bytes(1 << 20)), dtype=torch.uint8), minlength=256
+        torch.frombuffer(bytearray(PRG(derive(bytes(32), "u")).bytes(1 << 20)), dtype=torch.uint8), minlength=256
     )
     expected = (1 << 20) / 256
     assert 1e-6 < chi2.sf(float(((counts - expected) ** 2 / expected).sum()), 255) < 1 - 1e-6
@@ -75,34 +75,34 @@ def test_keys_of_different_purposes_differ_and_labels_do_not_run_together() -> N
 
 def test_fresh_roots_are_private_and_differ_whatever_torch_is_seeded_with() -> None:
     torch.manual_seed(0)
-    first = Root.fresh()
+    first = KeySource.fresh()
     torch.manual_seed(0)
-    second = Root.fresh()
+    second = KeySource.fresh()
     assert first.private
     assert second.private
     assert first.key != second.key
 
 
 def test_seeded_root_repeats_and_says_that_it_is_not_private() -> None:
-    assert not Root.seeded(7).private
-    assert Root.seeded(7).key == Root.seeded(7).key != Root.seeded(8).key
+    assert not KeySource.seeded(7).private
+    assert KeySource.seeded(7).key == KeySource.seeded(7).key != KeySource.seeded(8).key
 
 
 def test_a_root_does_not_print_its_key() -> None:
-    root = Root.fresh()
+    root = KeySource.fresh()
     assert str(root.key) not in repr(root)
     assert root.key.hex() not in repr(root)
 
 
 def test_wrong_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
-        Stream(b"short")
+        PRG(b"short")
     with pytest.raises(ValueError, match="between 1 and 64"):
-        Stream(bytes(32)).bits((1,), 65)
+        PRG(bytes(32)).bits((1,), 65)
 
 
 def test_half_a_gigabyte_of_ring_elements_a_second() -> None:
-    stream = Stream(bytes(32))
+    stream = PRG(bytes(32))
     best = 0.0
     for _ in range(20):
         started = time.perf_counter()

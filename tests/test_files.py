@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from parties.artefacts import whole
+from secure_fair.files import atomic_write
 
 
 def test_nothing_has_the_name_before_it_is_whole(tmp_path: Path) -> None:
-    with whole(tmp_path / "result.json") as file:
+    with atomic_write(tmp_path / "result.json") as file:
         file.write_text("half")
         assert not (tmp_path / "result.json").exists()
         file.write_text("whole")
@@ -22,7 +24,7 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text("before")
 
     def interrupted() -> None:
-        with whole(tmp_path / "result.json") as file:
+        with atomic_write(tmp_path / "result.json") as file:
             file.write_text("half")
             raise RuntimeError
 
@@ -34,9 +36,12 @@ def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
 def test_a_folder_takes_the_place_of_another_whole(tmp_path: Path) -> None:
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "old").write_text("old")
-    (tmp_path / ".adapter.partial").mkdir()  # left by a process that was killed
-    (tmp_path / ".adapter.partial" / "torn").write_text("torn")
-    with whole(tmp_path / "adapter") as folder:
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = tmp_path / f".adapter.{killed.pid}.partial"  # by a process that has ended
+    left.mkdir()
+    (left / "torn").write_text("torn")
+    with atomic_write(tmp_path / "adapter") as folder:
         folder.mkdir()
         (folder / "new").write_text("new")
         assert (tmp_path / "adapter" / "old").exists()
