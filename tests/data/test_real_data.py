@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from secure_fair.data import Report, check
+from secure_fair.data import DataReport, check
 
 pytestmark = pytest.mark.real
 DATA = Path(os.environ.get("SECURE_FAIR_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 
-def report(dataset: str, target: str, sensitive: list[str], cache: Path) -> Report:
+def report(dataset: str, target: str, sensitive: list[str], cache: Path) -> DataReport:
     root = DATA / dataset
     if not root.is_dir():
         pytest.skip(f"no folder {dataset} in SECURE_FAIR_DATA: the real pictures are not part of the project")
