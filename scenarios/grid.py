@@ -59,7 +59,7 @@ class Run:
 
     @property
     def label(self) -> str:
-        """For progress lines."""
+        """The run in a progress line."""
         return f"{self.scenario.name}, {self.settings}, seed {self.scenario.seed}"
 
 

@@ -16,18 +16,18 @@ from scipy import stats
 
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
-from scenarios.sweep import COLUMNS, Lines, Prepared, knobs, number, rows_of, work_off
-from secure_fair.report.tradeoff import CHECKS, GAPS, KNOBS, RUNS, Row
+from scenarios.sweep import COLUMNS, Lines, PreparedStores, number, rows_of, setting_columns, work_off
+from secure_fair.report.columns import CHECKS, GAPS, RUNS, SETTING_COLUMNS, RunRow
 
-METRICS = ("accuracy", *GAPS[:2])
+CHECKED = ("accuracy", *GAPS[:2])
 CHECK_COLUMNS = (
     "run",
-    *KNOBS,
+    *SETTING_COLUMNS,
     "seed",
     "attribute",
     "releases",
     "same_predictions",
-    *(f"{side}_{name}" for name in METRICS for side in ("plain", "spread", "secure")),
+    *(f"{side}_{name}" for name in CHECKED for side in ("plain", "spread", "secure")),
     "verdict",
     "seconds",
 )
@@ -48,7 +48,7 @@ def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> No
     report.stage(f"{len(drawn)} secure checks, {len(drawn) - len(missing)} of them done already")
     swept = Lines(out / RUNS, COLUMNS).rows()
 
-    def finished(run: Run, rows: list[Row]) -> None:
+    def finished(run: Run, rows: list[RunRow]) -> None:
         judged = [judge(row, swept) for row in rows]
         table.append(judged)
         report.stage(f"  {run.label}: {', '.join(row['verdict'] for row in judged)}")
@@ -56,9 +56,9 @@ def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> No
     work_off(missing, run_in_both_modes, finished, report, jobs=1)
 
 
-def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[Row]:
+def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[RunRow]:
     """The run in plain and in secure mode on the same stores; a line per attribute, without the verdict."""
-    prepared = Prepared.of(run.scenario, folder, report)
+    prepared = PreparedStores.of(run.scenario, folder, report)
     began = time.perf_counter()
     plain, plain_predictions = _run(run, "plain", prepared, folder, report)
     secure, secure_predictions = _run(run, "secure", prepared, folder, report)
@@ -66,14 +66,14 @@ def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[Row]:
     seconds = cell(round(time.perf_counter() - began, 1))
     return [
         {
-            **knobs(run),
+            **setting_columns(run),
             "training_records": theirs["training_records"],
             "test_records": theirs["test_records"],
             "attribute": theirs["attribute"],
             "releases": {"0": "none", "inf": "exact"}.get(theirs["epsilon"], "noised"),
             "same_predictions": f"{same:.4f}",
-            **{f"plain_{name}": ours[name] for name in METRICS},
-            **{f"secure_{name}": theirs[name] for name in METRICS},
+            **{f"plain_{name}": ours[name] for name in CHECKED},
+            **{f"secure_{name}": theirs[name] for name in CHECKED},
             "seconds": seconds,
         }
         for ours, theirs in zip(plain, secure, strict=True)
@@ -81,8 +81,8 @@ def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[Row]:
 
 
 def _run(
-    run: Run, mode: Literal["plain", "secure"], prepared: Prepared, folder: Path, report: Reporter
-) -> tuple[list[Row], dict[str, str]]:
+    run: Run, mode: Literal["plain", "secure"], prepared: PreparedStores, folder: Path, report: Reporter
+) -> tuple[list[RunRow], dict[str, str]]:
     """Lines of the run in this mode, and its predictions by record."""
     secure = run.scenario.secure.model_copy(update={"mode": mode})
     moved = Run(run.scenario.model_copy(update={"secure": secure}), run.settings)
@@ -92,7 +92,7 @@ def _run(
             return rows, {row["id"]: row["prediction"] for row in csv.DictReader(file)}
 
 
-def judge(row: Row, swept: Sequence[Row]) -> Row:
+def judge(row: RunRow, swept: Sequence[RunRow]) -> RunRow:
     """The line with its verdict.
 
     With exact releases, or none, both runs must predict the same, up to fixed-point error. Noised ones differ by their
@@ -103,9 +103,10 @@ def judge(row: Row, swept: Sequence[Row]) -> Row:
     if row["releases"] != "noised":
         agrees = float(row["same_predictions"]) >= EXACT_AGREEMENT
         return row | {"verdict": "agrees" if agrees else "DISAGREES"}
-    alike = [other for other in swept if all(other[name] == row.get(name, "") for name in (*KNOBS, "attribute"))]
+    columns = (*SETTING_COLUMNS, "attribute")
+    alike = [other for other in swept if all(other[name] == row.get(name, "") for name in columns)]
     result, inside = dict(row), []
-    for name in METRICS:
+    for name in CHECKED:
         values = [float(other[name]) for other in alike if other[name]]
         if len(values) < 2 or not row[f"secure_{name}"]:
             continue
@@ -113,7 +114,7 @@ def judge(row: Row, swept: Sequence[Row]) -> Row:
         # few seeds may lie close by chance: the sampling error of a share of the test records is the least spread
         spread = max(statistics.stdev(values), 0.5 / math.sqrt(float(row["test_records"])))
         result |= {f"plain_{name}": number(mean), f"spread_{name}": number(spread)}
-        quantile = stats.t.ppf(1 - (1 - LEVEL) / (2 * len(METRICS)), len(values) - 1)
+        quantile = stats.t.ppf(1 - (1 - LEVEL) / (2 * len(CHECKED)), len(values) - 1)
         reach = quantile * spread * math.sqrt(1 + 1 / len(values))
         inside.append(abs(float(row[f"secure_{name}"]) - mean) <= reach)
     if not inside:

@@ -32,12 +32,12 @@ from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file
+from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
-from secure_fair.report.tradeoff import GAPS, KNOBS, RUNS, UTILITY, Row
 
-COLUMNS = ("run", *KNOBS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds")
+COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds")
 
-Work = Callable[[Run, Path, Reporter], list[Row]]
+Work = Callable[[Run, Path, Reporter], list[RunRow]]
 
 
 def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> None:
@@ -47,7 +47,7 @@ def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> Non
     missing = [run for run in runs if run.key not in done]
     report.stage(f"{len(runs)} runs, {len(runs) - len(missing)} of them done already")
 
-    def finished(run: Run, rows: list[Row]) -> None:
+    def finished(run: Run, rows: list[RunRow]) -> None:
         table.append(rows)
         report.stage(f"  {run.label}: {outcome(rows)}")
 
@@ -55,14 +55,14 @@ def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> Non
 
 
 def work_off(
-    runs: Sequence[Run], work: Work, finished: Callable[[Run, list[Row]], None], report: Reporter, *, jobs: int
+    runs: Sequence[Run], work: Work, finished: Callable[[Run, list[RunRow]], None], report: Reporter, *, jobs: int
 ) -> None:
     """Do ``work`` for every run, in this process or in ``jobs`` others; the tokens are computed here beforehand."""
     for run in {token_facts(run.scenario): run for run in runs}.values():
         load_with_tokens(run.scenario, report)
     began, done = time.monotonic(), 0
 
-    def handle(run: Run, rows: list[Row]) -> None:
+    def handle(run: Run, rows: list[RunRow]) -> None:
         nonlocal done
         done += 1
         finished(run, rows)
@@ -75,13 +75,13 @@ def work_off(
         if jobs == 1:
             for run in runs:
                 handle(run, work(run, work_folder, Quiet(report)))
-            Prepared.forget()
+            PreparedStores.forget()
             return
         os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
         with ProcessPoolExecutor(
             jobs, multiprocessing.get_context("spawn"), initializer=_die_with, initargs=(os.getpid(),)
         ) as pool:
-            pending: dict[Future[list[Row]], Run] = {
+            pending: dict[Future[list[RunRow]], Run] = {
                 pool.submit(work, run, work_folder, Quiet(None)): run for run in runs
             }
             try:
@@ -105,23 +105,23 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_once(run: Run, folder: Path, report: Reporter) -> list[Row]:
+def run_once(run: Run, folder: Path, report: Reporter) -> list[RunRow]:
     """Run it in its mode, working below ``folder``; its lines for the CSV."""
-    prepared = Prepared.of(run.scenario, folder, report)
+    prepared = PreparedStores.of(run.scenario, folder, report)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         return rows_of(run, prepared, Path(out), report)
 
 
-def rows_of(run: Run, prepared: Prepared, out: Path, report: Reporter) -> list[Row]:
+def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> list[RunRow]:
     """One line per attribute of the run, whose folder is ``out``; that a training diverged is a result too."""
     began = time.perf_counter()
     try:
         summary = launch.run_method(run.scenario, prepared.stores, out, prepared.people, report)
     except Diverged:
         seconds = cell(round(time.perf_counter() - began, 1))
-        common = knobs(run) | {"status": "diverged", "seconds": seconds}
+        common = setting_columns(run) | {"status": "diverged", "seconds": seconds}
         return [common | {"attribute": name} for name in launch.judged_by(run.scenario)]
-    common = knobs(run) | {
+    common = setting_columns(run) | {
         "training_records": cell(summary["records"]["training"]),
         "test_records": cell(summary["records"]["test"]),
         "status": summary["status"],
@@ -136,7 +136,7 @@ def rows_of(run: Run, prepared: Prepared, out: Path, report: Reporter) -> list[R
     ]
 
 
-def knobs(run: Run) -> Row:
+def setting_columns(run: Run) -> RunRow:
     """The settings of a run as columns, without the numbers of records, which only its end tells."""
     scenario, method, privacy = run.scenario, run.scenario.method, run.scenario.privacy
     row = {
@@ -168,10 +168,10 @@ def number(value: float | None) -> str:
 
 
 def epsilon_of(summary: Mapping[str, Any], attribute: str) -> str:
-    """What the training's releases of the attribute come to: 0 without any, inf for exact ones.
+    """The epsilon that the training's releases of the attribute come to: 0 without any, inf for exact ones.
 
-    Of an intersection it is that of the attribute of it that has come to most, for each of them is accounted.
-    Of an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another.
+    For an intersection it is that of the attribute of it that has come to most, for each of them is accounted.
+    For an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another.
     """
     components = summary.get("intersections", {}).get(attribute)
     if components:
@@ -186,7 +186,7 @@ def epsilon_of(summary: Mapping[str, Any], attribute: str) -> str:
     return "inf" if entry.get("epsilon") is None else f"{entry['epsilon']:.4g}"
 
 
-def outcome(rows: Sequence[Row]) -> str:
+def outcome(rows: Sequence[RunRow]) -> str:
     """A finished run in words."""
     first = rows[0]
     if first["status"] == "diverged":
@@ -203,10 +203,10 @@ class Quiet:
         self.report = report
 
     def stage(self, name: str) -> None:
-        """Not told."""
+        """Tell nobody."""
 
     def progress(self, name: str, done: int, total: int) -> None:
-        """Not told."""
+        """Tell nobody."""
 
     def epoch(
         self,
@@ -218,15 +218,15 @@ class Quiet:
         gaps: Mapping[str, float | None],
         seconds: float,
     ) -> None:
-        """Not told."""
+        """Tell nobody."""
 
     def warn(self, text: str) -> None:
-        """Passed on."""
+        """Pass it on."""
         if self.report is not None:
             self.report.warn(text)
 
     def close(self) -> None:
-        """Nothing to close."""
+        """Close nothing."""
 
 
 # --- data and tokens --------------------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Ten
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedStores:
     """Every party's store for one data set, split and seed, with the tokens of its pictures; a process keeps one."""
 
     facts: str
@@ -266,8 +266,8 @@ class Prepared:
     people: launch.People
 
     @classmethod
-    def of(cls, scenario: Scenario, folder: Path, report: Reporter) -> Prepared:
-        """Those of the last run where they fit, else new ones below ``folder``."""
+    def of(cls, scenario: Scenario, folder: Path, report: Reporter) -> PreparedStores:
+        """The last run's where they fit, else new ones below ``folder``."""
         global _kept
         facts = repr((scenario.data, scenario.secure.auditors, scenario.seed, token_facts(scenario)))
         if _kept is None or _kept.facts != facts:
@@ -289,7 +289,7 @@ class Prepared:
             _kept = None
 
 
-_kept: Prepared | None = None
+_kept: PreparedStores | None = None
 
 
 def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens: Tensor) -> None:
@@ -318,14 +318,14 @@ class Lines:
     def __init__(self, file: Path, columns: Sequence[str]) -> None:
         self.file, self.columns = file, tuple(columns)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[RunRow]:
         """All rows. Raises ``UsageError`` for a file with other columns."""
         reader = csv.DictReader(io.StringIO(self._whole().decode(), newline=""))
         if reader.fieldnames is not None and tuple(reader.fieldnames) != self.columns:
             raise UsageError(f"{self.file}: was written by another version, its columns differ; name another --out")
         return list(reader)
 
-    def append(self, rows: Sequence[Row]) -> None:
+    def append(self, rows: Sequence[RunRow]) -> None:
         """Add rows in one write that has reached the disk on return; half a line of an earlier one is cut off."""
         whole = self._whole()
         text = io.StringIO(newline="")

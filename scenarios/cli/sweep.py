@@ -35,7 +35,7 @@ def sweep(
     """
     from scenarios import grid
     from scenarios.progress import reporter
-    from secure_fair.report.tradeoff import write_report
+    from secure_fair.report.sweep import write_sweep_report
 
     loaded = grid.load(source)
     folder = out or Path("runs") / f"sweep-{loaded.name}"
@@ -53,5 +53,5 @@ def sweep(
                 spot_check.check(runs, folder, follow, count=checks)
         finally:
             follow.close()
-    written = write_report(folder)
+    written = write_sweep_report(folder)
     output.result(written.tree(), f"{written.text()}\n\nSweep folder: {folder}")

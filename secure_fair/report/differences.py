@@ -1,4 +1,4 @@
-"""What a method changes against empirical risk minimisation, paired by task and seed, with confidence intervals."""
+"""Changes that a method makes to empirical risk minimisation, paired by task and seed, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from scipy import stats
 
+from secure_fair.report.columns import GAPS, SHORT, RunRow, method_label
 from secure_fair.report.tables import Table
-from secure_fair.report.tradeoff import GAPS, SHORT, Row, method_label
 
 LEVEL = 0.95
 BASELINE = "erm"
@@ -27,7 +27,7 @@ class Interval:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Interval | None:
-        """None where there are no values."""
+        """The interval of these values; None where there are none."""
         if not values:
             return None
         mean = statistics.fmean(values)
@@ -42,7 +42,7 @@ class Interval:
         return f"{self.mean:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
 
 
-def differences(rows: Sequence[Row]) -> Table | None:
+def differences(rows: Sequence[RunRow]) -> Table | None:
     """One line per method, strength and epsilon: all tasks and seeds that the baseline was run with, too.
 
     The interval is that of the mean over these pairs; tasks differ, so it says how sure the mean over such tasks is.
@@ -50,7 +50,7 @@ def differences(rows: Sequence[Row]) -> Table | None:
     baseline, or without anything beside it.
     """
     baselines = {_pair(row): row for row in rows if row["method"] == BASELINE}
-    together: dict[tuple[str, str, str], list[Row]] = {}
+    together: dict[tuple[str, str, str], list[RunRow]] = {}
     for row in rows:
         if row["method"] != BASELINE and _pair(row) in baselines:
             together.setdefault((method_label(row), row["strength"], row["asked_epsilon"]), []).append(row)
@@ -76,18 +76,18 @@ def differences(rows: Sequence[Row]) -> Table | None:
     return Table(header, tuple(lines))
 
 
-def _pair(row: Row) -> tuple[str, ...]:
+def _pair(row: RunRow) -> tuple[str, ...]:
     return tuple(row[name] for name in ("scenario", "attribute", "seed", "epochs"))
 
 
-def _changes(rows: Sequence[Row], baselines: dict[tuple[str, ...], Row], name: str) -> list[float]:
-    """By how much the metric differs from the baseline's, in every pair that has both."""
+def _changes(rows: Sequence[RunRow], baselines: dict[tuple[str, ...], RunRow], name: str) -> list[float]:
+    """Differences of the metric from the baseline's, of every pair that has both."""
     pairs = [(row[name], baselines[_pair(row)][name]) for row in rows]
     return [float(value) - float(baseline) for value, baseline in pairs if value and baseline]
 
 
-def _tasks(rows: Sequence[Row], baselines: dict[tuple[str, ...], Row]) -> str:
-    """On how many tasks the demographic-parity gap fell and rose for sure, of how many."""
+def _tasks(rows: Sequence[RunRow], baselines: dict[tuple[str, ...], RunRow]) -> str:
+    """Count the tasks on which the demographic-parity gap fell and rose for sure."""
     fell = rose = 0
     tasks = {(row["scenario"], row["attribute"]) for row in rows}
     for task in tasks:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from secure_fair.report.tables import Summary, attributes_of, fairness_of, method_name, runs_of
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -48,7 +49,8 @@ def fairness_utility(summary: Summary) -> Figure | None:
         panel.set_xlabel(f"demographic-parity difference, {name}")
         panel.set_ylabel("accuracy")
         panel.legend(frameon=False, fontsize=8, loc="best")
-        _plain(panel)
+        plain(panel, labelsize=8)
+    literal(figure)
     return figure
 
 
@@ -83,7 +85,8 @@ def selection_rates(summary: Summary) -> Figure | None:
         panel.set_xlabel(name)
         panel.set_ylim(0, max(rate for _, _, rates in by_run for rate in rates.values()) * 1.3 + 0.01)
         panel.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
-        _plain(panel)
+        plain(panel, labelsize=8)
+    literal(figure)
     return figure
 
 
@@ -105,6 +108,14 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def literal(artist: Artist) -> None:
+    """Show every text as it is: a group may be named "> $50"."""
+    from matplotlib.text import Text
+
+    for text in artist.findobj(Text):
+        text.set_parse_math(False)
+
+
 def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
@@ -112,13 +123,10 @@ def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[A
     return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
 
 
-def _plain(panel: Axes) -> None:
-    from matplotlib.text import Text
-
-    for text in panel.findobj(Text):
-        text.set_parse_math(False)  # a group may be named "> $50"
+def plain(panel: Axes, *, labelsize: int) -> None:
+    """Take from a panel what is not needed to read it."""
     panel.spines[["top", "right"]].set_visible(False)
-    panel.tick_params(colors=INK, labelsize=8)
+    panel.tick_params(colors=INK, labelsize=labelsize)
     panel.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     panel.set_axisbelow(True)
 

@@ -9,9 +9,9 @@ from typing import Any
 from secure_fair.fairness.metrics import worst_gap
 
 Summary = Mapping[str, Any]
-Row = tuple[str, ...]
+Cells = tuple[str, ...]
 
-GAPS = {
+GAP_LABELS = {
     "demographic_parity_difference": "DP",
     "equalized_odds_difference": "EO",
 }
@@ -28,21 +28,21 @@ RATES = {
 class Table:
     """A header and rows of as many cells."""
 
-    header: Row
-    rows: tuple[Row, ...]
+    header: Cells
+    rows: tuple[Cells, ...]
 
     @property
     def numeric(self) -> tuple[bool, ...]:
-        """Which columns hold numbers alone, and stand to the right."""
+        """Columns that hold numbers alone, and stand to the right."""
         columns = zip(*self.rows, strict=True) if self.rows else [() for _ in self.header]
         return tuple(bool(cells) and all(cell[:1].isdigit() or cell == "-" for cell in cells) for cells in columns)
 
     def text(self) -> str:
-        """Columns of equal width under a rule, without trailing blanks."""
+        """The table in columns of equal width under a rule, without trailing blanks."""
         lines = (self.header, *self.rows)
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
 
-        def render(line: Row) -> str:
+        def render(line: Cells) -> str:
             cells = (
                 cell.rjust(width) if right else cell.ljust(width)
                 for cell, width, right in zip(line, widths, self.numeric, strict=True)
@@ -50,6 +50,12 @@ class Table:
             return "  ".join(cells).rstrip()
 
         return "\n".join([render(self.header), "  ".join("-" * width for width in widths), *map(render, self.rows)])
+
+    def markdown(self) -> str:
+        """The table as GitHub's Markdown."""
+        rule = tuple("---:" if right else "---" for right in self.numeric)
+        lines = ([cell.replace("|", "\\|") for cell in line] for line in (self.header, rule, *self.rows))
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def runs_of(summary: Summary) -> list[Summary]:
@@ -70,12 +76,12 @@ def fairness_of(run: Summary) -> Mapping[str, Any]:
 def methods(summary: Summary) -> Table:
     """One row per method: utility, gaps per attribute, training time."""
     attributes = attributes_of(summary)
-    gaps = [f"{name} {short}" for name in attributes for short in GAPS.values()]
+    gaps = [f"{name} {short}" for name in attributes for short in GAP_LABELS.values()]
     rows = []
     for run in runs_of(summary):
         utility, fairness = run.get("utility", {}), fairness_of(run)
         numbers = [utility.get("accuracy"), utility.get("balanced_accuracy")]
-        numbers += [fairness.get(name, {}).get(gap) for name in attributes for gap in GAPS]
+        numbers += [fairness.get(name, {}).get(gap) for name in attributes for gap in GAP_LABELS]
         time = duration(run.get("cost", {}).get("training_seconds"))
         status = run.get("status", "ok")
         name = method_name(run) if status == "ok" else f"{method_name(run)} ({status})"
@@ -135,7 +141,7 @@ def openings(summary: Summary) -> Table:
 
 
 def protection(opening: Mapping[str, Any]) -> str:
-    """What protects an opened value."""
+    """The protection of an opened value."""
     if opening["exact"]:
         return "none: exact"
     if opening.get("epsilon") is not None:
@@ -158,7 +164,7 @@ def released(summary: Summary) -> Table:
     rows = []
     exact, noised = summary.get("fairness") or {}, summary.get("fairness_released") or {}
     for name in dict.fromkeys((*exact, *noised)):
-        for gap, short in GAPS.items():
+        for gap, short in GAP_LABELS.items():
             values = (exact.get(name, {}).get(gap), noised.get(name, {}).get(gap))
             rows.append((name, short, *map(share, values)))
     return Table(("attribute", "gap", "exact (simulation only)", "released"), tuple(rows) if noised else ())

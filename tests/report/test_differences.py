@@ -8,11 +8,11 @@ import random
 import pytest
 
 from scenarios.sweep import COLUMNS
+from secure_fair.report.columns import GAPS, RunRow
 from secure_fair.report.differences import Interval, differences
-from secure_fair.report.tradeoff import GAPS, Row
 
 
-def row(method: str, seed: int, gap: float, *, task: str = "s", **values: str) -> Row:
+def row(method: str, seed: int, gap: float, *, task: str = "s", **values: str) -> RunRow:
     given = {"scenario": task, "attribute": "a", "method": method, "seed": str(seed), "epochs": "4", "accuracy": "0.8"}
     if method != "erm":
         given |= {"release": "moments", "strength": "3", "asked_epsilon": "inf"}

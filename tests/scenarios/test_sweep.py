@@ -21,7 +21,8 @@ from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from scenarios.sweep import COLUMNS, Lines, sweep
 from secure_fair.errors import UsageError
-from secure_fair.report import tradeoff
+from secure_fair.report.columns import GAPS
+from secure_fair.report.settings import group_settings
 
 SMALL = """
 name = "small"
@@ -185,7 +186,7 @@ def test_a_sweeps_run_equals_run(tmp_path):
     gaps = summary["fairness"]["male"]
     assert float(found["accuracy"]) == pytest.approx(summary["utility"]["accuracy"], abs=1e-6)
     assert float(found["auroc"]) == pytest.approx(summary["utility"]["auroc"], abs=2e-3)
-    for name in tradeoff.GAPS:
+    for name in GAPS:
         assert float(found[name]) == pytest.approx(gaps[name], abs=1e-6)
     assert (found["asked_epsilon"], found["epsilon"]) == ("inf", "inf")
 
@@ -251,7 +252,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path):
     sweep(runs, tmp_path, LineReporter(), jobs=1)
     (found,) = rows_in(tmp_path)
     assert (found["status"], found["accuracy"]) == ("diverged", "")
-    (setting,) = tradeoff.settings_of([found])
+    (setting,) = group_settings([found])
     assert (setting.diverged, setting.metrics["accuracy"]) == (1, None)
 
 
@@ -287,7 +288,7 @@ def test_mean_and_spread_are_taken_over_the_seeds_of_one_setting():
     accuracies = ["0.80", "0.83", "0.77"]
     rows = [row(seed=str(seed), accuracy=value) for seed, value in enumerate(accuracies)]
     rows += [row(seed="0", accuracy="0.5", asked_epsilon="0.1", epsilon="0.1", status="collapsed")]
-    weaker, stronger = tradeoff.settings_of(rows)
+    weaker, stronger = group_settings(rows)
     assert (weaker.asked, weaker.runs, weaker.trouble) == (0.1, 1, "1 collapsed")
     spread = stronger.metrics["accuracy"]
     assert spread is not None

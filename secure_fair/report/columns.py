@@ -1,0 +1,42 @@
+"""Files and columns of a sweep's folder: one row of text cells per run and attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+RunRow = dict[str, str]
+
+RUNS = "runs.csv"
+CHECKS = "checks.csv"
+
+# the columns of runs.csv that say what was run; runs that differ in none of them belong together
+SETTING_COLUMNS = (
+    *("scenario", "dataset", "target", "method", "release", "strength", "components", "asked_epsilon", "delta"),
+    *("training_records", "test_records", "epochs", "mode", "settings"),
+)
+UTILITY = ("accuracy", "balanced_accuracy", "auroc")
+GAPS = (
+    "demographic_parity_difference",
+    "equalized_odds_difference",
+    "true_positive_rate_difference",
+    "false_positive_rate_difference",
+    "worst_group_accuracy",
+)
+METRICS = (*UTILITY, *GAPS)
+SHORT = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    GAPS[0]: "DP",
+    GAPS[1]: "EO",
+    GAPS[3]: "FPR",
+    GAPS[4]: "worst group",
+}
+OWN_COLUMN = ("release ", "strength ", "epsilon ", "components ", "epochs ")  # first words of settings that have one
+
+
+def method_label(row: Mapping[str, str]) -> str:
+    """The method of a row, with its release and those settings that have no column of their own."""
+    if not row["release"]:
+        return row["method"]
+    words = [word for word in row["settings"].split(", ") if word not in ("", row["method"])]
+    return f"{row['method']} ({', '.join([row['release'], *(w for w in words if not w.startswith(OWN_COLUMN))])})"
