@@ -25,12 +25,12 @@ def bench(parties: int, batch: int, dim: int, repeat: int, out: Path | None, out
     if out is not None and (out.suffix not in (".md", ".json") or not os.access(out.parent, os.W_OK)):
         raise UsageError(f"--out {out}: name a file that ends in .md or .json, in a folder that can be written to")
 
-    from scenarios.bench.measure import measure
-    from scenarios.bench.report import Report
+    from bench.measure import measure
+    from bench.report import BenchReport
 
     rows = measure(parties, batch, dim, repeat, lambda title: click.echo(f"measuring {title}", err=True))
     load = os.getloadavg()[1] if hasattr(os, "getloadavg") else None
-    report = Report(parties, batch, dim, repeat, rows, load)
+    report = BenchReport(parties, batch, dim, repeat, rows, load)
     if out is not None:
         out.write_text(report.page() if out.suffix == ".md" else json.dumps(report.tree(), indent=2) + "\n")
     output.result(report.tree(), report.text())

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from scenarios.bench.cases import BALL, RATE, Input, cases
-from scenarios.bench.work import Cost, Outcome, Task, answer, serve
+from bench.cases import BALL, RATE, Input, cases
+from bench.work import Cost, Outcome, Task, answer, serve
 from secure_fair.mpc import dealer, operations
 from secure_fair.mpc.products import mask, multiply, rescale
 from secure_fair.mpc.session import Session
@@ -41,12 +41,12 @@ def _run(name: str, parties: Sequence[str], own: Credentials, batch: int, dim: i
         dealer.serve(network, parties)
     else:
         session = Session.open(network, parties=parties, dealer=DEALER)
-        serve(pipe, Party(session, batch, dim).perform)
+        serve(pipe, OwnParty(session, batch, dim).perform)
         session.close()
     network.close()
 
 
-class Party:
+class OwnParty:
     """One compute party and its shares of all inputs."""
 
     def __init__(self, session: Session, batch: int, dim: int) -> None:
@@ -102,7 +102,7 @@ class Party:
         return Outcome(cost=cost, result=self._open(results))
 
     def _name(self, task: Task) -> str:
-        """Of the operation: a new one has no known schedule."""
+        """The operation's name: a new one has no known schedule."""
         if task.mode != "first":
             return task.case
         self.fresh += 1

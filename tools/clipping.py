@@ -1,6 +1,6 @@
-"""What clipping every record's gradient costs DP-SGD of an adapter: per-record gradients against ghost clipping.
+"""Costs of clipping every record's gradient in DP-SGD of an adapter: per-record gradients against ghost clipping.
 
-`python -m scenarios.bench.clipping --out docs/dpsgd.md` measures and writes the page; `--case` measures one row.
+From a checkout, `python -m tools.clipping --out docs/dpsgd.md` measures and writes the page; `--case` measures one row.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import secure_fair.compat  # noqa: F401
-from scenarios.bench.report import machine, markdown
+from bench.report import machine
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.train import Classifier
 from secure_fair.report.tables import Table
@@ -40,10 +40,10 @@ STEPS = 3  # timed, after one that is not
 
 PAGE = """# DP-SGD of a sensitive adapter: how records' gradients are clipped
 
-Made by `python -m scenarios.bench.clipping --out docs/dpsgd.md`; run it again to measure your machine.
+Made by `python -m tools.clipping --out docs/dpsgd.md`; run it again to measure your machine.
 
 An auditor that trains its adapter with differential privacy clips the gradient of every record. Two ways lead to
-the same sum (they agree to float32 rounding, `tests/scenarios/test_clipping.py`): keep all records' gradients until
+the same sum (they agree to float32 rounding, `tests/tools/test_clipping.py`): keep all records' gradients until
 their norms are known (Opacus' hooks), or find the norms first and go backward a second time with weighted losses
 (*ghost clipping*).
 
@@ -66,7 +66,7 @@ nothing in accuracy or privacy (`physical_batch` of `secure_fair/privacy/dpsgd.p
 
 
 @dataclass(frozen=True)
-class Case:
+class ClippingCase:
     """A backbone, the size of its pictures, how many of its last blocks are adapted, and records at once."""
 
     backbone: str
@@ -77,19 +77,19 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What a case took: bytes at the peak above the model, processor seconds a step."""
+class ClippingRow:
+    """Cost of a case: bytes at the peak above the model, processor seconds a step."""
 
-    case: Case
+    case: ClippingCase
     bytes: int
     seconds: float
 
 
-def cases() -> list[Case]:
+def cases() -> list[ClippingCase]:
     """The rows of the page."""
     sizes = [("deit_tiny_patch16_224", 112, 4, batch) for batch in (64, 256, 1024)]
     sizes += [("vit_base_patch16_224", 224, 12, batch) for batch in (4, 16)]
-    return [Case(*size, way) for size in sizes for way in WAYS]
+    return [ClippingCase(*size, way) for size in sizes for way in WAYS]
 
 
 # --- the ways: each leaves the sum of clipped gradients ---
@@ -141,7 +141,7 @@ WAYS = {"per record": per_record, "ghost": ghost, "none": none}
 # --- measuring ---
 
 
-def problem(case: Case) -> tuple[Classifier, Tensor, Tensor]:
+def problem(case: ClippingCase) -> tuple[Classifier, Tensor, Tensor]:
     """An adapted classifier with random weights, tokens and labels."""
     torch.manual_seed(0)
     vit = cast(
@@ -157,13 +157,13 @@ def problem(case: Case) -> tuple[Classifier, Tensor, Tensor]:
     return model, torch.randn(case.batch, tokens, vit.embed_dim), torch.arange(case.batch) % 2
 
 
-def clipped(case: Case) -> list[Tensor]:
+def clipped(case: ClippingCase) -> list[Tensor]:
     """The sum of gradients of one step."""
     model, tokens, labels = problem(case)
     return _step(case.way, model, tokens, labels)
 
 
-def perform(case: Case) -> Row:
+def perform(case: ClippingCase) -> ClippingRow:
     """Measure a case in this process, which should have done nothing else."""
     model, tokens, labels = problem(case)
     before, seconds = _peak(), []
@@ -171,21 +171,21 @@ def perform(case: Case) -> Row:
         began = time.process_time()  # of one thread, so that other work on the machine matters less
         _step(case.way, model, tokens, labels)
         seconds.append(time.process_time() - began)
-    return Row(case, _peak() - before, median(seconds[1:]))
+    return ClippingRow(case, _peak() - before, median(seconds[1:]))
 
 
-def measure(case: Case) -> Row:
+def measure(case: ClippingCase) -> ClippingRow:
     """Measure a case in a fresh process of one thread."""
-    command = [sys.executable, "-m", "scenarios.bench.clipping", "--case", json.dumps(asdict(case))]
+    command = [sys.executable, "-m", "tools.clipping", "--case", json.dumps(asdict(case))]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{case}: ended with {done.returncode}: {done.stderr[-2000:]}")
     found = json.loads(done.stdout)
-    return Row(case, found["bytes"], found["seconds"])
+    return ClippingRow(case, found["bytes"], found["seconds"])
 
 
-def page(rows: list[Row]) -> str:
+def page(rows: list[ClippingRow]) -> str:
     """The rows as a page."""
     lines = [
         (
@@ -197,8 +197,7 @@ def page(rows: list[Row]) -> str:
         )
         for row in rows
     ]
-
-    table = markdown(Table(("model", "batch", "clipping", "MB", "ms"), tuple(lines)))
+    table = Table(("model", "batch", "clipping", "MB", "ms"), tuple(lines)).markdown()
     return PAGE.format(table=table, rank=RANK, machine=machine(), steps=STEPS)
 
 
@@ -233,7 +232,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the page to write; stdout by default")
     given = parser.parse_args()
     if given.case:
-        found = perform(Case(**json.loads(given.case)))
+        found = perform(ClippingCase(**json.loads(given.case)))
         print(json.dumps({"bytes": found.bytes, "seconds": found.seconds}))
         return
     rows = []

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from scenarios.bench.clipping import CLIP, Case, clipped, measure, page
+from tools.clipping import CLIP, ClippingCase, clipped, measure, page
 
-SMALL = Case("deit_tiny_patch16_224", 32, 1, 6, "per record")
+SMALL = ClippingCase("deit_tiny_patch16_224", 32, 1, 6, "per record")
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook")

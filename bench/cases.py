@@ -1,4 +1,4 @@
-"""What is measured: inputs, who owns them, and the results in float64."""
+"""Cases to measure: inputs, who owns them, and the results in float64."""
 
 from __future__ import annotations
 

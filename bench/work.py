@@ -1,4 +1,4 @@
-"""What the measuring program asks of the processes of an engine, and what they answer."""
+"""Tasks that the measuring program gives to the processes of an engine, and their answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call at one party: openings, requests to the dealer that are waited for, bytes on its connections.
+    """Cost of one call at one party: openings, requests to the dealer that are waited for, bytes on its connections.
 
     ``bytes`` are those that the party's engine counts towards the whole: the sum over the parties is what was sent.
     """
@@ -43,7 +43,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Failure:
-    """How a process failed."""
+    """The traceback of a process that failed."""
 
     text: str
 

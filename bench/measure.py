@@ -1,4 +1,4 @@
-"""Both engines started side by side, given the same tasks in turns, and what came of it."""
+"""Both engines started side by side, given the same tasks in turns, and the rows that come of it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench import ours, stock
+from bench.cases import cases
+from bench.work import Cost, Failure, Outcome, Task
 from parties import identity
-from scenarios.bench import ours, stock
-from scenarios.bench.cases import cases
-from scenarios.bench.work import Cost, Failure, Outcome, Task
-from scenarios.processes import PartyFailed
+from secure_fair.errors import SecureFairError
 
 CALLS = (2, 20)  # timed at a time: at least, at most
 BLOCK = 0.1  # seconds that CrypTen's calls in a row should take together
@@ -28,7 +28,7 @@ _context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchRow:
     """One operation by one engine in one mode; costs are of one call.
 
     ``rounds``: ``online`` openings between compute parties, and two messages (request, answer) for each of the
@@ -52,6 +52,14 @@ class Row:
         return {**asdict(self), "rounds": self.rounds}
 
 
+class EngineFailed(SecureFairError):
+    """A process of an engine ended with an error, or fell silent; the exit code tells which."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 class Engine:
     """The processes of one engine: compute parties by rank, and the one that makes correlated randomness."""
 
@@ -68,13 +76,13 @@ class Engine:
             self.processes.append(process)
 
     def perform(self, task: Task) -> list[Outcome]:
-        """The outcome at each compute party."""
+        """Have a task done; its outcome at each compute party."""
         for pipe in self.pipes[:-1]:
             pipe.send(task)
         return [self.receive(rank) for rank in range(len(self.pipes) - 1)]
 
     def receive(self, rank: int) -> Any:
-        """What a process says; PartyFailed where it has failed, ended, or says nothing for too long."""
+        """The word of a process; ``EngineFailed`` where it has failed, ended, or says nothing for too long."""
         for waited in (rank, *(other for other in range(len(self.pipes)) if other != rank)):
             patience = PATIENCE if waited == rank else 0.0
             try:
@@ -82,20 +90,20 @@ class Engine:
             except EOFError:
                 said = Failure("its process has ended")
             if isinstance(said, Failure):
-                raise PartyFailed(f"process {waited} of the measurement: {said.text}", 1)
+                raise EngineFailed(f"process {waited} of the measurement: {said.text}", 1)
             if waited == rank and said is not None:
                 return said
-        raise PartyFailed(f"process {rank} of the measurement has said nothing for {PATIENCE:g} s", 5)
+        raise EngineFailed(f"process {rank} of the measurement has said nothing for {PATIENCE:g} s", 5)
 
     def leave(self) -> None:
-        """Lets every process end by itself."""
+        """Let every process end by itself."""
         for pipe in self.pipes[:-1]:
             pipe.send(None)
         for process in self.processes:
             process.join(10)
 
     def end(self) -> None:
-        """Makes sure that no process outlives the measurement."""
+        """Make sure that no process outlives the measurement."""
         for process in self.processes:
             if process.is_alive():
                 process.kill()
@@ -104,7 +112,7 @@ class Engine:
 
 def measure(
     parties: int, batch: int, dim: int, repeat: int, follow: Callable[[str], None] = lambda title: None
-) -> list[Row]:
+) -> list[BenchRow]:
     """Every operation in every mode, ``repeat`` times in turns; ``follow`` hears the title of each operation."""
     _context.set_forkserver_preload([ours.__name__, stock.__name__])  # imported once for all processes
     rows = []
@@ -135,8 +143,8 @@ def measure(
     return rows
 
 
-def _row(name: str, title: str, mode: str, spent: Sequence[Cost], seconds: Sequence[float], error: float) -> Row:
-    return Row(
+def _row(name: str, title: str, mode: str, spent: Sequence[Cost], seconds: Sequence[float], error: float) -> BenchRow:
+    return BenchRow(
         operation=name,
         title=title,
         mode=mode,

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from scenarios.bench.measure import CALLS, MODES, Row
+from bench.measure import CALLS, MODES, BenchRow
 from secure_fair.report.tables import Table
 
 PAGE = """# The secure engine beside stock CrypTen
@@ -49,18 +49,18 @@ The ratios are CrypTen's numbers divided by ours where the dealer was asked ahea
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchReport:
     """The rows of one measurement and how it was made."""
 
     parties: int
     batch: int
     dim: int
     repeat: int
-    rows: Sequence[Row]
+    rows: Sequence[BenchRow]
     load: float | None  # runnable processes on the machine, averaged over the last minutes
 
     def tree(self) -> dict[str, Any]:
-        """For JSON."""
+        """The measurement as a tree for JSON."""
         return {
             "parties": self.parties,
             "batch": self.batch,
@@ -100,13 +100,13 @@ class Report:
         )
 
     def text(self) -> str:
-        """For the terminal."""
+        """Text for the terminal."""
         head = f"{machine()}; {self.parties} compute parties, {self.batch} records, {self.dim} features"
         ratios = f"CrypTen's numbers divided by ours, asked ahead (more is better):\n{self.ratios().text()}"
         return "\n\n".join([head, self.costs().text(), ratios + self._verdict()])
 
     def page(self) -> str:
-        """Markdown."""
+        """The measurement as a page in Markdown."""
         given = {"parties": (self.parties, 2), "batch": (self.batch, 128), "dim": (self.dim, 192)}
         options = "".join(f" --{name} {value}" for name, (value, default) in given.items() if value != default)
         load = "" if self.load is None else f" (load average at the end: {self.load:.1f})"
@@ -119,19 +119,19 @@ class Report:
             repeat=self.repeat,
             calls="{} to {}".format(*CALLS),
             load=load,
-            ratios=markdown(self.ratios()),
-            costs=markdown(self.costs()),
+            ratios=self.ratios().markdown(),
+            costs=self.costs().markdown(),
             verdict=self._verdict(),
         )
 
-    def _pairs(self) -> list[tuple[Row, Row]]:
+    def _pairs(self) -> list[tuple[BenchRow, BenchRow]]:
         by_key = {(row.operation, row.mode): row for row in self.rows}
         return [
             (by_key[name, "stock"], by_key[name, "ahead"]) for name in dict.fromkeys(r.operation for r in self.rows)
         ]
 
     def _verdict(self) -> str:
-        """What falls short of three times fewer rounds, or is slower."""
+        """Operations that fall short of three times fewer rounds, or are slower."""
         short = [own.title for theirs, own in self._pairs() if theirs.rounds < 3 * own.rounds]
         slow = [own.title for theirs, own in self._pairs() if theirs.milliseconds < own.milliseconds]
         sentences = []
@@ -149,9 +149,3 @@ def machine() -> str:
         f"{cores} CPU cores ({platform.machine()}), no GPU used, "
         f"Python {platform.python_version()}, torch {torch.__version__.partition('+')[0]}"
     )
-
-
-def markdown(table: Table) -> str:
-    """A table of Markdown's."""
-    rule = ["---:" if right else "---" for right in table.numeric]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (table.header, rule, *table.rows))

@@ -8,17 +8,16 @@ from functools import partial
 import pytest
 from click.testing import CliRunner
 
-from scenarios.bench.cases import cases
-from scenarios.bench.measure import MODES, Engine, measure
-from scenarios.bench.report import Report
-from scenarios.bench.work import answer
+from bench.cases import cases
+from bench.measure import MODES, Engine, EngineFailed, measure
+from bench.report import BenchReport
+from bench.work import answer
 from scenarios.cli import main
-from scenarios.processes import PartyFailed
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
-    return Report(2, 8, 12, 1, measure(parties=2, batch=8, dim=12, repeat=1), None)
+def report() -> BenchReport:
+    return BenchReport(2, 8, 12, 1, measure(parties=2, batch=8, dim=12, repeat=1), None)
 
 
 def test_every_operation_is_measured_in_every_mode(report):
@@ -79,7 +78,7 @@ def test_what_falls_short_is_said(report):
     worse = [
         type(row)(**{**vars(row), "milliseconds": 1e6, "online": 100.0}) if row is slow else row for row in report.rows
     ]
-    text = Report(2, 8, 12, 1, worse, None).page()
+    text = BenchReport(2, 8, 12, 1, worse, None).page()
     assert f"Less than three times fewer rounds: {slow.title}" in text
     assert f"Slower than CrypTen in this measurement: {slow.title}" in text
 
@@ -88,7 +87,7 @@ def test_a_process_that_fails_says_how():
     broken = partial(answer, main=partial(json.loads, "{"))
     engine = Engine([broken, broken])
     try:
-        with pytest.raises(PartyFailed, match="JSONDecodeError"):
+        with pytest.raises(EngineFailed, match="JSONDecodeError"):
             engine.receive(0)
     finally:
         engine.end()

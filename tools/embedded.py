@@ -1,4 +1,4 @@
-"""Trains the small vision transformer that ships with the package: `python -m secure_fair.learning.embedded`.
+"""Trains the small vision transformer that ships with the package: `python -m tools.embedded` from a checkout.
 
 It stands for what a pretrained backbone is in practice: features that carry much about a face without having been
 trained on a user's task. On drawn portraits of its own it learns eight attributes and the continuous traits that
@@ -229,7 +229,7 @@ def save(vit: VisionTransformer, settings: Pretraining, scores: Mapping[str, flo
     first, _ = faces.draw(16, settings.seed, size=EMBEDDED_IMAGE_SIZE)
     metadata = {
         "name": EMBEDDED_NAME,
-        "made_by": "python -m secure_fair.learning.embedded",
+        "made_by": "python -m tools.embedded",
         "architecture": json.dumps(dict(EMBEDDED_ARCHITECTURE)),
         "settings": json.dumps(asdict(settings)),
         "tasks": json.dumps(TASKS),
@@ -243,7 +243,7 @@ def save(vit: VisionTransformer, settings: Pretraining, scores: Mapping[str, flo
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train and write the weights."""
-    parser = argparse.ArgumentParser(prog="python -m secure_fair.learning.embedded", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tools.embedded", description=__doc__)
     parser.add_argument("--output", type=Path, default=EMBEDDED_PATH, help="default: the package's own file")
     options = parser.parse_args(arguments)
     settings = Pretraining()

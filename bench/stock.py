@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
-from scenarios.bench.cases import RATE, cases
-from scenarios.bench.work import Cost, Outcome, Task, answer, serve
+from bench.cases import RATE, cases
+from bench.work import Cost, Outcome, Task, answer, serve
 
 import crypten  # isort: skip
 import crypten.communicator as communicator  # isort: skip
@@ -44,11 +44,11 @@ def _run(rank: int, parties: int, rendezvous: str, batch: int, dim: int, pipe: C
         TTPServer()
         return
     crypten.init()
-    serve(pipe, Party(batch, dim).perform)
+    serve(pipe, StockParty(batch, dim).perform)
     crypten.uninit()
 
 
-class Party:
+class StockParty:
     """One compute party and its shares of all inputs."""
 
     def __init__(self, batch: int, dim: int) -> None:
