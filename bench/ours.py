@@ -18,11 +18,7 @@ from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Credentials, Network
 
 DEALER = "dealer"
-MODES = {
-    "first": "ours, first use",
-    "scheduled": "ours, known schedule",
-    "ahead": "ours, asked ahead",
-}
+MODES = {"first": "ours, first use", "scheduled": "ours, known schedule", "ahead": "ours, asked ahead"}
 AHEAD = 2  # calls: what a call takes was asked for before the call before it began
 BOUND = 2.0**20
 

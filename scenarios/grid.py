@@ -30,10 +30,7 @@ class SweepFile(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
     description: str = ""
     base: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    seeds: Annotated[
-        tuple[Annotated[int, Field(ge=0, lt=2**32)], ...],
-        Field(strict=False, min_length=1),
-    ]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**32)], ...], Field(strict=False, min_length=1)]
     set: dict[str, Any] = Field(default_factory=dict)
     grid: Annotated[tuple[dict[str, Any], ...], Field(strict=False, min_length=1)]
 

@@ -21,15 +21,9 @@ from secure_fair.report.columns import CHECKS, GAPS, RUNS, SETTING_COLUMNS, RunR
 
 CHECKED = ("accuracy", *GAPS[:2])
 CHECK_COLUMNS = (
-    "run",
-    *SETTING_COLUMNS,
-    "seed",
-    "attribute",
-    "releases",
-    "same_predictions",
+    *("run", *SETTING_COLUMNS, "seed", "attribute", "releases", "same_predictions"),
     *(f"{side}_{name}" for name in CHECKED for side in ("plain", "spread", "secure")),
-    "verdict",
-    "seconds",
+    *("verdict", "seconds"),
 )
 
 # with exact releases the modes differ by fixed-point error alone, which may turn a prediction on the edge

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import cast
+from typing import Any, cast
 
 import torch
 from opacus.grad_sample import GradSampleHooks, GradSampleHooksFastGradientClipping
@@ -35,6 +35,7 @@ import timm  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
 CLIP = 1.0
+OPTIONS: dict[str, Any] = {"noise_multiplier": 0.0, "expected_batch_size": None, "loss_reduction": "sum"}
 RANK = 8
 STEPS = 3  # timed, after one that is not
 
@@ -98,13 +99,7 @@ def cases() -> list[ClippingCase]:
 def per_record(model: nn.Module, loss_of: Callable[[], Tensor]) -> list[Tensor]:
     """Every record's gradient at once, as ``secure_fair.privacy.dpsgd`` does it; ``loss_of``: losses (B,)."""
     parameters, hooks = _trainable(model), GradSampleHooks(model, loss_reduction="sum")
-    optimizer = DPOptimizer(
-        torch.optim.SGD(parameters, lr=0.0),
-        noise_multiplier=0.0,
-        max_grad_norm=CLIP,
-        expected_batch_size=None,
-        loss_reduction="sum",
-    )
+    optimizer = DPOptimizer(torch.optim.SGD(parameters, lr=0.0), max_grad_norm=CLIP, **OPTIONS)
     loss_of().sum().backward()
     optimizer.clip_and_accumulate()
     hooks.remove_hooks()
@@ -115,13 +110,7 @@ def ghost(model: nn.Module, loss_of: Callable[[], Tensor]) -> list[Tensor]:
     """Norms in a first backward pass, weighted losses in a second."""
     parameters = _trainable(model)
     hooks = GradSampleHooksFastGradientClipping(model, loss_reduction="sum", max_grad_norm=CLIP)
-    optimizer = DPOptimizerFastGradientClipping(
-        torch.optim.SGD(parameters, lr=0.0),
-        noise_multiplier=0.0,
-        max_grad_norm=CLIP,
-        expected_batch_size=None,
-        loss_reduction="sum",
-    )
+    optimizer = DPOptimizerFastGradientClipping(torch.optim.SGD(parameters, lr=0.0), max_grad_norm=CLIP, **OPTIONS)
     DPTensorFastGradientClipping(hooks, optimizer, loss_of(), loss_reduction="sum").backward()
     optimizer.accumulate()
     hooks.remove_hooks()

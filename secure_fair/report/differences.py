@@ -56,14 +56,8 @@ def differences(rows: Sequence[RunRow]) -> Table | None:
             together.setdefault((method_label(row), row["strength"], row["asked_epsilon"]), []).append(row)
     if not together:
         return None
-    header = (
-        "method",
-        "strength",
-        "epsilon",
-        "pairs",
-        *(f"Δ {SHORT[name]}" for name in SHOWN),
-        "tasks: DP fell / rose",
-    )
+    changes = (f"Δ {SHORT[name]}" for name in SHOWN)
+    header = ("method", "strength", "epsilon", "pairs", *changes, "tasks: DP fell / rose")
     lines = []
     methods = list(dict.fromkeys(label for label, _, _ in together))
     order = sorted(together, key=lambda key: (methods.index(key[0]), float(key[1] or 0), float(key[2] or 0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secure_fair.report.tables import Summary, attributes_of, fairness_of, method_name, runs_of
 
@@ -33,15 +33,8 @@ def fairness_utility(summary: Summary) -> Figure | None:
                 continue
             # rings for the compared methods, so that a dot on top of one hides nothing
             face, width = (colour, 8) if colour == MAIN else ("none", 12)
-            panel.plot(
-                *point,
-                "o",
-                color=colour,
-                markerfacecolor=face,
-                markersize=width,
-                markeredgewidth=2,
-                label=method_name(run),
-            )
+            shape: dict[str, Any] = {"markerfacecolor": face, "markersize": width, "markeredgewidth": 2}
+            panel.plot(*point, "o", color=colour, label=method_name(run), **shape)
             xs.append(point[0])
             ys.append(point[1])
         panel.set_xlim(0, max(xs) * 1.25 + 0.02)
@@ -58,18 +51,13 @@ def selection_rates(summary: Summary) -> Figure | None:
     """The selection rate of every group under every method, for tasks of two classes: equal heights are fair."""
     panels = []
     for name in attributes_of(summary):
-        by_run = [
-            (run, colour, _selection_rates(run, name))
-            for run, colour in _coloured(summary)
-            if _selection_rates(run, name)
-        ]
+        by_run = [(run, colour, rates) for run, colour in _coloured(summary) if (rates := _selection_rates(run, name))]
         if by_run:
             panels.append((name, by_run))
     if not panels:
         return None
     most = max(len(rates) for _, by_run in panels for _, _, rates in by_run)
-    many = most > MANY_GROUPS
-    figure, axes = _figure(len(panels), width=max(4.6, 0.6 * most + 1.0), height=4.2 if many else 3.0)
+    figure, axes = _figure(len(panels), width=max(4.6, 0.6 * most + 1.0), height=4.2 if most > MANY_GROUPS else 3.0)
     for panel, (name, by_run) in zip(axes, panels, strict=True):
         names = list(dict.fromkeys(group for _, _, rates in by_run for group in rates))
         width = 0.8 / len(by_run)
@@ -120,7 +108,7 @@ def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[A
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * panels, height), layout="constrained")
-    return figure, [figure.add_subplot(1, panels, index + 1) for index in range(panels)]
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
 
 def plain(panel: Axes, *, labelsize: int) -> None:

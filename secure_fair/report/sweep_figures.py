@@ -133,10 +133,7 @@ def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(0.6 + 3.4 * columns, 0.7 + 2.4 * rows), layout="constrained")
-    return figure, [
-        [figure.add_subplot(rows, columns, row * columns + column + 1) for column in range(columns)]
-        for row in range(rows)
-    ]
+    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
 
 
 def _legend(figure: Figure, axes: Sequence[Sequence[Axes]]) -> None:

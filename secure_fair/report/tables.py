@@ -11,10 +11,7 @@ from secure_fair.fairness.metrics import worst_gap
 Summary = Mapping[str, Any]
 Cells = tuple[str, ...]
 
-GAP_LABELS = {
-    "demographic_parity_difference": "DP",
-    "equalized_odds_difference": "EO",
-}
+GAP_LABELS = {"demographic_parity_difference": "DP", "equalized_odds_difference": "EO"}
 RATES = {
     "records": "records",
     "accuracy": "accuracy",
