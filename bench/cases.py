@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secure_fair.mpc import operations
+from secure_fair.operations.adversary_step import plain_adversary
+from secure_fair.operations.moment import plain_moment
+from secure_fair.operations.orthogonality import plain_orthogonality
 
 DEVELOPER, AUDITOR = 0, 1  # ranks of the owners of inputs
 QUERY = 16  # numbers of a moment's query
@@ -51,21 +53,21 @@ def cases(batch: int, dim: int) -> dict[str, Case]:
         "moment": Case(
             f"moment F^T A, k = {QUERY}",
             (Input(DEVELOPER, query), Input(AUDITOR, member, integer=True)),
-            operations.plain_moment(query, member),
+            plain_moment(query, member),
         ),
         "adversary": _adversary("adversary gradient, 1 column", features, member, weights),
         "adversary-5": _adversary("adversary gradient, 5 groups", features, groups, columns),
         "orthogonality": Case(
             f"orthogonality, {MATRICES} matrices ({RANK}, {dim})",
             (Input(DEVELOPER, task), Input(AUDITOR, sensitive)),
-            torch.stack(operations.plain_orthogonality(list(task), list(sensitive))),
+            torch.stack(plain_orthogonality(list(task), list(sensitive))),
         ),
         "comparison": Case(f"z > 0, {batch} numbers", (Input(DEVELOPER, logits),), (logits > 0).double()),
     }
 
 
 def _adversary(title: str, features: Tensor, attributes: Tensor, weights: Tensor) -> Case:
-    rows, _ = operations.plain_adversary(features, attributes, weights, learning_rate=RATE, ball=BALL)
+    rows, _ = plain_adversary(features, attributes, weights, learning_rate=RATE, ball=BALL)
     inputs = Input(DEVELOPER, features), Input(AUDITOR, attributes, integer=True), Input(AUDITOR, weights)
     return Case(title, inputs, rows)
 

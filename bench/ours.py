@@ -12,10 +12,13 @@ from torch import Tensor
 
 from bench.cases import BALL, RATE, Input, cases
 from bench.work import Cost, Outcome, Task, answer, serve
-from secure_fair.mpc import dealer, operations
-from secure_fair.mpc.products import mask, multiply, rescale
+from secure_fair.mpc import dealer
+from secure_fair.mpc.products import fix, mask, multiply, rescale
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Credentials, Network
+from secure_fair.operations.adversary_step import adversary
+from secure_fair.operations.moment import moment_on_shares
+from secure_fair.operations.orthogonality import orthogonality_on_shares
 
 DEALER = "dealer"
 MODES = {"first": "ours, first use", "scheduled": "ours, known schedule", "ahead": "ours, asked ahead"}
@@ -53,7 +56,7 @@ class OwnParty:
         }
         task, sensitive = self.inputs["orthogonality"]
         # as in training: the sensitive adapters stay, so they are masked once
-        self.inputs["orthogonality"] = [list(task), [session.fix(matrix) for matrix in sensitive]]
+        self.inputs["orthogonality"] = [list(task), [fix(session, matrix) for matrix in sensitive]]
         self.fresh = 0  # operations that nobody has called before
 
     def _share(self, each: Input) -> Any:
@@ -130,15 +133,15 @@ def product(session: Session, x: Any, w: Any) -> list[Any]:
 
 
 def moment(session: Session, query: Any, attributes: Any) -> list[Any]:
-    return [operations.moment(session, query, attributes)]
+    return [moment_on_shares(session, query, attributes)]
 
 
-def adversary(session: Session, features: Any, attributes: Any, weights: Any) -> list[Any]:
-    return [operations.adversary(session, features, attributes, weights, learning_rate=RATE, ball=BALL)[0]]
+def adversary_gradient(session: Session, features: Any, attributes: Any, weights: Any) -> list[Any]:
+    return [adversary(session, features, attributes, weights, learning_rate=RATE, ball=BALL)[0]]
 
 
 def orthogonality(session: Session, task: Any, sensitive: Any) -> list[Any]:
-    return operations.orthogonality(session, task, sensitive)
+    return orthogonality_on_shares(session, task, sensitive)
 
 
 def comparison(session: Session, z: Any) -> list[Any]:
@@ -148,8 +151,8 @@ def comparison(session: Session, z: Any) -> list[Any]:
 OPERATIONS: dict[str, Callable[..., list[Any]]] = {
     "product": product,
     "moment": moment,
-    "adversary": adversary,
-    "adversary-5": adversary,
+    "adversary": adversary_gradient,
+    "adversary-5": adversary_gradient,
     "orthogonality": orthogonality,
     "comparison": comparison,
 }

@@ -1,35 +1,13 @@
-"""What all parties of a run agree on beforehand, as plain values."""
+"""The values that all parties of a run agree on beforehand, and where each of them stands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_fair.learning.settings import MethodSettings, ModelSettings
+from secure_fair.learning.settings import MethodSettings, ModelSettings, Train
 from secure_fair.mpc.transport import Credentials, LinkSettings
-
-
-@dataclass(frozen=True)
-class Training:
-    """Optimisation as the scenario says it, before device and precision are known."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup: float
-    precision: str
-    device: str
-
-
-@dataclass(frozen=True)
-class PrivacyTarget:
-    """The differential privacy that a scenario asks for; None instead of one: exact releases."""
-
-    epsilon: float | None
-    delta: float
-    evaluation_epsilon: float | None
-    reserve_releases: int
+from secure_fair.privacy.target import Privacy
 
 
 @dataclass(frozen=True)
@@ -42,10 +20,11 @@ class RunConfig:
     auditors: tuple[str, ...]
     holders: dict[str, tuple[str, ...]]  # attribute: the auditors that hold it, each of its own part of the people
     model: ModelSettings
-    training: Training
+    train: Train
     method: MethodSettings
-    precision_bits: int = 16
-    privacy: PrivacyTarget | None = None
+    precision_bits: int
+    privacy: Privacy | None = None
+    own_records: bool = False  # the auditors hold nothing of the developer's records, only pictures of their own
     parted: tuple[str, ...] = ()  # auditors that hold a part of the people
     intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
     penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
@@ -53,7 +32,7 @@ class RunConfig:
     @property
     def evaluated(self) -> bool:
         """Whether counts of test records are released at the end."""
-        if self.method.own_records:  # nobody holds attributes of them
+        if self.own_records:  # nobody holds attributes of them
             return False
         return self.privacy is None or self.privacy.evaluation_epsilon is not None
 

@@ -11,8 +11,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, SecureFairError
-from secure_fair.learning.auditors import Adapter, unflatten_adapter
 from secure_fair.mpc.transport import Network
+from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
+from secure_fair.operations.common.ask import Ask
 from secure_fair.privacy.ledger import Receipt
 
 CHANNEL = "control"
@@ -42,17 +43,6 @@ class Held(_Message):
     kind: Literal["held"] = "held"
     attributes: dict[str, list[str]]
     adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
-
-
-class Ask(_Message):
-    """Developer: run this operation on these records (indices follow as the raw part) and open its value to me."""
-
-    kind: Literal["ask"] = "ask"
-    operation: str = Field(max_length=40)
-    attribute: str = Field(max_length=200)
-    width: int = Field(default=0, ge=0, le=1_000_000)
-    query: str = Field(default="", max_length=64)
-    shapes: list[tuple[int, int]] = Field(default=[], max_length=10_000)
 
 
 class Granted(_Message):
@@ -168,7 +158,7 @@ def unpack_ids(raw: bytes, count: int) -> list[str]:
     return ids
 
 
-def unpack_adapter(raw: bytes, shapes: Mapping[str, tuple[tuple[int, int], tuple[int, int]]]) -> Adapter | None:
+def unpack_adapter(raw: bytes, shapes: AdapterShapes) -> Adapter | None:
     """The adapter of these shapes from its float64 numbers; None where there are none of either."""
     numbers = sum(rows * columns for pair in shapes.values() for rows, columns in pair)
     if len(raw) != 8 * numbers:
@@ -176,7 +166,7 @@ def unpack_adapter(raw: bytes, shapes: Mapping[str, tuple[tuple[int, int], tuple
     if not shapes:
         return None
     flat = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
-    return unflatten_adapter(flat, {name: (torch.Size(a), torch.Size(b)) for name, (a, b) in shapes.items()})
+    return unflatten_adapter(flat, shapes)
 
 
 def pack_part(held: np.ndarray) -> bytes:

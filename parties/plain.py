@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from parties.auditor import held_codes, make_gate, open_responses, own_trainings, train_adapters
 from parties.config import RunConfig
+from parties.enrolment import Enrolment, enrolled_ids
+from parties.holdings import Holdings
 from parties.messages import check_parts
+from parties.plain_auditors import PlainAuditors
 from parties.progress import Progress
 from parties.reports import write_party_report
 from parties.training import develop, prepare
-from secure_fair.data.store import AuditorStore, DeveloperStore
-from secure_fair.learning.plain import OwnTraining, PlainAuditors
-from secure_fair.learning.sensitive import Sensitive
-from secure_fair.privacy.gate import Gate
+from secure_fair.data.store import DeveloperStore
+from secure_fair.operations.common.adapters import AdapterShapes
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
 
 
@@ -27,50 +24,42 @@ def run_in_the_clear(
 ) -> None:
     """Train once. ``stores`` has a folder per party; every party's artefacts go below ``out`` as in secure mode."""
     developer = DeveloperStore.open(stores / config.developer)
-    rows = np.concatenate([developer.training, developer.test])
-    ids = [] if config.method.own_records else [developer.ids[row] for row in rows]
     progress.stage(f"features: {config.method.name}, in the clear")
     data = prepare(config, developer, stores / config.developer / "cache", progress)
-    codes = {attribute: np.full(len(ids), -1, dtype=np.int64) for attribute in config.holders}
-    groups: dict[str, tuple[str, ...]] = {}
-    gates: dict[str, list[Gate]] = {attribute: [] for attribute in config.holders}
-    sensitive: dict[str, Sensitive] = {}
-    responses: dict[str, list[Responses]] = {attribute: [] for attribute in config.holders}
-    own: dict[str, OwnTraining] = {}
-    gate_of = {}
-    ledgers = {}
-    for name in config.auditors:
-        store = AuditorStore.open(stores / name)
-        ledgers[name] = Ledger(state / name, name, simulated=True)
-        gate = make_gate(config, name, run, ids, len(developer.training), store, policy, ledgers[name])
-        answers = open_responses(state / name)
-        sensitive |= train_adapters(config, store, stores / name, gate, progress)
-        own |= own_trainings(config, store, stores / name, gate, progress)
-        gate_of[name] = gate
-        for attribute in store.attributes:
-            groups[attribute] = store.groups[attribute]
-            codes[attribute] = np.maximum(codes[attribute], held_codes(store, attribute, ids))
-            gates[attribute].append(gate)
-            responses[attribute].append(answers)
-    check_parts({name: gate_of[name].held for name in config.parted}, config.holders)
-    told = ReleaseCache(state / config.developer / "answers", terms=str(config.privacy))
-    auditors = PlainAuditors(
-        codes,
-        groups,
-        gates,
-        responses,
-        sensitive,
-        told,
-        config.precision_bits,
-        evaluated=config.evaluated,
-        own=own,
-        intersections=config.intersections,
-        penalised=config.penalised,
-    )
+    ledgers = {name: Ledger(state / name, name, simulated=True) for name in config.auditors}
+    ids = enrolled_ids(config, developer)
+    holders = {
+        name: Holdings.open(
+            config,
+            name,
+            stores / name,
+            state / name,
+            ledger,
+            policy,
+            run=run,
+            ids=ids,
+            training=len(developer.training),
+            progress=progress,
+        )
+        for name, ledger in ledgers.items()
+    }
+    cache = ReleaseCache(state / config.developer / "answers", terms=str(config.privacy))
+    auditors = PlainAuditors(config, holders, enrolment_of(config, holders, ids), cache)
     progress.stage(f"training: {config.method.name}, {len(data.training)} records, in the clear")
     develop(config, data, auditors, out / config.developer, progress)
     for name, ledger in ledgers.items():
         folder = out / f"auditor-{name}"
-        write_party_report(folder, name, None, None, gate_of[name])
+        write_party_report(folder, name, None, None, holders[name].gate)
         ledger.extract(run, folder / "ledger.jsonl")
         ledger.close()
+
+
+def enrolment_of(config: RunConfig, holders: dict[str, Holdings], ids: list[str]) -> Enrolment:
+    """The facts that the parties would tell each other."""
+    adapters: dict[str, AdapterShapes] = {}
+    for holder in holders.values():
+        adapters |= holder.adapter_shapes
+    parts = {name: holders[name].held for name in config.parted}
+    check_parts(parts, config.holders)
+    groups = {attribute: holders[names[0]].groups[attribute] for attribute, names in config.holders.items()}
+    return Enrolment(ids, groups, adapters, parts)

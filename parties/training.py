@@ -19,11 +19,12 @@ from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write
 from secure_fair.groups import all_groups
-from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
-from secure_fair.learning.model import cached_tokens, choose_device, choose_dtype, make_classifier
-from secure_fair.learning.train import Classifier, EpochRecord, Labelled, TrainSettings, predict, train
+from secure_fair.learning.model import cached_tokens, make_classifier, train_settings
+from secure_fair.learning.train import Classifier, EpochRecord, Labelled, predict, train
+from secure_fair.operations.common.ask import Auditors
+from secure_fair.operations.evaluation_counts import evaluation_counts
 
 SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
 
@@ -38,24 +39,9 @@ class Prepared:
     classes: tuple[str, ...]
 
 
-def settings_of(config: RunConfig) -> TrainSettings:
-    """The training settings on this machine's device."""
-    device = choose_device(config.training.device)
-    return TrainSettings(
-        epochs=config.training.epochs,
-        batch_size=config.training.batch_size,
-        learning_rate=config.training.learning_rate,
-        weight_decay=config.training.weight_decay,
-        warmup=config.training.warmup,
-        seed=config.seed,
-        dtype=choose_dtype(config.training.precision, device),
-        device=device,
-    )
-
-
 def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
     """Run the frozen part of the backbone over all pictures, once."""
-    settings = settings_of(config)
+    settings = train_settings(config.train, config.seed)
     tokens = cached_tokens(
         config.model,
         store.pictures,
@@ -77,7 +63,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
 def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
     """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``."""
     out.mkdir(parents=True, exist_ok=True)
-    settings = settings_of(config)
+    settings = train_settings(config.train, config.seed)
     model = make_classifier(config.model, len(data.classes), config.seed, settings.device)
     warnings: list[str] = []
     began = time.perf_counter()
@@ -131,7 +117,7 @@ def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None
 
     The first of several epochs is passed over: it begins with a head that knows nothing.
     """
-    last = config.training.epochs
+    last = config.train.epochs
     if record.epoch < min(2, last) or not at_chance(record.balanced_accuracy, classes):
         return None
     erm = config.method.name == "erm"
@@ -151,7 +137,7 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
     sizes = torch.bincount(strata, minlength=classes**2).double()
     found: dict[str, object] = {}
     for attribute in auditors.audited:
-        released = auditors.evaluation_counts(attribute, records, strata, classes**2)
+        released = evaluation_counts(auditors, attribute, records, strata, classes**2)
         if released is not None:
             counts = all_groups(released.values, sizes).reshape(classes, classes, -1).numpy()
             # a cell within a few standard deviations of nothing says nothing: suppressed after the noise

@@ -31,9 +31,8 @@ from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
 from secure_fair.groups import joint_codes, joint_groups
-from secure_fair.privacy.plan import POST_PROCESSING
+from secure_fair.operations import RULES
 
-SOURCES = ("sensitive_training", "adversary_step")  # what post-processing is made from
 SMALLEST_CELL = 10  # test records: a rate of fewer is left out of an intersection's gaps, which it would make by chance
 
 
@@ -284,10 +283,10 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line per auditor, operation, attribute and intersection: how often it was opened, to whom, how many numbers,
     how noised."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
-    exact_source = {
-        (entry["auditor"], entry["attribute"])
+    exact = {
+        (entry["auditor"], entry["operation"], entry["attribute"])
         for entry in ledger
-        if entry.get("operation") in SOURCES and entry["kind"] == "planned" and entry["sigma"] is None
+        if entry["kind"] == "planned" and entry["sigma"] is None
     }
     for entry in ledger:
         if entry["kind"] != "planned" or not entry["shape"]:
@@ -300,11 +299,10 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "operation": key[1],
                 "attribute": key[2],
                 "of": key[3],
-                "receiver": "nobody: stays on shares" if entry["operation"] == "adversary_step" else "developer",
+                "receiver": "developer" if RULES[entry["operation"]].opened else "nobody: stays on shares",
                 "releases": 0,
                 "numbers": 0,
-                "exact": entry["sigma"] is None
-                or (entry["operation"] in POST_PROCESSING and (key[0], key[2]) in exact_source),
+                "exact": any((key[0], operation, key[2]) in exact for operation in (key[1], *RULES[key[1]].paid_by)),
                 "sigma": entry["sigma"],
             },
         )
@@ -335,6 +333,6 @@ def security(
         "transport": "gRPC, mutual TLS 1.3" if secure else "none",
         "randomness": "operating system",
         "ledger": "simulated",
-        "clip": scenario.policy.clip,
+        "row_bounds": scenario.policy.row_bounds,
         "warnings": warnings,
     }

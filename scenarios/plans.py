@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from parties.auditor import plan_for
+from parties.plans import plan_for
 from scenarios import assemble
 from scenarios.schema import Scenario
 from secure_fair.data.table import count_records

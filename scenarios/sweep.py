@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from parties.training import settings_of
 from scenarios import assemble, launch
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
@@ -31,7 +30,7 @@ from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
-from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file
+from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
 from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
 
@@ -237,14 +236,14 @@ def token_facts(scenario: Scenario) -> str:
     data, config = scenario.data, assemble.run_config(scenario)
     drawn = (scenario.seed, data.target, data.sensitive) if data.dataset == "faces" else ()
     pictures = (data.dataset, data.root, data.limit, data.on_bad, data.image_size, data.dataset_options, drawn)
-    backbone = (config.model.backbone, config.model.weights, config.model.last_blocks)
-    return repr((pictures, backbone, config.training.precision, config.training.device))
+    backbone = (config.model.backbone, config.model.lora.last_blocks)
+    return repr((pictures, backbone, config.train.precision, config.train.device))
 
 
 def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Tensor]:
     """The scenario's table and the tokens (N, T, d) of all its pictures, which the user's cache keeps for any split."""
     config = assemble.run_config(scenario)
-    settings = settings_of(config)
+    settings = train_settings(config.train, config.seed)
     table = launch.load(scenario, report)
     tokens = cached_tokens(
         config.model,
@@ -295,7 +294,7 @@ _kept: PreparedStores | None = None
 def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens: Tensor) -> None:
     """Put the tokens of the table (N, T, d) where each party would keep its own, in the order of its store."""
     config = assemble.run_config(scenario)
-    dtype = settings_of(config).dtype
+    dtype = train_settings(config.train, config.seed).dtype
     row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, people.table.digests))}
 
     def place(folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:

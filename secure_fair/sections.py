@@ -17,9 +17,14 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A table of settings. Strict: a number in quotes is an error, as is an unknown key, an infinity or a NaN."""
+    """A table of settings. Strict: a number in quotes is an error, as is an unknown key, an infinity or a NaN.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    The docstring under each key is its meaning, which the reference of all keys prints.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 def among(allowed: Sequence[str]) -> AfterValidator:

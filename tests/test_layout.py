@@ -11,31 +11,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("secure_fair", "parties", "scenarios")
+PACKAGES = ("secure_fair", "parties", "scenarios", "bench")
 
-# what each part may import of the others, besides itself; the longest name that fits a module is its part
-ALLOWED = {
-    "scenarios": {"parties", "secure_fair"},
+# what each part imports of the others, and may, besides itself; the longest name that fits a module is its part
+ALLOWED: dict[str, set[str]] = {
+    "scenarios": {"parties", "secure_fair", "bench"},
+    "bench": {"parties", "secure_fair"},
     "parties": {"secure_fair"},
     "secure_fair": set(),  # the package itself, without its parts
     "secure_fair.errors": set(),
-    "secure_fair.compat": {"secure_fair.errors"},
-    "secure_fair.data": {"secure_fair.errors"},
-    "secure_fair.mpc": {"secure_fair.errors", "secure_fair.compat"},
-    "secure_fair.privacy": {"secure_fair.errors", "secure_fair.compat", "secure_fair.mpc"},
-    "secure_fair.learning": {
-        *("secure_fair.errors", "secure_fair.compat", "secure_fair.data"),
-        *("secure_fair.mpc", "secure_fair.privacy"),
-    },
+    "secure_fair.compat": set(),
+    "secure_fair.files": set(),
+    "secure_fair.sections": set(),
+    "secure_fair.randomness": set(),
+    "secure_fair.data": {"errors", "files"},
+    "secure_fair.groups": {"data"},
+    "secure_fair.mpc": {"errors", "compat", "randomness", "sections"},
+    "secure_fair.privacy": {"errors", "files", "randomness", "sections"},
+    "secure_fair.operations": {"errors", "groups", "mpc", "privacy"},
+    "secure_fair.learning": {"errors", "compat", "files", "groups", "operations", "privacy", "sections"},
+    "secure_fair.fairness": set(),
+    "secure_fair.attacks": set(),
+    "secure_fair.report": {"errors", "fairness"},
 }
-ABOVE_LEARNING = {
-    *("secure_fair.errors", "secure_fair.compat", "secure_fair.data"),
-    *("secure_fair.mpc", "secure_fair.privacy", "secure_fair.learning"),
-}
-ALLOWED |= {
-    "secure_fair.fairness": ABOVE_LEARNING,
-    "secure_fair.attacks": ABOVE_LEARNING | {"secure_fair.fairness"},
-    "secure_fair.report": ABOVE_LEARNING | {"secure_fair.fairness", "secure_fair.attacks"},
+ALLOWED = {
+    part: {name if name in ("parties", "secure_fair", "bench") else f"secure_fair.{name}" for name in others}
+    for part, others in ALLOWED.items()
 }
 
 
@@ -68,26 +69,74 @@ def imports_of(tree: ast.Module, package: str) -> Iterator[tuple[int, str]]:
             yield from ((node.lineno, f"{base}.{alias.name}") for alias in node.names)
 
 
+def crossings(source: str, module: str, package: str) -> Iterator[tuple[int, str, str]]:
+    """Line, name and part of everything that a file imports of other parts."""
+    for line, name in imports_of(ast.parse(source), package):
+        part = part_of(name)
+        if part is not None and part != part_of(module):
+            yield line, name, part
+
+
+def covering(own: str, part: str) -> str | None:
+    """What allows ``own`` to import of ``part``."""
+    fitting = (allowed for allowed in ALLOWED[own] if part == allowed or part.startswith(allowed + "."))
+    return next(fitting, None)
+
+
 def violations(source: str, module: str, package: str) -> list[str]:
     own = part_of(module)
     assert own is not None
-    found = []
-    for line, name in imports_of(ast.parse(source), package):
-        part = part_of(name)
-        if part is None or part == own:
-            continue
-        if not any(part == allowed or part.startswith(allowed + ".") for allowed in ALLOWED[own]):
-            found.append(f"{module}:{line}: {own} may not import {name}")
-    return found
+    return [
+        f"{module}:{line}: {own} may not import {name}"
+        for line, name, part in crossings(source, module, package)
+        if covering(own, part) is None
+    ]
+
+
+def package_of(path: Path) -> str:
+    return module_of(path) if path.name == "__init__.py" else module_of(path).rpartition(".")[0]
 
 
 def test_imports_go_one_way():
-    found = []
-    for path in sources():
-        module = module_of(path)
-        package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-        found += violations(path.read_text(), module, package)
+    found = [v for path in sources() for v in violations(path.read_text(), module_of(path), package_of(path))]
     assert found == []
+
+
+def test_nothing_is_allowed_that_is_not_used():
+    used = {
+        (part_of(module_of(path)), covering(part_of(module_of(path)), part))
+        for path in sources()
+        for _, _, part in crossings(path.read_text(), module_of(path), package_of(path))
+    }
+    assert {(own, other) for own, others in ALLOWED.items() for other in others} - used == set()
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Every file that imports itself through others, with the way."""
+    found = []
+    for start in graph:
+        ways, seen = [[start]], set()
+        while ways:
+            way = ways.pop()
+            for following in graph.get(way[-1], ()):
+                if following == start:
+                    found.append([*way, start])
+                elif following not in seen:
+                    seen.add(following)
+                    ways.append([*way, following])
+    return found
+
+
+def test_no_file_imports_itself_through_others():
+    """In functions and under TYPE_CHECKING too."""
+    modules = {module_of(path) for path in sources()}
+    graph = {}
+    for path in sources():
+        named = {name for _, name in imports_of(ast.parse(path.read_text()), package_of(path))}
+        targets = {name if name in modules else name.rpartition(".")[0] for name in named}
+        graph[module_of(path)] = (targets & modules) - {module_of(path)}
+    assert circles(graph) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == [["b", "c", "b"], ["c", "b", "c"]]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +148,9 @@ def test_imports_go_one_way():
         ("secure_fair.privacy.gate", "from ..report import html"),
         ("secure_fair.data.faces", "from secure_fair.compat import repair"),
         ("secure_fair.errors", "from .mpc import session"),
+        ("secure_fair.mpc.session", "from secure_fair.operations.moment import Moment"),
+        ("secure_fair.privacy.noise", "from secure_fair.mpc import session"),
+        ("secure_fair.learning.train", "def f():\n    import secure_fair.mpc.session"),
         ("secure_fair.learning.train", "from parties.messages import send"),
         ("parties.developer", "if TYPE_CHECKING:\n    from scenarios.schema import Scenario"),
         ("secure_fair.fairness.metrics", "from secure_fair.report import tables"),

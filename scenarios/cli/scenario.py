@@ -56,3 +56,13 @@ def validate(source: str, overrides: tuple[str, ...], output: Output) -> None:
     output.result(
         {"valid": True, "name": loaded.name, "hash": loaded.hash()}, f"{loaded.name} is valid (hash {loaded.hash()})"
     )
+
+
+@scenario.command()
+@shared_options
+def reference(output: Output) -> None:
+    """Describe every key of a scenario: type, default, meaning; every method and every operation."""
+    from scenarios.reference import page
+
+    text = page()
+    output.result({"markdown": text}, text.rstrip())

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from secure_fair.learning.auditors import Adapter
 from secure_fair.learning.lora import load_adapter_state
 from secure_fair.learning.methods.adv import unit_rows
 from secure_fair.learning.model import make_classifier
-from secure_fair.learning.settings import ADVERSARY_BALL, ModelSettings
+from secure_fair.learning.settings import ModelSettings
 from secure_fair.learning.train import Labelled, TrainSettings, predict
+from secure_fair.operations.common.adapters import Adapter
+from secure_fair.operations.common.state import ADVERSARY_BALL
 from secure_fair.privacy.dpsgd import PrivateSettings, PrivateTraining, Randomness, train_privately
 
 WEIGHT_DECAY = 1e-3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +15,8 @@ from secure_fair.files import atomic_write
 from secure_fair.learning.backbone import load_backbone
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.prefix import fast_dtype, frozen_prefix
-from secure_fair.learning.settings import ModelSettings
-from secure_fair.learning.train import Classifier
+from secure_fair.learning.settings import ModelSettings, Train
+from secure_fair.learning.train import Classifier, TrainSettings
 
 
 def choose_device(name: str) -> torch.device:
@@ -37,11 +36,19 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return fast_dtype(device)
 
 
+def train_settings(train: Train, seed: int) -> TrainSettings:
+    """The training settings on this machine's device."""
+    device = choose_device(train.device)
+    dtype = choose_dtype(train.precision, device)
+    return TrainSettings(**train.model_dump(exclude={"device", "precision"}), seed=seed, dtype=dtype, device=device)
+
+
 def make_classifier(settings: ModelSettings, classes: int, seed: int, device: torch.device) -> Classifier:
     """A fresh classifier; two calls with one seed give the same parameters."""
-    vit = load_backbone(settings.backbone, settings.weights, settings.image_size)
+    vit = load_backbone(settings.backbone.name, settings.backbone.weights, settings.image_size)
+    lora = settings.lora
     width = vit.num_features
-    adapted = adapt(vit, settings.rank, settings.alpha, settings.targets, settings.last_blocks, seed)
+    adapted = adapt(vit, lora.rank, lora.alpha, lora.targets, lora.last_blocks, seed)
     return Classifier(adapted, width, classes, seed).to(device)
 
 
@@ -57,9 +64,9 @@ def cached_tokens(
     file = tokens_file(settings, pictures, cache, dtype)
     if file.is_file():
         return torch.load(file, weights_only=True, mmap=True)
-    vit = load_backbone(settings.backbone, settings.weights, settings.image_size).to(device)
+    vit = load_backbone(settings.backbone.name, settings.backbone.weights, settings.image_size).to(device)
     tokens = frozen_prefix(
-        vit, pictures, settings.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
+        vit, pictures, settings.lora.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
     ).cpu()
     keep_tokens(tokens, file)
     return tokens
@@ -67,11 +74,15 @@ def cached_tokens(
 
 def tokens_file(settings: ModelSettings, pictures: np.ndarray, cache: Path, dtype: torch.dtype) -> Path:
     """Where ``cached_tokens`` keeps the tokens of these pictures: the name covers all that they depend on."""
-    facts = asdict(settings) | {"dtype": str(dtype), "pictures": hashlib.sha256(pictures.tobytes()).hexdigest()}
-    for unrelated in ("rank", "alpha", "targets"):
-        del facts[unrelated]
-    if Path(settings.weights).is_file():
-        facts["weights"] = hashlib.sha256(Path(settings.weights).read_bytes()).hexdigest()
+    weights = settings.backbone.weights
+    facts = {
+        "backbone": settings.backbone.name,
+        "weights": hashlib.sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else weights,
+        "image_size": settings.image_size,
+        "last_blocks": settings.lora.last_blocks,
+        "dtype": str(dtype),
+        "pictures": hashlib.sha256(pictures.tobytes()).hexdigest(),
+    }
     return cache / f"tokens-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.pt"
 
 

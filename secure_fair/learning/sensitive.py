@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from secure_fair.learning.auditors import Adapter
 from secure_fair.learning.lora import adapter_state
-from secure_fair.learning.methods.erm import Erm
-from secure_fair.learning.model import ModelSettings, make_classifier
+from secure_fair.learning.method import Method
+from secure_fair.learning.model import make_classifier
+from secure_fair.learning.settings import MethodSettings, ModelSettings
 from secure_fair.learning.train import Classifier, EpochRecord, Labelled, TrainSettings, predict, train
+from secure_fair.operations.common.adapters import Adapter
 from secure_fair.privacy.dpsgd import PrivateSettings, PrivateTraining, Randomness, train_privately
 
 # large secret batches and few steps: what DP-SGD of a small adapter wants
@@ -45,7 +46,9 @@ def train_sensitive(
 ) -> Sensitive:
     """Train adapter and head on tokens (n, T, d) and group codes (n,); the head is thrown away."""
     classifier = make_classifier(model, groups, settings.seed, settings.device)
-    history = train(classifier, Labelled(tokens, codes), Erm(), _Nobody(), settings, on_epoch=on_epoch)  # type: ignore[arg-type]
+    alone = Method(MethodSettings(name="erm"))
+    labelled = Labelled(tokens, codes)
+    history = train(classifier, labelled, alone, _Nobody(), settings, on_epoch=on_epoch)  # type: ignore[arg-type]
     return Sensitive(_state(classifier), history[-1].accuracy)
 
 

@@ -1,52 +1,101 @@
-"""What a scenario says of model and method, and what every party derives from it without loading a model.
+"""The settings of model, training and method, which a scenario embeds as they are.
 
-timm and peft take seconds to import; the dealer has no use for them, and an auditor only where it trains an adapter.
+timm and peft take seconds to import; nothing here does, for the dealer has no use for them, and an auditor only where
+it trains on pictures of its own.
 """
 
 from __future__ import annotations
 
+import pkgutil
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
-ADVERSARY_RATE = 0.05  # gradient step of the adversary on its summed loss
-ADVERSARY_BALL = 8.0  # bound on the norm of its weights, so that logits on unit rows are bounded too
+from pydantic import Field
+
+from secure_fair.sections import Count, NotNegative, Positive, Section, among
+
+EMBEDDED_BACKBONE = "secure_fair_faces"
+# every file there is a method; their names alone are read here
+METHOD_NAMES = tuple(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "methods")]))
+MethodName = Annotated[str, among(METHOD_NAMES)]
+Targets = tuple[Literal["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"], ...]
+
+
+class Backbone(Section):
+    """The vision transformer under the adapter."""
+
+    name: Annotated[str, Field(min_length=1)] = EMBEDDED_BACKBONE
+    """A timm vision transformer, or the small one that comes with the program."""
+    weights: Annotated[str, Field(min_length=1)] = "embedded"
+    """"embedded" (for the small one alone), "timm" (a download), or a file (safetensors or pth, timm's key names)."""
+
+
+class Lora(Section):
+    """The low-rank adapter."""
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    """Rank of each matrix pair."""
+    alpha: Positive = 16.0
+    """Scale of the adapter: alpha / rank."""
+    targets: Annotated[Targets, Field(strict=False, min_length=1)] = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    """Linear layers of a block that are adapted."""
+    last_blocks: Count | None = None
+    """Only so many last blocks are adapted, and the rest is computed once; without it every block is."""
+
+
+class Train(Section):
+    """The developer's training loop."""
+
+    epochs: Count = 4
+    """Passes over all training records."""
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    """Records in a batch, or slightly more: all batches are alike."""
+    learning_rate: Positive = 1e-3
+    """AdamW's, at its highest."""
+    weight_decay: NotNegative = 0.01
+    """AdamW's."""
+    warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """Fraction of all steps over which the learning rate rises."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Autocast: "auto" is bfloat16 where the device is fast at it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """"auto" is the GPU where there is one."""
+
+
+class MethodSettings(Section):
+    """How the attribute enters the training."""
+
+    name: MethodName = "parity"
+    """The method."""
+    release: str | None = None
+    """In which form attributes reach it; without it the method's first."""
+    strength: NotNegative = 2.0
+    """Weight of the penalty (for unl: of the subtracted adapter)."""
+    components: Annotated[int, Field(ge=1, le=4096)] = 16
+    """Columns of a moment's query."""
+    ramp: NotNegative = 1.0
+    """Epochs over which the strength rises from 0."""
+    target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The strength is adjusted during training until the released gap is about this one."""
+    sensitive_scale: NotNegative = 0.0
+    """orth: the scale at which the sensitive adapter is active in training; 0 is not at all."""
+    orthogonality: Literal["predictions", "weights"] | None = None
+    """orth: to the sensitive adapter's weights, or of predictions to what it sees; "weights" for gradients."""
+    adversary_features: Literal["frozen", "disclosed"] = "frozen"
+    """ent with the auditor's own records: of which features the auditor trains its adversary; "disclosed" gives it the
+    developer's adapter at the start of every epoch."""
+    attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """Sensitive attributes and intersections, by name, that the method is to be fair to; without it all."""
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """Which backbone, and where the adapters sit."""
+    """Which backbone, where the adapters sit, and the side of the square pictures in pixels."""
 
-    backbone: str
-    weights: str
+    backbone: Backbone
+    lora: Lora
     image_size: int
-    rank: int
-    alpha: float
-    targets: tuple[str, ...]
-    last_blocks: int | None
-
-
-@dataclass(frozen=True)
-class MethodSettings:
-    """How a method pulls: see the scenario reference for what each number does.
-
-    ``own_records``: the auditors hold nothing of the developer's records, only pictures of their own.
-    """
-
-    name: str
-    release: str | None = None
-    strength: float = 1.0
-    components: int = 16
-    ramp_epochs: float = 1.0
-    sensitive_scale: float = 0.0
-    orthogonality: str = "weights"
-    target_gap: float | None = None
-    own_records: bool = False
-    adversary_features: str = "frozen"
-
-    def own_trainings(self, epochs: int) -> int:
-        """How often the auditor trains an adversary on its own pictures."""
-        if self.name != "ent" or not self.own_records:
-            return 0
-        return epochs if self.adversary_features == "disclosed" else 1
 
 
 def batches_per_epoch(records: int, batch_size: int) -> int:

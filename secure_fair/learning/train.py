@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import Diverged
-from secure_fair.learning.auditors import Auditors
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.lora import merged
-from secure_fair.learning.methods import Batch, Method, Training
+from secure_fair.learning.method import Batch, Method, Training
 from secure_fair.learning.settings import batches_per_epoch
+from secure_fair.operations.common.ask import Auditors
 
 from peft import PeftModel  # isort: skip
 

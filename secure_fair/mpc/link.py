@@ -17,20 +17,19 @@ from typing import NamedTuple
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind, check_channel
 from secure_fair.mpc.tls import grpc
+from secure_fair.sections import NotNegative, Section
 
 MAX_UNREAD_BYTES = 1 << 30
 """What a peer may have sent before it is received; more is a peer out of step."""
 
 
-@dataclass(frozen=True)
-class LinkSettings:
-    """A simulated link, slower than the real one; 0 is unlimited.
+class LinkSettings(Section):
+    """A simulated link between the parties, slower than the real one; 0 is unlimited."""
 
-    ``latency_ms`` delays every message, one way. ``bandwidth_mbps`` (10^6 bit/s) holds per direction of a pair.
-    """
-
-    latency_ms: float = 0.0
-    bandwidth_mbps: float = 0.0
+    latency_ms: NotNegative = 0.0
+    """Delay of every message, one way."""
+    bandwidth_mbps: NotNegative = 0.0
+    """10^6 bit/s, per direction of a pair."""
 
 
 @dataclass(frozen=True)

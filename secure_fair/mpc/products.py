@@ -7,21 +7,19 @@ of its mask with the other's is new each time, the difference from its mask is n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.mpc.menu import Product, Reused
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 
 from crypten.mpc import MPCTensor  # isort: skip
 from crypten.mpc.primitives import ArithmeticSharedTensor, beaver  # isort: skip
-
-if TYPE_CHECKING:
-    from secure_fair.mpc.session import Session
 
 
 @dataclass(frozen=True)
@@ -57,9 +55,11 @@ class Masked:
 Shared: TypeAlias = MPCTensor | Masked
 
 
-def from_share(share: Tensor, scale: int) -> MPCTensor:
-    """A shared tensor from this party's share; ``scale`` (a power of two) is the ring units per 1.0."""
-    return MPCTensor.from_shares(share, precision=scale.bit_length() - 1)
+def public_shapes(*values: Shared) -> list[tuple[int, ...]]:
+    """Shapes that decide what an operation takes from the dealer; none where rows were picked: those change."""
+    if any(isinstance(value, Masked) and value.operand.rows is not None for value in values):
+        return []
+    return [tuple(value.size() if isinstance(value, MPCTensor) else value.shape) for value in values]
 
 
 def mask(session: Session, *values: Shared) -> list[Masked]:
@@ -80,6 +80,11 @@ def mask(session: Session, *values: Shared) -> list[Masked]:
         ]
     )
     return [value if isinstance(value, Masked) else next(made) for value in values]
+
+
+def fix(session: Session, shared: MPCTensor) -> Masked:
+    """Bind an immutable value that enters many products to a mask, and open the difference once (one round)."""
+    return mask(session, shared)[0]
 
 
 def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTensor:
@@ -137,8 +142,3 @@ def add_public(session: Session, shared: MPCTensor, value: int | Tensor) -> MPCT
     """A shared value plus public ring units: one party adds them."""
     share = shared.share + value if session.rank == 0 else shared.share + torch.zeros_like(torch.as_tensor(value))
     return from_share(share, shared.encoder.scale)
-
-
-def combine(shares: Sequence[Tensor]) -> Tensor:
-    """One flat tensor of all of them."""
-    return torch.cat([share.reshape(-1) for share in shares])

@@ -19,8 +19,8 @@ from secure_fair.mpc.communicator import Masks, NetworkCommunicator, install
 from secure_fair.mpc.cost import Meter, OperationCost
 from secure_fair.mpc.dealer import CHANNEL as DEALER_CHANNEL
 from secure_fair.mpc.menu import Item, renumbered
-from secure_fair.mpc.products import Masked, from_share, mask
 from secure_fair.mpc.provider import Provider
+from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transcript import BYTES, Transcript
 from secure_fair.mpc.transport import Network
 from secure_fair.randomness import KeySource
@@ -148,10 +148,6 @@ class Session:
         self._transcript.note("share", owner, tuple(shape), scale)
         share = self._masks.zero(shape)
         return from_share(share if ring is None else share + ring, scale)
-
-    def fix(self, shared: MPCTensor) -> Masked:
-        """Bind an immutable value that enters many products to a mask, and open the difference once (one round)."""
-        return mask(self, shared)[0]
 
     # openings
 

@@ -15,7 +15,7 @@ import math
 import os
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,48 +24,13 @@ import numpy as np
 
 from secure_fair.errors import ProtocolError, UsageError
 from secure_fair.files import write_bytes
+from secure_fair.privacy.receipt import Charge, Receipt
+from secure_fair.privacy.spending import Spending
 
 _GENESIS = "0" * 64
 _ENTRIES = "ledger.jsonl"
 _HEAD = "ledger.head"
 _TABLES = "tables"
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What both sides write down about one release; all of it is public between them.
-
-    ``number`` counts the releases of one auditor in one run. ``records`` is the hash of the set of records
-    (``records_hash``). ``sigma`` is in units of the opened value: None for an exact release, 0 for one that needs no
-    noise. ``of``: the intersection that was asked for, where it was not ``attribute`` alone; older entries have none.
-    """
-
-    run: str
-    number: int
-    auditor: str
-    operation: str
-    attribute: str
-    records: str
-    count: int
-    shape: tuple[int, ...]
-    sigma: float | None
-    of: str = ""
-
-
-@dataclass(frozen=True)
-class Charge:
-    """What one release costs each record in it: ``mu2`` of Gaussian DP (infinite when exact), or (epsilon, delta)."""
-
-    mu2: float = 0.0
-    epsilon: float = 0.0
-    delta: float = 0.0
-
-    @property
-    def exact(self) -> bool:
-        return math.isinf(self.mu2) or math.isinf(self.epsilon)
-
-    def __add__(self, other: Charge) -> Charge:
-        return Charge(self.mu2 + other.mu2, self.epsilon + other.epsilon, self.delta + other.delta)
 
 
 def table_hash(ids: Sequence[str]) -> str:
@@ -107,10 +72,12 @@ class Ledger:
             self._write_head()
             self._sizes: dict[str, int] = {}
             self._numbers: dict[str, int] = {}
-            self.spending = Spending(self)
+            self._tables: dict[str, np.ndarray] = {}
+            self.spending = Spending()
             for entry in self.entries():
                 if entry["kind"] == "planned":
                     self._numbers[entry["run"]] = max(self._numbers.get(entry["run"], 0), entry["number"])
+                    self._spend(entry)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -148,28 +115,41 @@ class Ledger:
         *,
         charged: np.ndarray | None = None,
         query: str = "",
+        response: bool = False,
     ) -> None:
         """Write down a release before it is opened: when this returns, the entry is on disk and the release spent.
 
         ``records``: int64 indices into the table; ``charged``: those that pay, where others have paid for this before.
+        ``response``: a randomised response, which is paid for once.
         """
         size = self._table_size(table)
         paying = records if charged is None else charged
         cost = {"mu2": charge.mu2, "epsilon": charge.epsilon, "delta": charge.delta}
-        self._append(
-            {
-                "kind": "planned",
-                **asdict(receipt),
-                "query": query,
-                "table": table,
-                "members": _pack(records, size),
-                "charged": _pack(paying, size),
-                "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in cost.items()},
-            }
-        )
-        self.spending.add(
-            receipt.attribute, receipt.operation, self.spending.rows_of_table(table, self)[paying], charge
-        )
+        entry = {
+            "kind": "planned",
+            **asdict(receipt),
+            "query": query,
+            "table": table,
+            "members": _pack(records, size),
+            "charged": _pack(paying, size),
+            "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in cost.items()},
+            "response": response,
+        }
+        self._append(entry)
+        self._spend(entry)
+
+    def rows_of_table(self, name: str) -> np.ndarray:
+        """The rows in ``spending`` of the people of an enrolled table, in its order."""
+        if name not in self._tables:
+            self._tables[name] = self.spending.rows(self.table(name))
+        return self._tables[name]
+
+    def _spend(self, entry: dict[str, Any]) -> None:
+        rows = self.rows_of_table(entry["table"])
+        paying = rows[_unpack(entry["charged"], len(rows))]
+        self.spending.add(entry["attribute"], paying, charge_of(entry))
+        if entry.get("response"):
+            self.spending.respond(entry["attribute"], paying)
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -308,67 +288,6 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
     for number in sorted(opened - set(received)):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
     return problems
-
-
-class Spending:
-    """What every person has spent on every attribute, in all runs of one auditor: the ledger, added up."""
-
-    def __init__(self, ledger: Ledger) -> None:
-        self._people: dict[str, int] = {}
-        self._mu2: dict[str, np.ndarray] = {}
-        self._epsilon: dict[str, np.ndarray] = {}
-        self._delta: dict[str, np.ndarray] = {}
-        self._responded: dict[str, set[int]] = {}
-        self._tables: dict[str, np.ndarray] = {}
-        for entry in ledger.entries():
-            if entry["kind"] == "planned":
-                rows = self.rows_of_table(entry["table"], ledger)
-                paying = rows[_unpack(entry["charged"], len(rows))]
-                self.add(entry["attribute"], entry["operation"], paying, charge_of(entry))
-
-    def rows_of_table(self, name: str, ledger: Ledger) -> np.ndarray:
-        """The rows of the people of an enrolled table, in its order."""
-        if name not in self._tables:
-            self._tables[name] = self.rows(ledger.table(name))
-        return self._tables[name]
-
-    def rows(self, ids: Sequence[str]) -> np.ndarray:
-        """The rows of people, new ones added: int64 (n,)."""
-        return np.array([self._people.setdefault(name, len(self._people)) for name in ids], dtype=np.int64)
-
-    def add(self, attribute: str, operation: str, rows: np.ndarray, charge: Charge) -> None:
-        """Charge people, none of them twice in ``rows``."""
-        if operation == "randomised_attributes":
-            self._responded.setdefault(attribute, set()).update(rows.tolist())
-        for totals, cost in self._columns(attribute, charge):
-            totals[rows] += cost
-
-    def responded(self, attribute: str, rows: np.ndarray) -> np.ndarray:
-        """Who has paid for a randomised response on the attribute already, in any run: bool (n,)."""
-        paid = self._responded.get(attribute, set())
-        return np.fromiter((row in paid for row in rows.tolist()), dtype=bool, count=len(rows))
-
-    def of(self, attribute: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What people have spent on one attribute: mu^2, added epsilon, added delta, float64 (n,) each."""
-        mu2, epsilon, delta = (totals[rows] for totals, _ in self._columns(attribute, Charge()))
-        return mu2, epsilon, delta
-
-    def over_attributes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What people have spent on all their attributes together."""
-        sums = np.zeros((3, len(rows)))
-        for attribute in list(self._mu2):
-            sums += np.stack(self.of(attribute, rows))
-        return sums[0], sums[1], sums[2]
-
-    def _columns(self, attribute: str, charge: Charge) -> list[tuple[np.ndarray, float]]:
-        columns = []
-        for store, cost in ((self._mu2, charge.mu2), (self._epsilon, charge.epsilon), (self._delta, charge.delta)):
-            held = store.get(attribute, np.zeros(0))
-            if len(held) < len(self._people):
-                held = np.concatenate([held, np.zeros(len(self._people) - len(held))])
-                store[attribute] = held
-            columns.append((held, cost))
-        return columns
 
 
 def _verified_end(directory: Path) -> tuple[int, str]:

@@ -33,6 +33,17 @@ class Bytes(Protocol):
     def bytes(self, count: int) -> bytes: ...
 
 
+class NoiseSource(Protocol):
+    """A source of a gate's noise."""
+
+    private: bool  # False for a seeded source: every artefact then says so
+    description: str
+
+    def gaussian(self, sigma: int, count: int) -> np.ndarray:
+        """``count`` draws, int64, of the discrete Gaussian of scale ``sigma`` in ring units."""
+        ...
+
+
 class SystemNoise:
     """The gate's noise: AES-256-CTR under a key of the operating system's, drawn here and kept nowhere."""
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy.accounting import attack_auc_ceiling, gaussian_epsilon, gaussian_mu
-from secure_fair.privacy.policy import OPERATIONS
-
-# What a person's attribute enters only through releases that are accounted already (design of each operation).
-POST_PROCESSING = frozenset({"entropy_rows", "orthogonality", "sensitive_adapter"})
+from secure_fair.privacy.rules import Rules
+from secure_fair.privacy.target import DEFAULT_DELTA
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Plan:
     evaluation: tuple[PlannedRelease, ...]
     reserve_releases: int
     multipliers: dict[str, float | None]
+    responds_at_random: bool = False
 
     @property
     def exact(self) -> bool:
@@ -75,7 +74,7 @@ class Plan:
         """Training's epsilon if no release is interrupted, so that the reserve stays unused; None where it is exact."""
         if self.epsilon is None:
             return None
-        if self._responds_at_random():
+        if self.responds_at_random:
             return self.epsilon
         return gaussian_epsilon(math.sqrt(sum(self._mu2(kind) for kind in self.releases)), self.delta)
 
@@ -86,7 +85,7 @@ class Plan:
         for kind in (*self.releases, *self.evaluation):
             mu2 = self._mu2(kind)
             multiplier = self.multipliers[kind.operation]
-            if self._responds_at_random():
+            if self.responds_at_random:
                 noise, mu, ceiling = "response", "-", "-"
             elif kind.sensitivity == 0:
                 noise, mu, ceiling = "none needed", "0", "0.500"
@@ -128,20 +127,18 @@ class Plan:
 
     def _mu2(self, kind: PlannedRelease) -> float:
         multiplier = self.multipliers[kind.operation]
-        if kind.sensitivity == 0 or self._responds_at_random():
+        if kind.sensitivity == 0 or self.responds_at_random:
             return 0.0
         return math.inf if multiplier is None else kind.participations / multiplier**2
-
-    def _responds_at_random(self) -> bool:
-        return any(kind.operation == "randomised_attributes" for kind in self.releases)
 
 
 def make_plan(
     attribute: str,
     releases: Sequence[PlannedRelease],
     *,
+    rules: Rules,
     epsilon: float | None,
-    delta: float = 1e-5,
+    delta: float = DEFAULT_DELTA,
     evaluation: Sequence[PlannedRelease] = (),
     evaluation_epsilon: float | None = None,
     reserve_releases: int = 1,
@@ -152,12 +149,13 @@ def make_plan(
     pays for as many interrupted releases of the dearest kind. Priors counted for training belong into ``releases``.
     Randomised attributes take all of ``epsilon`` and stand alone. All problems are raised at once as UsageError.
     """
-    problems = _plan_problems(attribute, releases, evaluation, epsilon, evaluation_epsilon, delta, reserve_releases)
+    problems = _target_problems(attribute, bool(evaluation), epsilon, evaluation_epsilon, delta, reserve_releases)
+    problems += _release_problems(attribute, releases, evaluation, rules, noised=epsilon is not None)
     if problems:
         raise UsageError(problems)
     multipliers = {
-        **_multipliers(releases, epsilon, delta, reserve_releases),
-        **_multipliers(evaluation, evaluation_epsilon, delta, reserve_releases),
+        **_multipliers(releases, rules, epsilon, delta, reserve_releases),
+        **_multipliers(evaluation, rules, evaluation_epsilon, delta, reserve_releases),
     }
     return Plan(
         attribute=attribute,
@@ -168,6 +166,7 @@ def make_plan(
         evaluation=tuple(evaluation),
         reserve_releases=reserve_releases,
         multipliers=multipliers,
+        responds_at_random=any(rules[kind.operation].responds_at_random for kind in releases),
     )
 
 
@@ -180,24 +179,23 @@ def encoding_error(columns: int, precision_bits: int) -> float:
 
 
 def _multipliers(
-    kinds: Sequence[PlannedRelease], epsilon: float | None, delta: float, reserve: int
+    kinds: Sequence[PlannedRelease], rules: Rules, epsilon: float | None, delta: float, reserve: int
 ) -> dict[str, float | None]:
     noisy = [kind for kind in kinds if kind.sensitivity > 0]
     result: dict[str, float | None] = {kind.operation: 0.0 for kind in kinds if kind.sensitivity == 0}
     if epsilon is None:
         return {**result, **{kind.operation: None for kind in noisy}}
-    if any(kind.operation == "randomised_attributes" for kind in kinds):
-        return {**result, "randomised_attributes": 0.0}
+    if any(rules[kind.operation].responds_at_random for kind in kinds):
+        return dict.fromkeys((kind.operation for kind in kinds), 0.0)
     shares = sum(kind.participations * kind.weight for kind in noisy)
     shares += reserve * max((kind.weight for kind in noisy), default=0.0)
     mu = gaussian_mu(epsilon, delta) * (1 - 1e-10)  # rounding must not lift the sum above the target
     return {**result, **{kind.operation: math.sqrt(shares / kind.weight) / mu for kind in noisy}}
 
 
-def _plan_problems(
+def _target_problems(
     attribute: str,
-    releases: Sequence[PlannedRelease],
-    evaluation: Sequence[PlannedRelease],
+    evaluated: bool,
     epsilon: float | None,
     evaluation_epsilon: float | None,
     delta: float,
@@ -211,30 +209,50 @@ def _plan_problems(
             found.append(f"privacy.{key} = {value}: must be a finite number above 0")
     if reserve < 0:
         found.append(f"privacy.reserve_releases = {reserve}: must be 0 or more")
-    if evaluation and epsilon is not None and evaluation_epsilon is None:
+    if evaluated and epsilon is not None and evaluation_epsilon is None:
         found.append(
             f"privacy.evaluation_epsilon: evaluation of {attribute} would be exact beside noised training; set it"
         )
+    return found
+
+
+def _release_problems(
+    attribute: str,
+    releases: Sequence[PlannedRelease],
+    evaluation: Sequence[PlannedRelease],
+    rules: Rules,
+    *,
+    noised: bool,
+) -> list[str]:
+    found = []
     names = [kind.operation for kind in (*releases, *evaluation)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.append(f"plan for {attribute}: {name} appears twice; make one line of it")
-    if epsilon is not None and "adversary_rows" in names and "adversary_step" not in names:
-        found.append(
-            f"plan for {attribute}: adversary_rows carry everybody's attribute through the adversary's weights; "
-            "plan adversary_step, its noised update, beside them"
-        )
-    if "randomised_attributes" in names and len(releases) > 1:
-        found.append(f"plan for {attribute}: randomised attributes take the whole epsilon and stand alone in training")
+    for name in dict.fromkeys(name for name in names if name in rules):
+        found += [
+            f"plan for {attribute}: {name} carry everybody's attribute through {needed}; plan that, noised, beside them"
+            for needed in rules[name].needs
+            if noised and needed not in names
+        ]
+    responses = [kind for kind in releases if kind.operation in rules and rules[kind.operation].responds_at_random]
+    if responses and len(releases) > 1:
+        found.append(f"plan for {attribute}: randomised responses take the whole epsilon and stand alone in training")
     for kind in (*releases, *evaluation):
-        place = f"plan for {attribute}, {kind.operation}"
-        if kind.operation not in OPERATIONS:
-            found.append(f"{place}: unknown operation; known are {', '.join(OPERATIONS)}")
-        if kind.count < 1 or kind.participations < 1:
-            found.append(f"{place}: count {kind.count}, participations {kind.participations}: both must be at least 1")
-        if not (math.isfinite(kind.sensitivity) and kind.sensitivity >= 0):
-            found.append(f"{place}: sensitivity {kind.sensitivity}: must be finite, 0 or more")
-        elif (kind.sensitivity == 0) != (kind.operation in POST_PROCESSING):
-            found.append(f"{place}: sensitivity {kind.sensitivity}: 0 is for post-processing, and for that alone")
-        if not (math.isfinite(kind.weight) and kind.weight > 0):
-            found.append(f"{place}: weight {kind.weight}: must be above 0")
+        found += _kind_problems(f"plan for {attribute}, {kind.operation}", kind, rules)
+    return found
+
+
+def _kind_problems(place: str, kind: PlannedRelease, rules: Rules) -> list[str]:
+    found = []
+    rule = rules.get(kind.operation)
+    if rule is None:
+        found.append(f"{place}: the operation has no rule; known are {', '.join(rules)}")
+    if kind.count < 1 or kind.participations < 1:
+        found.append(f"{place}: count {kind.count}, participations {kind.participations}: both must be at least 1")
+    if not (math.isfinite(kind.sensitivity) and kind.sensitivity >= 0):
+        found.append(f"{place}: sensitivity {kind.sensitivity}: must be finite, 0 or more")
+    elif rule is not None and (kind.sensitivity == 0) != rule.post_processing:
+        found.append(f"{place}: sensitivity {kind.sensitivity}: 0 is for post-processing, and for that alone")
+    if not (math.isfinite(kind.weight) and kind.weight > 0):
+        found.append(f"{place}: weight {kind.weight}: must be above 0")
     return found

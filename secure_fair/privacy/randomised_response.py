@@ -12,8 +12,8 @@ import numpy as np
 
 from secure_fair.errors import ProtocolError, Refusal, UsageError
 from secure_fair.privacy.accounting import truth_probability
-from secure_fair.privacy.gate import Grant
 from secure_fair.privacy.noise import Bytes, uniform_below
+from secure_fair.privacy.request import Grant
 from secure_fair.randomness import PRG
 
 

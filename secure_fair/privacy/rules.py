@@ -16,10 +16,10 @@ class Rule:
 
     ``sensitivity``: L2, of the opened value to the substitution of one person's attribute, in units of the value, from
     the number of the attribute's groups. None for post-processing, which costs nothing itself and is opened only where
-    one of the operations in ``paid_by`` was accounted for in the same run. ``needs``: operations that a noised plan must
-    have beside it. ``row_per_record``: the value has a row for each record of the request. ``bounded_rows``: the noise
-    is made for rows of the developer's of norm at most 1. ``on_shares``: False where the attribute's holder sends a
-    value of its own. ``on_intersections``: may be asked of several attributes together. ``responds_at_random``: the
+    one of the operations in ``paid_by`` was accounted for in the same run. ``needs``: operations that a noised plan
+    must have beside it. ``row_per_record``: the value has a row for each record of the request. ``bounded_rows``: the
+    noise is made for rows of the developer's of norm at most 1. ``on_shares``: False where the attribute's holder sends
+    a value of its own. ``on_intersections``: may be asked of several attributes together. ``responds_at_random``: the
     noise is in the answers, which are drawn once for ever. ``opened``: False where nothing leaves the shares or the
     auditor, and it is accounted as if it did.
     """

@@ -8,17 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from secure_fair.privacy.target import Privacy
 
+from parties.config import RunConfig
+from parties.enrolment import Enrolment
+from parties.holdings import Holdings
+from parties.plain_auditors import PlainAuditors
+from parties.plans import plan_for
 from secure_fair.learning.lora import adapt
-from secure_fair.learning.methods import MethodSettings
-from secure_fair.learning.plain import PlainAuditors
-from secure_fair.learning.releases import evaluation_releases, training_releases
+from secure_fair.learning.methods import METHODS
 from secure_fair.learning.sensitive import Sensitive
+from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.learning.train import Classifier, TrainSettings
+from secure_fair.operations import RULES
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
-from secure_fair.privacy.plan import make_plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
@@ -30,7 +35,7 @@ BITS = 16
 WIDTH = 16  # of the tiny model's features
 BLOCKS = 2
 TOKENS = 5
-NOBODY = MethodSettings("erm")
+NOBODY = MethodSettings(name="erm")
 
 
 @dataclass(frozen=True)
@@ -61,41 +66,40 @@ def people(
     """``codes`` (n,) and the number of groups by attribute; the plan is that of ``method``."""
     records = len(next(iter(codes.values())))
     ids = [f"{number:032x}" for number in range(records)]
-    plans = {
-        name: make_plan(
-            name,
-            training_releases(method, groups[name], records, epochs, batch_size),
-            epsilon=epsilon,
-            evaluation=evaluation_releases(groups[name]),
-            evaluation_epsilon=evaluation_epsilon,
-        )
-        for name in codes
-    }
+    config = RunConfig(
+        seed=0,
+        developer="developer",
+        dealer="dealer",
+        auditors=("auditor",),
+        holders=dict.fromkeys(codes, ("auditor",)),
+        model=ModelSettings(Backbone(), Lora(), 16),
+        train=Train(epochs=epochs, batch_size=batch_size),
+        method=METHODS[method.name].resolved(method),
+        precision_bits=BITS,
+        privacy=None if epsilon is None else Privacy(epsilon=epsilon, evaluation_epsilon=evaluation_epsilon),
+        penalised=tuple(codes),
+    )
     ledger = Ledger(folder / "ledger", "auditor", simulated=True)
     gate = Gate(
         auditor="auditor",
         run="test",
         ids=ids,
         known=ids,
-        plans=plans,
+        plans={name: plan_for(config, name, groups[name], records) for name in codes},
+        rules=RULES,
         policy=Policy(minimum_batch=minimum_batch),
         ledger=ledger,
         noise=SystemNoise(),
     )
     for name in sensitive or {}:
-        gate.account_training(name, ["own record"], epsilon=None, delta=0.0)
+        gate.account_training(name, ["own record"], operation="sensitive_training", epsilon=None, delta=0.0)
     responses = Responses(folder / "responses", PRG(KeySource.fresh().derive("answers")))
-    auditors = PlainAuditors(
-        codes,
-        {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes},
-        dict.fromkeys(codes, (gate,)),
-        dict.fromkeys(codes, (responses,)),
-        sensitive or {},
-        ReleaseCache(folder / "told", terms=f"{evaluation_epsilon}"),
-        BITS,
-        evaluated=True,
-    )
-    return People(auditors, ledger)
+    named = {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes}
+    adapters = {name: trained.adapter for name, trained in (sensitive or {}).items()}
+    holder = Holdings(config, gate, named, codes, responses, adapters)
+    enrolment = Enrolment(ids, named, holder.adapter_shapes, {})
+    cache = ReleaseCache(folder / "told", terms=f"{evaluation_epsilon}")
+    return People(PlainAuditors(config, {"auditor": holder}, enrolment, cache), ledger)
 
 
 def classifier(classes: int = 2, seed: int = 0, rank: int = 2) -> Classifier:

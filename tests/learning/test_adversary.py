@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from secure_fair.learning.adversary import train_linear
-from secure_fair.learning.methods import MethodSettings, make_method
+from secure_fair.learning.methods import make_method
 from secure_fair.learning.methods.adv import unit_rows
-from secure_fair.learning.settings import ADVERSARY_BALL
+from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations.common.state import ADVERSARY_BALL
 from tests.learning.clear import WIDTH, people
 from tests.learning.test_methods import STRENGTH, N, batch_of, codes, drawn, labels, start
 
@@ -44,14 +45,14 @@ def test_a_linear_adversary_learns_within_its_ball(groups: int, target: tuple[fl
 
 @pytest.mark.parametrize("groups", [2, 4])
 def test_ent_ascends_the_entropy_of_the_adversary_as_it_stands(tmp_path: Path, groups: int) -> None:
-    chosen = MethodSettings("ent", "rows", strength=STRENGTH, ramp_epochs=0)
+    chosen = MethodSettings(name="ent", release="rows", strength=STRENGTH, ramp=0)
     held = people(tmp_path, chosen, {"a": codes(groups)}, {"a": groups}, epochs=3, batch_size=N)
     method = make_method(chosen)
     start(method, held, labels(2))
     centre: Tensor | None = None
     for step in range(3):
         z = drawn(10 + step, N, WIDTH).float().requires_grad_()
-        weights = held.auditors._adversaries.get("a", torch.zeros(WIDTH, 1 if groups == 2 else groups)).double()
+        weights = held.auditors.state.adversary("a", WIDTH)
         (found,) = torch.autograd.grad(method.penalty(batch_of(torch.zeros(N, 2), labels(2), z), 0.0), z)
         mean = z.detach().mean(0)
         centre = mean if centre is None else 0.9 * centre + 0.1 * mean

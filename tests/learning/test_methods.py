@@ -9,18 +9,19 @@ import pytest
 import torch
 from torch import Tensor
 
-import secure_fair.mpc.operations as operations
 from secure_fair.errors import BudgetExceeded
 from secure_fair.groups import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
-from secure_fair.learning.methods import Batch, Method, MethodSettings, Training, make_method
-from secure_fair.learning.methods.base import ramp
-from secure_fair.learning.methods.moments import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
+from secure_fair.learning.memberships.regression import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
+from secure_fair.learning.memberships.source import shares
+from secure_fair.learning.method import Batch, Method, Training
+from secure_fair.learning.methods import make_method
 from secure_fair.learning.methods.orth import scores
-from secure_fair.learning.methods.parity import shares
 from secure_fair.learning.sensitive import Sensitive
-from secure_fair.learning.settings import ADVERSARY_BALL, ADVERSARY_RATE
+from secure_fair.learning.settings import MethodSettings
 from secure_fair.learning.train import Classifier
+from secure_fair.operations.adversary_step import plain_adversary
+from tests import asks
 from tests.learning.clear import TOKENS, WIDTH, People, classifier, people
 
 N = 60
@@ -74,7 +75,7 @@ def test_parity_descends_the_squared_gap(tmp_path: Path, groups: int, by_class: 
     """The running mean is that of the same batch here, so the penalty's gradient must be the square's own."""
     y, a = labels(classes, 200), codes(groups, 200)
     strata = y if by_class else torch.zeros_like(y)
-    chosen = MethodSettings("odds" if by_class else "parity", "rows", strength=STRENGTH, ramp_epochs=0)
+    chosen = MethodSettings(name="odds" if by_class else "parity", release="rows", strength=STRENGTH, ramp=0)
     held = people(tmp_path, chosen, {"a": a}, {"a": groups}, epochs=2, batch_size=200)
     method = make_method(chosen)
     start(method, held, y, classes)
@@ -95,7 +96,7 @@ def test_for_two_groups_the_square_is_the_gap_s() -> None:
 
 
 def test_the_gap_shown_is_the_gap(tmp_path: Path) -> None:
-    chosen = MethodSettings("parity", "rows")
+    chosen = MethodSettings(name="parity", release="rows")
     held = people(tmp_path, chosen, {"a": codes(5)}, {"a": 5}, batch_size=N)
     method = make_method(chosen)
     start(method, held, labels(2))
@@ -108,7 +109,7 @@ def test_the_gap_shown_is_the_gap(tmp_path: Path) -> None:
 
 def test_one_factor_of_the_square_is_of_earlier_batches(tmp_path: Path) -> None:
     """Noise that is fresh in every batch then averages to nothing; its square would not."""
-    chosen = MethodSettings("parity", "rows", ramp_epochs=0)
+    chosen = MethodSettings(name="parity", release="rows", strength=1.0, ramp=0)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, epochs=2, batch_size=N)
     method = make_method(chosen)
     start(method, held, labels(2))
@@ -224,7 +225,7 @@ def test_several_noisy_answers_tell_more_than_the_last_alone() -> None:
 
 
 def test_moments_ask_once_an_epoch_and_never_in_a_batch(tmp_path: Path) -> None:
-    chosen = MethodSettings("parity", "moments", components=4)
+    chosen = MethodSettings(name="parity", release="moments", components=4)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, epochs=3)
     method = make_method(chosen)
     start(method, held, labels(2))
@@ -240,7 +241,7 @@ def test_moments_ask_once_an_epoch_and_never_in_a_batch(tmp_path: Path) -> None:
 @pytest.mark.parametrize("groups", [2, 4])
 def test_adv_ascends_the_adversary_s_loss(tmp_path: Path, groups: int) -> None:
     """The gradient by the features is minus strength / B times that of the loss on unit rows, weights as they stood."""
-    chosen = MethodSettings("adv", "rows", strength=STRENGTH, ramp_epochs=0)
+    chosen = MethodSettings(name="adv", release="rows", strength=STRENGTH, ramp=0)
     held = people(tmp_path, chosen, {"a": codes(groups)}, {"a": groups}, epochs=4, batch_size=N)
     method = make_method(chosen)
     start(method, held, labels(2))
@@ -262,9 +263,7 @@ def test_adv_ascends_the_adversary_s_loss(tmp_path: Path, groups: int) -> None:
         expected = -STRENGTH / N * rising
         assert step == 0 or float(expected.norm()) > 1e-4  # the adversary begins at zero and knows nothing
         torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=2e-6)
-        _, weights = operations.plain_adversary(
-            unit.detach(), a, weights, learning_rate=ADVERSARY_RATE, ball=ADVERSARY_BALL
-        )
+        _, weights = plain_adversary(unit.detach(), a, weights)
 
 
 # orthogonality, erasure, negation
@@ -282,7 +281,7 @@ def sensitive_of(model: Classifier, rank: int = 3) -> Sensitive:
 
 @pytest.mark.parametrize("release", ["adapter", "gradient"])
 def test_orth_descends_the_overlap_of_the_row_spaces(tmp_path: Path, release: str) -> None:
-    chosen = MethodSettings("orth", release, strength=STRENGTH, ramp_epochs=0)
+    chosen = MethodSettings(name="orth", release=release, strength=STRENGTH, orthogonality="weights", ramp=0)
     model = classifier()
     theirs = sensitive_of(model)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": theirs})
@@ -300,7 +299,7 @@ def test_orth_descends_the_overlap_of_the_row_spaces(tmp_path: Path, release: st
 
 
 def test_orth_has_the_sensitive_adapter_active_in_training_and_drops_it(tmp_path: Path) -> None:
-    chosen = MethodSettings("orth", "adapter", sensitive_scale=1.0)
+    chosen = MethodSettings(name="orth", release="adapter", sensitive_scale=1.0)
     model = classifier()
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": sensitive_of(model)})
     tokens = drawn(1, 6, TOKENS, WIDTH).float()
@@ -318,7 +317,7 @@ def test_orth_has_the_sensitive_adapter_active_in_training_and_drops_it(tmp_path
 @pytest.mark.parametrize("classes", [2, 3])
 def test_orth_descends_the_covariance_with_what_the_sensitive_adapter_sees(tmp_path: Path, classes: int) -> None:
     """The running mean is that of the same batch here, so the penalty's gradient must be that of 4 sum Cov^2."""
-    chosen = MethodSettings("orth", "adapter", STRENGTH, orthogonality="predictions", ramp_epochs=0)
+    chosen = MethodSettings(name="orth", release="adapter", strength=STRENGTH, orthogonality="predictions", ramp=0)
     model = classifier(classes)
     held = people(tmp_path, chosen, {"a": codes(3)}, {"a": 3}, sensitive={"a": sensitive_of(model)})
     tokens, y = drawn(1, N, TOKENS, WIDTH).float(), labels(classes)
@@ -357,7 +356,7 @@ def test_scores_find_the_direction_that_changed() -> None:
 
 @pytest.mark.parametrize(("target", "stronger"), [(0.02, True), (0.6, False)])
 def test_the_strength_follows_the_target_gap(tmp_path: Path, target: float, stronger: bool) -> None:
-    chosen = MethodSettings("parity", "rows", strength=2.0, target_gap=target)
+    chosen = MethodSettings(name="parity", release="rows", strength=2.0, target_gap=target)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, epochs=20, batch_size=N)
     method = make_method(chosen)
     start(method, held, labels(2))
@@ -373,11 +372,11 @@ def test_the_strength_follows_the_target_gap(tmp_path: Path, target: float, stro
 
 
 def test_without_a_target_no_strength_is_adjusted() -> None:
-    assert make_method(MethodSettings("parity", "rows")).strength() is None
+    assert make_method(MethodSettings(name="parity", release="rows")).strength() is None
 
 
 def test_unl_subtracts_the_sensitive_adapter_from_the_base(tmp_path: Path) -> None:
-    chosen = MethodSettings("unl", "adapter", strength=0.5)
+    chosen = MethodSettings(name="unl", release="adapter", strength=0.5)
     model = classifier()
     theirs = sensitive_of(model)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": theirs})
@@ -393,7 +392,7 @@ def test_erase_finds_the_direction_and_shrinks_it(tmp_path: Path) -> None:
     """Descending the penalty on the features themselves takes away their covariance with the attribute."""
     z, p, a = correlated(600, 2)
     z = z.float()
-    chosen = MethodSettings("erase", "moments", strength=1.0, components=WIDTH, ramp_epochs=0)
+    chosen = MethodSettings(name="erase", release="moments", strength=1.0, components=WIDTH, ramp=0)
     held = people(tmp_path, chosen, {"a": a}, {"a": 2})
     method = make_method(chosen)
     probabilities = torch.cat([1 - p, p], dim=1).float()
@@ -416,19 +415,21 @@ def test_erase_finds_the_direction_and_shrinks_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["parity", "odds", "erase"])
 def test_a_budget_that_is_used_up_ends_the_moments_not_the_training(tmp_path: Path, name: str) -> None:
     z, p, a = correlated(400, 2)
-    held = people(tmp_path, MethodSettings(name, "moments"), {"a": a}, {"a": 2}, epsilon=1.0, evaluation_epsilon=1.0)
-    method = make_method(MethodSettings(name, "moments"))
+    held = people(
+        tmp_path, MethodSettings(name=name, release="moments"), {"a": a}, {"a": 2}, epsilon=1.0, evaluation_epsilon=1.0
+    )
+    method = make_method(MethodSettings(name=name, release="moments"))
     y = labels(2, 400)
     probabilities = torch.cat([1 - p, p], dim=1).float()
     method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (z.float(), probabilities)))
     memberships = []
     for epoch in range(8):  # the plan has one, and a few in reserve
         method.start_epoch(epoch)
-        memberships.append(method.memberships["a"])
+        memberships.append(method.source.of_all("a"))
     assert held.opened().count("moment") < 8
     torch.testing.assert_close(memberships[-1], memberships[-2])
     with pytest.raises(BudgetExceeded):
-        held.auditors.moment("a", method.training.records, z)
+        asks.moment(held.auditors, "a", method.training.records, z)
 
 
 # randomised response
@@ -437,7 +438,7 @@ def test_a_budget_that_is_used_up_ends_the_moments_not_the_training(tmp_path: Pa
 def test_rr_memberships_are_right_on_average(tmp_path: Path) -> None:
     """The corrected answers reproduce the gap, where the answers themselves would show a fraction of it."""
     _, p, a = correlated(20_000, 2)
-    chosen = MethodSettings("rr", "attributes", ramp_epochs=0)
+    chosen = MethodSettings(name="rr", release="attributes", ramp=0)
     held = people(tmp_path, chosen, {"a": a}, {"a": 2}, epsilon=1.0, evaluation_epsilon=1.0)
     y = labels(2, 20_000)
     method = make_method(chosen)
@@ -464,8 +465,9 @@ def test_all_groups_restores_the_first_of_two() -> None:
 
 
 def test_the_ramp_rises_over_its_epochs() -> None:
-    assert [ramp(progress, 2.0) for progress in (0.0, 0.5, 1.0, 2.0, 9.0)] == [0.0, 0.25, 0.5, 1.0, 1.0]
-    assert ramp(0.0, 0.0) == 1.0
+    rising = make_method(MethodSettings(name="erm", ramp=2.0))
+    assert [rising.ramped(progress) for progress in (0.0, 0.5, 1.0, 2.0, 9.0)] == [0.0, 0.25, 0.5, 1.0, 1.0]
+    assert make_method(MethodSettings(name="erm", ramp=0.0)).ramped(0.0) == 1.0
 
 
 def test_noise_makes_no_group_smaller_than_itself() -> None:

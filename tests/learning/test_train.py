@@ -10,12 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from parties.plain_auditors import PlainAuditors
 from secure_fair.errors import SecureFairError
-from secure_fair.learning.methods import Batch, MethodSettings, Training, make_method
+from secure_fair.learning.method import Batch, Training
+from secure_fair.learning.methods import make_method
 from secure_fair.learning.methods.erm import Erm
-from secure_fair.learning.model import ModelSettings
-from secure_fair.learning.plain import PlainAuditors
 from secure_fair.learning.sensitive import train_sensitive
+from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings
 from secure_fair.learning.train import (
     Classifier,
     EpochRecord,
@@ -50,6 +51,7 @@ class Noting(Erm):
     """The baseline; it notes which records each batch has."""
 
     def __init__(self) -> None:
+        super().__init__(NOBODY)
         self.batches: list[np.ndarray] = []
         self.progress: list[float] = []
 
@@ -91,7 +93,9 @@ def test_only_adapter_and_head_move(tmp_path: Path, data: Labelled) -> None:
         assert moved == (".lora_" in name or name.startswith("head.")), name
 
 
-@pytest.mark.parametrize("chosen", [NOBODY, MethodSettings("parity", "moments", components=4)], ids=["erm", "parity"])
+@pytest.mark.parametrize(
+    "chosen", [NOBODY, MethodSettings(name="parity", release="moments", components=4)], ids=["erm", "parity"]
+)
 def test_a_seed_decides_everything(tmp_path: Path, data: Labelled, chosen: MethodSettings) -> None:
     torch.manual_seed(11)
     first = trained(tmp_path / "first", data, chosen)
@@ -126,7 +130,7 @@ def test_epochs_are_reported_as_they_end(data: Labelled, auditors: PlainAuditors
     kept = train(
         classifier(),
         data,
-        Erm(),
+        Erm(NOBODY),
         auditors,
         settings(epochs=3),
         on_epoch=told.append,
@@ -146,7 +150,7 @@ def test_a_training_that_diverges_is_an_error_with_a_remedy(data: Labelled, audi
     with pytest.raises(
         SecureFairError, match=r"diverged in epoch 1, step 1: .*method\.strength or train\.learning_rate"
     ):
-        train(classifier(), data, Exploding(), auditors, settings())
+        train(classifier(), data, Exploding(NOBODY), auditors, settings())
 
 
 def test_methods_see_the_model_as_it_stands(data: Labelled, auditors: PlainAuditors) -> None:
@@ -160,7 +164,7 @@ def test_methods_see_the_model_as_it_stands(data: Labelled, auditors: PlainAudit
         def start_epoch(self, epoch: int) -> None:
             self.seen.append(self.training.evaluate())
 
-    method, model = Watching(), classifier()
+    method, model = Watching(NOBODY), classifier()
     with_settings: TrainSettings = settings(epochs=2)
     fresh = predict(model, data, with_settings)
     train(model, data, method, auditors, with_settings)
@@ -176,7 +180,9 @@ def test_a_sensitive_adapter_predicts_the_attribute(random_weights: Path) -> Non
     codes = torch.arange(64) % 2
     tokens = torch.randn(64, 4, 128, generator=generator)
     tokens[:, :, 0] += 3.0 * (2 * codes[:, None] - 1)
-    model = ModelSettings("secure_fair_faces", str(random_weights), 16, 2, 4.0, ("attn.qkv",), 1)
+    model = ModelSettings(
+        Backbone(weights=str(random_weights)), Lora(rank=2, alpha=4.0, targets=("attn.qkv",), last_blocks=1), 16
+    )
     found = train_sensitive(model, tokens, codes, 2, settings(epochs=8))
     assert found.accuracy > 0.9
     assert list(found.adapter) == ["blocks.5.attn.qkv"]

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from secure_fair.attacks import mersenne
-from secure_fair.mpc.products import mask
+from secure_fair.mpc.products import fix, mask
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import Settings, run, run_fresh
@@ -164,7 +164,7 @@ def test_masks_do_not_follow_torchs_seed() -> None:
 
 def seeded_masks(session: Session) -> torch.Tensor:
     torch.manual_seed(0)
-    return session.fix(share(session, DEVELOPER, secret(0))).mask_share
+    return fix(session, share(session, DEVELOPER, secret(0))).mask_share
 
 
 def asks_by_name(session: Session, message: bytes) -> None:

@@ -14,12 +14,12 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
-from secure_fair.mpc import operations as ops
-from secure_fair.mpc.products import from_share
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import run
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share, share_integers, unit_rows
+from tests.operations import computations as ops
 
 LEAST_BYTES = 1 << 20
 SMALLEST_P = 1e-6  # of some fifty tests, each with both tails

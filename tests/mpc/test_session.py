@@ -11,14 +11,15 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import UsageError
-from secure_fair.mpc import operations as ops
 from secure_fair.mpc.menu import Fresh, Product, Square
-from secure_fair.mpc.products import from_share, mask, multiply, rescale
+from secure_fair.mpc.products import mask, multiply, rescale
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transcript import BYTES
 from secure_fair.mpc.transport import LinkSettings, Network
 from tests.mpc.harness import DEALER, Failed, Settings, credentials, run, run_fresh
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, of_norm, open_to, share, share_integers, unit_rows
+from tests.operations import computations as ops
 
 # inputs and openings
 
@@ -296,7 +297,7 @@ def test_peers_out_of_step_are_an_error_at_once() -> None:
 
 def masked_products(session: Session) -> list[Any]:
     x, y = share(session, DEVELOPER, of_norm((6, 4), 3.0, 1)), share(session, AUDITOR, of_norm((4, 5), 3.0, 2))
-    session.fix(x)  # numbers of masks need not begin at zero
+    ops.fix(session, x)  # numbers of masks need not begin at zero
     before = session.communicator.rounds
     left, right = mask(session, x, y)
     rows = torch.tensor([5, 0, 0, 3])
@@ -310,7 +311,7 @@ def masked_products(session: Session) -> list[Any]:
     )
     rounds = session.communicator.rounds - before
     changed = from_share(x.share + (1 if session.rank == 0 else 0), session.scale)
-    again = session.fix(changed)
+    again = ops.fix(session, changed)
     return [
         rounds,
         left.operand.mask != again.operand.mask and not torch.isin(left.mask_share, again.mask_share).any(),

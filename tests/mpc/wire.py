@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from parties.identity import load
-from secure_fair.mpc import dealer, operations
+from secure_fair.mpc import dealer
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
+from secure_fair.operations.moment import moment_on_shares
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, share, share_integers, unit_rows
 
 DEALER = "dealer"
@@ -37,7 +38,7 @@ def main(name: str, folder: str, addresses: dict[str, str], interface: str) -> N
         before = counters(interface)
         with session.meter.operation("bulk"):
             for _ in range(CALLS):
-                operations.moment(session, query, attributes)
+                moment_on_shares(session, query, attributes)
         session.communicator.barrier()
         time.sleep(0.5)  # the last acknowledgements
         after = counters(interface)

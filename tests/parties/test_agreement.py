@@ -23,8 +23,8 @@ from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
+from secure_fair.operations import RULES
 from secure_fair.privacy.ledger import compare, read_extract, verify
-from secure_fair.privacy.plan import POST_PROCESSING
 from tests.parties.company import Company, tiny, write_stores
 
 TOLERANCE = 0.01  # relative distance of the updates
@@ -32,6 +32,8 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "adv": {"name": "adv", "strength": 0.5},
     "ent": {"name": "ent", "strength": 2.0},
     "erase": {"name": "erase", "strength": 1.0, "components": 8},
+    "erase-rows": {"name": "erase", "release": "rows", "strength": 1.0, "components": 8},
+    "erase-responses": {"name": "erase", "release": "attributes", "strength": 1.0, "components": 8},
     "orth-active": {"name": "orth", "orthogonality": "weights", "sensitive_scale": 1.0, "strength": 0.5},
     "orth-predictions": {"name": "orth", "strength": 20.0},
     "orth-gradient": {"name": "orth", "release": "gradient"},
@@ -39,6 +41,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
     "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},
+    "odds-responses": {"name": "odds", "release": "attributes", "strength": 20.0},
     "rr": {"name": "rr", "strength": 20.0},
     "steered": {"name": "parity", "release": "moments", "target_gap": 0.001, "strength": 20.0},
     "unl": {"name": "unl"},
@@ -244,7 +247,7 @@ def test_with_noise_every_release_has_it_and_is_charged(
         entries = read_extract(company.out(auditor.name) / "ledger.jsonl")
         planned = [entry for entry in entries if entry["kind"] == "planned" and entry["shape"]]
         assert {entry["attribute"] for entry in planned} == set(auditor.attributes)  # nobody answers for another
-        of_records = [entry for entry in planned if entry["operation"] not in POST_PROCESSING]
+        of_records = [entry for entry in planned if not RULES[entry["operation"]].post_processing]
         assert all(entry["sigma"] or entry["operation"] == "randomised_attributes" for entry in of_records)
         left = json.loads((company.out(auditor.name) / "party.json").read_text())
         for spent in left["privacy"].values():
@@ -258,7 +261,7 @@ def test_what_is_left_predicts_the_same_outside(tmp_path: Path, weights: Path, s
     run_plain(scenario, stores, tmp_path, LineReporter())
     out = tmp_path / "developer"
     config = assemble.run_config(scenario)
-    vit = load_backbone(config.model.backbone, config.model.weights, config.model.image_size)
+    vit = load_backbone(config.model.backbone.name, config.model.backbone.weights, config.model.image_size)
     mean, deviation = (values.view(1, 3, 1, 1) for values in normalisation(vit))
     model = peft.PeftModel.from_pretrained(vit, str(out / "adapter")).eval()
     head = load_file(out / "head.safetensors")

@@ -14,13 +14,19 @@ import numpy as np
 import pytest
 import torch
 
-from parties.auditor import plan_for
 from parties.config import RunConfig
+from parties.enrolment import Enrolment
+from parties.holdings import Holdings
+from parties.plain_auditors import PlainAuditors
+from parties.plans import plan_for
 from scenarios import assemble
 from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes, joint_groups, membership_matrix
-from secure_fair.learning.plain import PlainAuditors
+from secure_fair.learning.memberships.responses import ResponseSource
+from secure_fair.learning.method import Training
+from secure_fair.operations import RULES
+from secure_fair.operations.randomised_attributes import corrected
 from secure_fair.privacy.accounting import gaussian_epsilon
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -29,6 +35,7 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
 from secure_fair.randomness import PRG, KeySource
+from tests import asks
 
 N = 240
 EVERYBODY = np.arange(N, dtype=np.int64)
@@ -84,7 +91,7 @@ def holders(
         **sections,
     }
     config = assemble.run_config(Scenario.parse(tree))
-    gates, ledgers, responses = {}, {}, {}
+    gates, ledgers, held = {}, {}, {}
     for auditor in auditors:
         name = auditor["name"]
         known = {IDS[person] for person in PEOPLE.get(name, EVERYBODY)}
@@ -95,35 +102,33 @@ def holders(
             ids=IDS,
             known=known,
             plans={held: plan_for(config, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
+            rules=RULES,
             policy=(policies or {}).get(name, Policy()),
             ledger=ledgers[name],
             noise=SystemNoise(),
             part=name in config.parted,
         )
-        responses[name] = Responses(folder / name / "responses", PRG(KeySource.fresh().derive(name)))
-    clear = PlainAuditors(
-        CODES,
-        GROUPS,
-        {held: [gates[name] for name in names] for held, names in config.holders.items()},
-        {held: [responses[name] for name in names] for held, names in config.holders.items()},
-        {},
-        ReleaseCache(folder / "told", terms="1.0"),
-        16,
-        evaluated=config.evaluated,
-        intersections=config.intersections,
-        penalised=config.penalised,
-    )
+        mine = gates[name].held
+        held[name] = Holdings(
+            config,
+            gates[name],
+            {attribute: GROUPS[attribute] for attribute in auditor["attributes"]},
+            {attribute: np.where(mine, CODES[attribute], -1) for attribute in auditor["attributes"]},
+            Responses(folder / name / "responses", PRG(KeySource.fresh().derive(name))),
+        )
+    enrolment = Enrolment(IDS, GROUPS, {}, {name: gates[name].held for name in config.parted})
+    clear = PlainAuditors(config, held, enrolment, ReleaseCache(folder / "told", terms="1.0"))
     return Holders(config, clear, gates, ledgers)
 
 
 def spend_everything(everybody: Holders) -> None:
     """All that a training by moments of three epochs asks for, and the audit."""
     for attribute in everybody.auditors.attributes:
-        everybody.auditors.group_counts(attribute, EVERYBODY, STRATA, 2)
+        asks.group_counts(everybody.auditors, attribute, EVERYBODY, STRATA, 2)
         for _ in range(3):
-            everybody.auditors.moment(attribute, EVERYBODY, torch.full((N, 2), 0.5))
+            asks.moment(everybody.auditors, attribute, EVERYBODY, torch.full((N, 2), 0.5))
     for attribute in everybody.auditors.audited:
-        everybody.auditors.evaluation_counts(attribute, EVERYBODY, STRATA, 2)
+        asks.evaluation_counts(everybody.auditors, attribute, EVERYBODY, STRATA, 2)
 
 
 def test_groups_and_codes_of_an_intersection() -> None:
@@ -147,7 +152,7 @@ def test_somebody_else_s_record_is_a_row_of_zeros() -> None:
 def test_answers_about_an_intersection_are_the_truth_where_they_are_exact(tmp_path: Path) -> None:
     everybody = holders(tmp_path, APART, privacy={"evaluation_epsilon": 1.0})
     one_hot = np.eye(6)[CODES["male"] * 3 + CODES["skin_tone"]]
-    counts = everybody.auditors.group_counts(JOINT, EVERYBODY, STRATA, 2)
+    counts = asks.group_counts(everybody.auditors, JOINT, EVERYBODY, STRATA, 2)
     assert counts.sigma == 0
     assert np.array_equal(counts.values.numpy(), np.stack([one_hot[stratum::2].sum(0) for stratum in (0, 1)]))
     assert everybody.auditors.groups(JOINT) == joint_groups(GROUPS)
@@ -169,7 +174,7 @@ def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors:
         spent = sum(plan._mu2(kind) for kind in (*plan.releases, *plan.evaluation))
         assert everybody.epsilon(name, attribute) == pytest.approx(gaussian_epsilon(math.sqrt(spent), plan.delta))
         assert plan.planned_epsilon() < 1.0  # the rest is the reserve
-        pool = everybody.gates[name]._pool(attribute, False)
+        pool = everybody.gates[name].tally.pool(attribute, False)
         theirs = PEOPLE.get(name, EVERYBODY)
         assert (pool[theirs] > 0).all()
         assert np.count_nonzero(pool) == len(theirs)  # nobody else pays here
@@ -180,7 +185,7 @@ def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors:
 def test_every_holder_adds_its_own_noise(tmp_path: Path) -> None:
     everybody = holders(tmp_path, PARTS)
     query = torch.zeros(N, 300, dtype=torch.float64)
-    released = everybody.auditors.moment(JOINT, EVERYBODY, query)
+    released = asks.moment(everybody.auditors, JOINT, EVERYBODY, query)
     sigmas = [entry["sigma"] for ledger in everybody.ledgers.values() for entry in ledger.entries() if "sigma" in entry]
     assert len(sigmas) == 3
     assert released.sigma == pytest.approx(math.hypot(*sigmas))
@@ -191,7 +196,7 @@ def test_every_holder_adds_its_own_noise(tmp_path: Path) -> None:
 
 def test_who_holds_both_attributes_pays_for_both(tmp_path: Path) -> None:
     everybody = holders(tmp_path, [{"name": "registry", "attributes": list(GROUPS)}])
-    released = everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    released = asks.moment(everybody.auditors, JOINT, EVERYBODY, torch.zeros(N, 2))
     assert sorted(everybody.planned("registry")) == [("moment", "male", JOINT), ("moment", "skin_tone", JOINT)]
     entries = [entry for entry in everybody.ledgers["registry"].entries() if entry["kind"] == "planned"]
     assert released.sigma == pytest.approx(math.hypot(*(entry["sigma"] for entry in entries)))
@@ -200,7 +205,7 @@ def test_who_holds_both_attributes_pays_for_both(tmp_path: Path) -> None:
 
 def ask_for_ever(everybody: Holders) -> None:
     while True:
-        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+        asks.moment(everybody.auditors, JOINT, EVERYBODY, torch.zeros(N, 2))
 
 
 @pytest.mark.parametrize(("stingy", "generous"), [("registry", "clinic"), ("clinic", "registry")])
@@ -208,38 +213,38 @@ def test_a_budget_that_ends_at_one_holder_stops_all_and_spends_nothing(
     tmp_path: Path, stingy: str, generous: str
 ) -> None:
     everybody = holders(tmp_path, APART, {stingy: Policy(epsilon=0.6)})
-    everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+    asks.moment(everybody.auditors, JOINT, EVERYBODY, torch.zeros(N, 2))
     with pytest.raises(BudgetExceeded, match=r"policy's epsilon = 0\.6"):
         ask_for_ever(everybody)
     made = [everybody.planned(name) for name in (stingy, generous)]
     assert len(made[0]) == len(made[1]) < 8
     alone = "skin_tone" if generous == "clinic" else "male"
-    everybody.auditors.moment(alone, EVERYBODY, torch.zeros(N, 2))  # which is the other one's own affair
+    asks.moment(everybody.auditors, alone, EVERYBODY, torch.zeros(N, 2))  # which is the other one's own affair
 
 
 def test_a_lifetime_s_total_must_have_room_for_both_at_once(tmp_path: Path) -> None:
     """Neither is paid where only one of two attributes of the same holder could be."""
     both = [{"name": "registry", "attributes": list(GROUPS)}]
     one = holders(tmp_path / "one", both)
-    one.auditors.moment("male", EVERYBODY, torch.zeros(N, 2))
+    asks.moment(one.auditors, "male", EVERYBODY, torch.zeros(N, 2))
     enough_for_one = Policy(total_epsilon=one.epsilon("registry", "male") * 1.1)
     everybody = holders(tmp_path / "both", both, {"registry": enough_for_one})
     with pytest.raises(BudgetExceeded, match="total_epsilon"):
-        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+        asks.moment(everybody.auditors, JOINT, EVERYBODY, torch.zeros(N, 2))
     assert everybody.planned("registry") == []
-    everybody.auditors.moment("male", EVERYBODY, torch.zeros(N, 2))
+    asks.moment(everybody.auditors, "male", EVERYBODY, torch.zeros(N, 2))
 
 
 def test_what_is_refused_by_one_is_opened_by_none(tmp_path: Path) -> None:
     everybody = holders(tmp_path, APART, {"clinic": Policy(operations=("group_counts", "evaluation_counts"))})
     with pytest.raises(Refusal, match="not in the policy of clinic"):
-        everybody.auditors.moment(JOINT, EVERYBODY, torch.zeros(N, 2))
+        asks.moment(everybody.auditors, JOINT, EVERYBODY, torch.zeros(N, 2))
     assert everybody.planned("registry") == everybody.planned("clinic") == []
 
 
 def test_an_adversary_of_an_intersection_is_paid_for_by_every_holder(tmp_path: Path) -> None:
     everybody = holders(tmp_path, APART, method={"name": "adv"})
-    rows = everybody.auditors.adversary_rows(JOINT, EVERYBODY, torch.full((N, 4), 0.5))
+    rows = asks.adversary_rows(everybody.auditors, JOINT, EVERYBODY, torch.full((N, 4), 0.5))
     assert rows.values.shape == (N, 4)
     for name, attribute in (("registry", "male"), ("clinic", "skin_tone")):
         assert everybody.planned(name) == [
@@ -248,28 +253,40 @@ def test_an_adversary_of_an_intersection_is_paid_for_by_every_holder(tmp_path: P
         ]
 
 
+def responses_of(everybody: Holders) -> ResponseSource:
+    """Memberships as the method rr has them."""
+    y = torch.zeros(N, dtype=torch.int64)
+    model: Any = None  # which has no part in it
+    return ResponseSource(Training(y, 2, model, everybody.auditors, lambda: (y, y)), y, 1)
+
+
 @pytest.mark.parametrize("auditors", [APART, PARTS], ids=["apart", "parts"])
 def test_randomised_answers_about_an_intersection_are_right_on_average(
     tmp_path: Path, auditors: list[dict[str, Any]]
 ) -> None:
     everybody = holders(tmp_path, auditors, method={"name": "rr"}, privacy={"epsilon": 8.0, "evaluation_epsilon": 1.0})
     assert everybody.auditors.attributes == ("male", "skin_tone", JOINT)
-    separate = [everybody.auditors.randomised_attributes(name, EVERYBODY)[0].numpy() for name in GROUPS]
-    codes, correction = everybody.auditors.randomised_attributes(JOINT, EVERYBODY)
-    assert np.array_equal(codes.numpy(), joint_codes(separate, [2, 3]))  # nobody is asked again
+    source = responses_of(everybody)
+    separate = [source.answers[name].numpy() for name in GROUPS]
+    codes, correction = corrected([source.answers[name] for name in GROUPS], [2, 3], [8.0, 8.0])
+    assert np.array_equal(codes.numpy(), joint_codes(separate, [2, 3]))
+    expected = torch.nn.functional.one_hot(codes, 6).double() @ correction
+    found = source.memberships[JOINT] + source.priors[JOINT][0]
+    torch.testing.assert_close(found, expected)  # nobody is asked again
     for auditor in auditors:
         (attribute,) = auditor["attributes"]
         assert everybody.planned(auditor["name"]) == [("randomised_attributes", attribute, "")]
     truth = CODES["male"] * 3 + CODES["skin_tone"]
     assert np.mean(codes.numpy() == truth) > 0.95  # at such an epsilon nearly all say the truth, in its place
     assert torch.allclose(correction.sum(1), torch.ones(6, dtype=torch.float64))
-    again, _ = everybody.auditors.randomised_attributes(JOINT, EVERYBODY)
-    assert torch.equal(codes, again)
+    again = responses_of(everybody)
+    assert all(torch.equal(again.answers[name], source.answers[name]) for name in GROUPS)
 
 
 def test_a_corrected_answer_is_unbiased() -> None:
     """The matrix takes away what two independent lies do, exactly."""
     from secure_fair.learning.auditors import corrected
+
     from secure_fair.privacy.randomised_response import confusion
 
     _, correction = corrected([np.zeros(1, np.int64)] * 2, [2, 3], [0.7, 0.7])

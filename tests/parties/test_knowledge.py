@@ -252,7 +252,7 @@ def blabbing_auditor(arguments: list[str]) -> None:
     def stop(*arguments: object) -> None:
         raise parties.auditor.Refusal(f"not welcome: {' '.join(lines)}")
 
-    parties.auditor.make_gate = stop  # type: ignore[assignment]
+    parties.auditor.Holdings.open = stop  # type: ignore[assignment, method-assign]
     secure_fair(arguments)
 
 

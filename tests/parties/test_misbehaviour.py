@@ -21,10 +21,13 @@ from torch import Tensor
 import parties.developer
 from parties import messages
 from parties.developer import SecureAuditors
-from parties.lockstep import Turn
-from parties.messages import Ask, Finished, Proceed
+from parties.messages import Finished, Proceed
 from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded
+from secure_fair.operations import OPERATIONS
+from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.operation import Update
+from tests import asks
 from tests.parties.company import Company, Ended, secure_fair, tiny
 
 Attack = Callable[[SecureAuditors], None]
@@ -46,7 +49,7 @@ def rogue(attack: Attack, arguments: list[str]) -> None:
 def ask(auditors: SecureAuditors, records: np.ndarray = EVERYBODY, private: Tensor = QUERY, **fields: Any) -> None:
     """One request and what follows it."""
     values = {"operation": "moment", "attribute": "male", "width": private.shape[1], **fields}
-    auditors._released(Ask(**values), records, [private])
+    auditors.release(Ask(**values), records, [private])
 
 
 # --- the attacks; at module level, so that a party can be given them --------------------------------------------------
@@ -89,17 +92,17 @@ def same_counts_again(auditors: SecureAuditors) -> None:
     """Exact counts that differ in one prediction would tell that person's attribute."""
     test = np.arange(200, 300, dtype=np.int64)
     strata = torch.zeros(100, dtype=torch.int64)
-    auditors.evaluation_counts("male", test, strata, 2)
+    asks.evaluation_counts(auditors, "male", test, strata, 2)
     strata[0] = 1
-    auditors.evaluation_counts("male", test, strata, 2)
+    asks.evaluation_counts(auditors, "male", test, strata, 2)
 
 
 def counts_asked_for_again(auditors: SecureAuditors) -> None:
     """The same question in another order: answered without a message."""
     test = np.arange(200, 300, dtype=np.int64)
     strata = torch.arange(100) % 4
-    first = auditors.evaluation_counts("male", test, strata, 4)
-    again = auditors.evaluation_counts("male", test[::-1].copy(), strata.flip(0), 4)
+    first = asks.evaluation_counts(auditors, "male", test, strata, 4)
+    again = asks.evaluation_counts(auditors, "male", test[::-1].copy(), strata.flip(0), 4)
     assert first is not None
     assert again is not None
     raise SystemExit(f"the same: {torch.equal(first.values, again.values)}, {first.sigma == again.sigma > 0}")
@@ -144,12 +147,10 @@ def on_after_a_refusal(auditors: SecureAuditors) -> None:
         messages.send(auditors.network, "auditor", wanted, messages.pack_records(EVERYBODY))
         messages.receive(auditors.network, "auditor")  # refused again
         messages.send(auditors.network, "auditor", Proceed(go=True))
-
-        def opening(shared: Any, bound: float) -> Tensor:
-            opened.append(auditors.session.receive_opening(shared, bound=1e6))
-            return opened[0]
-
-        auditors.lockstep.run(Turn(wanted, EVERYBODY, opening, private=[QUERY]))
+        moment = OPERATIONS["moment"]
+        inputs = moment.share(auditors.state, wanted, EVERYBODY, [QUERY])
+        shared = moment.compute(auditors.state, wanted, EVERYBODY, inputs, Update())
+        opened.append(auditors.session.receive_opening(shared, bound=1e6))
     raise SystemExit(f"got {opened}")
 
 
@@ -180,7 +181,7 @@ def finished_instead_of_going_on(auditors: SecureAuditors) -> None:
 
 def wrong_shapes(auditors: SecureAuditors) -> None:
     """Orthogonality to matrices of another width than the auditor's."""
-    auditors.orthogonality("male", [torch.zeros(2, 7) for _ in range(3)])
+    asks.orthogonality(auditors, "male", [torch.zeros(2, 7) for _ in range(3)])
 
 
 # --- the tests --------------------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from tests.parties.company import Company, secure_fair, tiny
 
 def stretching_developer(arguments: list[str]) -> None:
     """The developer's program with queries whose entries are within 1 and whose rows are not."""
-    from secure_fair.learning.methods import parity
     from secure_fair.learning.methods.moments import query_matrix
+
+    from secure_fair.learning.methods import parity
 
     def stretched(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:
         honest = query_matrix(features, predicted, strata, count, components)
@@ -24,9 +25,11 @@ def stretching_developer(arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
-@pytest.mark.parametrize("clip", ["check", "trust"])
-def test_long_rows_are_refused_where_they_are_checked(tmp_path: Path, weights: Path, stores: Path, clip: str) -> None:
-    scenario = tiny(weights, privacy={"epsilon": 1.0}, policy={"clip": clip})
+@pytest.mark.parametrize("row_bounds", ["check", "trust"])
+def test_long_rows_are_refused_where_they_are_checked(
+    tmp_path: Path, weights: Path, stores: Path, row_bounds: str
+) -> None:
+    scenario = tiny(weights, privacy={"epsilon": 1.0}, policy={"row_bounds": row_bounds})
     with Company(scenario, stores, tmp_path, entries={"developer": stretching_developer}) as company:
         ended = company.wait(100)
     entries = [
@@ -35,7 +38,7 @@ def test_long_rows_are_refused_where_they_are_checked(tmp_path: Path, weights: P
     ]
     moments = [entry for entry in entries if entry["kind"] == "planned" and entry["operation"] == "moment"]
     refused = [entry for entry in entries if entry["kind"] == "refused"]
-    if clip == "trust":  # the attack succeeds: a row counts 3.6 times as much as the noise is made for
+    if row_bounds == "trust":  # the attack succeeds: a row counts 3.6 times as much as the noise is made for
         assert ended["developer"].code == 0
         assert moments
         assert not refused

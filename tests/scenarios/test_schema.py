@@ -9,9 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scenarios import files
-from scenarios.methods import METHODS, OWN_METHODS
-from scenarios.schema import EMBEDDED_BACKBONE, Scenario
+from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
+from secure_fair.learning.method import Extent
+from secure_fair.learning.methods import METHODS, make_method
+from secure_fair.learning.settings import EMBEDDED_BACKBONE, MethodSettings
+from secure_fair.operations import OPERATIONS
 
 MINIMAL = {"name": "small", "data": {"dataset": "faces", "target": "wavy_hair", "sensitive": ["male"]}}
 
@@ -55,7 +58,7 @@ def test_every_library_scenario_is_valid_and_named_like_its_file(name):
 @pytest.mark.parametrize("name", sorted(METHODS))
 @pytest.mark.parametrize("mode", ["secure", "plain"])
 def test_every_method_and_release_is_accepted_in_both_modes(name, mode):
-    for release in METHODS[name] or ("",):
+    for release in METHODS[name].releases or ("",):
         scenario = parse(f"method.name={name}", f"method.release={release}", f"secure.mode={mode}", "privacy.epsilon=1")
         assert (scenario.method.release or "") == release
 
@@ -71,7 +74,7 @@ def test_the_resolved_file_gives_the_same_scenario(name):
 
 def test_hash_depends_on_every_section_but_policy():
     base = parse().hash()
-    assert parse("policy.minimum_batch=7", "policy.clip=trust").hash() == base
+    assert parse("policy.minimum_batch=7", "policy.row_bounds=trust").hash() == base
     for change in (
         "seed=1",
         "data.image_size=64",
@@ -101,15 +104,13 @@ def test_the_embedded_backbone_is_the_one_that_learning_knows():
 
 
 def test_every_method_exists_and_has_the_releases_named():
-    from secure_fair.learning.methods import MethodSettings, make_method
-    from secure_fair.learning.releases import training_releases
-
-    for name, releases in METHODS.items():
-        for release in releases or (None,):
+    for name, method in METHODS.items():
+        for release in method.releases or (None,):
             chosen = MethodSettings(name=name, release=release)
             make_method(chosen)
-            planned = training_releases(chosen, groups=2, records=1000, epochs=2, batch_size=50)
-            assert bool(planned) == bool(releases)
+            planned = method.planned(method.resolved(chosen), Extent(groups=2, epochs=2, steps=40, own_records=False))
+            assert bool(planned) == bool(method.releases)
+            assert all(kind.operation in OPERATIONS for kind in planned)
 
 
 # --- what is refused --------------------------------------------------------------------------------------------------
@@ -295,15 +296,15 @@ def test_parts_that_do_not_fit_are_refused(overrides, said):
 
 
 def test_own_records_serve_the_methods_that_need_none_of_the_developer_s():
-    for name, releases in METHODS.items():
-        for release in releases:
+    for name, method in METHODS.items():
+        for release in method.releases:
             settings_ = (
                 f"method.name={name}",
                 f"method.release={release}",
                 "data.auditor_records=own",
                 "privacy.epsilon=1",
             )
-            if name in OWN_METHODS:
+            if method.own_records:
                 parse(*settings_)
             else:
                 assert only_problem(*settings_).startswith("data.auditor_records: ")

@@ -1,35 +1,31 @@
-"""Fairness methods: how an attribute enters the developer's training. One file each."""
+"""Fairness methods: how an attribute enters the training. One file each; the set of files is the registry."""
 
 from __future__ import annotations
 
-from secure_fair.learning.methods.adv import Adv
-from secure_fair.learning.methods.base import Batch, Method, Training
-from secure_fair.learning.methods.ent import Ent
-from secure_fair.learning.methods.erase import Erase
-from secure_fair.learning.methods.erm import Erm
-from secure_fair.learning.methods.orth import Orth
-from secure_fair.learning.methods.parity import Parity
-from secure_fair.learning.methods.unl import Unl
+import importlib
+import pkgutil
+
+from secure_fair.learning.method import Method
 from secure_fair.learning.settings import MethodSettings
 
-__all__ = ["Batch", "Method", "MethodSettings", "Training", "make_method"]
+
+def _found() -> dict[str, type[Method]]:
+    """Every method by the name of its file, which must define it as ``METHOD``."""
+    methods = {}
+    for module in pkgutil.iter_modules(__path__):
+        method = getattr(importlib.import_module(f"{__name__}.{module.name}"), "METHOD", None)
+        if not (isinstance(method, type) and issubclass(method, Method)):
+            raise TypeError(f"methods/{module.name}.py defines no METHOD")
+        methods[module.name] = method
+    return methods
+
+
+METHODS = _found()
+# every form in which attributes can reach a method
+RELEASES = tuple(dict.fromkeys(release for method in METHODS.values() for release in method.releases))
 
 
 def make_method(settings: MethodSettings) -> Method:
-    """The method of that name; the scenario's validation knows the names."""
-    match settings.name:
-        case "erm":
-            return Erm()
-        case "adv":
-            return Adv(settings)
-        case "ent":
-            return Ent(settings)
-        case "orth":
-            return Orth(settings)
-        case "unl":
-            return Unl(settings)
-        case "erase":
-            return Erase(settings)
-        case "parity" | "odds" | "rr":
-            return Parity(settings, by_class=settings.name == "odds")
-    raise ValueError(f"no method {settings.name!r}")
+    """The method of that name, with its defaults filled in; the scenario's validation knows the names."""
+    method = METHODS[settings.name]
+    return method(method.resolved(settings))

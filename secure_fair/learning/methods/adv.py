@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.learning.auditors import Release
-from secure_fair.learning.methods.base import Batch, Method, Training, ramp
-from secure_fair.learning.methods.moments import ENCODING_MARGIN
+from secure_fair.learning.memberships.regression import ENCODING_MARGIN
+from secure_fair.learning.method import Batch, Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations import planned
+from secure_fair.operations.adversary_rows import adversary_rows
+from secure_fair.operations.common.ask import Release
+from secure_fair.privacy.plan import PlannedRelease
 
 MOMENTUM = 0.9  # of the running mean by which features are centred
 
@@ -21,8 +24,15 @@ class Adv(Method):
     u = (z - c) / |z - c|, c the running mean of the features, and descends ``-strength * sum(dL/du * u) / B``.
     """
 
-    def __init__(self, settings: MethodSettings) -> None:
-        self.settings = settings
+    releases = ("rows",)
+
+    @classmethod
+    def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:
+        """Noised updates that stay on shares, and noised rows, batch by batch."""
+        return [
+            planned("adversary_step", extent.groups, extent.steps, extent.epochs),
+            planned("adversary_rows", extent.groups, extent.steps, extent.epochs),
+        ]
 
     def start(self, training: Training) -> None:
         """Remember whom to ask."""
@@ -37,11 +47,11 @@ class Adv(Method):
         for attribute in self.auditors.attributes:
             rows = self.rows(attribute, batch.records, unit.detach())
             total = total + (rows.values.to(unit) * unit).sum()
-        return -self.settings.strength * ramp(progress, self.settings.ramp_epochs) * total / len(batch.labels)
+        return -self.settings.strength * self.ramped(progress) * total / len(batch.labels)
 
     def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Release:
         """What is ascended, by each row."""
-        return self.auditors.adversary_rows(attribute, records, unit)
+        return adversary_rows(self.auditors, attribute, records, unit)
 
     def centre_of(self, features: Tensor) -> Tensor:
         """The running mean of the features (d,), of this batch included."""
@@ -53,3 +63,6 @@ class Adv(Method):
 def unit_rows(features: Tensor) -> Tensor:
     """Rows of norm 1, less what their encoding may add, of the features (B, d)."""
     return (1 - ENCODING_MARGIN) * torch.nn.functional.normalize(features, dim=1)
+
+
+METHOD = Adv

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.learning.auditors import Release
-from secure_fair.learning.lora import adapter_state, backbone
+from secure_fair.learning.method import DISCLOSED, Extent
 from secure_fair.learning.methods.adv import Adv
+from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations import planned
+from secure_fair.operations.common.ask import Release
+from secure_fair.operations.entropy_rows import entropy_rows
+from secure_fair.privacy.plan import PlannedRelease
 
 
 class Ent(Adv):
@@ -20,18 +26,47 @@ class Ent(Adv):
     the auditor at the start of every epoch.
     """
 
+    own_records = True
+
+    @classmethod
+    def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
+        """Disclosing the adapter is of use where the auditor trains on its own pictures."""
+        if settings.adversary_features == "disclosed" and not own_records:
+            yield DISCLOSED
+
+    @classmethod
+    def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:
+        """The rows follow from the adversary's noised updates, or from its training on the auditor's own pictures."""
+        if extent.own_records:
+            return [planned("entropy_rows", extent.groups, extent.steps, 1)]
+        return [
+            planned("adversary_step", extent.groups, extent.steps, extent.epochs),
+            planned("entropy_rows", extent.groups, extent.steps, extent.epochs),
+        ]
+
+    @classmethod
+    def own_trainings(cls, settings: MethodSettings, epochs: int) -> int:
+        """Once, or anew for every disclosed adapter."""
+        return epochs if settings.adversary_features == "disclosed" else 1
+
     def start_epoch(self, epoch: int) -> None:
         """With the auditor's own records: have the adversary trained."""
         disclosed = self.settings.adversary_features == "disclosed"
-        if self.settings.own_records and (disclosed or epoch == 0):
-            adapter = adapter_state(self.training.model) if disclosed else None
-            for attribute in self.auditors.attributes:
-                self.auditors.train_adversary(attribute, backbone(self.training.model).num_features, adapter)
+        if not self.auditors.own_records or (epoch > 0 and not disclosed):
+            return
+        from secure_fair.learning.lora import adapter_state, backbone  # peft takes seconds to import
+
+        adapter = adapter_state(self.training.model) if disclosed else None
+        for attribute in self.auditors.attributes:
+            self.auditors.train_adversary(attribute, backbone(self.training.model).num_features, adapter)
 
     def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Release:
         """dH/du of the adversary as it stands."""
-        return self.auditors.entropy_rows(attribute, records, unit)
+        return entropy_rows(self.auditors, attribute, records, unit)
 
     def centre_of(self, features: Tensor) -> Tensor:
         """Nothing where the auditor trains on rows of its own pictures, about whose mean nobody is told."""
-        return torch.zeros_like(features[0]) if self.settings.own_records else super().centre_of(features)
+        return torch.zeros_like(features[0]) if self.auditors.own_records else super().centre_of(features)
+
+
+METHOD = Ent

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from secure_fair.learning.methods.base import Method
+from secure_fair.learning.method import Method
 
 
 class Erm(Method):
     """No penalty at all (arXiv 2503.05684, baseline)."""
+
+    own_records = True
+
+
+METHOD = Erm

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
-from secure_fair.learning.lora import TASK, add_sensitive, row_matrices, scaling, set_active
-from secure_fair.learning.methods.base import Batch, Method, Training, ramp
-from secure_fair.learning.methods.parity import MOMENTUM, outputs
+from secure_fair.learning.gaps import outputs, running
+from secure_fair.learning.method import Batch, Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations import planned
+from secure_fair.operations.orthogonality import orthogonality
+from secure_fair.operations.sensitive_adapter import sensitive_adapter
+from secure_fair.privacy.plan import PlannedRelease
 
 
 class Orth(Method):
@@ -22,24 +27,52 @@ class Orth(Method):
     ``release="gradient"``: only the gradient of sum ||A_t A_s^T||^2 by A_t is opened, at every step.
     """
 
-    def __init__(self, settings: MethodSettings) -> None:
-        self.settings = settings
+    releases = ("adapter", "gradient")
+    adapter_releases = ("adapter", "gradient")
+    own_records = True
+
+    @classmethod
+    def resolved(cls, settings: MethodSettings) -> MethodSettings:
+        """Orthogonality of predictions where the adapter itself is opened, else of weights."""
+        settings = super().resolved(settings)
+        form = settings.orthogonality or ("weights" if settings.release == "gradient" else "predictions")
+        return settings.model_copy(update={"orthogonality": form})
+
+    @classmethod
+    def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
+        """A gradient alone says nothing about predictions."""
+        yield from super().conflicts(settings, own_records)
+        if settings.orthogonality == "predictions" and settings.release == "gradient":
+            yield (
+                'method.orthogonality: "predictions" needs the sensitive adapter itself, and release "gradient" opens '
+                'none; use release "adapter", or orthogonality "weights"'
+            )
+
+    @classmethod
+    def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:
+        """The adapter once, or a gradient a step."""
+        if settings.release == "gradient":
+            return [planned("orthogonality", extent.groups, extent.steps, 1)]
+        return [planned("sensitive_adapter", extent.groups, 1, 1)]
 
     def start(self, training: Training) -> None:
         """Fetch the sensitive adapters where they are opened."""
+        from secure_fair.learning import lora  # peft takes seconds to import
+
         self.training = training
+        self.lora = lora
         self.auditors = training.auditors
         self.scores: list[Tensor] = []  # (n, G - 1) of each attribute
         self.covariances: dict[int, Tensor] = {}  # (G - 1, C'), running means
         if self.settings.release != "adapter":
             return
-        opened = {attribute: self.auditors.sensitive_adapter(attribute) for attribute in self.auditors.attributes}
+        opened = {attribute: sensitive_adapter(self.auditors, attribute) for attribute in self.auditors.attributes}
         if self.settings.orthogonality == "predictions":
             before, _ = training.evaluate()
             for place, (attribute, adapter) in enumerate(opened.items()):
-                add_sensitive(training.model, adapter, scaling(training.model), f"sensitive{place}")
+                lora.add_sensitive(training.model, adapter, lora.scaling(training.model), f"sensitive{place}")
                 after, _ = training.evaluate()
-                set_active(training.model, [TASK])
+                lora.set_active(training.model, [lora.TASK])
                 self.scores.append(scores(before, after, len(self.auditors.groups(attribute)) - 1))
         first = next(iter(opened.values()))
         together = {
@@ -51,21 +84,21 @@ class Orth(Method):
         }  # the sum of the adapters, as one of their ranks' sum
         self.sensitive = [rows for rows, _ in together.values()]
         if self.settings.sensitive_scale:
-            add_sensitive(training.model, together, self.settings.sensitive_scale * scaling(training.model))
+            lora.add_sensitive(training.model, together, self.settings.sensitive_scale * lora.scaling(training.model))
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """The scenario's strength times the penalty, or times a term that has its released gradient."""
-        strength = self.settings.strength * ramp(progress, self.settings.ramp_epochs)
+        strength = self.settings.strength * self.ramped(progress)
         if self.settings.orthogonality == "predictions":
             return strength * self._covariance(batch)
-        task = list(row_matrices(self.training.model).values())
+        task = list(self.lora.row_matrices(self.training.model).values())
         total = task[0].new_zeros(())
         if self.settings.release == "adapter":
             for mine, theirs in zip(task, self.sensitive, strict=True):
                 total = total + (mine @ theirs.to(mine).T).square().sum()
         else:
             for attribute in self.auditors.attributes:
-                gradients = self.auditors.orthogonality(attribute, [matrix.detach() for matrix in task])
+                gradients = orthogonality(self.auditors, attribute, [matrix.detach() for matrix in task])
                 for mine, gradient in zip(task, gradients, strict=True):
                     total = total + (mine * gradient.to(mine)).sum()
         return strength * total
@@ -80,13 +113,12 @@ class Orth(Method):
             earlier = self.covariances.get(place)
             if earlier is not None:
                 total = total + 8 * (earlier * covariance).sum()
-            new = covariance.detach()
-            self.covariances[place] = new if earlier is None else MOMENTUM * earlier + (1 - MOMENTUM) * new
+            self.covariances[place] = running(earlier, covariance)
         return total
 
     def finish(self) -> None:
         """Drop the sensitive adapters: the model is used without them."""
-        set_active(self.training.model, [TASK])
+        self.lora.set_active(self.training.model, [self.lora.TASK])
 
 
 def scores(before: Tensor, after: Tensor, count: int) -> Tensor:
@@ -96,3 +128,6 @@ def scores(before: Tensor, after: Tensor, count: int) -> Tensor:
     _, _, directions = torch.linalg.svd(centred.T @ centred)
     along = centred @ directions[:count].T
     return along / along.std(0).clamp_min(1e-9)
+
+
+METHOD = Orth

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from secure_fair.learning.lora import negate_into_base, scaling
-from secure_fair.learning.methods.base import Method, Training
+from secure_fair.learning.method import Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations import planned
+from secure_fair.operations.sensitive_adapter import sensitive_adapter
+from secure_fair.privacy.plan import PlannedRelease
 
 
 class Unl(Method):
     """W <- W - strength * scaling * B_s A_s for every sensitive adapter, before the first step (arXiv 2503.05684)."""
 
-    def __init__(self, settings: MethodSettings) -> None:
-        self.settings = settings
+    releases = ("adapter",)
+    adapter_releases = ("adapter",)
+    own_records = True
+
+    @classmethod
+    def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:
+        """The adapter, once."""
+        return [planned("sensitive_adapter", extent.groups, 1, 1)]
 
     def start(self, training: Training) -> None:
         """Fetch the adapters and negate them."""
+        from secure_fair.learning.lora import negate_into_base, scaling  # peft takes seconds to import
+
         scale = self.settings.strength * scaling(training.model)
         for attribute in training.auditors.attributes:
-            negate_into_base(training.model, training.auditors.sensitive_adapter(attribute), scale)
+            negate_into_base(training.model, sensitive_adapter(training.auditors, attribute), scale)
+
+
+METHOD = Unl

@@ -1,4 +1,4 @@
-"""Memberships from one moment: the query over all records, and the ridge regression that its answer allows.
+"""The query of a moment over all records, and the ridge regression that its answers allow.
 
 The developer wants the best prediction of a_i - pi that is linear in what it knows of every record. Regression needs
 the attributes only through F^T (a - pi): k numbers, however many records there are.
@@ -9,13 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
-
-from secure_fair.errors import BudgetExceeded
-from secure_fair.groups import all_groups
-from secure_fair.learning.auditors import Auditors
 
 ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain
@@ -54,9 +49,8 @@ def _whitened(features: Tensor, predicted: Tensor, components: int) -> Tensor:
     scores = centred @ directions[:components].T
     spanned = torch.cat([predicted - predicted.mean(0), scores], dim=1)
     kept: list[Tensor] = []
-    for place, column in enumerate(
-        spanned.T
-    ):  # Gram-Schmidt, twice for stability; a column that the others span is dropped
+    # Gram-Schmidt, twice for stability; a column that the others span is dropped
+    for place, column in enumerate(spanned.T):
         rest = column
         for _ in range(2):
             for other in kept:
@@ -76,31 +70,6 @@ class Answer:
     query: Tensor
     centred: Tensor
     sigma: float
-
-
-class Moments:
-    """Soft memberships of all training records, from one released moment an epoch and all before it."""
-
-    def __init__(self, auditors: Auditors, records: np.ndarray) -> None:
-        self._auditors = auditors
-        self._records = records
-        self._answers: dict[str, list[Answer]] = {}
-
-    def memberships(self, attribute: str, query: Tensor, priors: Tensor) -> Tensor:
-        """Asks for the moment of ``query`` (n, k) float64. Estimates (n, G) of A - prior; ``priors`` (n, G).
-
-        BudgetExceeded where nothing was released and nothing may be; later the earlier answers do.
-        """
-        answers = self._answers.setdefault(attribute, [])
-        try:
-            released = self._auditors.moment(attribute, self._records, query)
-        except BudgetExceeded:  # an interrupted release was spent: go on with what there is
-            if not answers:
-                raise
-        else:
-            centred = all_groups(released.values, query.sum(0)) - query.T @ priors
-            answers.append(Answer(query, centred, released.sigma))
-        return soft_memberships(answers, priors)
 
 
 def soft_memberships(answers: Sequence[Answer], priors: Tensor) -> Tensor:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import UsageError
-from secure_fair.mpc import operations as ops
-from secure_fair.mpc.products import from_share
 from secure_fair.mpc.session import OPENING_CHANNEL, Session
+from secure_fair.mpc.shares import from_share
 from tests.mpc.harness import run
-from tests.mpc.test_transcript import assert_uniform, record
+from tests.mpc.test_openings_are_uniform import assert_uniform, record
 from tests.mpc.values import AUDITOR, DEVELOPER, generator, memberships, open_to, share, share_integers, unit_rows
+from tests.operations import computations as ops
 
 SECOND = "second"
 SHAPES = [(1, 1, 1), (7, 1, 1), (300, 1, 5), (300, 5, 1), (300, 3, 4)]
@@ -33,7 +33,7 @@ def intersections(session: Session, owners: list[str]) -> list[Tensor | None]:
     joint = ops.intersection(session, ops.intersection(session, three[0], three[1]), three[2])
     results.append(open_to(session, DEVELOPER, joint))
     query = share(session, DEVELOPER, unit_rows(200, 4, 9))
-    results.append(open_to(session, DEVELOPER, ops.moment(session, query, session.fix(joint))))
+    results.append(open_to(session, DEVELOPER, ops.moment(session, query, ops.fix(session, joint))))
     return results
 
 
@@ -105,8 +105,8 @@ def joint_moment(session: Session, said: Any) -> dict[str, bytes]:
     def act() -> None:
         second = share_integers(session, SECOND, memberships(N, 1, 4))
         said(session, memberships(N, 1, 4))
-        held = [session.fix(value) for value in (first, second)]
-        joint = session.fix(ops.intersection(session, *(value.shared for value in held)))
+        held = [ops.fix(session, value) for value in (first, second)]
+        joint = ops.fix(session, ops.intersection(session, *(value.shared for value in held)))
         rows = torch.arange(N)
         open_to(session, DEVELOPER, ops.moment(session, query, joint.rows(rows)))
 

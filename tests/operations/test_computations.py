@@ -14,10 +14,9 @@ from torch import Tensor
 
 from secure_fair.errors import UsageError
 from secure_fair.mpc import approximations
-from secure_fair.mpc import operations as ops
 from secure_fair.mpc.approximations import polynomial, sigmoid, softmax
-from secure_fair.mpc.products import from_share
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from tests.mpc.harness import run
 from tests.mpc.values import (
     AUDITOR,
@@ -29,6 +28,7 @@ from tests.mpc.values import (
     share_integers,
     unit_rows,
 )
+from tests.operations import computations as ops
 
 PARTIES = [2, 3, 4]
 PROBABILITY_ERROR = 2.5e-4  # of a sigmoid or softmax of any of the shapes here
@@ -52,7 +52,7 @@ def moments(session: Session, shapes: list[tuple[int, int, int]]) -> list[Tensor
         f = share(session, DEVELOPER, unit_rows(n, k, 1))
         a = share_integers(session, AUDITOR, memberships(n, groups, 2))
         results += opened(session, ops.moment(session, f, a))
-        fixed = session.fix(a)
+        fixed = ops.fix(session, a)
         results += opened(session, ops.moment(session, f, fixed), ops.moment(session, f, fixed))
         rows = torch.arange(n - 1, -1, -2)
         part = from_share(f.share[rows], session.scale)
@@ -108,12 +108,14 @@ def test_counts_of_strata_by_groups_are_exact_integers() -> None:
 
 def penalties(session: Session, weights: Tensor) -> list[Tensor | None]:
     a = share_integers(session, AUDITOR, memberships(64, 5, 3))
-    return opened(session, ops.penalty_rows(session, a, weights), ops.penalty_rows(session, session.fix(a), weights))
+    return opened(
+        session, ops.weighted_rows(session, a, weights), ops.weighted_rows(session, ops.fix(session, a), weights)
+    )
 
 
 @pytest.mark.parametrize("weights", [torch.eye(5, dtype=torch.int64), of_norm((5, 3), 2.0, 4)], ids=["eye", "real"])
 def test_penalty_rows(weights: Tensor) -> None:
-    expected = ops.plain_penalty_rows(memberships(64, 5, 3), weights)
+    expected = memberships(64, 5, 3).double() @ weights.double()
     tolerance = 0 if not weights.is_floating_point() else 2**-17
     for result in run(penalties, weights, parties=3)[0]:
         assert float((result - expected).abs().max()) <= tolerance
@@ -216,7 +218,7 @@ def noised_steps(session: Session, steps: int) -> list[Tensor | None]:
     w = share(session, DEVELOPER, torch.zeros(8, 1, dtype=torch.float64))
     for step in range(steps):
         noise = (update_noise(step) * session.scale**2).long() if session.name == AUDITOR else None
-        _, w = ops.adversary(session, z, a, w, learning_rate=0.5, ball=4.0, sigma=3.0, noise=noise)
+        _, w = ops.adversary(session, z, a, w, learning_rate=0.5, ball=4.0, update=ops.Update(3.0, noise))
     return opened(session, w)
 
 
@@ -231,9 +233,9 @@ def test_adversary_with_noised_updates(parties: int) -> None:
     for step in range(10):
         inputs = unit_rows(32, 8, 12), memberships(32, 1, 13)
         _, weights = ops.plain_adversary(
-            *inputs, weights, learning_rate=0.5, ball=4.0, sigma=3.0, noise=update_noise(step)
+            *inputs, weights, learning_rate=0.5, ball=4.0, update=ops.Update(3.0, update_noise(step))
         )
-        _, exact = ops.plain_adversary(*inputs, exact, learning_rate=0.5, ball=4.0, sigma=3.0)
+        _, exact = ops.plain_adversary(*inputs, exact, learning_rate=0.5, ball=4.0, update=ops.Update(3.0))
         assert float(weights.norm()) <= 4.0
     assert float((weights - exact).norm()) > 0.1
     assert float((run(noised_steps, 10, parties=parties)[0][0] - weights).abs().max()) < 2e-3
@@ -353,7 +355,7 @@ def orthogonalities(session: Session, shapes: list[tuple[int, int, int]], fix: b
     task = [share(session, DEVELOPER, of_norm((r, d), 1.0, i)) for i, (r, _, d) in enumerate(shapes)]
     sensitive: list[Any] = [share(session, AUDITOR, of_norm((r, d), 1.0, 50 + i)) for i, (_, r, d) in enumerate(shapes)]
     if fix:
-        sensitive = [session.fix(matrix) for matrix in sensitive]
+        sensitive = [ops.fix(session, matrix) for matrix in sensitive]
     results = []
     for _ in range(2):
         gradients = ops.orthogonality(session, task, sensitive)

@@ -1,0 +1,203 @@
+"""An auditor's holdings in one run: memberships of the enrolled people, and what it trains on pictures of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parties.config import RunConfig
+from parties.plans import own_trainings, plan_for, trains_adapter
+from parties.progress import Progress
+from secure_fair.data.store import AuditorStore, OwnRecords
+from secure_fair.errors import Refusal
+from secure_fair.operations import RULES
+from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
+from secure_fair.operations.sensitive_training import NAME as TRAINING
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.randomised_response import Responses
+from secure_fair.randomness import PRG, KeySource
+
+if TYPE_CHECKING:
+    from secure_fair.learning.train import TrainSettings
+
+OwnTraining = Callable[[Adapter | None], Tensor]  # the developer's adapter, to weights (d, columns), float64
+
+
+@dataclass
+class Holdings:
+    """One auditor's things, behind its gate (see ``secure_fair.operations.common.operation.Holder``)."""
+
+    config: RunConfig
+    gate: Gate
+    groups: Mapping[str, tuple[str, ...]]  # names, of every attribute held here
+    codes: Mapping[str, np.ndarray]  # by attribute, int64 (enrolled,); -1 for people whom another auditor holds
+    responses: Responses
+    adapters: dict[str, Adapter] = field(default_factory=dict)
+    trainings: dict[str, OwnTraining] = field(default_factory=dict)
+
+    @classmethod
+    def open(
+        cls,
+        config: RunConfig,
+        auditor: str,
+        folder: Path,
+        state: Path,
+        ledger: Ledger,
+        policy: Policy,
+        *,
+        run: str,
+        ids: Sequence[str],
+        training: int,
+        progress: Progress,
+    ) -> Holdings:
+        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
+
+        Where the scenario says that this auditor holds a part of the people, others are allowed in the table.
+        """
+        store = AuditorStore.open(folder)
+        gate = Gate(
+            auditor=auditor,
+            run=run,
+            ids=ids,
+            known=store.ids,
+            plans={name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()},
+            rules=RULES,
+            policy=policy,
+            ledger=ledger,
+            noise=SystemNoise(),
+            part=auditor in config.parted,
+        )
+        codes = {name: held_codes(store, name, ids) for name in store.attributes}
+        held = cls(config, gate, store.groups, codes, open_responses(state))
+        if trains_adapter(config):
+            held.train_adapters(OwnPictures.load(config, store, folder, progress))
+        if own_trainings(config):
+            held.plan_trainings(OwnPictures.load(config, store, folder, progress))
+        return held
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The attributes held here."""
+        return tuple(self.groups)
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """Ids of the enrolled table."""
+        return self.gate.ids
+
+    @property
+    def held(self) -> np.ndarray:
+        """Whether each enrolled record is this auditor's, bool (enrolled,)."""
+        return self.gate.held
+
+    @property
+    def scale(self) -> int:
+        """Ring units per 1.0."""
+        return int(2**self.config.precision_bits)
+
+    @property
+    def adapter_shapes(self) -> dict[str, AdapterShapes]:
+        """Shapes of the adapters' matrices."""
+        return {attribute: shapes_of(adapter) for attribute, adapter in self.adapters.items()}
+
+    def train_adapters(self, own: OwnPictures) -> None:
+        """Train a sensitive adapter for every attribute held here; with an epsilon by DP-SGD. The gate accounts it."""
+        # an auditor that trains nothing is spared the seconds that these take to import
+        from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
+
+        model, privacy = self.config.model, self.config.privacy
+        for attribute, names in self.groups.items():
+            codes, groups = torch.from_numpy(own.records.codes[attribute]), len(names)
+            epsilon, delta, name = None, 0.0, ""
+            if privacy is None or privacy.epsilon is None:
+                trained = train_sensitive(model, own.tokens, codes, groups, own.settings)
+            else:
+                target = (privacy.epsilon, privacy.delta)
+                trained, done = train_sensitive_privately(model, own.tokens, codes, groups, own.settings, target)
+                epsilon, delta, name = done.epsilon, done.delta, digest(trained.adapter)
+            self._account(attribute, own, epsilon, delta, name)
+            self.adapters[attribute] = trained.adapter
+
+    def plan_trainings(self, own: OwnPictures) -> None:
+        """Get ready to train an adversary of every attribute held here, as often as the scenario has it.
+
+        Its epsilon and delta are shared evenly among these trainings; each is accounted for before its result is used,
+        and one more than planned is refused.
+        """
+        from secure_fair.learning.adversary import OwnAdversary
+
+        count, privacy = own_trainings(self.config), self.config.privacy
+        target = None
+        if privacy is not None and privacy.epsilon is not None:
+            target = (privacy.epsilon / count, privacy.delta / count)
+
+        def training(attribute: str) -> OwnTraining:
+            codes = torch.from_numpy(own.records.codes[attribute])
+            adversary = OwnAdversary(self.config.model, own.tokens, codes, len(self.groups[attribute]), own.settings)
+            left = iter(range(count))
+
+            def train(adapter: Adapter | None) -> Tensor:
+                if next(left, None) is None:
+                    raise Refusal(f"{attribute}: the adversary was trained {count} times, as planned; plan more epochs")
+                weights, done = adversary.train(adapter, target)
+                epsilon, delta = (None, 0.0) if done is None else (done.epsilon, done.delta)
+                self._account(attribute, own, epsilon, delta)
+                return weights
+
+            return train
+
+        self.trainings = {attribute: training(attribute) for attribute in self.attributes}
+
+    def _account(
+        self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float, adapter: str = ""
+    ) -> None:
+        ids = own.records.ids
+        self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, adapter=adapter)
+
+
+@dataclass(frozen=True)
+class OwnPictures:
+    """An auditor's own pictures as tokens (m, T, d), and how it trains on them on this machine."""
+
+    records: OwnRecords
+    tokens: Tensor
+    settings: TrainSettings
+
+    @classmethod
+    def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
+        """Run the frozen part of the backbone over them, once."""
+        from secure_fair.learning.model import cached_tokens, train_settings
+
+        own, settings = store.own(), train_settings(config.train, config.seed)
+        tokens = cached_tokens(
+            config.model,
+            own.pictures,
+            folder / "cache",
+            settings.dtype,
+            settings.device,
+            lambda done, total: progress.progress("backbone", done, total),
+        )
+        return cls(own, tokens, settings)
+
+
+def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:
+    """Group codes, int64, of the enrolled ``ids``; -1 for people whom another auditor holds."""
+    known = set(store.ids)
+    codes = np.full(len(ids), -1, dtype=np.int64)
+    here = [place for place, name in enumerate(ids) if name in known]
+    codes[here] = store.codes(attribute, [ids[place] for place in here])
+    return codes
+
+
+def open_responses(state: Path) -> Responses:
+    """The randomised responses that this auditor's people have given so far."""
+    return Responses(state / "responses", PRG(KeySource.fresh().derive("randomised responses")))

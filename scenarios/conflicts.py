@@ -1,0 +1,281 @@
+"""Conflicts between the keys of a scenario, each named with its path, its value and the remedy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from secure_fair.privacy.target import Privacy
+
+from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secure
+from secure_fair.errors import UsageError
+from secure_fair.learning.method import Extent
+from secure_fair.learning.methods import METHODS
+from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
+from secure_fair.operations import OPERATIONS, RULES
+from secure_fair.privacy.policy import Policy
+from secure_fair.sections import listed, near, show
+
+RESERVED_NAMES = ("developer", "dealer")
+
+
+def find(sections: dict[str, Any]) -> list[str]:
+    """List every conflict between keys among the sections that are valid by themselves."""
+    checks = [
+        (_data_conflicts, ("data",)),
+        (_backbone_conflicts, ("backbone", "data")),
+        (_method_conflicts, ("method", "data")),
+        (_compare_conflicts, ("compare", "method", "data")),
+        (_privacy_conflicts, ("privacy", "data")),
+        (_auditor_conflicts, ("secure", "data")),
+        (_part_conflicts, ("secure", "method", "compare", "data")),
+        (_policy_conflicts, ("policy", "method", "train")),
+    ]
+    problems: list[str] = []
+    for check, needed in checks:
+        if all(key in sections for key in needed):
+            problems += check(*(sections[key] for key in needed))  # type: ignore[operator]
+    return problems
+
+
+def _data_conflicts(data: Data) -> Iterator[str]:
+    if data.dataset != "faces" and data.root is None:
+        yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
+    if data.dataset == "faces" and data.root is not None:
+        yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
+    for dataset, keys in DATASET_KEYS.items():
+        for key in keys:
+            if dataset != data.dataset and getattr(data, key) is not None:
+                yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
+    yield from _attribute_conflicts(data)
+    yield from _intersection_conflicts(data)
+    if len(set(data.sensitive)) < len(data.sensitive):
+        yield f"data.sensitive: {show(data.sensitive)} names an attribute twice"
+    if data.target in data.sensitive:
+        yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
+    if data.split_given and data.split is not None:
+        key = "split_column" if data.split_column is not None else "partition"
+        yield f"data.split: data.{key} says who gets which record; leave one of the two out"
+    if data.split is not None:
+        total = data.split.developer + data.split.auditor + data.split.test
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            yield f"data.split: the fractions sum to {total:g}; developer + auditor + test must be 1"
+        for part in ("developer", "test"):
+            if getattr(data.split, part) == 0:
+                yield f"data.split.{part}: is 0; it needs records"
+        if data.auditor_records == "own" and data.split.auditor == 0:
+            yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+
+
+def _attribute_conflicts(data: Data) -> Iterator[str]:
+    """Whether the data set can have such columns; those of tables are known when the table is read."""
+    from secure_fair.data import faces, utkface
+    from secure_fair.data.records import parse_expression
+
+    for key, text in (("target", data.target), *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
+        try:
+            column, compared = parse_expression(text).column, parse_expression(text).sign is not None
+        except UsageError as error:
+            yield f"data.{key}: {error}"
+            continue
+        if data.dataset == "faces" and text not in faces.ATTRIBUTES:
+            yield f"data.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
+        elif data.dataset == "utkface" and column not in utkface.COLUMNS:
+            yield f"data.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
+        elif data.dataset == "utkface" and compared != (column == "age"):
+            yield f'data.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
+
+
+def _intersection_conflicts(data: Data) -> Iterator[str]:
+    seen: dict[frozenset[str], int] = {}
+    for index, attributes in enumerate(data.intersections):
+        key = f"data.intersections.{index}"
+        if len(attributes) < 2:
+            yield f"{key}: {show(attributes)} is not an intersection; name two or more of {listed(data.sensitive)}"
+        if len(set(attributes)) < len(attributes):
+            yield f"{key}: {show(attributes)} names an attribute twice; name each once"
+        for attribute in dict.fromkeys(attributes):
+            if attribute not in data.sensitive:
+                yield (
+                    f"{key}: {show(attribute)} is not among data.sensitive (allowed: {listed(data.sensitive)})"
+                    f"{near(attribute, data.sensitive)}"
+                )
+        if frozenset(attributes) in seen:
+            yield f"{key}: {show(attributes)} stands there already, at {seen[frozenset(attributes)]}; leave one out"
+        seen.setdefault(frozenset(attributes), index)
+    if data.intersections and data.auditor_records == "own":
+        yield (
+            "data.intersections: are made of what auditors hold of the same people, and with data.auditor_records "
+            '"own" they hold nothing of the developer\'s; leave them out'
+        )
+    for name, attributes in data.joint_attributes.items():
+        if len(attributes) > 1 and name in (*data.sensitive, data.target):
+            yield f"data.intersections: {show(name)} is the name of a column too; rename the column"
+
+
+def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
+    embedded = backbone.name == EMBEDDED_BACKBONE
+    if backbone.weights == "embedded" and not embedded:
+        yield (
+            f'backbone.weights: "embedded" exists for {show(EMBEDDED_BACKBONE)} alone, and backbone.name is '
+            f'{show(backbone.name)}; name a file of weights, or "timm" to download them'
+        )
+    if embedded and backbone.weights == "timm":
+        yield f'backbone.weights: {show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'
+
+
+def _method_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
+    chosen = METHODS[method.name]
+    method = chosen.resolved(method)
+    release, own = method.release, data.auditor_records == "own"
+    if release is not None and release not in chosen.releases:
+        remedy = f"allowed: {listed(chosen.releases)}" if chosen.releases else "it releases nothing"
+        yield (
+            f"method.release: {show(release)} is not a release of {method.name}; {remedy}"
+            f"{near(release, chosen.releases)} (-o method.release= takes the default)"
+        )
+        return
+    yield from _penalised_conflicts(method, data)
+    if own and not chosen.own_records:
+        others = [name for name, other in METHODS.items() if other.own_records]
+        yield (
+            f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
+            f'and with "own" no auditor has them; use "aligned", or a method of {listed(others)}'
+        )
+    if method.target_gap is not None and not chosen.steered:
+        steered = [name for name, other in METHODS.items() if other.steered]
+        yield (
+            f"method.target_gap: {method.name} releases nothing that tells a gap; set method.strength, or take a "
+            f"method of {listed(steered)}"
+        )
+    if release in chosen.adapter_releases and data.split is not None and data.split.auditor == 0:
+        yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
+    yield from chosen.conflicts(method, own)
+
+
+def _penalised_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
+    allowed = (*data.sensitive, *data.joint_attributes)
+    names = method.attributes or ()
+    if len(set(names)) < len(names):
+        yield f"method.attributes: {show(names)} names one twice; name each once"
+    for name in dict.fromkeys(names):
+        if name not in allowed:
+            yield (
+                f"method.attributes: {show(name)} is neither in data.sensitive nor an intersection "
+                f"(allowed: {listed(allowed)}){near(name, allowed)}"
+            )
+        elif name in data.joint_attributes and method.release in METHODS[method.name].adapter_releases:
+            yield (
+                f"method.attributes: {method.name} by {method.release} cannot be fair to {show(name)}: an "
+                f"adapter is trained for one auditor's attribute; name those ({listed(data.joint_attributes[name])}), "
+                "or use parity"
+            )
+
+
+def _compare_conflicts(compare: Sequence[str], method: MethodSettings, data: Data) -> Iterator[str]:
+    if len(set(compare)) < len(compare):
+        yield f"compare: {show(compare)} names a method twice"
+    for name in dict.fromkeys(compare):
+        if name == method.name:
+            yield f"compare: {show(name)} is method.name already; leave it out"
+            continue
+        other = MethodSettings(name=name, attributes=method.attributes)
+        for problem in _method_conflicts(other, data):
+            yield f"compare: {name}: {problem}"
+
+
+def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
+    if privacy is not None and privacy.evaluation_epsilon is not None and data.auditor_records == "own":
+        yield (
+            f"privacy.evaluation_epsilon: {privacy.evaluation_epsilon:g} has no use: nobody holds attributes of the "
+            'test records with data.auditor_records "own"; leave it out'
+        )
+    if privacy is not None and privacy.epsilon is None and privacy.evaluation_epsilon is None:
+        yield "privacy: gives neither epsilon nor evaluation_epsilon; leave [privacy] out for exact releases"
+
+
+def _auditor_conflicts(secure: Secure, data: Data) -> Iterator[str]:
+    if not secure.auditors:
+        return
+    names = [auditor.name for auditor in secure.auditors]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            yield f"secure.auditors: {show(name)} stands there {names.count(name)} times; names must differ"
+        if name in RESERVED_NAMES:
+            yield f"secure.auditors: {show(name)} is another party's name; choose another"
+    held: dict[str, list[Auditor]] = {attribute: [] for attribute in data.sensitive}
+    for index, auditor in enumerate(secure.auditors):
+        if len(set(auditor.attributes)) < len(auditor.attributes):
+            yield f"secure.auditors.{index}.attributes: {show(auditor.attributes)} names an attribute twice"
+        for attribute in dict.fromkeys(auditor.attributes):
+            if attribute not in held:
+                yield (
+                    f"secure.auditors.{index}.attributes: {show(attribute)} is not among data.sensitive "
+                    f"(allowed: {listed(data.sensitive)})"
+                )
+            else:
+                held[attribute].append(auditor)
+    for attribute, holders in held.items():
+        if not holders:
+            yield f"secure.auditors: no auditor holds {show(attribute)} of data.sensitive; give it to one"
+        else:
+            yield from _holder_conflicts(attribute, holders)
+
+
+def _holder_conflicts(attribute: str, holders: Sequence[Auditor]) -> Iterator[str]:
+    """Whether an attribute's holders have everybody among them, and nobody twice."""
+    names = listed(holder.name for holder in holders)
+    whole = [holder.name for holder in holders if holder.records is None]
+    total = sum(holder.records or 0.0 for holder in holders)
+    if len(holders) > 1 and whole:
+        yield (
+            f"secure.auditors: {show(attribute)} is held by {names}, and {listed(whole)} of everybody; give it to one "
+            "of them, or each a part of the people (records = 0.5)"
+        )
+    elif not whole and not math.isclose(total, 1.0, abs_tol=PARTS_TOLERANCE):
+        yield (
+            f"secure.auditors: the parts (records) of the holders of {show(attribute)}, {names}, sum to {total:g}; "
+            "they must sum to 1"
+        )
+
+
+def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[str], data: Data) -> Iterator[str]:
+    taken: dict[str, float] = {}
+    for index, auditor in enumerate(secure.auditors):
+        begins = {attribute: taken.get(attribute, 0.0) for attribute in auditor.attributes}
+        if not math.isclose(min(begins.values()), max(begins.values()), abs_tol=PARTS_TOLERANCE):
+            before = ", ".join(f"{begin:g} of {show(attribute)}" for attribute, begin in begins.items())
+            yield (
+                f"secure.auditors.{index}.records: {show(auditor.name)} has one part of the people for all its "
+                f"attributes, and those before it have {before}; order the auditors, or choose the parts, so that "
+                "these are alike"
+            )
+        for attribute in begins:
+            taken[attribute] = max(begins.values()) + (1.0 if auditor.records is None else auditor.records)
+    parted = [auditor.name for auditor in secure.auditors if auditor.records is not None]
+    if parted and data.auditor_records == "own":
+        yield (
+            f"secure.auditors: {listed(parted)} hold parts of the people (records), and with data.auditor_records "
+            '"own" nobody holds any of the developer\'s people; leave records out'
+        )
+        return
+    for name in dict.fromkeys((method.name, *compare)):
+        if parted and METHODS[name].adapter_releases:
+            yield (
+                f"secure.auditors: {listed(parted)} hold parts of the people (records), and {name} needs one auditor "
+                "that trains an adapter for everybody; leave records out, or use another method"
+            )
+
+
+def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
+    yield from policy.unknown_operations(OPERATIONS)
+    method = METHODS[method.name].resolved(method)
+    extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
+    kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []
+    rules = [RULES[kind.operation] for kind in kinds]
+    if train.batch_size < policy.minimum_batch and any(rule.row_per_record and rule.on_shares for rule in rules):
+        yield (
+            f"train.batch_size: {train.batch_size} is below policy.minimum_batch {policy.minimum_batch}, and "
+            f"release {method.release} opens every batch; raise the one or lower the other"
+        )

@@ -1,0 +1,134 @@
+"""The sections of a scenario that are about data and parties; all others are defined where they are used."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from secure_fair.sections import NotNegative, Section
+
+PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+
+PARTS_TOLERANCE = 1e-4  # three thirds may be written 0.3333; whoever is last has the rest
+DATASET_KEYS: dict[str, tuple[str, ...]] = {
+    "faces": ("records", "correlation", "base_rate"),
+    "utkface": (),
+    "celeba": ("partition",),
+    "manifest": ("file", "path_column", "id_column", "split_column", "classes"),
+}
+
+
+class Split(Section):
+    """Fractions of the records; they sum to 1."""
+
+    developer: NotNegative = 0.5
+    """The developer trains on these."""
+    auditor: NotNegative = 0.25
+    """The auditors' own."""
+    test: NotNegative = 0.25
+    """The result is tested on these."""
+
+
+class Data(Section):
+    """The pictures, the task and the sensitive attributes."""
+
+    dataset: Literal["faces", "utkface", "celeba", "manifest"]
+    """Drawn portraits, UTKFace, CelebA, or any CSV of paths and columns."""
+    root: str | None = None
+    """The folder that holds it; none for drawn portraits."""
+    target: Annotated[str, Field(min_length=1)]
+    """The task: a column, or one compared with a number ("age > 35")."""
+    sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
+    """The sensitive attributes: columns in the same form."""
+    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    """Lists of two or more of them, whose combinations are groups as well."""
+    auditor_records: Literal["aligned", "own"] = "aligned"
+    """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
+    split: Split | None = None
+    """Who gets which records, where the data set does not say."""
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
+    """Side of the square pictures, in pixels."""
+    limit: Annotated[int, Field(ge=16)] | None = None
+    """Use so many records at most."""
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    """Broken pictures and odd labels stop the run, or are left out."""
+    # faces
+    records: Annotated[int, Field(ge=16)] | None = None
+    """faces: how many are drawn."""
+    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """faces: between the task and the first sensitive attribute."""
+    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """faces: share of the task's class 1."""
+    # celeba
+    partition: bool | None = None
+    """celeba: split as its own list says."""
+    # manifest
+    file: str | None = None
+    """manifest: the CSV, below root."""
+    path_column: str | None = None
+    """manifest: the column of picture paths."""
+    id_column: str | None = None
+    """manifest: the column of record ids."""
+    split_column: str | None = None
+    """manifest: the column that says developer, auditor or test."""
+    classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
+    """manifest: by column, the values in their order."""
+
+    @property
+    def joint_attributes(self) -> dict[str, tuple[str, ...]]:
+        """The attributes of each intersection by its name, such as "gender x race"."""
+        return {" x ".join(attributes): attributes for attributes in self.intersections}
+
+    @property
+    def split_given(self) -> bool:
+        """Whether the data set itself says who gets which record."""
+        return self.split_column is not None or self.partition is True
+
+    @property
+    def fractions(self) -> dict[str, float]:
+        """The split as ``secure_fair.data.split.split`` takes it."""
+        return (self.split or Split()).model_dump()
+
+    @property
+    def dataset_options(self) -> dict[str, Any]:
+        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
+        values = {key: getattr(self, key) for key in DATASET_KEYS[self.dataset]}
+        return {key: value for key, value in values.items() if value is not None}
+
+
+class Auditor(Section):
+    """One holder of attributes: of all people, or of a random part of them."""
+
+    name: PartyName
+    """The party's name, which its certificate bears."""
+    attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    """What it holds."""
+    records: Annotated[float, Field(gt=0, le=1)] | None = None
+    """The fraction of the people that it holds; without it everybody."""
+
+
+class Secure(Section):
+    """Whether the parties compute on shares, and who holds what."""
+
+    mode: Literal["secure", "plain"] = "secure"
+    """On shares between processes, or in the clear in one: for upper bounds and sweeps."""
+    precision_bits: Annotated[int, Field(ge=8, le=24)] = 16
+    """Fractional bits of fixed-point numbers."""
+    auditors: Annotated[tuple[Auditor, ...], Field(strict=False)] = ()
+    """Without it one auditor holds every attribute."""
+
+    @property
+    def parts(self) -> dict[str, tuple[float, float]]:
+        """Each auditor's people, as a range of the people in random order: who holds an attribute after others has
+        those after theirs. (0, 1) is everybody."""
+        taken: dict[str, float] = {}
+        found = {}
+        for auditor in self.auditors:
+            begin = max(taken.get(attribute, 0.0) for attribute in auditor.attributes)
+            end = round(begin + (1.0 if auditor.records is None else auditor.records), 9)
+            end = 1.0 if math.isclose(end, 1.0, abs_tol=PARTS_TOLERANCE) else end
+            taken.update(dict.fromkeys(auditor.attributes, end))
+            found[auditor.name] = (begin, end)
+        return found

@@ -1,0 +1,107 @@
+"""The reference of every key of a scenario, made from the sections themselves."""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from scenarios.schema import Scenario
+from secure_fair.learning.methods import METHODS
+from secure_fair.operations import OPERATIONS
+from secure_fair.sections import Section, section_of
+
+HEAD = """# Every key of a scenario
+
+Made by `secure-fair scenario reference`. A scenario is a TOML file; any key can be set on the command line as well
+(`-o method.strength=4`). Unknown keys are refused. `[policy]` has the keys of an auditor's own policy file
+(`secure-fair party auditor --policy FILE`), which wins over it.
+"""
+
+
+def page() -> str:
+    """The whole reference as Markdown."""
+    parts = [HEAD.strip(), *_section("top level", Scenario), _methods(), _operations()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str, model: type[Section]) -> Iterator[str]:
+    """The table of one section, then those inside it."""
+    inside = {key: found for key, field in model.model_fields.items() if (found := section_of(field.annotation))}
+    rows = [_row(key, field) for key, field in model.model_fields.items() if name != "top level" or key not in inside]
+    title = "Top level" if name == "top level" else f"`[{name}]`"
+    table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+    yield f"## {title}\n\n{_first_paragraph(model)}\n\n" + "\n".join(table)
+    for key, found in inside.items():
+        yield from _section(key if name == "top level" else f"{name}.{key}", found)
+
+
+def _row(key: str, field: FieldInfo) -> str:
+    default = "required" if field.is_required() else _shown(field.get_default(call_default_factory=True))
+    meaning = " ".join((field.description or "").split())
+    cells = (f"`{key}`", _type(field.annotation, field.metadata), default, meaning)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, Section):
+        return "its section's"
+    return f"`{json.dumps(value, default=str)}`"
+
+
+def _type(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
+    """A type in words, with its bounds."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _type(arguments[0], [m for a in arguments[1:] for m in getattr(a, "metadata", [a])])
+    if origin is typing.Literal:
+        return " or ".join(f"`{json.dumps(value)}`" for value in arguments)
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(_type(argument, metadata) for argument in arguments if argument is not type(None))
+    if origin is tuple:
+        return f"list of {_type(arguments[0])}"
+    if origin is dict:
+        return f"table of {_type(arguments[1])}"
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "table"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    bounds = [f"{sign} {getattr(item, name):g}" for item in metadata for name, sign in _BOUNDS if hasattr(item, name)]
+    return " ".join([names.get(annotation, "value"), *([", ".join(bounds)] if bounds else [])])
+
+
+_BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
+
+
+def _methods() -> str:
+    rows = [
+        f"| `{name}` | {_first_line(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
+        f"{'yes' if method.own_records else 'no'} | {'yes' if method.steered else 'no'} |"
+        for name, method in METHODS.items()
+    ]
+    head = "| `method.name` | | `method.release`, the default first | auditor's own records | `target_gap` |"
+    return "## Methods\n\n" + "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _operations() -> str:
+    rows = []
+    for name, operation in OPERATIONS.items():
+        rule = operation.rule
+        paid = f"post-processing of {' or '.join(rule.paid_by)}" if rule.post_processing else f"{rule.moves(2):.4g}"
+        opened = "developer" if rule.opened else "nobody"
+        rows.append(f"| `{name}` | {_first_line(type(operation))} | {paid} | {opened} |")
+    head = "| operation | | sensitivity (two groups) | opened to |"
+    return "## Operations, as a policy names them\n\n" + "\n".join([head, "| --- | --- | --- | --- |", *rows])
+
+
+def _first_paragraph(thing: Any) -> str:
+    return " ".join((thing.__doc__ or "").split("\n\n")[0].split())
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")

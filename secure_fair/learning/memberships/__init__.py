@@ -1,0 +1,14 @@
+"""The ways by which memberships reach a method: by moments, by rows, by responses. Any method can use any of them."""
+
+from __future__ import annotations
+
+from secure_fair.learning.memberships.moments import MomentSource
+from secure_fair.learning.memberships.responses import ResponseSource
+from secure_fair.learning.memberships.rows import RowSource
+from secure_fair.learning.memberships.source import MembershipSource
+
+SOURCES: dict[str, type[MembershipSource]] = {
+    "moments": MomentSource,
+    "rows": RowSource,
+    "attributes": ResponseSource,
+}

@@ -1,0 +1,111 @@
+"""What an operation is to the parties: its rule, its request, its computation on shares, its plain twin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from secure_fair.errors import Refusal
+from secure_fair.operations.common.adapters import Adapter
+from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
+from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.request import Grant, Request
+from secure_fair.privacy.rules import Rule
+
+
+@dataclass(frozen=True)
+class Update:
+    """The noise on an adversary's update: its public standard deviation, and this party's own part of it.
+
+    ``noise`` is int64 ring units at the square of the scale on shares, real numbers in the plain twin.
+    """
+
+    sigma: float = 0.0
+    noise: Tensor | None = None
+
+
+class Holder(Protocol):
+    """An auditor's own things, from which it sends a value that it made private itself.
+
+    ``ids``: of the enrolled table; ``held``: bool (enrolled,), who of them is this auditor's; ``codes``: group codes
+    int64 (enrolled,) by attribute; ``groups``: their names, by attribute; ``scale``: ring units per 1.0.
+    """
+
+    codes: Mapping[str, np.ndarray]
+    groups: Mapping[str, tuple[str, ...]]
+    adapters: dict[str, Adapter]
+    responses: Responses
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+
+    @property
+    def held(self) -> np.ndarray: ...
+
+    @property
+    def scale(self) -> int: ...
+
+
+class Operation:
+    """One thing that auditors may be asked for. Every subclass has a file of its own, named as the operation.
+
+    ``accounts``: operations that are admitted and accounted before this one, whenever it is asked for.
+    ``input_bound``: of every entry that the developer shares. ``on_adapter``: computed from the sensitive adapter,
+    which its auditor then shares.
+    """
+
+    rule: ClassVar[Rule]
+    accounts: ClassVar[tuple[str, ...]] = ()
+    input_bound: ClassVar[float] = 1.0
+    on_adapter: ClassVar[bool] = False
+
+    # what is asked
+
+    def check(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> None:
+        """Raise Refusal for what this operation cannot be asked, from public values alone."""
+
+    def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
+        """Shape of the opened value."""
+        raise Refusal(f"{ask.operation} is not asked for by itself")
+
+    def bound(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> float:
+        """Public bound on the size of every number of the value, without noise."""
+        raise Refusal(f"{ask.operation} is not computed on shares")
+
+    def inputs(self, ask: Ask, records: np.ndarray) -> list[tuple[int, int]]:
+        """Shapes of what the developer shares: here a row of ``width`` numbers for each record."""
+        return [(len(records), ask.width)]
+
+    # what is computed
+
+    def share(self, state: SharedState, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> list[Any]:
+        """Share the developer's inputs; everybody else passes none."""
+        return [
+            state.session.share(state.facts.developer, private[i] if private else None, shape, bound=self.input_bound)
+            for i, shape in enumerate(self.inputs(ask, records))
+        ]
+
+    def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
+        """The value on shares, from the shared ``inputs``; all compute parties do the same, in step."""
+        raise Refusal(f"{ask.operation} is not computed on shares")
+
+    def plain(
+        self, state: PlainState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], update: Update
+    ) -> Tensor:
+        """The same in float64, from values in the clear."""
+        raise Refusal(f"{ask.operation} is not computed on shares")
+
+    def send(self, holder: Holder, ask: Ask, records: np.ndarray, grant: Grant) -> tuple[Tensor, int]:
+        """The holder's own value, and the ring units per 1.0 in which it travels, where nothing is on shares."""
+        raise Refusal(f"{ask.operation} is computed on shares, and not sent")
+
+
+def make_request(operation: str, ask: Ask, shape: tuple[int, ...], records: np.ndarray, facts: PublicFacts) -> Request:
+    """The request as gates judge it."""
+    groups = facts.groups[ask.attribute]
+    return Request(operation, ask.attribute, records, facts.developer, shape, groups, ask.query)

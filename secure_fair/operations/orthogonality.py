@@ -1,0 +1,90 @@
+"""The gradient of ||A_t A_s^T||^2 by the developer's task adapter, the auditor's sensitive adapter being on shares."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secure_fair.errors import Refusal
+from secure_fair.mpc.products import Shared, mask, multiply, public_shapes, rescale, truncate
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import concatenate
+from secure_fair.operations.common.adapters import unflatten
+from secure_fair.operations.common.ask import Ask, Auditors
+from secure_fair.operations.common.operation import Operation, Update
+from secure_fair.operations.common.state import MOST_ADAPTER_ENTRY, PlainState, PublicFacts, SharedState
+from secure_fair.privacy.request import NO_RECORDS
+from secure_fair.privacy.rules import Rule
+
+from crypten.mpc import MPCTensor  # isort: skip
+
+
+def orthogonality(auditors: Auditors, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:
+    """Have the gradient of sum_m ||A_t A_s^T||_F^2 opened, by each task matrix A_t (r, d_m)."""
+    shapes = [(matrix.shape[0], matrix.shape[1]) for matrix in task]
+    ask = Ask(operation="orthogonality", attribute=attribute, shapes=shapes)
+    return unflatten(auditors.release(ask, NO_RECORDS, list(task)).values, shapes)
+
+
+class Orthogonality(Operation):
+    """No aligned record takes part: given the auditor's adapter, whose training is accounted, nothing more is told."""
+
+    rule = Rule(None, paid_by=("sensitive_training",))
+    input_bound = MOST_ADAPTER_ENTRY
+    on_adapter = True
+
+    def check(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> None:
+        """Task matrices are as wide as the sensitive adapter's."""
+        widths = [width for (_, width), _ in facts.adapters.get(ask.attribute, {}).values()]
+        if [width for _, width in ask.shapes] != widths or len(records):
+            raise Refusal(f"orthogonality: matrices {ask.shapes} do not fit to the adapter's widths {widths}")
+
+    def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
+        """All gradients as one vector."""
+        return (ask.numbers,)
+
+    def bound(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> float:
+        """As the matrices' entries."""
+        return MOST_ADAPTER_ENTRY
+
+    def inputs(self, ask: Ask, records: np.ndarray) -> list[tuple[int, int]]:
+        """The task matrices."""
+        return list(ask.shapes)
+
+    def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
+        """All gradients on shares."""
+        return concatenate(orthogonality_on_shares(state.session, inputs, state.sensitive[ask.attribute]))
+
+    def plain(
+        self, state: PlainState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], update: Update
+    ) -> Tensor:
+        """All gradients in the clear."""
+        gradients = plain_orthogonality(private, state.sensitive[ask.attribute])
+        return torch.cat([gradient.flatten() for gradient in gradients])
+
+
+def orthogonality_on_shares(session: Session, task: Sequence[Shared], sensitive: Sequence[Shared]) -> list[MPCTensor]:
+    """Gradient 2 A_t A_s^T A_s of ||A_t A_s^T||_F^2 by each ``task`` matrix A_t (r_t, d_m); A_s (r_s, d_m). Two rounds.
+
+    Pass what ``products.fix`` made of the sensitive matrices where they stay: they are then opened masked only once.
+    """
+    with session.operation("orthogonality", *public_shapes(*task, *sensitive)):
+        masked = mask(session, *task, *sensitive)
+        t, s = masked[: len(task)], masked[len(task) :]
+        inner = [multiply(session, "matmul", a_t, a_s.T) for a_t, a_s in zip(t, s, strict=True)]
+        overlaps = mask(session, *rescale(session, *inner))
+        outer = [multiply(session, "matmul", o, a_s) for o, a_s in zip(overlaps, s, strict=True)]
+        doubled = [(product, session.scale // 2) for product in outer]
+        return truncate(session, *doubled, scale=session.scale)
+
+
+def plain_orthogonality(task: Sequence[Tensor], sensitive: Sequence[Tensor]) -> list[Tensor]:
+    """2 A_t A_s^T A_s in float64."""
+    return [2 * (t.double() @ s.double().T) @ s.double() for t, s in zip(task, sensitive, strict=True)]
+
+
+OPERATION = Orthogonality()

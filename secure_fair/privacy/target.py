@@ -1,0 +1,24 @@
+"""The differential privacy that a scenario asks for."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from secure_fair.sections import Positive, Section
+
+DEFAULT_DELTA = 1e-5
+
+
+class Privacy(Section):
+    """The differential privacy asked for; without this section releases are exact, and every artefact says so."""
+
+    epsilon: Positive | None = None
+    """For training; without it training's releases are exact."""
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
+    """Of both epsilons."""
+    evaluation_epsilon: Positive | None = None
+    """For the counts of test records that a released audit is made from."""
+    reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Releases that the budget is to last for beyond the planned ones, should some be interrupted."""
