@@ -27,7 +27,8 @@ from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.adapters import Adapter, flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask, Release
 from secure_fair.operations.common.operation import Update
-from secure_fair.privacy.ledger import Ledger, Receipt
+from secure_fair.privacy.entries import Receipt
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
 
 NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond its bound

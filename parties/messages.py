@@ -14,7 +14,7 @@ from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, SecureFai
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
 from secure_fair.operations.common.ask import Ask
-from secure_fair.privacy.ledger import Receipt
+from secure_fair.privacy.entries import Receipt
 
 CHANNEL = "control"
 MOST_RECORDS = 10_000_000

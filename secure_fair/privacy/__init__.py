@@ -1,1 +1,1 @@
-"""What is opened, to whom, with how much noise, and what it adds up to."""
+"""The gate: it decides what is opened, to whom and with how much noise, and keeps count of what that adds up to."""

@@ -1,4 +1,4 @@
-"""Budgets: the price of a release, and whether every record in it can pay, in this run and for life."""
+"""The budgets of one run: sums of what it has spent, the plans' pools, and the policy's limits for life."""
 
 from __future__ import annotations
 
@@ -9,45 +9,99 @@ import numpy as np
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.accounting import gaussian_mu, mixed_epsilon
+from secure_fair.privacy.entries import Charge
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.receipt import Charge
 from secure_fair.privacy.request import Grant, Request
-from secure_fair.privacy.rules import Rules
+from secure_fair.privacy.rules import Rule
 from secure_fair.privacy.spending import Spending
-from secure_fair.privacy.tally import Tally
 
-ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
+_ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
+
+
+class RunSums:
+    """Sums of what one run has released so far, by attribute and by record of the enrolled table."""
+
+    def __init__(self, plans: Mapping[str, Plan], held: np.ndarray) -> None:
+        """``held``: bool (n,), the records of the table whose people are charged here."""
+        self.releases: dict[str, int] = dict.fromkeys(plans, 0)
+        self.paid: set[tuple[str, str]] = set()  # attribute and operation of what was accounted for
+        self.answered: set[str] = set()  # queries
+        self.trained: dict[str, Charge] = {}  # by trainings on the auditor's own records
+        self._plans = plans
+        self._held = held
+        self._pools: dict[tuple[str, bool], np.ndarray] = {}
+        self._responses: dict[str, np.ndarray] = {}
+        self._evaluations: dict[str, np.ndarray] = {}
+
+    def pool(self, attribute: str, evaluation: bool) -> np.ndarray:
+        """The mu^2 that was taken from the plan's pool for training or evaluation: float64 (n,)."""
+        return self._pools.setdefault((attribute, evaluation), np.zeros(len(self._held)))
+
+    def evaluations(self, attribute: str) -> np.ndarray:
+        """The number of evaluations that were opened: int64 (n,)."""
+        return self._evaluations.setdefault(attribute, np.zeros(len(self._held), dtype=np.int64))
+
+    def largest_epsilon(self, attribute: str) -> float:
+        """The epsilon of the record that has spent most."""
+        mu2 = self.pool(attribute, False) + self.pool(attribute, True)
+        states = np.unique(np.stack([mu2, self._answers(attribute)], axis=1), axis=0).tolist()
+        delta = self._plans[attribute].delta
+        return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states), default=0.0)
+
+    def note(self, operation: str, attribute: str, records: np.ndarray, charge: Charge) -> None:
+        """Add a release of ``records`` that is planned on disk."""
+        self.releases[attribute] = self.releases.get(attribute, 0) + 1
+        self.paid.add((attribute, operation))
+        records = records[self._held[records]]
+        if charge.mu2:
+            self.pool(attribute, self._plans[attribute].is_evaluation(operation))[records] += charge.mu2
+        if charge.epsilon:  # a response at random, which is given once for ever
+            self._answers(attribute)[records] = charge.epsilon
+
+    def note_training(self, operation: str, attribute: str, charge: Charge) -> None:
+        """Add a training on the auditor's own records."""
+        self.paid.add((attribute, operation))
+        self.trained[attribute] = self.trained.get(attribute, Charge()) + charge
+
+    def note_opened(self, operation: str, attribute: str, records: np.ndarray, query: str) -> None:
+        """Remember which questions are answered; an interrupted one may be asked, and paid for, again."""
+        if query:
+            self.answered.add(query)
+        if self._plans[attribute].is_evaluation(operation):
+            self.evaluations(attribute)[records] += 1
+
+    def _answers(self, attribute: str) -> np.ndarray:
+        """The epsilon of the randomised response that was given: float64 (n,)."""
+        return self._responses.setdefault(attribute, np.zeros(len(self._held)))
 
 
 class Budgets:
-    """The plan's pools of one run, and the policy's budgets for life. ``rows``: the records' rows in ``spending``."""
+    """Limits on what each record may be charged: the plans' pools in this run, the policy's budgets in all runs."""
 
     def __init__(
         self,
+        *,
         auditor: str,
         plans: Mapping[str, Plan],
-        rules: Rules,
         policy: Policy,
-        tally: Tally,
+        sums: RunSums,
         spending: Spending,
         rows: np.ndarray,
-        held: np.ndarray,
     ) -> None:
+        """``rows``: of the enrolled table's people in ``spending``, int64 (n,)."""
         self._auditor = auditor
         self._plans = plans
-        self._rules = rules
         self._policy = policy
-        self._tally = tally
+        self._sums = sums
         self._spending = spending
         self._rows = rows
-        self._held = held
 
-    def price(self, request: Request) -> tuple[float | None, Charge]:
-        """The sigma in units of the opened value (None: exact), and what each record is charged."""
-        rule, plan = self._rules[request.operation], self._plans[request.attribute]
+    def price(self, request: Request, rule: Rule) -> tuple[float | None, Charge]:
+        """sigma in units of the opened value (None: exact) and what each record is charged."""
         if rule.post_processing:
             return 0.0, Charge()
+        plan = self._plans[request.attribute]
         if rule.responds_at_random:  # its noise is in the answers
             return (None, Charge(epsilon=math.inf)) if plan.epsilon is None else (0.0, Charge(epsilon=plan.epsilon))
         multiplier = plan.multipliers[request.operation]
@@ -55,57 +109,66 @@ class Budgets:
             return None, Charge(mu2=math.inf)
         return multiplier * rule.moves(request.groups), Charge(mu2=multiplier**-2)
 
-    def paying(self, request: Request) -> np.ndarray:
-        """The records of the request that are held here; but a randomised response is drawn once for ever, and paid
-        for once."""
-        records = request.records[self._held[request.records]]
-        if not self._rules[request.operation].responds_at_random:
+    def paying(self, request: Request, rule: Rule, records: np.ndarray) -> np.ndarray:
+        """Those of ``records`` that pay: all, but a response at random is drawn once for ever, and paid for once."""
+        if not rule.responds_at_random:
             return records
-        return records[~self._spending.responded(request.attribute, self._rows[records])]
+        return records[~self._spending.charged(request.attribute, request.operation, self._rows[records])]
 
     def check(self, request: Request, charged: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
-        """BudgetExceeded unless every record that is charged has room in this run's pool and for life.
+        """Check the plan's pool and the policy's budgets for life, of every record that is charged.
 
         ``beside``: what is released along with it, and costs its records something too.
         """
         if charge == Charge():
             return
-        attribute, plan = request.attribute, self._plans[request.attribute]
-        evaluation = plan.is_evaluation(request.operation)
-        cap = plan.mu2_cap(request.operation)
-        spent = self._tally.pool(attribute, evaluation)[charged]
-        most = float(spent.max(initial=0.0)) + sum(
+        self._check_pool(request, charged, charge, beside)
+        self.check_lifetime(request.attribute, self._rows[charged], charge, beside)
+
+    def check_lifetime(self, attribute: str, rows: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
+        """Check the policy's budgets of people, by their ``rows`` in the spending."""
+        on_any = [other.charge for other in beside]
+        on_this = [other.charge for other in beside if other.request.attribute == attribute]
+        if self._policy.epsilon is not None:
+            spent = self._spending.of(attribute, rows)
+            self._check_limit("epsilon", self._policy.epsilon, attribute, spent, sum(on_this, charge))
+        if self._policy.total_epsilon is not None:
+            spent = self._spending.over_attributes(rows)
+            self._check_limit("total_epsilon", self._policy.total_epsilon, attribute, spent, sum(on_any, charge))
+
+    def _check_pool(self, request: Request, charged: np.ndarray, charge: Charge, beside: Sequence[Grant]) -> None:
+        attribute, operation = request.attribute, request.operation
+        plan = self._plans[attribute]
+        evaluation, cap = plan.is_evaluation(operation), plan.mu2_cap(operation)
+        most = float(self._sums.pool(attribute, evaluation)[charged].max(initial=0.0)) + sum(
             other.charge.mu2
             for other in beside
             if other.request.attribute == attribute and plan.is_evaluation(other.request.operation) == evaluation
         )
-        if not math.isinf(cap) and most + charge.mu2 > cap * (1 + ROUNDING):
+        if not math.isinf(cap) and most + charge.mu2 > cap * (1 + _ROUNDING):
             raise BudgetExceeded(
                 f"{attribute}: the plan's budget of mu^2 = {cap:.4g} per record is spent up to {most:.4g}, another "
-                f" {request.operation} costs {charge.mu2:.4g}: go on without it, or plan more releases"
+                f"{operation} costs {charge.mu2:.4g}: go on without it, or plan more releases"
             )
-        self.check_lifetime(attribute, self._rows[charged], charge, beside)
 
-    def check_lifetime(self, attribute: str, rows: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
-        """BudgetExceeded where a person would go beyond what the policy allows for life."""
-        on_this = [other.charge for other in beside if other.request.attribute == attribute]
-        on_any = [other.charge for other in beside]
-        for limit, name, spent, others in (
-            (self._policy.epsilon, "epsilon", lambda: self._spending.of(attribute, rows), on_this),
-            (self._policy.total_epsilon, "total_epsilon", lambda: self._spending.over_attributes(rows), on_any),
-        ):
-            if limit is None:
-                continue
-            whole = sum(others, charge)
-            mu2, epsilon, delta = spent()
-            epsilon, delta = epsilon + whole.epsilon, delta + whole.delta
-            if np.any(mu2 + whole.mu2 > self._mu2_caps(epsilon, delta, limit) * (1 + ROUNDING)):
-                what = "an exact release" if charge.exact else "this release"
-                raise BudgetExceeded(
-                    f"{attribute}: {what} would take a person beyond the policy's {name} = {limit:g} at delta = "
-                    f"{self._policy.delta:g} (all runs of {self._auditor} together): leave it out, add noise or change "
-                    "the policy"
-                )
+    def _check_limit(
+        self,
+        name: str,
+        limit: float,
+        attribute: str,
+        spent: tuple[np.ndarray, np.ndarray, np.ndarray],
+        charge: Charge,
+    ) -> None:
+        """Check one of the policy's budgets; ``spent``: mu^2, epsilon and delta of each person before this charge."""
+        mu2, epsilon, delta = spent
+        caps = self._mu2_caps(epsilon + charge.epsilon, delta + charge.delta, limit)
+        if np.any(mu2 + charge.mu2 > caps * (1 + _ROUNDING)):
+            what = "an exact release" if charge.exact else "this release"
+            raise BudgetExceeded(
+                f"{attribute}: {what} would take a person beyond the policy's {name} = {limit:g} at delta = "
+                f"{self._policy.delta:g} (all runs of {self._auditor} together): leave it out, add noise or change "
+                "the policy"
+            )
 
     def _mu2_caps(self, epsilon: np.ndarray, delta: np.ndarray, limit: float) -> np.ndarray:
         """The mu^2 that each record may reach, given what adds up beside it; negative where there is no room at all."""
@@ -113,16 +176,10 @@ class Budgets:
         caps = np.empty(len(pairs))
         for place, (added, lost) in enumerate(pairs):
             room = self._policy.delta - lost
-            if added > limit * (1 + ROUNDING) or room < 0:
+            if added > limit * (1 + _ROUNDING) or room < 0:
                 caps[place] = -1.0
             elif room == 0:
                 caps[place] = 0.0
             else:
                 caps[place] = gaussian_mu(max(limit - added, 0.0), room) ** 2
         return caps[which.reshape(-1)]
-
-
-def largest_epsilon(mu2: np.ndarray, added: np.ndarray, delta: float) -> float:
-    """The largest epsilon of any record, from mu^2 and added epsilon of each."""
-    states = np.unique(np.stack([mu2, added], axis=1), axis=0)
-    return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states.tolist()), default=0.0)

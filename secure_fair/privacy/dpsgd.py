@@ -31,7 +31,7 @@ _ROUNDING = 1e-3  # part by which float32 may lengthen a clipped gradient, or it
 
 @dataclass(frozen=True)
 class PrivateSettings:
-    """How an adapter is trained with (``epsilon``, ``delta``)-DP for adding or removing one record.
+    """Settings of an adapter's training with (``epsilon``, ``delta``)-DP for adding or removing one record.
 
     ``sample_rate``: with what probability a record is in a batch; ``epochs`` / ``sample_rate`` batches are drawn.
     ``clip``: the largest L2 norm of one record's gradient. ``physical_batch``: records held in memory at once.
@@ -72,7 +72,7 @@ class PrivateSettings:
 
 @dataclass(frozen=True)
 class PrivateTraining:
-    """What a training was, for the ledger and the report. ``epsilon`` is PRV's upper bound.
+    """A training as it was, for the ledger and the report. ``epsilon`` is PRV's upper bound.
 
     The mean ``losses`` of the batches are the auditor's own: they are not covered by epsilon and must not leave it.
     """
@@ -87,7 +87,7 @@ class PrivateTraining:
 
 
 class GradientNoise(Protocol):
-    """What noise is drawn from: see ``secure_fair.privacy.noise``."""
+    """A source of noise: see ``secure_fair.privacy.noise``."""
 
     private: bool
 

@@ -11,20 +11,16 @@ import torch
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.admission import Admission, check_table
-from secure_fair.privacy.budgets import Budgets, largest_epsilon
-from secure_fair.privacy.ledger import Ledger, records_hash
-from secure_fair.privacy.noise import NoiseSource
+from secure_fair.privacy.budgets import Budgets, RunSums
+from secure_fair.privacy.entries import Charge, Receipt, records_hash
+from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.noise import NoiseSource, ring_sigma
 from secure_fair.privacy.openings import Opening
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.receipt import Charge, Receipt
+from secure_fair.privacy.replay import paid_adapters, replay
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rules
-from secure_fair.privacy.tally import Tally
-
-_LARGEST_SIGMA = 2**48  # in ring units: beyond, noise could wrap around the ring of 2^64
-# On a grid coarser than sigma / 16 the discrete Gaussian is up to 2 % off the closed form; one unit more covers it.
-_FINE_SIGMA = 16
 
 
 class Gate:
@@ -38,16 +34,16 @@ class Gate:
         ids: Sequence[str],
         known: Collection[str],
         plans: Mapping[str, Plan],
-        rules: Rules,
         policy: Policy,
+        rules: Rules,
         ledger: Ledger,
         noise: NoiseSource,
         part: bool = False,
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
-        ``rules``: of every operation; what has none is refused. ``part``: the table has other auditors' people as well;
-        only the known ones are charged here. A run that is resumed passes the same ``run``: what it has spent so far is
+        ``rules`` by operation: what has none is refused. ``part``: the table has other auditors' people as well; only
+        the known ones are charged here. A run that is resumed passes the same ``run``: what it has spent so far is
         read back from the ledger.
         """
         if ids or any(plan.touches_records for plan in plans.values()):
@@ -62,17 +58,38 @@ class Gate:
         self.held = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
         self.policy = policy
         self._plans = dict(plans)
-        self._rules = rules
+        self._rules = dict(rules)
         self._ledger = ledger
         self._noise = noise
-        ledger.start(run, auditor=auditor, noise=noise.description, private=noise.private, policy=policy.as_mapping())
-        self._table = ledger.enrol(self.ids)
-        rows = ledger.spending.rows(self.ids)
         self._pending: dict[int, tuple[str, str]] = {}  # admitted, not yet made: (attribute, operation) by number
-        self.tally = Tally(self._plans, rules, self.held)
-        self.tally.replay(ledger, run, self._table)
-        self._admission = Admission(auditor, len(self.ids), self._plans, rules, policy, self.tally)
-        self._budgets = Budgets(auditor, self._plans, rules, policy, self.tally, ledger.spending, rows, self.held)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Note the run's start, and read back what it and its people have spent."""
+        ledger, noise = self._ledger, self._noise
+        facts = {"noise": noise.description, "private": noise.private, "policy": self.policy.as_mapping()}
+        ledger.start(self.run, auditor=self.auditor, **facts)
+        self._table = ledger.enrol(self.ids)
+        self._rows = ledger.spending.rows(self.ids)
+        self._adapters = paid_adapters(ledger)
+        self._sums = RunSums(self._plans, self.held)
+        replay(ledger, self.run, attributes=self._plans, table=self._table, size=len(self.ids), sums=self._sums)
+        self._admission = Admission(
+            auditor=self.auditor,
+            policy=self.policy,
+            rules=self._rules,
+            plans=self._plans,
+            sums=self._sums,
+            enrolled=len(self.ids),
+        )
+        self._budgets = Budgets(
+            auditor=self.auditor,
+            plans=self._plans,
+            policy=self.policy,
+            sums=self._sums,
+            spending=ledger.spending,
+            rows=self._rows,
+        )
 
     # -- admission --
 
@@ -93,27 +110,43 @@ class Gate:
                 raise
         return grants
 
+    def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
+        """Write down what was asked for and not given."""
+        self._ledger.refused(self.run, operation, attribute, reason)
+
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
-        self._admission.check(request, self._pending.values())
-        sigma, charge = self._budgets.price(request)
-        charged = self._budgets.paying(request)
+        rule = self._admission.check(request, self._pending.values())
+        sigma, charge = self._budgets.price(request, rule)
+        charged = self._budgets.paying(request, rule, request.records[self.held[request.records]])
         self._budgets.check(request, charged, charge, beside)
-        receipt = self._receipt(request, self._table, sigma)
+        receipt = self._receipt(
+            request.operation, request.attribute, self._table, request.records, tuple(request.shape), sigma, request.of
+        )
         self._pending[receipt.number] = (request.attribute, request.operation)
         return Grant(request, receipt, charge, charged)
 
-    def _receipt(self, request: Request, table: str, sigma: float | None) -> Receipt:
+    def _receipt(
+        self,
+        operation: str,
+        attribute: str,
+        table: str,
+        records: np.ndarray,
+        shape: tuple[int, ...],
+        sigma: float | None,
+        of: str = "",
+    ) -> Receipt:
+        """A receipt with the next number of this run."""
         return Receipt(
             run=self.run,
             number=self._ledger.next_number(self.run),
             auditor=self.auditor,
-            operation=request.operation,
-            attribute=request.attribute,
-            records=records_hash(table, request.records),
-            count=len(request.records),
-            shape=tuple(request.shape),
+            operation=operation,
+            attribute=attribute,
+            records=records_hash(table, records),
+            count=len(records),
+            shape=shape,
             sigma=sigma,
-            of=request.of,
+            of=of,
         )
 
     # -- release --
@@ -128,8 +161,8 @@ class Gate:
     def release_together(self, grants: Sequence[Grant], opening: Opening) -> torch.Tensor | None:
         """One opening that tells of several attributes held here: each pays for it, and each adds its own noise."""
         for place, grant in enumerate(grants):
-            self._check_again(grant, opening, grants[:place])
-        deviations = [self._ring_sigma(grant, opening.scale) for grant in grants]
+            self._check_grant(grant, grants[:place], opening)
+        deviations = [ring_sigma(grant.receipt.sigma, opening.scale) for grant in grants]
         noise = None
         for grant, deviation in zip(grants, deviations, strict=True):
             self._spend(grant)
@@ -141,11 +174,11 @@ class Gate:
         for grant in grants:
             request = grant.request
             self._ledger.opened(grant.receipt)
-            self.tally.note_opened(request.operation, request.attribute, request.records, request.query)
+            self._sums.note_opened(request.operation, request.attribute, request.records, request.query)
         return value
 
-    def _check_again(self, grant: Grant, opening: Opening, beside: Sequence[Grant]) -> None:
-        """A grant is good once, here, for what was admitted, and while the budget that it was admitted on is there."""
+    def _check_grant(self, grant: Grant, beside: Sequence[Grant], opening: Opening) -> None:
+        """Check that a grant is still good: others may have been released since it was given."""
         request = grant.request
         if grant.receipt.number not in self._pending or grant.receipt.run != self.run:
             raise Refusal(f"release {grant.receipt.number} was made already, or admitted by another gate: ask again")
@@ -154,41 +187,18 @@ class Gate:
                 f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
             )
         self._budgets.check(request, grant.charged, grant.charge, beside)
-        self._admission.check_paid(request, self.tally.paid)
+        self._admission.check_paid(request, self._rules[request.operation], self._sums.paid)
 
     def _spend(self, grant: Grant) -> None:
+        """Charge a grant, on disk when this returns."""
         request = grant.request
         del self._pending[grant.receipt.number]
         self._ledger.plan(
-            grant.receipt,
-            grant.charge,
-            self._table,
-            request.records,
-            charged=grant.charged,
-            query=request.query,
-            response=self._rules[request.operation].responds_at_random,
+            grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
         )
-        self.tally.note(request.operation, request.attribute, request.records, grant.charge)
+        self._sums.note(request.operation, request.attribute, request.records, grant.charge)
 
-    def _ring_sigma(self, grant: Grant, scale: int) -> int:
-        """The noise's scale in ring units, rounded up; 0 for no noise."""
-        sigma = grant.receipt.sigma
-        if not sigma:
-            return 0
-        deviation = math.ceil(sigma * scale)
-        if deviation < _FINE_SIGMA:
-            deviation += 1
-        if deviation > _LARGEST_SIGMA:
-            raise UsageError(
-                f"sigma = {sigma:.3g} at {scale} ring units per 1: the noise could wrap around; ask for less"
-            )
-        return deviation
-
-    def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
-        """Write down what was asked for and not given."""
-        self._ledger.refused(self.run, operation, attribute, reason)
-
-    # -- trainings on the auditor's own records --
+    # -- the auditor's own records --
 
     def account_training(
         self,
@@ -200,48 +210,48 @@ class Gate:
         delta: float,
         adapter: str = "",
     ) -> None:
-        """Charge the auditor's own records for an adapter trained on them with DP-SGD (``epsilon`` None: without).
+        """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 
-        Adjacency: add or remove one of these records. Must be called before the adapter, or anything made from it, is
-        used: that is post-processing of the ``operation``. ``adapter`` is a digest of its weights: an adapter that was
-        kept is paid for once, one that is trained anew (or has no digest) once more.
+        Adjacency: add or remove one of these records. Must be called before what was trained, or anything made from
+        it, is used: other operations are post-processing of this one. ``adapter`` is a digest of its weights: an
+        adapter that was kept is paid for once, one that is trained anew (or has no digest) once more.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
-        tally = self.tally
-        if adapter and (attribute, adapter) in tally.adapters:
-            tally.paid.add((attribute, operation))
-            tally.trained.setdefault(attribute, tally.adapters[attribute, adapter])
+        if adapter and (attribute, adapter) in self._adapters:
+            self._sums.paid.add((attribute, operation))
+            self._sums.trained.setdefault(attribute, self._adapters[attribute, adapter])
             return
         charge = Charge(epsilon=math.inf if epsilon is None else epsilon, delta=0.0 if epsilon is None else delta)
         table = self._ledger.enrol(ids)
-        self._budgets.check_lifetime(attribute, self._ledger.rows_of_table(table), charge)
+        self._budgets.check_lifetime(attribute, self._ledger.spending.rows_of_table(table), charge)
         everyone = np.arange(len(ids), dtype=np.int64)
-        request = Request(operation, attribute, everyone, self.auditor, (), groups=0)
-        receipt = self._receipt(request, table, None if epsilon is None else 0.0)
+        sigma = None if epsilon is None else 0.0
+        receipt = self._receipt(operation, attribute, table, everyone, (), sigma)  # no shape: nothing is opened
         self._ledger.plan(receipt, charge, table, everyone, query=adapter)
-        tally.note_training(operation, attribute, charge, adapter)
+        self._sums.note_training(operation, attribute, charge)
+        if adapter:
+            self._adapters[attribute, adapter] = charge
 
-    # -- what was spent --
+    # -- summaries --
 
     def summary(self) -> dict[str, dict[str, Any]]:
         """Per attribute, for this run: epsilon of the record that spent most (None when exact), delta, releases."""
         result = {}
         for attribute, plan in self._plans.items():
-            mu2 = self.tally.pool(attribute, False) + self.tally.pool(attribute, True)
-            epsilon = largest_epsilon(mu2, self.tally.responses(attribute), plan.delta)
+            epsilon = self._sums.largest_epsilon(attribute)
             result[attribute] = {
                 "epsilon": None if math.isinf(epsilon) else epsilon,
                 "exact": math.isinf(epsilon),
                 "delta": plan.delta,
-                "releases": self.tally.releases[attribute],
+                "releases": self._sums.releases[attribute],
                 "adjacency": f"substitution of one person's {attribute}",
                 "noise": self._noise.description,
             }
         return result
 
     def records_summary(self) -> dict[str, dict[str, Any]]:
-        """Per attribute with an adapter trained on the auditor's own records: that training's epsilon."""
+        """Per attribute with a training on the auditor's own records: that training's epsilon."""
         return {
             attribute: {
                 "epsilon": None if charge.exact else charge.epsilon,
@@ -249,5 +259,5 @@ class Gate:
                 "delta": charge.delta,
                 "adjacency": "adding or removing one record",
             }
-            for attribute, charge in self.tally.trained.items()
+            for attribute, charge in self._sums.trained.items()
         }

@@ -7,15 +7,12 @@ as a whole; that is what the comparison of the two sides' ledgers is for.
 
 from __future__ import annotations
 
-import base64
 import fcntl
 import hashlib
 import json
-import math
 import os
-import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,23 +21,13 @@ import numpy as np
 
 from secure_fair.errors import ProtocolError, UsageError
 from secure_fair.files import write_bytes
-from secure_fair.privacy.receipt import Charge, Receipt
+from secure_fair.privacy.entries import Charge, Receipt, planned_entry, table_hash
 from secure_fair.privacy.spending import Spending
 
 _GENESIS = "0" * 64
 _ENTRIES = "ledger.jsonl"
 _HEAD = "ledger.head"
 _TABLES = "tables"
-
-
-def table_hash(ids: Sequence[str]) -> str:
-    """The name of an enrolled table: SHA-256 of its ids, in order."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
-
-
-def records_hash(table: str, records: np.ndarray) -> str:
-    """SHA-256 of a set of records of one enrolled table; their order does not matter. ``records``: int64 indices."""
-    return hashlib.sha256(table.encode() + np.sort(records).astype("<i8").tobytes()).hexdigest()
 
 
 class Ledger:
@@ -57,12 +44,7 @@ class Ledger:
         (directory / _TABLES).mkdir(parents=True, exist_ok=True)
         self._descriptor = os.open(directory / _ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            try:
-                fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"{directory}: another process has this ledger open; wait for it, or stop it"
-                ) from None
+            self._lock()
             self._drop_torn_line()
             self._count, self._hash = _verified_end(directory)
             if self._count:
@@ -71,13 +53,8 @@ class Ledger:
                 self._append({"kind": "created", "owner": owner, "simulated": simulated})
             self._write_head()
             self._sizes: dict[str, int] = {}
-            self._numbers: dict[str, int] = {}
-            self._tables: dict[str, np.ndarray] = {}
-            self.spending = Spending()
-            for entry in self.entries():
-                if entry["kind"] == "planned":
-                    self._numbers[entry["run"]] = max(self._numbers.get(entry["run"], 0), entry["number"])
-                    self._spend(entry)
+            self._numbers = self._last_numbers()
+            self.spending = Spending(self.entries(), self.table)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -115,41 +92,18 @@ class Ledger:
         *,
         charged: np.ndarray | None = None,
         query: str = "",
-        response: bool = False,
     ) -> None:
         """Write down a release before it is opened: when this returns, the entry is on disk and the release spent.
 
         ``records``: int64 indices into the table; ``charged``: those that pay, where others have paid for this before.
-        ``response``: a randomised response, which is paid for once.
         """
         size = self._table_size(table)
         paying = records if charged is None else charged
-        cost = {"mu2": charge.mu2, "epsilon": charge.epsilon, "delta": charge.delta}
-        entry = {
-            "kind": "planned",
-            **asdict(receipt),
-            "query": query,
-            "table": table,
-            "members": _pack(records, size),
-            "charged": _pack(paying, size),
-            "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in cost.items()},
-            "response": response,
-        }
-        self._append(entry)
-        self._spend(entry)
-
-    def rows_of_table(self, name: str) -> np.ndarray:
-        """The rows in ``spending`` of the people of an enrolled table, in its order."""
-        if name not in self._tables:
-            self._tables[name] = self.spending.rows(self.table(name))
-        return self._tables[name]
-
-    def _spend(self, entry: dict[str, Any]) -> None:
-        rows = self.rows_of_table(entry["table"])
-        paying = rows[_unpack(entry["charged"], len(rows))]
-        self.spending.add(entry["attribute"], paying, charge_of(entry))
-        if entry.get("response"):
-            self.spending.respond(entry["attribute"], paying)
+        self._append(
+            planned_entry(receipt, charge, table=table, size=size, records=records, charged=paying, query=query)
+        )
+        rows = self.spending.rows_of_table(table)
+        self.spending.add(receipt.attribute, receipt.operation, rows[paying], charge)
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -199,6 +153,22 @@ class Ledger:
 
     def _write_head(self) -> None:
         write_bytes(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(
+                f"{self.directory}: another process has this ledger open; wait for it, or stop it"
+            ) from None
+
+    def _last_numbers(self) -> dict[str, int]:
+        """The last release number of each run."""
+        numbers: dict[str, int] = {}
+        for entry in self.entries():
+            if entry["kind"] == "planned":
+                numbers[entry["run"]] = max(numbers.get(entry["run"], 0), entry["number"])
+        return numbers
 
     def _drop_torn_line(self) -> None:
         """Cut off a last line without its end: its fsync never returned, so nothing was opened under it."""
@@ -252,16 +222,6 @@ def read_extract(path: Path) -> list[dict[str, Any]]:
     return lines[1:]
 
 
-def members(entry: dict[str, Any], size: int) -> np.ndarray:
-    """The records of a "planned" entry as sorted int64 indices into its table of ``size`` ids."""
-    return _unpack(entry["members"], size)
-
-
-def charge_of(entry: dict[str, Any]) -> Charge:
-    """The charge of a "planned" entry."""
-    return Charge(**{name: math.inf if value == "infinite" else value for name, value in entry["charge"].items()})
-
-
 def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
     """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
 
@@ -278,16 +238,22 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
                 problems.append(f"release {entry['number']}: the developer wrote it down twice")
             received[entry["number"]] = entry
     for number, entry in sorted(received.items()):
-        if number not in planned:
-            problems.append(f"release {number}: received by the developer, unknown to the auditor")
-            continue
-        for key in Receipt.__dataclass_fields__:
-            ours, theirs = planned[number].get(key, ""), entry.get(key, "")
-            if ours != theirs:
-                problems.append(f"release {number}: {key} is {ours!r} at the auditor, {theirs!r} at the developer")
+        problems += _differences(number, planned.get(number), entry)
     for number in sorted(opened - set(received)):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
     return problems
+
+
+def _differences(number: int, planned: dict[str, Any] | None, received: dict[str, Any]) -> list[str]:
+    """The differences between the two entries about one release."""
+    if planned is None:
+        return [f"release {number}: received by the developer, unknown to the auditor"]
+    pairs = [(item.name, planned.get(item.name, ""), received.get(item.name, "")) for item in fields(Receipt)]
+    return [
+        f"release {number}: {key} is {ours!r} at the auditor, {theirs!r} at the developer"
+        for key, ours, theirs in pairs
+        if ours != theirs
+    ]
 
 
 def _verified_end(directory: Path) -> tuple[int, str]:
@@ -335,17 +301,6 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
 def _entry_hash(entry: dict[str, Any]) -> str:
     content = {key: value for key, value in entry.items() if key != "hash"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _pack(records: np.ndarray, size: int) -> str:
-    mask = np.zeros(size, dtype=bool)
-    mask[records] = True
-    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
-
-
-def _unpack(text: str, size: int) -> np.ndarray:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
-    return np.flatnonzero(np.unpackbits(bits, count=size))
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

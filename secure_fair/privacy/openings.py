@@ -1,4 +1,4 @@
-"""Openings: values that the gate can let out, once it has written down that it does."""
+"""The values that the gate opens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Opening(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the value."""
+        """The value's shape."""
         ...
 
     def open_to(self, receiver: str, noise: torch.Tensor | None) -> torch.Tensor | None:
@@ -37,6 +37,7 @@ class PlainOpening:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The value's shape."""
         return tuple(self.values.shape)
 
     def open_to(self, receiver: str, noise: torch.Tensor | None) -> torch.Tensor:

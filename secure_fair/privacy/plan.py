@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from secure_fair.errors import UsageError
 from secure_fair.privacy.accounting import attack_auc_ceiling, gaussian_epsilon, gaussian_mu
 from secure_fair.privacy.rules import Rules
-from secure_fair.privacy.target import DEFAULT_DELTA
+
+_HEAD = ("operation", "releases", "per record", "sensitivity", "sigma/sens.", "mu", "best AUC")
 
 
 @dataclass(frozen=True)
@@ -30,11 +31,11 @@ class PlannedRelease:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one attribute may be asked for in one run, made by ``make_plan``; ``epsilon`` None is exact.
+    """The releases of one attribute that one run may ask for, made by ``make_plan``; ``epsilon`` None is exact.
 
     The budget is a pool of mu^2 per record for training and another for evaluation: the gate lets each record take
     part in releases of the planned kinds until the pool is empty. ``multipliers``: sigma / sensitivity by operation;
-    None is exact.
+    None is exact. ``responds_at_random``: training has answers at random in place of noised releases.
     """
 
     attribute: str
@@ -49,20 +50,20 @@ class Plan:
 
     @property
     def exact(self) -> bool:
-        """Whether any release of the plan is without noise though it has a sensitivity."""
+        """True if any release of the plan is without noise though it has a sensitivity."""
         return None in self.multipliers.values()
 
     def allows(self, operation: str) -> bool:
-        """Whether the plan has releases of this kind."""
+        """True if the plan has releases of this kind."""
         return operation in self.multipliers
 
     @property
     def touches_records(self) -> bool:
-        """Whether any release is made from attributes of enrolled records."""
+        """True if any release is made from attributes of enrolled records."""
         return any(kind.sensitivity > 0 for kind in (*self.releases, *self.evaluation))
 
     def is_evaluation(self, operation: str) -> bool:
-        """Whether the operation draws on the evaluation's budget."""
+        """True if the operation draws on the evaluation's budget."""
         return any(kind.operation == operation for kind in self.evaluation)
 
     def mu2_cap(self, operation: str) -> float:
@@ -80,49 +81,48 @@ class Plan:
 
     def table(self) -> str:
         """The plan as a table for the terminal."""
-        head = ("operation", "releases", "per record", "sensitivity", "sigma/sens.", "mu", "best AUC")
-        lines = [head]
-        for kind in (*self.releases, *self.evaluation):
-            mu2 = self._mu2(kind)
-            multiplier = self.multipliers[kind.operation]
-            if self.responds_at_random:
-                noise, mu, ceiling = "response", "-", "-"
-            elif kind.sensitivity == 0:
-                noise, mu, ceiling = "none needed", "0", "0.500"
-            elif multiplier is None:
-                noise, mu, ceiling = "EXACT", "inf", "1.000"
-            else:
-                noise, mu = f"{multiplier:.2f}", f"{math.sqrt(mu2):.3f}"
-                ceiling = f"{attack_auc_ceiling(math.sqrt(mu2)):.3f}"
-            sensitivity = f"{kind.sensitivity:.3g}"
-            lines.append((kind.operation, str(kind.count), str(kind.participations), sensitivity, noise, mu, ceiling))
-        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        lines = [_HEAD, *(self._cells(kind) for kind in (*self.releases, *self.evaluation))]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(_HEAD))]
         rows = [
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         ]
         return "\n".join([self._headline(), *rows])
 
+    def _cells(self, kind: PlannedRelease) -> tuple[str, ...]:
+        """The table's line about one kind."""
+        multiplier = self.multipliers[kind.operation]
+        if self.responds_at_random:
+            noise, mu, ceiling = "response", "-", "-"
+        elif kind.sensitivity == 0:
+            noise, mu, ceiling = "none needed", "0", "0.500"
+        elif multiplier is None:
+            noise, mu, ceiling = "EXACT", "inf", "1.000"
+        else:
+            spent = math.sqrt(self._mu2(kind))
+            noise, mu, ceiling = f"{multiplier:.2f}", f"{spent:.3f}", f"{attack_auc_ceiling(spent):.3f}"
+        sensitivity = f"{kind.sensitivity:.3g}"
+        return (kind.operation, str(kind.count), str(kind.participations), sensitivity, noise, mu, ceiling)
+
     def _headline(self) -> str:
         """The guarantee in one sentence."""
-
-        def guarantee(epsilon: float | None) -> str:
-            return "EXACT (no privacy)" if epsilon is None else f"epsilon {epsilon:g}"
-
         if not self.touches_records:
-            text = f"{self.attribute}: nothing released depends on the {self.attribute} of an enrolled person"
-            if self.releases:  # of what was trained on the auditor's own records
-                text += f"; for the auditor's own records {guarantee(self.epsilon)}"
-                if self.epsilon is not None:
-                    text += f", delta {self.delta:g}, adjacency: adding or removing one record (DP-SGD)"
-            return text
-        text = f"{self.attribute}: {guarantee(self.epsilon)}"
+            return self._headline_without_records()
+        text = f"{self.attribute}: {_guarantee(self.epsilon)}"
         if self.evaluation:
-            text += f", evaluation {guarantee(self.evaluation_epsilon)}"
+            text += f", evaluation {_guarantee(self.evaluation_epsilon)}"
         if self.epsilon is not None or self.evaluation_epsilon is not None:
             text += f", delta {self.delta:g}, adjacency: substitution of one person's {self.attribute}"
         planned = self.planned_epsilon()
         if planned is not None and self.reserve_releases:
             text += f"; {self.reserve_releases} releases in reserve (epsilon {planned:.3g} without them)"
+        return text
+
+    def _headline_without_records(self) -> str:
+        text = f"{self.attribute}: nothing released depends on the {self.attribute} of an enrolled person"
+        if self.releases:  # of what was trained on the auditor's own records
+            text += f"; for the auditor's own records {_guarantee(self.epsilon)}"
+            if self.epsilon is not None:
+                text += f", delta {self.delta:g}, adjacency: adding or removing one record (DP-SGD)"
         return text
 
     def _mu2(self, kind: PlannedRelease) -> float:
@@ -138,7 +138,7 @@ def make_plan(
     *,
     rules: Rules,
     epsilon: float | None,
-    delta: float = DEFAULT_DELTA,
+    delta: float,
     evaluation: Sequence[PlannedRelease] = (),
     evaluation_epsilon: float | None = None,
     reserve_releases: int = 1,
@@ -147,10 +147,13 @@ def make_plan(
 
     mu^2 of the target is shared among all participations of one record in proportion to their weights; the reserve
     pays for as many interrupted releases of the dearest kind. Priors counted for training belong into ``releases``.
-    Randomised attributes take all of ``epsilon`` and stand alone. All problems are raised at once as UsageError.
+    Answers at random take all of ``epsilon`` and stand alone. All problems are raised at once as UsageError.
     """
-    problems = _target_problems(attribute, bool(evaluation), epsilon, evaluation_epsilon, delta, reserve_releases)
-    problems += _release_problems(attribute, releases, evaluation, rules, noised=epsilon is not None)
+    problems = [
+        *_target_problems(epsilon, evaluation_epsilon, delta, reserve_releases),
+        *_list_problems(attribute, releases, evaluation, rules, epsilon, evaluation_epsilon),
+        *(problem for kind in (*releases, *evaluation) for problem in _kind_problems(attribute, kind, rules)),
+    ]
     if problems:
         raise UsageError(problems)
     multipliers = {
@@ -178,6 +181,10 @@ def encoding_error(columns: int, precision_bits: int) -> float:
     return math.sqrt(columns) * 2.0**-precision_bits
 
 
+def _guarantee(epsilon: float | None) -> str:
+    return "EXACT (no privacy)" if epsilon is None else f"epsilon {epsilon:g}"
+
+
 def _multipliers(
     kinds: Sequence[PlannedRelease], rules: Rules, epsilon: float | None, delta: float, reserve: int
 ) -> dict[str, float | None]:
@@ -185,22 +192,16 @@ def _multipliers(
     result: dict[str, float | None] = {kind.operation: 0.0 for kind in kinds if kind.sensitivity == 0}
     if epsilon is None:
         return {**result, **{kind.operation: None for kind in noisy}}
-    if any(rules[kind.operation].responds_at_random for kind in kinds):
-        return dict.fromkeys((kind.operation for kind in kinds), 0.0)
+    responding = [kind.operation for kind in kinds if rules[kind.operation].responds_at_random]
+    if responding:
+        return {**result, **dict.fromkeys(responding, 0.0)}
     shares = sum(kind.participations * kind.weight for kind in noisy)
     shares += reserve * max((kind.weight for kind in noisy), default=0.0)
     mu = gaussian_mu(epsilon, delta) * (1 - 1e-10)  # rounding must not lift the sum above the target
     return {**result, **{kind.operation: math.sqrt(shares / kind.weight) / mu for kind in noisy}}
 
 
-def _target_problems(
-    attribute: str,
-    evaluated: bool,
-    epsilon: float | None,
-    evaluation_epsilon: float | None,
-    delta: float,
-    reserve: int,
-) -> list[str]:
+def _target_problems(epsilon: float | None, evaluation_epsilon: float | None, delta: float, reserve: int) -> list[str]:
     found = []
     if not 0 < delta < 1:
         found.append(f"privacy.delta = {delta}: must be between 0 and 1")
@@ -209,49 +210,50 @@ def _target_problems(
             found.append(f"privacy.{key} = {value}: must be a finite number above 0")
     if reserve < 0:
         found.append(f"privacy.reserve_releases = {reserve}: must be 0 or more")
-    if evaluated and epsilon is not None and evaluation_epsilon is None:
-        found.append(
-            f"privacy.evaluation_epsilon: evaluation of {attribute} would be exact beside noised training; set it"
-        )
     return found
 
 
-def _release_problems(
+def _list_problems(
     attribute: str,
     releases: Sequence[PlannedRelease],
     evaluation: Sequence[PlannedRelease],
     rules: Rules,
-    *,
-    noised: bool,
+    epsilon: float | None,
+    evaluation_epsilon: float | None,
 ) -> list[str]:
+    """Problems of kinds with each other."""
     found = []
+    if evaluation and epsilon is not None and evaluation_epsilon is None:
+        found.append(
+            f"privacy.evaluation_epsilon: evaluation of {attribute} would be exact beside noised training; set it"
+        )
     names = [kind.operation for kind in (*releases, *evaluation)]
     for name in sorted({name for name in names if names.count(name) > 1}):
         found.append(f"plan for {attribute}: {name} appears twice; make one line of it")
-    for name in dict.fromkeys(name for name in names if name in rules):
+    ruled = [(name, rules[name]) for name in names if name in rules]
+    if epsilon is not None:
         found += [
-            f"plan for {attribute}: {name} carry everybody's attribute through {needed}; plan that, noised, beside them"
-            for needed in rules[name].needs
-            if noised and needed not in names
+            f"plan for {attribute}: {name} carries everybody's attribute through what {needed} makes; plan {needed}, "
+            "which is noised, beside it"
+            for name, rule in ruled
+            for needed in rule.needs
+            if needed not in names
         ]
-    responses = [kind for kind in releases if kind.operation in rules and rules[kind.operation].responds_at_random]
-    if responses and len(releases) > 1:
-        found.append(f"plan for {attribute}: randomised responses take the whole epsilon and stand alone in training")
-    for kind in (*releases, *evaluation):
-        found += _kind_problems(f"plan for {attribute}, {kind.operation}", kind, rules)
+    if any(rule.responds_at_random for _, rule in ruled) and len(releases) > 1:
+        found.append(f"plan for {attribute}: answers at random take the whole epsilon and stand alone in training")
     return found
 
 
-def _kind_problems(place: str, kind: PlannedRelease, rules: Rules) -> list[str]:
+def _kind_problems(attribute: str, kind: PlannedRelease, rules: Rules) -> list[str]:
     found = []
-    rule = rules.get(kind.operation)
-    if rule is None:
-        found.append(f"{place}: the operation has no rule; known are {', '.join(rules)}")
+    place = f"plan for {attribute}, {kind.operation}"
+    if kind.operation not in rules:
+        found.append(f"{place}: no rule for this operation; known are {', '.join(sorted(rules))}")
     if kind.count < 1 or kind.participations < 1:
         found.append(f"{place}: count {kind.count}, participations {kind.participations}: both must be at least 1")
     if not (math.isfinite(kind.sensitivity) and kind.sensitivity >= 0):
         found.append(f"{place}: sensitivity {kind.sensitivity}: must be finite, 0 or more")
-    elif rule is not None and (kind.sensitivity == 0) != rule.post_processing:
+    elif kind.operation in rules and (kind.sensitivity == 0) != rules[kind.operation].post_processing:
         found.append(f"{place}: sensitivity {kind.sensitivity}: 0 is for post-processing, and for that alone")
     if not (math.isfinite(kind.weight) and kind.weight > 0):
         found.append(f"{place}: weight {kind.weight}: must be above 0")

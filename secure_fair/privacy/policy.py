@@ -1,4 +1,4 @@
-"""An auditor's permissions: operations, batch sizes, budgets and row bounds, from its own file."""
+"""The policy of an auditor, from its own file: the operations, batch sizes and budgets that it permits."""
 
 from __future__ import annotations
 
@@ -17,60 +17,69 @@ from secure_fair.sections import Count, Positive, Section, describe, listed, nea
 class Policy(Section):
     """One auditor's rules. Every rule is decided from public data, so that a refusal tells nothing about an attribute.
 
-    ``epsilon`` and ``total_epsilon`` hold for life, not for one run. None is no limit, and only then are exact releases
-    possible.
+    ``operations`` None permits every operation that has a rule. ``epsilon`` and ``total_epsilon`` hold for life, not
+    for one run: the first for each attribute of a person (adjacency: substitution of that attribute), the second for
+    all attributes of a person together. ``None`` is no limit, and only then are exact releases possible.
+    ``max_releases`` counts the releases of one attribute in one run. ``row_bounds``: whether the norms of the
+    developer's rows, which noise is made for, are checked or taken on trust.
     """
 
+    # TOML knows lists only
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
-    """The operations that may be asked for; without it every one that has a rule."""
     minimum_batch: Count = 32
-    """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
-    """Releases of one attribute in one run."""
     epsilon: Positive | None = None
-    """For life, of each attribute of a record (adjacency: substitution of that attribute)."""
     total_epsilon: Positive | None = None
-    """For life, of all attributes of a record together."""
     delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
-    """Of both."""
     row_bounds: Literal["check", "trust"] = "check"
-    """Whether rows of the developer's, for which the noise is made, are checked on shares, or taken on its word."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
-        """A policy from a TOML file: its keys at the top, or in a table ``[policy]``; ``known`` operations.
+        """Read a TOML file, keys at the top or in a table ``[policy]``; UsageError with all problems at once.
 
-        Raises UsageError with all problems at once.
+        ``known``: the operations that have a rule.
         """
-        try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UsageError(f"{path}: no such policy file") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: not a TOML file: {error}") from None
+        values = _read(path)
         if set(values) == {"policy"} and isinstance(values["policy"], dict):
             values = values["policy"]
+        problems = _unknown(values.get("operations"), known, path.name)
         try:
             policy = cls.model_validate(values)
         except ValidationError as error:
-            raise UsageError([describe(detail, cls, path.name) for detail in error.errors()]) from None
-        problems = policy.unknown_operations(known, path.name)
+            raise UsageError([*(describe(item, cls, path.name) for item in error.errors()), *problems]) from None
         if problems:
             raise UsageError(problems)
         return policy
 
     def permits(self, operation: str) -> bool:
-        """Whether the operation may be asked for at all."""
+        """True if the policy has the operation, or all of them."""
         return self.operations is None or operation in self.operations
 
     def unknown_operations(self, known: Collection[str], where: str = "policy") -> list[str]:
-        """Name every operation that has no rule, and so can never be asked for."""
-        return [
-            f"{where}.operations: {show(name)} is unknown; known: {listed(known)}{near(name, known)}"
-            for name in self.operations or ()
-            if name not in known
-        ]
+        """Name each operation of the policy that is not ``known``; ``where`` names the policy in the messages."""
+        return _unknown(self.operations, known, where)
 
     def as_mapping(self) -> dict[str, Any]:
         """The policy as JSON-ready values."""
         return self.model_dump(mode="json")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such policy file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not a TOML file: {error}") from None
+
+
+def _unknown(operations: object, known: Collection[str], where: str) -> list[str]:
+    """Problems of the names alone; whatever else is wrong with ``operations`` is found in its validation."""
+    if not isinstance(operations, list | tuple):
+        return []
+    names = sorted(known)
+    return [
+        f"{where}.operations.{place}: {show(name)} is no operation; known: {listed(names)}{near(name, names)}"
+        for place, name in enumerate(operations)
+        if isinstance(name, str) and name not in names
+    ]

@@ -66,7 +66,7 @@ class Responses:
         self._answers: dict[str, dict[str, tuple[int, int, float]]] = {}
 
     def answer(self, grant: Grant, ids: Sequence[str], codes: np.ndarray, groups: int) -> np.ndarray:
-        """What an admitted request for answers is given, int64 (n,): the codes themselves where it is exact."""
+        """The answers to an admitted request, int64 (n,): the codes themselves where it is exact."""
         epsilon = grant.epsilon
         if epsilon is None:
             return codes

@@ -1,4 +1,4 @@
-"""A request for a release as the gate judges it, and the grant that an admitted one gets."""
+"""The request for a release, and the grant that the gate gives for it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from secure_fair.privacy.receipt import Charge, Receipt
+from secure_fair.privacy.entries import Charge, Receipt
 
 NO_RECORDS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Request:
-    """The question to an auditor; all of it is public. Built by the auditor's own code from the developer's message.
+    """A request to an auditor; all of it is public. Built by the auditor's own code from the developer's message.
 
     ``records``: int64 (n,) indices into the enrolled table, none twice; empty for post-processing, which touches no
-    record. ``shape`` is that of the opened value. ``groups``: of the attribute or intersection that is asked for, from
-    which the operation's rule says how far one person's attribute moves the value. ``query``: a digest by which the
-    developer names what it asks (keyed, so that it tells the auditor nothing); the gate refuses to answer the same
-    question twice, for the developer still has the answer. ``of``: the intersection that is asked for, where it is not
-    ``attribute`` alone: it tells of all its attributes, and each is charged by a request of its own.
+    record. ``shape`` is that of the opened value. ``groups``: how many the attribute has, or the intersection that is
+    asked for; with the operation's rule it tells how far one person's attribute can move the value. ``query``: a
+    digest by which the developer names what it asks (keyed, so that it tells the auditor nothing); the gate refuses to
+    answer the same question twice, for the developer still has the answer. ``of``: the intersection that is asked for,
+    where it is not ``attribute`` alone: it tells of all its attributes, and each is charged by a request of its own.
     """
 
     operation: str
@@ -32,13 +32,6 @@ class Request:
     groups: int
     query: str = ""
     of: str = ""
-
-
-def charged_on(request: Request, attribute: str) -> Request:
-    """The same, as it is admitted and paid for on one attribute of the intersection that it asks for."""
-    if attribute == request.attribute:
-        return request
-    return replace(request, attribute=attribute, of=request.attribute)
 
 
 @dataclass(frozen=True)
@@ -56,5 +49,12 @@ class Grant:
 
     @property
     def epsilon(self) -> float | None:
-        """Of a randomised response; None where the truth is given."""
+        """The epsilon of a randomised response; None where the truth is given."""
         return None if math.isinf(self.charge.epsilon) else self.charge.epsilon
+
+
+def charged_on(request: Request, attribute: str) -> Request:
+    """The same, as it is admitted and paid for on one attribute of the intersection that it asks for."""
+    if attribute == request.attribute:
+        return request
+    return replace(request, attribute=attribute, of=request.attribute)

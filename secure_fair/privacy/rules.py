@@ -1,4 +1,4 @@
-"""How the gate judges an operation: what one person's attribute moves in it, what it rests on, what it must satisfy.
+"""Rules by which the gate judges an operation: its sensitivity, what it rests on, what it must satisfy.
 
 An operation without a rule is refused everywhere: by a policy that names it, by a plan, and by the gate.
 """
@@ -40,7 +40,7 @@ class Rule:
 
     @property
     def post_processing(self) -> bool:
-        """Whether a person's attribute enters only through releases that are accounted for already."""
+        """True if a person's attribute enters only through releases that are accounted for already."""
         return self.sensitivity is None
 
     def moves(self, groups: int) -> float:

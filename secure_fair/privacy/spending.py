@@ -1,56 +1,68 @@
-"""The spending of every person on every attribute, in all runs of one auditor: its ledger, added up."""
+"""The spending of every person on every attribute, in all runs of one auditor: a ledger's entries, added up."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
-from secure_fair.privacy.receipt import Charge
+from secure_fair.privacy.entries import Charge, charge_of, paying
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 class Spending:
-    """Totals by attribute, a row a person; a person gets a row when it is first met."""
+    """Sums by person and attribute. People have rows, in the order in which they were first met."""
 
-    def __init__(self) -> None:
+    def __init__(self, entries: Iterable[dict[str, Any]], ids_of: Callable[[str], Sequence[str]]) -> None:
+        """Add up a ledger's entries; ``ids_of`` gives the ids of an enrolled table by its name."""
+        self._ids_of = ids_of
         self._people: dict[str, int] = {}
-        self._totals: dict[str, np.ndarray] = {}  # by attribute: mu^2, epsilon and delta (3, people)
-        self._responded: dict[str, set[int]] = {}
+        self._tables: dict[str, np.ndarray] = {}
+        self._totals: dict[str, np.ndarray] = {}  # by attribute: mu^2, epsilon and delta, float64 (3, people)
+        self._charged: dict[tuple[str, str], np.ndarray] = {}  # by attribute and operation: bool (1, people)
+        for entry in entries:
+            if entry["kind"] == "planned":
+                rows = self.rows_of_table(entry["table"])
+                self.add(entry["attribute"], entry["operation"], rows[paying(entry, len(rows))], charge_of(entry))
+
+    def rows_of_table(self, name: str) -> np.ndarray:
+        """The rows of the people of an enrolled table, in its order."""
+        if name not in self._tables:
+            self._tables[name] = self.rows(self._ids_of(name))
+        return self._tables[name]
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """The rows of people, new ones added: int64 (n,)."""
         return np.array([self._people.setdefault(name, len(self._people)) for name in ids], dtype=np.int64)
 
-    def add(self, attribute: str, rows: np.ndarray, charge: Charge) -> None:
+    def add(self, attribute: str, operation: str, rows: np.ndarray, charge: Charge) -> None:
         """Charge people, none of them twice in ``rows``."""
-        totals = self._held(attribute)
-        for place, cost in enumerate((charge.mu2, charge.epsilon, charge.delta)):
-            totals[place, rows] += cost
+        self._grown(self._charged, (attribute, operation), np.zeros((1, 0), dtype=bool))[0, rows] = True
+        cost = np.array([charge.mu2, charge.epsilon, charge.delta])
+        self._grown(self._totals, attribute, np.zeros((3, 0)))[:, rows] += cost[:, None]
 
-    def respond(self, attribute: str, rows: np.ndarray) -> None:
-        """Note who has given a randomised response on the attribute: they never pay for it again."""
-        self._responded.setdefault(attribute, set()).update(rows.tolist())
-
-    def responded(self, attribute: str, rows: np.ndarray) -> np.ndarray:
-        """Whether each has paid for a randomised response on the attribute already, in any run: bool (n,)."""
-        paid = self._responded.get(attribute, set())
-        return np.fromiter((row in paid for row in rows.tolist()), dtype=bool, count=len(rows))
+    def charged(self, attribute: str, operation: str, rows: np.ndarray) -> np.ndarray:
+        """True for who was charged for this operation on the attribute already, in any run: bool (n,)."""
+        return self._grown(self._charged, (attribute, operation), np.zeros((1, 0), dtype=bool))[0, rows]
 
     def of(self, attribute: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The people's totals on one attribute: mu^2, added epsilon, added delta, float64 (n,) each."""
-        mu2, epsilon, delta = self._held(attribute)[:, rows]
+        """The sums of people on one attribute: mu^2, added epsilon, added delta, float64 (n,) each."""
+        mu2, epsilon, delta = self._grown(self._totals, attribute, np.zeros((3, 0)))[:, rows]
         return mu2, epsilon, delta
 
     def over_attributes(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The people's totals on all their attributes together."""
+        """The sums of people on all their attributes together."""
         sums = np.zeros((3, len(rows)))
         for attribute in list(self._totals):
             sums += np.stack(self.of(attribute, rows))
         return sums[0], sums[1], sums[2]
 
-    def _held(self, attribute: str) -> np.ndarray:
-        held = self._totals.get(attribute, np.zeros((3, 0)))
+    def _grown(self, store: dict[_Key, np.ndarray], key: _Key, empty: np.ndarray) -> np.ndarray:
+        """One array of a store, with a column for every person that was met since."""
+        held = store.get(key, empty)
         missing = len(self._people) - held.shape[1]
-        if missing:
-            held = self._totals[attribute] = np.concatenate([held, np.zeros((3, missing))], axis=1)
+        if missing or key not in store:
+            store[key] = held = np.pad(held, ((0, 0), (0, missing)))
         return held

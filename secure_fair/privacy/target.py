@@ -1,4 +1,4 @@
-"""The differential privacy that a scenario asks for."""
+"""The privacy that a run is to keep, as its scenario states it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DEFAULT_DELTA = 1e-5
 
 
 class Privacy(Section):
-    """The differential privacy asked for; without this section releases are exact, and every artefact says so."""
+    """Targets for every attribute in one run; no ``epsilon`` is no noise.
+
+    ``evaluation_epsilon`` is that of the evaluation alone, beside the training's. ``reserve_releases``: the interrupted
+    releases that the noise leaves room for.
+    """
 
     epsilon: Positive | None = None
-    """For training; without it training's releases are exact."""
     delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
-    """Of both epsilons."""
     evaluation_epsilon: Positive | None = None
-    """For the counts of test records that a released audit is made from."""
     reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
-    """Releases that the budget is to last for beyond the planned ones, should some be interrupted."""

@@ -174,7 +174,7 @@ def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors:
         spent = sum(plan._mu2(kind) for kind in (*plan.releases, *plan.evaluation))
         assert everybody.epsilon(name, attribute) == pytest.approx(gaussian_epsilon(math.sqrt(spent), plan.delta))
         assert plan.planned_epsilon() < 1.0  # the rest is the reserve
-        pool = everybody.gates[name].tally.pool(attribute, False)
+        pool = everybody.gates[name]._sums.pool(attribute, False)
         theirs = PEOPLE.get(name, EVERYBODY)
         assert (pool[theirs] > 0).all()
         assert np.count_nonzero(pool) == len(theirs)  # nobody else pays here

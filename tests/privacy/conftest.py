@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from people import IDS, plan_for
+from rules import RULES
 
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -30,6 +31,7 @@ def open_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
             "known": IDS,
             "plans": {plan.attribute: plan for plan in made or [plan_for()]},
             "policy": Policy(),
+            "rules": RULES,
             "ledger": ledgers[0],
             "noise": SystemNoise(),
         }

@@ -1,12 +1,15 @@
-"""What the tests of the gate share: enrolled people, a plan, a request in order and something to open."""
+"""People and requests for the tests of the gate: enrolled people, a plan, a request in order and something to open."""
 
 from typing import Any
 
 import numpy as np
 import torch
+from rules import RULES
 
-from secure_fair.privacy.gate import PlainOpening, Request
+from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
+from secure_fair.privacy.request import Request
+from secure_fair.privacy.target import DEFAULT_DELTA
 
 IDS = [f"{number:032x}" for number in range(200)]
 MOMENTS = PlannedRelease("moment", count=3, participations=3, sensitivity=1.0)
@@ -16,7 +19,14 @@ SCALE = 2**16
 
 def plan_for(attribute: str = "gender", epsilon: float | None = 1.0, **options: Any) -> Plan:
     """Three moments and one evaluation, nothing in reserve."""
-    settings = {"evaluation": [EVALUATION], "evaluation_epsilon": epsilon, "reserve_releases": 0} | options
+    settings = {
+        "rules": RULES,
+        "delta": DEFAULT_DELTA,
+        "evaluation": [EVALUATION],
+        "evaluation_epsilon": epsilon,
+        "reserve_releases": 0,
+        **options,
+    }
     return make_plan(attribute, settings.pop("releases", [MOMENTS]), epsilon=epsilon, **settings)
 
 
@@ -28,7 +38,7 @@ def ask(operation: str = "moment", **changes: Any) -> Request:
         "records": np.arange(len(IDS)),
         "receiver": "developer",
         "shape": (4, 1),
-        "sensitivity": 1.0,
+        "groups": 2,
     }
     return Request(**{**fields, **changes})
 

@@ -13,8 +13,9 @@ import torch
 from people import SCALE, ask, plan_for
 
 from secure_fair.privacy import accounting
-from secure_fair.privacy.gate import Gate, NoiseSource, PlainOpening
-from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.noise import NoiseSource, SystemNoise
+from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
 

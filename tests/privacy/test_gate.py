@@ -3,20 +3,26 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from people import IDS, SCALE, ask, plan_for, value
+from rules import RULES
 from scipy.stats import kstest
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy import accounting
-from secure_fair.privacy.gate import PlainOpening
-from secure_fair.privacy.ledger import Ledger, records_hash, table_hash
+from secure_fair.privacy.entries import Charge, records_hash, table_hash
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SeededNoise
+from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.request import NO_RECORDS
+from secure_fair.privacy.rules import Rule
 
 
 def kinds(directory: Path) -> list[str]:
@@ -47,11 +53,14 @@ def test_noise_has_the_planned_scale(open_gate) -> None:
 
 
 def test_noise_follows_the_sensitivity(open_gate) -> None:
-    """Two one-hot columns move by sqrt(2): that much more noise, for the same charge."""
+    """Two one-hot columns of more than two groups move by sqrt(2): that much more noise, for the same charge."""
     gate = open_gate()
-    one, two = gate.admit(ask()), gate.admit(ask(shape=(4, 2), sensitivity=math.sqrt(2)))
-    assert two.receipt.sigma == pytest.approx(math.sqrt(2) * one.receipt.sigma)
-    assert two.charge == one.charge
+    two, three = gate.admit(ask()), gate.admit(ask(shape=(4, 3), groups=3))
+    assert three.receipt.sigma == pytest.approx(math.sqrt(2) * two.receipt.sigma)
+    assert three.charge == two.charge
+    wide = open_gate(rules={**RULES, "moment": Rule(lambda groups: 2.5 * groups)}).admit(ask())
+    assert wide.receipt.sigma == pytest.approx(5 * two.receipt.sigma)
+    assert wide.charge == two.charge
 
 
 def test_every_release_draws_its_own_noise(open_gate) -> None:
@@ -108,8 +117,8 @@ def test_seeded_noise_is_marked(open_gate) -> None:
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"operation": "momentum"}, "not in the policy"),
-        ({"operation": "verdict"}, "not in the plan"),
+        ({"operation": "momentum"}, "has no rule"),
+        ({"operation": "penalty_rows"}, "not in the plan"),
         ({"attribute": "race"}, "no plan"),
         ({"receiver": "auditor"}, "another party"),
         ({"receiver": ""}, "another party"),
@@ -122,10 +131,7 @@ def test_seeded_noise_is_marked(open_gate) -> None:
         ({"records": np.arange(40).reshape(1, 40)}, "int64"),
         ({"shape": ()}, "shape"),
         ({"shape": (4, 0)}, "shape"),
-        ({"sensitivity": 0.0}, "sensitivity"),
-        ({"sensitivity": 0.99}, "sensitivity"),
-        ({"sensitivity": math.nan}, "sensitivity"),
-        ({"shape": (4, 2), "sensitivity": 1.0}, "sensitivity"),
+        ({"groups": 1}, "at least 2"),
     ],
 )
 def test_refusals_come_before_anything_is_spent_and_are_written_down(
@@ -136,6 +142,33 @@ def test_refusals_come_before_anything_is_spent_and_are_written_down(
     with pytest.raises(Refusal, match=word):
         gate.admit(ask(**changes))
     assert kinds(tmp_path) == [*before, "refused"]
+
+
+@pytest.mark.parametrize("moves", [0.0, -1.0, math.nan, math.inf])
+def test_noise_cannot_be_made_for_every_sensitivity(open_gate, tmp_path: Path, moves: float) -> None:
+    gate = open_gate(rules={**RULES, "moment": Rule(lambda groups: moves)})
+    with pytest.raises(Refusal, match="sensitivity"):
+        gate.admit(ask())
+    assert "planned" not in kinds(tmp_path)
+
+
+def test_an_operation_without_a_rule_is_refused_whatever_plan_and_policy_say(open_gate, tmp_path: Path) -> None:
+    fewer = {name: rule for name, rule in RULES.items() if name not in ("moment", "sensitive_training")}
+    for policy in (Policy(), Policy(operations=("moment", "sensitive_training"))):
+        gate = open_gate(rules=fewer, policy=policy)
+        with pytest.raises(Refusal, match="'moment' has no rule"):
+            gate.admit(ask())
+        with pytest.raises(Refusal, match="'sensitive_training' has no rule"):
+            gate.account_training("gender", ["own-1"], operation="sensitive_training", epsilon=2.0, delta=1e-6)
+        assert gate.records_summary() == {}
+    assert "planned" not in kinds(tmp_path)
+
+
+def test_a_policy_may_forbid_a_training(open_gate, tmp_path: Path) -> None:
+    gate = open_gate([own_plan()], policy=Policy(operations=("orthogonality",)))
+    with pytest.raises(Refusal, match="'sensitive_training' is not in the policy of auditor: orthogonality"):
+        gate.account_training("gender", ["own-1"], operation="sensitive_training", epsilon=2.0, delta=1e-6)
+    assert "planned" not in kinds(tmp_path)
 
 
 def test_a_policy_may_forbid_an_operation(open_gate) -> None:
@@ -164,12 +197,14 @@ def test_the_enrolled_table_is_checked(open_gate, ids: list[str], word: str) -> 
 
 
 def test_rows_need_one_row_for_each_record_and_a_sensitivity(open_gate) -> None:
-    gate = open_gate([plan_for(releases=[PlannedRelease("penalty_rows", 10, 5, 1.0)])])
+    plans = [plan_for(releases=[PlannedRelease("penalty_rows", 10, 5, 1.0)])]
+    gate = open_gate(plans)
     with pytest.raises(Refusal, match="one row for each of 200"):
         gate.admit(ask("penalty_rows", shape=(199, 1)))
+    gate.admit(ask("penalty_rows", shape=(200, 1)))
+    still = open_gate(plans, rules={**RULES, "penalty_rows": Rule(lambda groups: 0.0, row_per_record=True)})
     with pytest.raises(Refusal, match="leave the release out"):
-        gate.admit(ask("penalty_rows", shape=(200, 1), sensitivity=0.0))
-    gate.admit(ask("penalty_rows", shape=(200, 1), sensitivity=0.25))
+        still.admit(ask("penalty_rows", shape=(200, 1)))
 
 
 def test_a_grant_is_good_for_one_release_at_its_own_gate(open_gate) -> None:
@@ -350,18 +385,19 @@ def own_plan(epsilon: float | None = 1.0):
     return plan_for(epsilon=epsilon, releases=[PlannedRelease("orthogonality", 100, 100, 0.0)])
 
 
-NO_RECORDS = np.empty(0, dtype=np.int64)
+def account(gate: Gate, ids: list[str], **facts: Any) -> None:
+    gate.account_training("gender", ids, operation="sensitive_training", **facts)
 
 
 def orthogonal_ask():
-    return ask("orthogonality", records=NO_RECORDS, shape=(16,), sensitivity=0.0)
+    return ask("orthogonality", records=NO_RECORDS, shape=(16,))
 
 
 def test_post_processing_needs_what_it_processes(open_gate) -> None:
     gate = open_gate([own_plan()], policy=Policy(epsilon=3.0))
     with pytest.raises(Refusal, match="sensitive_training"):
         gate.admit(orthogonal_ask())
-    gate.account_training("gender", ["own-1", "own-2"], epsilon=2.0, delta=1e-6)
+    account(gate, ["own-1", "own-2"], epsilon=2.0, delta=1e-6)
     opening = value(16)
     assert torch.equal(gate.release(gate.admit(orthogonal_ask()), opening), opening.values.double())
     assert gate.records_summary()["gender"] == {
@@ -376,21 +412,21 @@ def test_post_processing_needs_what_it_processes(open_gate) -> None:
 def test_a_kept_adapter_is_paid_for_once_and_a_new_one_again(open_gate) -> None:
     policy = Policy(epsilon=3.0)
     own = ["own-1", "own-2"]
-    open_gate([own_plan()], policy=policy).account_training("gender", own, epsilon=2.0, delta=1e-6, adapter="a")
+    account(open_gate([own_plan()], policy=policy), own, epsilon=2.0, delta=1e-6, adapter="a")
     for run in ("run", "other"):
         gate = open_gate([own_plan()], policy=policy, run=run)
-        gate.account_training("gender", own, epsilon=2.0, delta=1e-6, adapter="a")
+        account(gate, own, epsilon=2.0, delta=1e-6, adapter="a")
         gate.admit(orthogonal_ask())
         assert gate.records_summary()["gender"]["epsilon"] == 2.0
         for adapter in ("b", ""):
             with pytest.raises(BudgetExceeded, match="policy's epsilon"):
-                gate.account_training("gender", own, epsilon=2.0, delta=1e-6, adapter=adapter)
+                account(gate, own, epsilon=2.0, delta=1e-6, adapter=adapter)
 
 
 def test_two_trainings_add_up(open_gate) -> None:
     gate = open_gate([own_plan()])
     for adapter in ("a", "b"):
-        gate.account_training("gender", ["own-1"], epsilon=2.0, delta=1e-6, adapter=adapter)
+        account(gate, ["own-1"], epsilon=2.0, delta=1e-6, adapter=adapter)
     assert gate.records_summary()["gender"]["epsilon"] == 4.0
     assert gate.records_summary()["gender"]["delta"] == 2e-6
     assert open_gate([own_plan()]).records_summary()["gender"]["epsilon"] == 4.0
@@ -398,18 +434,21 @@ def test_two_trainings_add_up(open_gate) -> None:
 
 def test_training_without_noise_is_exact(open_gate) -> None:
     gate = open_gate([own_plan(None)])
-    gate.account_training("gender", ["own-1"], epsilon=None, delta=1e-5)
+    account(gate, ["own-1"], epsilon=None, delta=1e-5)
     assert gate.records_summary()["gender"]["exact"]
     strict = open_gate([own_plan(None)], run="strict", policy=Policy(epsilon=50.0))
     with pytest.raises(BudgetExceeded):
-        strict.account_training("gender", ["own-2"], epsilon=None, delta=1e-5)
+        account(strict, ["own-2"], epsilon=None, delta=1e-5)
 
 
 def test_post_processing_has_no_sensitivity(open_gate) -> None:
+    """It gets no noise and costs nothing, however many groups the request names."""
     gate = open_gate([own_plan()])
-    gate.account_training("gender", ["own-1"], epsilon=2.0, delta=1e-6)
-    with pytest.raises(Refusal, match="sensitivity is 0"):
-        gate.admit(ask("orthogonality", records=NO_RECORDS, shape=(16,), sensitivity=1.0))
+    account(gate, ["own-1"], epsilon=2.0, delta=1e-6)
+    for groups in (2, 7):
+        grant = gate.admit(ask("orthogonality", records=NO_RECORDS, shape=(16,), groups=groups))
+        assert grant.receipt.sigma == 0.0
+        assert grant.charge == Charge()
 
 
 # -- the ledger's side --

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError, UsageError
-from secure_fair.privacy.ledger import Charge, Ledger, Receipt, compare, members, read_extract, records_hash, verify
+from secure_fair.privacy.entries import Charge, Receipt, members, records_hash
+from secure_fair.privacy.ledger import Ledger, compare, read_extract, verify
 
 IDS = [f"person {number}" for number in range(100)]
 
@@ -239,7 +240,7 @@ def test_an_interrupted_release_is_no_difference(tmp_path: Path) -> None:
     [
         ("sigma", 0.5),
         ("sigma", None),
-        ("operation", "verdict"),
+        ("operation", "penalty_rows"),
         ("attribute", "race"),
         ("records", "1"),
         ("shape", (9,)),

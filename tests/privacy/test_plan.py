@@ -1,16 +1,24 @@
 """A plan spends its target epsilon and no more, and shows what it will cost."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
+from rules import RULES
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy import accounting
-from secure_fair.privacy.plan import PlannedRelease, encoding_error, make_plan
+from secure_fair.privacy.plan import Plan, PlannedRelease, encoding_error
+from secure_fair.privacy.plan import make_plan as plan_by_rules
 
 MOMENTS = PlannedRelease("moment", count=4, participations=4, sensitivity=1.0)
 PRIOR = PlannedRelease("group_counts", count=1, participations=1, sensitivity=1.0)
 EVALUATION = PlannedRelease("evaluation_counts", count=1, participations=1, sensitivity=1.0)
+
+
+def make_plan(attribute: str, releases: Sequence[PlannedRelease], **changes: Any) -> Plan:
+    return plan_by_rules(attribute, releases, **{"rules": RULES, "delta": 1e-5, **changes})
 
 
 def spent(plan, kinds, reserve: int = 0) -> float:
@@ -98,8 +106,17 @@ def test_noised_adversary_rows_need_the_accounted_update() -> None:
     rows = PlannedRelease("adversary_rows", 100, 5, 1.0)
     with pytest.raises(UsageError, match="adversary_step"):
         make_plan("gender", [rows], epsilon=1.0)
-    make_plan("gender", [rows], epsilon=None)
+    assert make_plan("gender", [rows], epsilon=None).exact
     make_plan("gender", [rows, PlannedRelease("adversary_step", 100, 5, 1.0)], epsilon=1.0)
+
+
+def test_an_operation_without_a_rule_is_not_planned() -> None:
+    for changes in ({"epsilon": 1.0}, {"epsilon": None}):
+        with pytest.raises(UsageError, match="momentum: no rule for this operation; known are adversary_rows, "):
+            make_plan("gender", [MOMENTS, PlannedRelease("momentum", 1, 1, 1.0)], **changes)
+    fewer = {name: rule for name, rule in RULES.items() if name != "moment"}
+    with pytest.raises(UsageError, match="moment: no rule for this operation"):
+        make_plan("gender", [PRIOR], rules=fewer, epsilon=1.0, evaluation=[MOMENTS], evaluation_epsilon=1.0)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +142,7 @@ def test_all_problems_of_a_plan_come_at_once() -> None:
         PlannedRelease("group_counts", 1, 1, 0.0),
         PlannedRelease("entropy_rows", 1, 1, 1.0),
         PlannedRelease("penalty_rows", 1, 1, math.inf),
-        PlannedRelease("verdict", 1, 1, 1.0, weight=0.0),
+        PlannedRelease("adversary_step", 1, 1, 1.0, weight=0.0),
     ]
     with pytest.raises(UsageError) as error:
         make_plan("gender", wrong, epsilon=1.0)

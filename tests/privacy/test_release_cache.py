@@ -11,7 +11,8 @@ from people import EVALUATION, IDS, SCALE, ask, plan_for
 from sklearn.metrics import roc_auc_score
 
 from secure_fair.errors import BudgetExceeded, Refusal
-from secure_fair.privacy.gate import Gate, PlainOpening
+from secure_fair.privacy.gate import Gate
+from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.release_cache import Question, ReleaseCache
 
 ATTRIBUTE = torch.from_numpy(np.random.default_rng(5).integers(0, 2, len(IDS)))  # the secret: who is in group 1
@@ -27,7 +28,7 @@ class Auditor:
         self.asked: list[str] = []
 
     def counts(self, predictions: torch.Tensor) -> Callable[[str], tuple[torch.Tensor, float]]:
-        """What the developer asks for, under the name that it gives the question."""
+        """The developer's question, under the name that it gives the question."""
 
         def answer(query: str) -> tuple[torch.Tensor, float]:
             self.asked.append(query)
@@ -126,7 +127,7 @@ def test_a_name_is_good_for_one_answer(open_gate) -> None:
 
 
 def differences(auditor: Auditor, answers: ReleaseCache) -> list[float]:
-    """How far every person looks to be in group 1: from the counts with and without that person's prediction."""
+    """A guess for every person, near 1 where it is in group 1: the counts with and without its prediction, compared."""
     before = auditor.tell(answers, PREDICTIONS)
     found = []
     for person in range(len(IDS)):

@@ -205,7 +205,8 @@ def test_ledger_verify_compares_the_two_sides(tmp_path):
 
     import numpy as np
 
-    from secure_fair.privacy.ledger import Charge, Ledger, Receipt
+    from secure_fair.privacy.entries import Charge, Receipt
+    from secure_fair.privacy.ledger import Ledger
 
     receipt = Receipt("run-1", 1, "auditor", "moment", "male", "hash", 40, (16, 1), 3.0)
     for name, given in (("right", receipt), ("wrong", replace(receipt, sigma=1.0))):

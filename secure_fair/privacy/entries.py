@@ -1,0 +1,110 @@
+"""The entries of a ledger: receipts, charges, and the sets of records that they are about."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """One release as both sides write it down; all of it is public between them.
+
+    ``number`` counts the releases of one auditor in one run. ``records`` is the hash of the set of records
+    (``records_hash``). ``sigma`` is in units of the opened value: None for an exact release, 0 for one that needs no
+    noise. ``of``: the intersection that was asked for, where it was not ``attribute`` alone; older entries have none.
+    """
+
+    run: str
+    number: int
+    auditor: str
+    operation: str
+    attribute: str
+    records: str
+    count: int
+    shape: tuple[int, ...]
+    sigma: float | None
+    of: str = ""
+
+
+@dataclass(frozen=True)
+class Charge:
+    """The cost of one release to each record in it: ``mu2`` of Gaussian DP (infinite when exact), or (epsilon, delta).
+
+    Only a randomised response and a training on the auditor's own records have the latter.
+    """
+
+    mu2: float = 0.0
+    epsilon: float = 0.0
+    delta: float = 0.0
+
+    @property
+    def exact(self) -> bool:
+        """True if nothing limits what the release tells."""
+        return math.isinf(self.mu2) or math.isinf(self.epsilon)
+
+    def __add__(self, other: Charge) -> Charge:
+        return Charge(self.mu2 + other.mu2, self.epsilon + other.epsilon, self.delta + other.delta)
+
+
+def table_hash(ids: Sequence[str]) -> str:
+    """The name of an enrolled table: SHA-256 of its ids, in order."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def records_hash(table: str, records: np.ndarray) -> str:
+    """SHA-256 of a set of records of one enrolled table; their order does not matter. ``records``: int64 indices."""
+    return hashlib.sha256(table.encode() + np.sort(records).astype("<i8").tobytes()).hexdigest()
+
+
+def planned_entry(
+    receipt: Receipt, charge: Charge, *, table: str, size: int, records: np.ndarray, charged: np.ndarray, query: str
+) -> dict[str, Any]:
+    """The content of an entry for a release that is about to be made, of ``records`` of a ``table`` of ``size``."""
+    return {
+        "kind": "planned",
+        **asdict(receipt),
+        "query": query,
+        "table": table,
+        "members": _pack(records, size),
+        "charged": _pack(charged, size),
+        "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in asdict(charge).items()},
+    }
+
+
+def members(entry: dict[str, Any], size: int) -> np.ndarray:
+    """The records of a planned release, sorted int64 indices into its table, which has ``size`` records."""
+    return _unpack(entry["members"], size)
+
+
+def paying(entry: dict[str, Any], size: int) -> np.ndarray:
+    """The records that a planned release was charged to, like ``members``."""
+    return _unpack(entry["charged"], size)
+
+
+def charge_of(entry: dict[str, Any]) -> Charge:
+    """The charge of a planned release."""
+    return Charge(**{name: math.inf if value == "infinite" else value for name, value in entry["charge"].items()})
+
+
+def is_training(entry: dict[str, Any]) -> bool:
+    """True for a training on the auditor's own records: it opens nothing, and it alone has no shape."""
+    return entry["kind"] == "planned" and not entry["shape"]
+
+
+def _pack(records: np.ndarray, size: int) -> str:
+    mask = np.zeros(size, dtype=bool)
+    mask[records] = True
+    return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
+
+
+def _unpack(text: str, size: int) -> np.ndarray:
+    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    return np.flatnonzero(np.unpackbits(bits, count=size))

@@ -1,0 +1,40 @@
+"""The past of a run, read back from the ledger: what its earlier processes have spent, opened or not."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from secure_fair.errors import UsageError
+from secure_fair.privacy.budgets import RunSums
+from secure_fair.privacy.entries import Charge, charge_of, is_training, members
+from secure_fair.privacy.ledger import Ledger
+
+
+def replay(ledger: Ledger, run: str, *, attributes: Collection[str], table: str, size: int, sums: RunSums) -> None:
+    """Add to ``sums`` what the run has spent on the planned ``attributes``; ``table``, of ``size``, must be the same.
+
+    Entries speak for themselves: what was charged counts, whether or not its operation has a rule today.
+    """
+    opened = {entry["number"] for entry in ledger.entries(run) if entry["kind"] == "opened"}
+    for entry in ledger.entries(run):
+        if entry["kind"] != "planned" or entry["attribute"] not in attributes:
+            continue
+        operation, attribute = entry["operation"], entry["attribute"]
+        if is_training(entry):
+            sums.note_training(operation, attribute, charge_of(entry))
+            continue
+        if entry["table"] != table:
+            raise UsageError(f"run {run} was begun with another table of records; resume with the same one")
+        records = members(entry, size)
+        sums.note(operation, attribute, records, charge_of(entry))
+        if entry["number"] in opened:
+            sums.note_opened(operation, attribute, records, entry["query"])
+
+
+def paid_adapters(ledger: Ledger) -> dict[tuple[str, str], Charge]:
+    """The charge of every adapter, by attribute and digest, that any run has paid for."""
+    return {
+        (entry["attribute"], entry["query"]): charge_of(entry)
+        for entry in ledger.entries()
+        if is_training(entry) and entry["query"]
+    }
