@@ -38,7 +38,7 @@ class RunConfig:
 
     @property
     def audited(self) -> tuple[str, ...]:
-        """What the result is judged by: every attribute, every intersection."""
+        """The names that the result is judged by: every attribute, every intersection."""
         return (*self.holders, *self.intersections)
 
     @property
@@ -76,7 +76,7 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Folders:
-    """What one party may read and write."""
+    """The folders that one party may read and write."""
 
     store: Path
     out: Path

@@ -202,12 +202,12 @@ def _receipts(granted: Mapping[str, Granted]) -> Iterable[Receipt]:
 
 
 def _opened_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:
-    """Of all noise on the opened value: each holder adds enough alone."""
+    """The sigma of all noise on the opened value: each holder adds enough alone."""
     return math.hypot(*(r.sigma or 0.0 for r in _receipts(granted) if r.operation == ask.operation))
 
 
 def _step_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:
-    """Of all noise on the adversary's update, where there is one."""
+    """The sigma of all noise on the adversary's update, where there is one."""
     return math.hypot(*(r.sigma or 0.0 for r in _receipts(granted) if r.operation != ask.operation))
 
 

@@ -37,7 +37,7 @@ CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Description:
-    """What a folder's certificate says, and every reason why it cannot be used."""
+    """A folder's certificate in words, and every reason why it cannot be used."""
 
     name: str
     issuer: str
@@ -143,7 +143,7 @@ def load(directory: Path, name: str | None = None) -> Credentials:
 
 
 def describe(directory: Path) -> Description:
-    """What the certificate in a party's or the authority's folder says, and whether it can be used.
+    """Describe the certificate in a party's or the authority's folder, and whether it can be used.
 
     UsageError where the certificate itself cannot be read.
     """

@@ -1,4 +1,4 @@
-"""What the developer and the auditors say to each other beside the shares: typed, bounded, no pickle."""
+"""Messages between the developer and the auditors beside the shares: typed, bounded, no pickle."""
 
 from __future__ import annotations
 

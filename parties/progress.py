@@ -1,4 +1,4 @@
-"""What a piece of long work tells of itself while it goes on."""
+"""Progress of long work, told while it goes on."""
 
 from __future__ import annotations
 

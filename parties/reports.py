@@ -1,4 +1,4 @@
-"""What a party leaves about its own part of a run: costs, traffic, and what its gate let out."""
+"""A party's report of its own part of a run: costs, traffic, and what its gate let out."""
 
 from __future__ import annotations
 

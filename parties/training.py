@@ -113,7 +113,7 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
 
 
 def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None:
-    """What to tell the user of an epoch whose classifier has learned to say the same of everybody; None if not so.
+    """A warning for an epoch whose classifier has learned to say the same of everybody; None if not so.
 
     The first of several epochs is passed over: it begins with a head that knows nothing.
     """

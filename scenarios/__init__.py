@@ -1,1 +1,1 @@
-"""What is run: scenario files, the launcher and the command line."""
+"""Runs: scenario files, the launcher and the command line."""

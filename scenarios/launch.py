@@ -273,7 +273,7 @@ def exact_fairness(out: Path, people: People) -> dict[str, Any]:
 
 
 def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:
-    """Of what two holders of an attribute have let out about their own people: what the worst protected has."""
+    """The worse protected of two accounts by holders of an attribute about their own people."""
     if other is None:
         return one
     return max(one, other, key=lambda spent: math.inf if spent["epsilon"] is None else spent["epsilon"])
@@ -319,7 +319,7 @@ def collapsed(utility: Mapping[str, Any], classes: int) -> bool:
 def security(
     scenario: Scenario, openings: list[dict[str, Any]], reports: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What protected the run, and what did not."""
+    """The protections of the run, and warnings about what was not protected."""
     secure = scenario.secure.mode == "secure"
     warnings = []
     if not secure:

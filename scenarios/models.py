@@ -104,7 +104,7 @@ class Auditor(Section):
     name: PartyName
     """The party's name, which its certificate bears."""
     attributes: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    """What it holds."""
+    """The attributes that it holds."""
     records: Annotated[float, Field(gt=0, le=1)] | None = None
     """The fraction of the people that it holds; without it everybody."""
 

@@ -23,7 +23,7 @@ PATIENCE = 3.0  # seconds for leaving in good order
 
 
 class PartyProcess:
-    """What a party was given on its command line, checked; a context that closes its progress display."""
+    """A party with what its command line gave it, checked; a context that closes its progress display."""
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Reporter(Progress, Protocol):
-    """What the launcher calls."""
+    """A reporter as the launcher calls it."""
 
     def close(self) -> None:
         """Nothing more comes: leave the terminal tidy."""

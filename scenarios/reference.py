@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import types
 import typing
 from collections.abc import Iterator
@@ -71,7 +72,7 @@ def _type(annotation: Any, metadata: typing.Sequence[Any] = ()) -> str:
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return "table"
     names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
-    bounds = [f"{sign} {getattr(item, name):g}" for item in metadata for name, sign in _BOUNDS if hasattr(item, name)]
+    bounds = [f"{sign} {getattr(item, name)}" for item in metadata for name, sign in _BOUNDS if hasattr(item, name)]
     return " ".join([names.get(annotation, "value"), *([", ".join(bounds)] if bounds else [])])
 
 
@@ -80,7 +81,7 @@ _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 
 def _methods() -> str:
     rows = [
-        f"| `{name}` | {_first_line(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
+        f"| `{name}` | {_subject(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
         f"{'yes' if method.own_records else 'no'} | {'yes' if method.steered else 'no'} |"
         for name, method in METHODS.items()
     ]
@@ -94,7 +95,7 @@ def _operations() -> str:
         rule = operation.rule
         paid = f"post-processing of {' or '.join(rule.paid_by)}" if rule.post_processing else f"{rule.moves(2):.4g}"
         opened = "developer" if rule.opened else "nobody"
-        rows.append(f"| `{name}` | {_first_line(type(operation))} | {paid} | {opened} |")
+        rows.append(f"| `{name}` | {_subject(type(operation))} | {paid} | {opened} |")
     head = "| operation | | sensitivity (two groups) | opened to |"
     return "## Operations, as a policy names them\n\n" + "\n".join([head, "| --- | --- | --- | --- |", *rows])
 
@@ -103,5 +104,6 @@ def _first_paragraph(thing: Any) -> str:
     return " ".join((thing.__doc__ or "").split("\n\n")[0].split())
 
 
-def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().split("\n")[0].replace("|", "\\|")
+def _subject(thing: type) -> str:
+    """The first line of the file that a method or an operation has for itself."""
+    return (sys.modules[thing.__module__].__doc__ or "").split("\n")[0].replace("|", "\\|")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
-from secure_fair.privacy.target import Privacy
 
 from scenarios import conflicts, files
 from scenarios.models import Auditor, Data, Secure, Split
@@ -19,6 +18,7 @@ from secure_fair.learning.methods import METHODS
 from secure_fair.learning.settings import Backbone, Lora, MethodName, MethodSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.target import Privacy
 from secure_fair.sections import Section, describe, section_of
 
 
@@ -26,11 +26,11 @@ class Scenario(Section):
     """Everything a run needs."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-    """Of the scenario; run folders begin with it."""
+    """The scenario's name; run folders begin with it."""
     description: str = ""
     """One line for lists."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    """Of split, drawn portraits, starts and batches; never of masks or noise."""
+    """Seed of split, drawn portraits, starts and batches; never of masks or noise."""
     compare: Annotated[tuple[MethodName, ...], Field(strict=False)] = ()
     """Methods that run before the main one, on the same data and seed."""
     data: Data

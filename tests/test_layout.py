@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("secure_fair", "parties", "scenarios", "bench")
+PACKAGES = ("secure_fair", "parties", "scenarios", "bench", "tools")
 
 # what each part imports of the others, and may, besides itself; the longest name that fits a module is its part
 ALLOWED: dict[str, set[str]] = {
     "scenarios": {"parties", "secure_fair", "bench"},
     "bench": {"parties", "secure_fair"},
+    "tools": {"bench", "secure_fair"},
     "parties": {"secure_fair"},
     "secure_fair": set(),  # the package itself, without its parts
     "secure_fair.errors": set(),
@@ -163,6 +164,17 @@ def test_a_planted_wrong_import_is_found(module, source):
 def test_every_source_file_says_its_subject_first():
     silent = [module_of(path) for path in sources() if not ast.get_docstring(ast.parse(path.read_text()))]
     assert silent == []
+
+
+def test_docstrings_begin_with_a_verb_or_with_their_subject():
+    found = []
+    for path in sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                first = (ast.get_docstring(node) or "Nothing").split()[0]
+                if first in ("Of", "What"):
+                    found.append(f"{path.relative_to(ROOT)}: {first} ...")
+    assert found == []
 
 
 def test_the_project_names_no_place_of_a_machine():

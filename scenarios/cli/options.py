@@ -1,4 +1,4 @@
-"""What every command shares: --format, -v, clean error messages and the exit codes."""
+"""Options and errors of every command: --format, -v, clean error messages and the exit codes."""
 
 from __future__ import annotations
 

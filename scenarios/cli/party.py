@@ -35,7 +35,7 @@ state_option = click.option("--state", type=folder, required=True, help="Ledger 
 
 
 def network_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What every party needs: the scenario, who it is, where it listens and where the others are."""
+    """Options that every party needs: the scenario, who it is, where it listens and where the others are."""
     for option in reversed(OPTIONS):
         command = option(command)
     return shared_options(command)

@@ -1,4 +1,4 @@
-"""What a data set looks like before it is used: counts, base rates, the gap that its labels already have."""
+"""A look at a data set before it is used: counts, base rates, the gap that its labels already have."""
 
 from __future__ import annotations
 

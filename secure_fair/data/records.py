@@ -1,4 +1,4 @@
-"""What a data set lists before any picture is opened: records with codes, and every problem with its place."""
+"""The list of a data set before any picture is opened: records with codes, and every problem with its place."""
 
 from __future__ import annotations
 

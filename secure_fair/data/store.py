@@ -41,7 +41,7 @@ def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
 
 @dataclass(frozen=True)
 class DeveloperStore:
-    """What the developer holds of N records: pictures, labels, which are for training; no attribute.
+    """The developer's part of N records: pictures, labels, which are for training; no attribute.
 
     ``pictures`` uint8 (N, S, S, 3), memory-mapped; ``labels`` int64 (N,), indices into ``classes``; ``training`` and
     ``test``: ascending int64 indices that partition 0 .. N-1.
@@ -107,7 +107,7 @@ class OwnRecords:
 
 @dataclass(frozen=True)
 class AuditorStore:
-    """What an auditor holds: attributes of records that the developer has, by id, and perhaps pictures of its own."""
+    """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own."""
 
     folder: Path
     ids: list[str]

@@ -39,7 +39,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to: mean loss, training accuracy, released gaps, seconds.
+    """The result of one epoch: mean loss, training accuracy, released gaps, seconds.
 
     ``balanced_accuracy``: mean over the classes that there are; ``largest_share``: of the class predicted most often.
     All of it is over the epoch's batches as they were trained on.
@@ -152,7 +152,7 @@ def train(
 
 
 def _record(epoch: int, loss: float, confusion: Tensor, method: Method, seconds: float) -> EpochRecord:
-    """Of the counts ``confusion`` by label and prediction (C, C)."""
+    """The record of the counts ``confusion`` by label and prediction (C, C)."""
     counts = confusion.double()
     total, there = float(counts.sum()), counts.sum(1) > 0
     return EpochRecord(

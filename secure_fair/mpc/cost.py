@@ -1,4 +1,4 @@
-"""What every operation costs: rounds, bytes, seconds, online and at the dealer."""
+"""The cost of every operation: rounds, bytes, seconds, online and at the dealer."""
 
 from __future__ import annotations
 

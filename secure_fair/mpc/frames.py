@@ -40,7 +40,7 @@ MAX_FRAME_BYTES = _HEADER.size + 100 + CHUNK
 
 
 class Kind(IntEnum):
-    """What a frame is for."""
+    """The purpose of a frame."""
 
     DATA = 1
     HEARTBEAT = 2

@@ -20,7 +20,7 @@ from secure_fair.mpc.tls import grpc
 from secure_fair.sections import NotNegative, Section
 
 MAX_UNREAD_BYTES = 1 << 30
-"""What a peer may have sent before it is received; more is a peer out of step."""
+"""Bytes that a peer may have sent before they are received; more is a peer out of step."""
 
 
 class LinkSettings(Section):
@@ -57,7 +57,7 @@ class Piece(NamedTuple):
 
 @dataclass(eq=False)
 class Inbox:
-    """What has arrived on one channel. ``None`` in the queue makes the receiver look whether to go on waiting."""
+    """Messages that have arrived on one channel. ``None`` in the queue has the receiver look whether to wait on."""
 
     queue: SimpleQueue[Piece | None] = field(default_factory=SimpleQueue)
     taken: int = 0  # bytes of payload
@@ -67,7 +67,7 @@ class Inbox:
 
 @dataclass
 class Outbox:
-    """What has been sent on one channel."""
+    """Counts of messages sent on one channel."""
 
     messages_sent: int = 0
     bytes_sent: int = 0

@@ -1,4 +1,4 @@
-"""What the dealer may be asked for: a fixed menu of typed, bounded items, and how each is drawn from the parties' keys.
+"""The dealer's menu: a fixed set of typed, bounded items, and how each is drawn from the parties' keys.
 
 An item is a relation between masks and a result. Every compute party derives its part of the masks from the key that it
 shares with the dealer, and all but the last derive their part of the result from it too. The dealer, who holds all the

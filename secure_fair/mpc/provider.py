@@ -150,7 +150,7 @@ class Provider:
         return self._masks
 
     def end_record(self) -> tuple[Item, ...]:
-        """What was taken since the innermost record was started."""
+        """The items taken since the innermost record was started."""
         return tuple(self._records.pop())
 
     @property

@@ -36,7 +36,7 @@ class AdversaryStep(Operation):
         raise Refusal("adversary_step is not asked for by itself")
 
     def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
-        """Of the weights."""
+        """The shape of the weights."""
         return ask.width, columns(facts.groups[ask.attribute])
 
 

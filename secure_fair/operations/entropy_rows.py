@@ -50,7 +50,7 @@ class EntropyRows(Operation):
     accounts = ("adversary_step",)
 
     def check(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> None:
-        """Of whom the rows are nobody need know where the adversary learns nothing from them."""
+        """Nobody need know whose rows they are where the adversary learns nothing from them."""
         rows, width = ask.shapes[0] if len(ask.shapes) == 1 else (0, 0)
         if width != ask.width or rows < 1 or (len(records) != rows and not facts.own_records):
             raise Refusal(f"entropy_rows: shapes {ask.shapes} do not fit to {len(records)} records, {ask.width} wide")

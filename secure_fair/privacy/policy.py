@@ -17,21 +17,25 @@ from secure_fair.sections import Count, Positive, Section, describe, listed, nea
 class Policy(Section):
     """One auditor's rules. Every rule is decided from public data, so that a refusal tells nothing about an attribute.
 
-    ``operations`` None permits every operation that has a rule. ``epsilon`` and ``total_epsilon`` hold for life, not
-    for one run: the first for each attribute of a person (adjacency: substitution of that attribute), the second for
-    all attributes of a person together. ``None`` is no limit, and only then are exact releases possible.
-    ``max_releases`` counts the releases of one attribute in one run. ``row_bounds``: whether the norms of the
-    developer's rows, which noise is made for, are checked or taken on trust.
+    ``epsilon`` and ``total_epsilon`` hold for life, not for one run. None is no limit, and only then are exact releases
+    possible.
     """
 
     # TOML knows lists only
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
+    """The operations that may be asked for; without it every one that has a rule."""
     minimum_batch: Count = 32
+    """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
+    """Releases of one attribute in one run."""
     epsilon: Positive | None = None
+    """For life, of each attribute of a record (adjacency: substitution of that attribute)."""
     total_epsilon: Positive | None = None
+    """For life, of all attributes of a record together."""
     delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
+    """The delta of both."""
     row_bounds: Literal["check", "trust"] = "check"
+    """Whether the developer's rows, for which noise is made, are checked on shares or taken on its word."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:

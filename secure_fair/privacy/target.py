@@ -12,13 +12,13 @@ DEFAULT_DELTA = 1e-5
 
 
 class Privacy(Section):
-    """Targets for every attribute in one run; no ``epsilon`` is no noise.
-
-    ``evaluation_epsilon`` is that of the evaluation alone, beside the training's. ``reserve_releases``: the interrupted
-    releases that the noise leaves room for.
-    """
+    """The differential privacy asked for; without this section releases are exact, and every artefact says so."""
 
     epsilon: Positive | None = None
+    """For training; without it training's releases are exact."""
     delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
+    """The delta of both epsilons."""
     evaluation_epsilon: Positive | None = None
+    """For the counts of test records that a released audit is made from."""
     reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
+    """Releases that the budget lasts for beyond the planned ones, should some be interrupted."""

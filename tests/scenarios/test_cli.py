@@ -260,3 +260,22 @@ def test_report_of_a_folder_without_a_run_is_a_clean_error(tmp_path):
     result = invoke("report", str(tmp_path))
     assert result.exit_code == 2
     assert "summary.json: is missing" in result.stderr
+
+
+def test_the_page_of_all_keys_is_current() -> None:
+    """Every key has a meaning, and docs/scenario.md is what ``scenario reference`` prints."""
+    from scenarios.reference import page
+    from scenarios.schema import Scenario
+    from secure_fair.sections import section_of
+
+    sections, unexplained = [Scenario], []
+    while sections:
+        section = sections.pop()
+        for key, field in section.model_fields.items():
+            inside = section_of(field.annotation)
+            if inside is not None:
+                sections.append(inside)
+            elif not field.description:
+                unexplained.append(f"{section.__name__}.{key}")
+    assert unexplained == []
+    assert (Path(__file__).parents[2] / "docs" / "scenario.md").read_text() == page()

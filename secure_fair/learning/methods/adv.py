@@ -50,7 +50,7 @@ class Adv(Method):
         return -self.settings.strength * self.ramped(progress) * total / len(batch.labels)
 
     def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Release:
-        """What is ascended, by each row."""
+        """The gradient to ascend, of each row."""
         return adversary_rows(self.auditors, attribute, records, unit)
 
     def centre_of(self, features: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ class Parity(Method):
         self.pull = min(max(self.pull, STRENGTHS[0]), STRENGTHS[1])
 
     def strength(self) -> float | None:
-        """What steering by the gap has come to."""
+        """The strength that steering by the gap has come to."""
         return None if self.settings.target_gap is None else self.pull
 
     def gaps(self) -> Mapping[str, float]:

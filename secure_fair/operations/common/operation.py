@@ -1,4 +1,4 @@
-"""What an operation is to the parties: its rule, its request, its computation on shares, its plain twin."""
+"""An operation as the parties see it: its rule, its request, its computation on shares, its plain twin."""
 
 from __future__ import annotations
 

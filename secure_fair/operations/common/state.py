@@ -25,7 +25,7 @@ ADVERSARY_BALL = 8.0  # bound on the norm of an adversary's weights, so that log
 
 @dataclass(frozen=True)
 class PublicFacts:
-    """What every party of a run knows, from which each makes the requests itself.
+    """The facts that every party of a run knows, from which each makes the requests itself.
 
     ``groups``: how many, of each attribute and intersection (named in ``intersections``, with its attributes);
     ``enrolled``: records in the table; ``adapters``: shapes of the auditors' sensitive adapters by attribute.

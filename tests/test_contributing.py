@@ -1,0 +1,143 @@
+"""The recipes of CONTRIBUTING.md, followed in a copy of the program: one file each, and everything else knows of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+ENGINE = '''"""Squares of shared values."""
+
+from secure_fair.mpc.products import mask, multiply, rescale
+
+
+def squared(session, value):
+    """x * x of each element, at the session's precision."""
+    (masked,) = mask(session, value)
+    return rescale(session, multiply(session, "mul", masked, masked))[0]
+'''
+
+OPERATION = '''"""The energy of a query by group: (F * F)^T A."""
+
+from secure_fair.groups import columns, row_change
+from secure_fair.mpc.squares import squared
+from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.operation import Operation
+from secure_fair.operations.moment import moment_on_shares, plain_moment
+from secure_fair.privacy.rules import Rule
+
+
+def energy(auditors, attribute, records, query):
+    """Have (F * F)^T A opened for the query F (n, k), rows of norm at most 1."""
+    ask = Ask(operation="energy", attribute=attribute, width=query.shape[1])
+    return auditors.release(ask, records, [query])
+
+
+class Energy(Operation):
+    """The squares of a row of norm 1 have a norm of at most 1: so far does one attribute move the sum."""
+
+    rule = Rule(row_change, bounded_rows=True, on_intersections=True)
+
+    def shape(self, ask, records, facts):
+        return ask.width, columns(facts.groups[ask.attribute])
+
+    def bound(self, ask, records, facts):
+        return float(len(records))
+
+    def compute(self, state, ask, records, inputs, update):
+        rows = squared(state.session, inputs[0])
+        return moment_on_shares(state.session, rows, state.members(ask.attribute, records))
+
+    def plain(self, state, ask, records, private, update):
+        return plain_moment(private[0] ** 2, state.members(ask.attribute, records))
+
+
+OPERATION = Energy()
+'''
+
+METHOD = '''"""Calm: the energy of the features is the same in all groups."""
+
+import torch
+
+from secure_fair.learning.method import Method
+from secure_fair.operations import planned
+from secure_fair.operations.energy import energy
+
+
+class Calm(Method):
+    """Asks for the energy of every epoch's features, and leans on the features by as much as it differs."""
+
+    releases = ("energy",)
+
+    @classmethod
+    def planned(cls, settings, extent):
+        return [planned("energy", extent.groups, extent.epochs, extent.epochs)]
+
+    def start(self, training):
+        self.training = training
+
+    def start_epoch(self, epoch):
+        features, _ = self.training.evaluate()
+        rows = 0.9 * torch.nn.functional.normalize(features.double(), dim=1)
+        released = [energy(self.training.auditors, name, self.training.records, rows)
+                    for name in self.training.auditors.attributes]
+        self.weights = torch.stack([value.values.mean(1) for value in released]).mean(0) / len(rows)
+
+    def penalty(self, batch, progress):
+        return self.settings.strength * (batch.features.float() ** 2 * self.weights.to(batch.features).float()).mean()
+
+
+METHOD = Calm
+'''
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program with the three files."""
+    folder = tmp_path_factory.mktemp("copy")
+    for package in ("secure_fair", "parties", "scenarios"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "secure_fair" / "mpc" / "squares.py").write_text(ENGINE)
+    (folder / "secure_fair" / "operations" / "energy.py").write_text(OPERATION)
+    (folder / "secure_fair" / "learning" / "methods" / "calm.py").write_text(METHOD)
+    return folder
+
+
+SMALL = ("data.records=400", "data.image_size=16", "train.epochs=1", "compare=[]")
+
+
+def secure_fair(folder: Path, *arguments: str, overrides: tuple[str, ...] = ()) -> str:
+    """The copy's own command line; what it prints."""
+    options = [
+        word for override in (*SMALL, "method.name=calm", "method.release=", *overrides) for word in ("-o", override)
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    command = [sys.executable, "-m", "scenarios.cli", *arguments, *options]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_scenario_validate_and_the_plan_know_both(copy: Path) -> None:
+    assert "quickstart is valid" in secure_fair(copy, "scenario", "validate", "quickstart")
+    shown = secure_fair(copy, "scenario", "show", "quickstart", overrides=('policy.operations=["energy"]',))
+    assert "# energy             1         1           1" in shown
+
+
+@pytest.mark.parametrize("mode", ["plain", "secure"])
+def test_runs_and_reports_know_both(copy: Path, tmp_path: Path, mode: str) -> None:
+    weights = ("backbone.weights=embedded", f"secure.mode={mode}")
+    out = tmp_path / "run"
+    secure_fair(copy, "run", "quickstart", "--out", str(out), overrides=weights)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["method"], summary["release"]) == ("calm", "energy")
+    assert [line["operation"] for line in summary["openings"]] == ["energy", "evaluation_counts"]
+    assert "energy" in (out / "report.html").read_text()
+    assert 0 < summary["privacy"]["attributes"]["male"]["epsilon"] <= 2.0
