@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -85,13 +85,9 @@ class Committed:
         else:
             raise ValueError("who neither owns nor verifies has nothing to check")
 
-    def with_differences(self, differences: Integers | Field) -> Committed:
-        """The same with the differences that were sent."""
-        return replace(self, differences=differences)
-
 
 def _elements(differences: Integers | Field) -> Field:
-    return field.encode(differences) if differences.dtype == np.int64 else differences.astype(np.uint64)
+    return field.encode(differences.astype(np.int64)) if differences.dtype == np.int64 else differences.view(np.uint64)
 
 
 class Check(ABC):

@@ -16,7 +16,6 @@ from secure_fair.mpc.transport import Network
 from secure_fair.randomness import KeySource
 
 CHANNEL = "dealer"
-KEYS_CHANNEL = "dealer keys"
 GOODBYE = b""
 
 
@@ -42,7 +41,7 @@ def _send_keys(network: Network, parties: Sequence[str], item: menu.Keys, source
     if max(item.owner, *item.verifiers, 0) >= len(parties) or item.owner in item.verifiers:
         raise ProtocolError(f"keys for {item.verifiers} to what {item.owner} owns, among {len(parties)} parties")
     for verifier, part in menu.keys(item, sources):
-        network.send(parties[verifier], KEYS_CHANNEL, part.data)
+        network.send(parties[verifier], CHANNEL, part.data)
 
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:

@@ -17,7 +17,7 @@ import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import field as fields
 from secure_fair.mpc import menu
-from secure_fair.mpc.dealer import CHANNEL, GOODBYE, KEYS_CHANNEL
+from secure_fair.mpc.dealer import CHANNEL, GOODBYE
 from secure_fair.mpc.menu import Item
 from secure_fair.mpc.transcript import Transcript
 from secure_fair.mpc.transport import Network
@@ -187,7 +187,7 @@ class Provider:
     def _receive_keys(self, item: menu.Keys) -> fields.Field:
         keys, at = np.empty(prod(item.shape), dtype=np.uint64), 0
         for count in menu.key_messages(item):
-            part = fields.of_bytes(self._network.receive(self._dealer, KEYS_CHANNEL, limit=8 * count), (count,))
+            part = fields.of_bytes(self._network.receive(self._dealer, CHANNEL, limit=8 * count), (count,))
             if part is None:
                 raise ProtocolError(f"{self._dealer} sent something other than the {count} keys that were asked for")
             keys[at : at + count] = part
