@@ -1,7 +1,8 @@
 """The dealer: a process of its own that makes correlated randomness on request and sees no data.
 
 Every compute party sends every request, after the hash of its transcript; the dealer compares them byte by byte, so
-that a party out of step is an error at once, and answers the last party alone. It must not collude with anybody: who
+that a party out of step is an error at once, and answers the last party alone; keys go to the verifiers that they are
+for, first. It must not collude with anybody: who
 knows all masks knows all values.
 """
 
@@ -24,13 +25,23 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
     ProtocolError where they ask for different things or for what is not on the menu, PartyLost where one is lost.
     """
     shared, _ = keys.agree(network, parties, source or KeySource.fresh())
-    sources = [menu.Source(shared[party]) for party in parties]
+    sources = [menu.Source(shared[party], rank) for rank, party in enumerate(parties)]
     number = 0
     while (request := _next_request(network, parties)) != GOODBYE:
         items = menu.decode(request[transcript.BYTES :])
+        for item in items:
+            if isinstance(item, menu.Keys):
+                _send_keys(network, parties, item, sources)
         answer = [menu.correction(item, sources, number + i).contiguous().numpy().data for i, item in enumerate(items)]
         number += len(items)
         network.send(parties[-1], CHANNEL, *answer)
+
+
+def _send_keys(network: Network, parties: Sequence[str], item: menu.Keys, sources: Sequence[menu.Source]) -> None:
+    if max(item.owner, *item.verifiers, 0) >= len(parties) or item.owner in item.verifiers:
+        raise ProtocolError(f"keys for {item.verifiers} to what {item.owner} owns, among {len(parties)} parties")
+    for verifier, part in menu.keys(item, sources):
+        network.send(parties[verifier], CHANNEL, part.data)
 
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:

@@ -3,12 +3,14 @@
 An item is a relation between masks and a result. Every compute party derives its part of the masks from the key that it
 shares with the dealer, and all but the last derive their part of the result from it too. The dealer, who holds all the
 keys, sums the masks up, computes the result and sends the last party its part: the correction.
+
+``Keys`` differ: they authenticate a mask that one party knows, its owner, to verifiers, who each receive their own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -19,6 +21,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import ProtocolError
+from secure_fair.mpc import field
 from secure_fair.randomness import PRG, derive
 
 MAX_ITEMS = 4096  # in one message
@@ -26,6 +29,10 @@ MAX_ELEMENTS = 1 << 27  # ring elements of one tensor
 MAX_TOTAL = 1 << 29  # ring elements that one message may ask for
 MAX_MESSAGE_BYTES = 16 << 20
 MAX_DIMENSIONS = 6
+MAX_RANK = 63
+COMMITTED_BITS = 60
+"""Of a mask that a commitment in the ring is made with; see ``commitment``."""
+KEYS_IN_MESSAGE = 1 << 16
 
 Shape = tuple[int, ...]
 
@@ -41,13 +48,15 @@ class Fresh:
 class Reused:
     """An operand whose mask, number ``mask``, was drawn once for one immutable value of shape ``whole``.
 
-    ``rows`` picks rows of it (None: all); ``transposed`` swaps its two dimensions afterwards.
+    ``rows`` picks rows of it (None: all); ``transposed`` swaps its two dimensions afterwards. With ``owners`` (ranks)
+    the value is what these are committed to: each owns a part of the mask, of 60 bits, and the others none.
     """
 
     mask: int
     whole: Shape
     rows: tuple[int, ...] | None = None
     transposed: bool = False
+    owners: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
@@ -101,14 +110,31 @@ class Bit:
     shape: Shape
 
 
-Item = Product | Square | And | Wraps | Bit
+@dataclass(frozen=True)
+class Keys:
+    """Keys of each of the ``verifiers`` (ranks) to the mask with number ``mask`` of the ``owner`` (rank): no result.
+
+    For a mask r the owner has a tag and a verifier the key = tag - Delta r modulo p, for its own secret Delta.
+    ``ring``: r has 60 bits and is the owner's part of the operand with this number and shape; otherwise r is of the
+    whole field.
+    """
+
+    mask: int
+    shape: Shape
+    owner: int
+    verifiers: tuple[int, ...]
+    ring: bool
+
+
+Item = Product | Square | And | Wraps | Bit | Keys
 
 
 class Source:
-    """Everything that one compute party and the dealer derive from the key that they share."""
+    """Everything that one compute party, of this ``rank``, and the dealer derive from the key that they share."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, rank: int = 0) -> None:
         self._key = key
+        self._rank = rank
 
     def item(self, number: int) -> PRG:
         """The stream of the item with this number; items are numbered as they are asked for."""
@@ -116,7 +142,24 @@ class Source:
 
     def mask(self, operand: Reused) -> Tensor:
         """This party's part of the operand's mask, of the shape of the whole value."""
+        if operand.owners:
+            if self._rank not in operand.owners:
+                return torch.zeros((), dtype=torch.int64).expand(operand.whole)
+            return self.committed(operand.mask, operand.whole, ring=True).bits(operand.whole, COMMITTED_BITS)
         return PRG(derive(self._key, "mask", operand.mask, *operand.whole)).ring(operand.whole)
+
+    def committed(self, mask: int, shape: Shape, *, ring: bool) -> PRG:
+        """The stream of a mask that this party owns."""
+        return PRG(derive(self._key, "committed in the ring" if ring else "committed in the field", mask, *shape))
+
+    def tags(self, item: Keys, verifier: int) -> PRG:
+        """The stream of this owner's tags for one verifier."""
+        return PRG(derive(self._key, "tags", verifier, int(item.ring), item.mask, *item.shape))
+
+    @property
+    def delta(self) -> field.Field:
+        """This verifier's secret factor, (1,): one for the session, so that all its keys fit together."""
+        return field.draw(PRG(derive(self._key, "delta")), (1,))
 
 
 @lru_cache(maxsize=1024)
@@ -138,6 +181,8 @@ def result_shape(item: Item) -> Shape:
             return _product_shape("mul", left, right)
         case Square(shape) | Wraps(shape) | Bit(shape):
             return shape
+        case Keys():
+            return (0,)
 
 
 def draw_masks(item: Item, source: Source, stream: PRG) -> tuple[Tensor, ...]:
@@ -154,6 +199,8 @@ def draw_masks(item: Item, source: Source, stream: PRG) -> tuple[Tensor, ...]:
             return (stream.ring(shape),)
         case Bit(shape):
             return (stream.bits(shape),)
+        case Keys():
+            return ()
 
 
 def draw_result(item: Item, stream: PRG) -> Tensor:
@@ -166,16 +213,36 @@ def correction(item: Item, sources: Sequence[Source], number: int) -> Tensor:
     streams = [source.item(number) for source in sources]
     masks = [draw_masks(item, source, stream) for source, stream in zip(sources, streams, strict=True)]
     parts = [draw_result(item, stream) for stream in streams[:-1]]
+    if isinstance(item, Keys):
+        return torch.empty(0, dtype=torch.int64)  # they go out by themselves
     if isinstance(item, And):
         left, right = (_xor([mask[side] for mask in masks]) for side in (0, 1))
         return _xor([left & right, *parts])
     return _result(item, masks) - torch.stack(parts).sum(0)
 
 
+def keys(item: Keys, sources: Sequence[Source]) -> Iterator[tuple[int, field.Field]]:
+    """The dealer's work for ``Keys``: pairs of a verifier's rank and its next keys, for a message each."""
+    owner = sources[item.owner]
+    masks = owner.committed(item.mask, item.shape, ring=item.ring)
+    tags = [owner.tags(item, verifier) for verifier in item.verifiers]
+    for count in key_messages(item):
+        mask = field.encode(masks.bits((count,), COMMITTED_BITS).numpy()) if item.ring else field.draw(masks, (count,))
+        for verifier, stream in zip(item.verifiers, tags, strict=True):
+            shift = field.multiply(sources[verifier].delta, mask)
+            yield verifier, field.subtract(field.draw(stream, (count,)), shift)
+
+
+def key_messages(item: Keys) -> list[int]:
+    """How many keys each message to a verifier holds."""
+    total = prod(item.shape)
+    return [min(KEYS_IN_MESSAGE, total - start) for start in range(0, total, KEYS_IN_MESSAGE)]
+
+
 def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, ...]]) -> Tensor:
     match item:
         case Product(op, _, _):
-            left, right = (torch.stack([mask[side] for mask in masks]).sum(0) for side in (0, 1))
+            left, right = (_sum([mask[side] for mask in masks]) for side in (0, 1))
             return torch.matmul(left, right) if op == "matmul" else left * right
         case Square():
             return torch.stack([mask[0] for mask in masks]).sum(0).square()
@@ -183,6 +250,13 @@ def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, 
             return count_wraps([mask[0] for mask in masks])
         case Bit():
             return _xor([mask[0] for mask in masks])
+
+
+def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    result = tensors[0].clone(memory_format=torch.contiguous_format)
+    for tensor in tensors[1:]:
+        result += tensor
+    return result
 
 
 def _xor(tensors: Sequence[Tensor]) -> Tensor:
@@ -205,6 +279,8 @@ def count_wraps(parts: Sequence[Tensor]) -> Tensor:
 
 def renumbered(item: Item, since: int, by: int) -> Item:
     """The item with every mask number from ``since`` on moved ``by``: the same step of a later run of an operation."""
+    if isinstance(item, Keys):
+        return replace(item, mask=item.mask + by) if item.mask >= since else item
     if not isinstance(item, Product):
         return item
 
@@ -236,12 +312,15 @@ def _plain(item: Item) -> list[Any]:
             return ["wraps", shape]
         case Bit(shape):
             return ["bit", shape]
+        case Keys(mask, shape, owner, verifiers, ring):
+            return ["keys", mask, shape, owner, verifiers, ring]
 
 
 def _plain_operand(operand: Operand) -> list[Any]:
     if isinstance(operand, Fresh):
         return ["fresh", operand.shape]
-    return ["mask", operand.mask, operand.whole, operand.rows, operand.transposed]
+    plain = ["mask", operand.mask, operand.whole, operand.rows, operand.transposed]
+    return [*plain, operand.owners] if operand.owners else plain
 
 
 def decode(message: bytes) -> list[Item]:
@@ -273,6 +352,8 @@ def _item(entry: Any) -> Item:
                 item = Wraps(_shape(shape))
             case ["bit", shape]:
                 item = Bit(_shape(shape))
+            case ["keys", int(mask), shape, owner, verifiers, bool(ring)] if type(mask) is int and mask >= 0:
+                item = Keys(mask, _shape(shape), _ranks([owner])[0], _ranks(verifiers), ring)
         if item is not None:
             try:
                 shape = result_shape(item)
@@ -289,8 +370,11 @@ def _operand(entry: Any) -> Operand:
     match entry:
         case ["fresh", shape]:
             return Fresh(_shape(shape))
-        case ["mask", int(mask), whole, rows, bool(transposed)] if not isinstance(mask, bool) and mask >= 0:
-            held = Reused(mask, _shape(whole), None if rows is None else _rows(rows, whole), transposed)
+        case ["mask", int(mask), whole, rows, bool(transposed), *owned] if type(mask) is int and mask >= 0:
+            owners = _ranks(owned[0]) if owned else ()
+            if len(owned) > 1 or (owned and not owners):
+                raise ProtocolError(f"not an operand on the dealer's menu: {entry!r:.200}")
+            held = Reused(mask, _shape(whole), None if rows is None else _rows(rows, whole), transposed, owners)
             if transposed and len(held.whole) != 2:
                 raise ProtocolError(f"only a matrix is transposed, not a tensor of shape {held.whole}")
             return held
@@ -310,6 +394,15 @@ def _shape(entry: Any) -> Shape:
     )
 
 
+def _ranks(entry: Any) -> tuple[int, ...]:
+    """Different ranks, in order; whether there are such parties is for the dealer to see."""
+    if isinstance(entry, list) and all(type(rank) is int and 0 <= rank <= MAX_RANK for rank in entry):
+        ranks = tuple(entry)
+        if list(ranks) == sorted(set(ranks)):
+            return ranks
+    raise ProtocolError(f"not ranks of parties: {entry!r:.200}")
+
+
 def _rows(entry: Any, whole: Any) -> tuple[int, ...]:
     shape = _shape(whole)
     if isinstance(entry, list) and shape and all(type(row) is int and 0 <= row < shape[0] for row in entry):
@@ -326,4 +419,6 @@ def _elements(item: Item) -> int:
             sides = (left, right)
         case Square(shape) | Wraps(shape) | Bit(shape):
             sides = (shape,)
+        case Keys(_, shape, _, verifiers, _):
+            sides = (shape,) * len(verifiers)
     return prod(result_shape(item)) + sum(prod(side) for side in sides)

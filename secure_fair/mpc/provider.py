@@ -15,6 +15,7 @@ from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
+from secure_fair.mpc import field as fields
 from secure_fair.mpc import menu
 from secure_fair.mpc.dealer import CHANNEL, GOODBYE
 from secure_fair.mpc.menu import Item
@@ -36,6 +37,7 @@ class DealerRequest:
     start: int
     masks: int = 0
     corrections: deque[Tensor] = field(default_factory=deque)
+    keys: deque[fields.Field] = field(default_factory=deque)  # of the items that make this party a verifier
     answered: bool = False
 
     def __post_init__(self) -> None:
@@ -55,7 +57,8 @@ class Provider:
         self._network = network
         self._dealer = dealer
         self._last = parties[-1] == network.name
-        self._source = menu.Source(key)
+        self._rank = list(parties).index(network.name)
+        self._source = menu.Source(key, self._rank)
         self._transcript = transcript
         self._requested: deque[DealerRequest] = deque()
         self._number = 0
@@ -95,6 +98,12 @@ class Provider:
         batch, stream = self._next(item)
         return self._result(batch, item, stream)
 
+    def take_keys(self, item: menu.Keys) -> fields.Field | None:
+        """This verifier's keys, of the item's shape; None at everybody else."""
+        batch, stream = self._next(item)
+        self._result(batch, item, stream)
+        return batch.keys.popleft().reshape(item.shape) if self._rank in item.verifiers else None
+
     def _next(self, item: Item) -> tuple[DealerRequest, PRG]:
         for record in self._records:
             record.append(item)
@@ -121,16 +130,49 @@ class Provider:
         self._masks += 1
         return operand, self._source.mask(operand)
 
+    def new_committed_mask(self, shape: Sequence[int], owners: tuple[int, ...]) -> tuple[menu.Reused, Tensor]:
+        """A mask for what the ``owners`` (ranks) commit themselves to, and this party's part; 0 where it owns none."""
+        self._transcript.note("committed mask", tuple(shape), owners)
+        operand = menu.Reused(self._masks, tuple(shape), owners=owners)
+        self._masks += 1
+        return operand, self._source.mask(operand)
+
+    def new_field_mask(self, shape: Sequence[int], owner: int) -> tuple[int, fields.Field | None]:
+        """The number of a mask over the whole field, and the mask itself where this party is its owner."""
+        self._transcript.note("field mask", tuple(shape), owner)
+        number = self._masks
+        self._masks += 1
+        if owner != self._rank:
+            return number, None
+        return number, fields.draw(self._source.committed(number, tuple(shape), ring=False), shape)
+
+    def tags(self, item: menu.Keys, verifier: int) -> PRG:
+        """The stream of this owner's tags for a verifier (rank), in the order of the item's mask."""
+        return self._source.tags(item, verifier)
+
+    @property
+    def delta(self) -> fields.Field:
+        """This verifier's secret factor, (1,)."""
+        return self._source.delta
+
     def goodbye(self) -> None:
         """Tells the dealer that this party needs nothing more."""
         self.discard()
         self._network.send(self._dealer, CHANNEL, GOODBYE)
 
     def _receive(self, batch: DealerRequest) -> None:
-        if batch.answered or not self._last:
+        if batch.answered:
             return
         batch.answered = True
         started = perf_counter()
+        batch.keys.extend(
+            self._receive_keys(item)
+            for item in batch.items
+            if isinstance(item, menu.Keys) and self._rank in item.verifiers
+        )
+        if not self._last:
+            self.seconds += perf_counter() - started
+            return
         answer = self._network.receive(self._dealer, CHANNEL, limit=8 * sum(batch.sizes))
         self.seconds += perf_counter() - started
         if len(answer) != 8 * sum(batch.sizes):
@@ -141,6 +183,16 @@ class Provider:
         shapes = [menu.result_shape(item) for item in batch.items]
         pieces = elements.split(batch.sizes)
         batch.corrections.extend(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+
+    def _receive_keys(self, item: menu.Keys) -> fields.Field:
+        keys, at = np.empty(prod(item.shape), dtype=np.uint64), 0
+        for count in menu.key_messages(item):
+            part = fields.of_bytes(self._network.receive(self._dealer, CHANNEL, limit=8 * count), (count,))
+            if part is None:
+                raise ProtocolError(f"{self._dealer} sent something other than the {count} keys that were asked for")
+            keys[at : at + count] = part
+            at += count
+        return keys
 
     # known schedules
 

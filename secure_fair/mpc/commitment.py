@@ -1,0 +1,381 @@
+"""Inputs that are committed to once and proved to be bounded: queries with rows of norm at most 1, and memberships.
+
+The commitment is the public difference D = F - R from a mask R that the dealer made for its owner. It fixes F, it is
+what is proved, and it is what products use: a committed value is a ``Masked`` one (``products``), R its mask. So
+
+    F^T A = D^T A + R^T (A - B) + R^T B        (``products.multiply``; A - B is public, B the mask of memberships A)
+
+where D^T A is linear in the shares of A, the owner knows R and thus the second term, and the dealer, who knows both
+masks, deals shares of the third. After the commitment a product takes no message, and what the other parties answer is
+a function of D, of their shares and of the dealer's: whatever else the owner does changes its own result by an amount
+that it knows. The answer's sensitivity is that of rows within the bound, if the proof was accepted.
+
+Protocol. P: an owner, with integers F (n, k); V: each of its verifiers, with its secret factor Delta; all in step.
+
+ 1. The dealer deals: to P a mask R of 60 bits for every entry and a tag of it for every V (P derives them from its key
+    with the dealer), to each V the keys (sent: 8 bytes an entry); the same for the auxiliary numbers of the proof.
+ 2. P sends D = F - R to all other parties. They refuse an entry outside (-2^60 - b, b], b being the bound of |F|.
+ 3. All receivers compare digests of D, two by two: it is the same for all.
+ 4. Rows only (``commit_rows``): P sends each V the differences of its slacks. Then V sends the seed of 64 random
+    subsets of every block of rows, and P the differences of the binary digits of its sums over them.
+ 5. V sends the seed of the weights, P two numbers; V accepts, or raises ProtocolError (``authenticated``).
+
+V's function returns only once V has accepted: nothing is answered before.
+
+**Proved of rows.** F has 8 fractional bits, |F_ij| <= 2^8. For every row P finds slacks a, b, c with
+
+    sum_j F_j^2 + a^2 + b^2 + c^2 + c = 2^16
+
+(every integer >= 0 is a^2 + b^2 + c^2 + c, and c^2 + c >= 0 for every integer c). If this holds of integers, the row's
+norm is at most 2^8. It is proved modulo p; it holds of the integers if all of them are below 2^t in size, with
+(k + 3) 2^(2t) + 2^t + 2^16 < p (``bounds.Blocks``). For that, sums over random subsets (as in PINE, arXiv 2311.10237):
+if a number x of a block, taken modulo p as closest to 0, is not below 2^t in size, then of a sum with x and the same
+sum without it at most one is in [-2^(t-1), 2^(t-1)). So a random subset's sum is there with probability at most 1/2,
+and 64 of them with at most 2^-64. Sums of an honest P always are: a row's sizes add up to at most sqrt(k + 3) 2^8.
+P proves that they are, by t digits each, x^2 - x = 0 of every digit.
+
+**Proved of memberships** (``commit_bits``): x^2 - x = 0 of every entry, and a rule for the sums of rows.
+
+**From the field to the ring.** R is in [0, 2^60) and D as in step 2, so that the integer F = D + R is in
+(-2^60 - b, 2^60 + b). It is equal modulo p to the x that was proved, |x| < 2^t <= 2^28, and |F - x| < 2^60 + 2^29 < p.
+So F = x, modulo 2^64 too, where the products are.
+
+**Soundness.** A false F is accepted by V with probability at most 2^-64 + 2^-60 + 2^-59 < 2^-58: subsets, weights,
+Delta. Seeds come from V's operating system and are sent after everything that they test has arrived. A party that does
+not verify relies on those that do.
+
+**Hiding.** The D of two values that differ by s are at a statistical distance of s / 2^60: 2^-51 an entry of rows,
+2^-60 an entry of memberships, summed up over the entries; 2^-27 for a query of a million rows of 16. Slacks and digits
+have masks of the whole field, at most 2^-61 from uniform. Besides, V learns one bit: that the proof holds. A V that
+deviates learns no more: whatever seeds it sends, an honest P's sums are in range and its equations hold, so that its
+answer is a uniform number and one that follows from it and from what V has. P learns of Delta only that V has accepted.
+
+**What this does not give.** The dealer must collude with nobody. A committed value that enters anything but a product
+with a shared one is from there on as good as its shares, which are not authenticated. Any party can stop the session.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.mpc import bounds, field
+from secure_fair.mpc.authenticated import Check, Committed, Integers, OwnersCheck, VerifiersCheck
+from secure_fair.mpc.bounds import Blocks, RowSum
+from secure_fair.mpc.field import SUBSETS, Field, Subsets
+from secure_fair.mpc.menu import COMMITTED_BITS, Keys, Reused
+from secure_fair.mpc.products import Masked
+from secure_fair.mpc.session import Session
+from secure_fair.randomness import KEY_BYTES, PRG, derive
+
+CHANNEL = "commitment"
+DIGEST_BYTES = 32
+MESSAGE_ELEMENTS = 1 << 16
+BIT_ROWS = 4096  # of memberships that are checked at a time
+
+Equations = Callable[[Check, PRG], None]  # adds them to one side of a check
+
+
+def commit_rows(
+    session: Session, owner: str, values: Tensor | None, shape: Sequence[int], *, verifiers: Sequence[str] | None = None
+) -> Masked:
+    """Commit the ``owner`` to real ``values`` (n, k) whose rows have norm at most 1, and prove it to every verifier.
+
+    All others pass None. ``verifiers``: all compute parties but the owner, unless named. Entries are rounded to 8
+    fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, ProtocolError naming the owner
+    at whoever is not convinced. 3 rounds, and 4 with each verifier in turn.
+    """
+    n, k = _check_shape(shape)
+    roles = Roles.of(session, owner, verifiers)
+    _check_passed(session, [owner], values)
+    own = None if values is None else bounds.encode_rows(values, (n, k))
+    blocks = Blocks.of(n, k)
+    with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers):
+        operand, mask_share = session.provider.new_committed_mask((n, k), (roles.owner,))
+        of_rows = Keys(operand.mask, (n, k), roles.owner, roles.verifiers, ring=True)
+        keys = session.provider.take_keys(of_rows)
+        of_slacks = FieldMask.deal(session, roles, (n, 3), roles.verifiers)
+        of_digits = [
+            FieldMask.deal(session, roles, (blocks.count * SUBSETS, blocks.digits), (v,)) for v in roles.verifiers
+        ]
+        blinds = [FieldMask.deal(session, roles, (1, 1), (v,)) for v in roles.verifiers]
+        differences = _exchange_differences(session, roles, (n, k), own, mask_share, bound=bounds.SCALE)
+        rows = Committed(of_rows, differences, own, keys)
+        slacks = of_slacks.commit(session, roles, None if own is None else bounds.find_slacks(own))
+        for verifier, of_digit, blind in zip(roles.verifiers, of_digits, blinds, strict=True):
+            if session.rank in (roles.owner, verifier):
+                _prove_rows(session, roles, verifier, blocks, rows, slacks, of_digit, blind)
+        session.communicator.rounds += 3 + 4 * len(roles.verifiers)
+    return _masked(session, operand, mask_share, differences, bounds.SCALE)
+
+
+def commit_bits(
+    session: Session,
+    owners: Sequence[str],
+    values: Tensor | None,
+    shape: Sequence[int],
+    *,
+    rule: RowSum,
+    held: Mapping[str, Tensor] | None = None,
+    verifiers: Sequence[str] | None = None,
+) -> Masked:
+    """Commit each of the ``owners`` to a matrix of bits (n, c), and prove it to every verifier; their sum, at scale 1.
+
+    Every owner passes its own matrix of integers 0 and 1, all others None. ``held``, public, names the rows that each
+    owner has something to say about, (n,) bool: there the ``rule`` is proved, everywhere else that the row is zero.
+    Several owners have to name theirs, no row twice. UsageError at the owner for other matrices, ProtocolError naming
+    the owner at whoever is not convinced. For each owner 2 rounds, and 2 with each of its verifiers in turn.
+    """
+    n, c = _check_shape(shape)
+    holdings = bounds.check_held(owners, held or {}, n)
+    _check_passed(session, owners, values)
+    own = None if values is None else bounds.encode_bits(values, (n, c), rule, holdings[session.name])
+    all_roles = [Roles.of(session, owner, verifiers) for owner in owners]
+    ranks = tuple(sorted(roles.owner for roles in all_roles))
+    total = np.zeros((n, c), dtype=np.int64)
+    with session.operation("commit_bits", (n, c), ranks, *(roles.verifiers for roles in all_roles)):
+        operand, mask_share = session.provider.new_committed_mask((n, c), ranks)
+        for owner, roles in zip(owners, all_roles, strict=True):
+            of_bits = Keys(operand.mask, (n, c), roles.owner, roles.verifiers, ring=True)
+            keys = session.provider.take_keys(of_bits)
+            blinds = [FieldMask.deal(session, roles, (1, 1), (v,)) for v in roles.verifiers]
+            values_here = own if session.rank == roles.owner else None
+            differences = _exchange_differences(session, roles, (n, c), values_here, mask_share, bound=1)
+            bits = Committed(of_bits, differences, values_here, keys)
+            for verifier, blind in zip(roles.verifiers, blinds, strict=True):
+                if session.rank in (roles.owner, verifier):
+                    _prove_bits(session, roles, verifier, bits, rule, holdings[owner], blind)
+            total += differences
+            session.communicator.rounds += 2 + 2 * len(roles.verifiers)
+    return _masked(session, operand, mask_share, total, 1)
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The ranks of one owner and of those that it proves to."""
+
+    owner: int
+    verifiers: tuple[int, ...]
+
+    @classmethod
+    def of(cls, session: Session, owner: str, verifiers: Sequence[str] | None) -> Roles:
+        """UsageError for names that are no compute parties, or where nobody verifies."""
+        named = session.parties if verifiers is None else verifiers
+        if not {owner, *named} <= set(session.parties):
+            raise UsageError(f"owner {owner!r}, verifiers {list(named)}: compute parties are {list(session.parties)}")
+        ranks = tuple(sorted({session.parties.index(name) for name in named} - {session.parties.index(owner)}))
+        if not ranks:
+            raise UsageError(f"nobody verifies what {owner!r} is committed to: name another compute party")
+        return cls(session.parties.index(owner), ranks)
+
+
+def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
+    if len(shape) != 2 or min(shape) < 1:
+        raise UsageError(f"shape {tuple(shape)}: a commitment is to a matrix of one row and column at least")
+    return shape[0], shape[1]
+
+
+def _check_passed(session: Session, owners: Sequence[str], values: Tensor | None) -> None:
+    if (values is not None) != (session.name in owners):
+        raise UsageError(f"{', '.join(owners)}, and nobody else, pass values; this is {session.name!r}")
+
+
+def _masked(session: Session, operand: Reused, mask_share: Tensor, differences: Integers, scale: int) -> Masked:
+    """The committed value at this party: owners share it by their masks, the first other party by the difference."""
+    difference = torch.from_numpy(differences)
+    others = [rank for rank in range(len(session.parties)) if rank not in operand.owners]
+    adds = session.rank == (others[0] if others else 0)
+    share = mask_share + difference if adds else mask_share
+    return Masked(operand, difference, mask_share, share, scale)
+
+
+# what is sent
+
+
+@dataclass(frozen=True)
+class FieldMask:
+    """A mask over the whole field, authenticated to verifiers, at one party: for auxiliary numbers of a proof."""
+
+    item: Keys
+    mask: Field | None  # at the owner
+    keys: Field | None  # at a verifier
+
+    @classmethod
+    def deal(cls, session: Session, roles: Roles, shape: tuple[int, int], verifiers: tuple[int, ...]) -> FieldMask:
+        """A new one from the dealer, of which only these ``verifiers`` have keys."""
+        number, mask = session.provider.new_field_mask(shape, roles.owner)
+        item = Keys(number, shape, roles.owner, verifiers, ring=False)
+        return cls(item, mask, session.provider.take_keys(item))
+
+    def commit(self, session: Session, roles: Roles, values: Integers | None) -> Committed:
+        """The owner's ``values`` bound to this mask: it sends their differences to those who have keys."""
+        differences = np.zeros(self.item.shape, dtype=np.uint64)
+        step = max(1, MESSAGE_ELEMENTS // self.item.shape[1])
+        for part in (slice(start, start + step) for start in range(0, len(differences), step)):
+            if values is not None and self.mask is not None:
+                differences[part] = field.subtract(field.encode(values[part]), self.mask[part])
+                for verifier in self.item.verifiers:
+                    session._network.send(session.parties[verifier], CHANNEL, differences[part].data)
+            elif self.keys is not None:
+                differences[part] = _receive_elements(session, roles, differences[part].shape)
+        return Committed(self.item, differences, values, self.keys)
+
+    @property
+    def itself(self) -> Committed:
+        """The mask as a value: nothing is sent."""
+        values = None if self.mask is None else self.mask.astype(np.int64)
+        return Committed(self.item, np.zeros(self.item.shape, dtype=np.uint64), values, self.keys)
+
+
+def _receive_elements(session: Session, roles: Roles, shape: Sequence[int]) -> Field:
+    owner = session.parties[roles.owner]
+    elements = field.of_bytes(session._network.receive(owner, CHANNEL, limit=8 * prod(shape)), shape)
+    if elements is None:
+        raise ProtocolError(f"{owner} sent something other than {prod(shape)} elements of the field for its proof")
+    return elements
+
+
+def _exchange_differences(
+    session: Session, roles: Roles, shape: tuple[int, int], values: Integers | None, mask_share: Tensor, *, bound: int
+) -> Integers:
+    """The owner's ``values`` less its mask, sent to all; compared among all others. Steps 2 and 3 of the protocol."""
+    differences = np.empty(shape, dtype=np.int64)
+    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    step = max(1, MESSAGE_ELEMENTS // shape[1])
+    for part in (slice(start, start + step) for start in range(0, shape[0], step)):
+        if values is not None:
+            differences[part] = values[part] - mask_share[part].numpy()
+            for peer in session.communicator.peers:
+                session._network.send(peer, CHANNEL, differences[part].data)
+        else:
+            differences[part] = _receive_differences(session, roles, differences[part].shape, bound)
+            digest.update(differences[part].data)
+    if values is None:
+        _compare_digests(session, roles, digest.digest())
+    return differences
+
+
+def _receive_differences(session: Session, roles: Roles, shape: tuple[int, ...], bound: int) -> Integers:
+    owner = session.parties[roles.owner]
+    message = session._network.receive(owner, CHANNEL, limit=8 * prod(shape))
+    if len(message) != 8 * prod(shape):
+        raise ProtocolError(f"{owner} sent {len(message)} bytes of its commitment where {8 * prod(shape)} were due")
+    numbers = np.frombuffer(message, dtype="<i8").reshape(shape)
+    if ((numbers > bound) | (numbers <= -(1 << COMMITTED_BITS) - bound)).any():
+        raise ProtocolError(f"{owner} sent a number outside the range of a commitment to values up to {bound}")
+    return numbers
+
+
+def _compare_digests(session: Session, roles: Roles, digest: bytes) -> None:
+    owner = session.parties[roles.owner]
+    others = [peer for peer in session.communicator.peers if peer != owner]
+    for peer in others:
+        session._network.send(peer, CHANNEL, digest)
+    for peer in others:
+        if session._network.receive(peer, CHANNEL, limit=DIGEST_BYTES) != digest:
+            raise ProtocolError(f"{owner} sent {peer} another commitment than this party: nothing is answered")
+
+
+# what is proved
+
+
+def _prove_rows(
+    session: Session,
+    roles: Roles,
+    verifier: int,
+    blocks: Blocks,
+    rows: Committed,
+    slacks: Committed,
+    of_digits: FieldMask,
+    blind: FieldMask,
+) -> None:
+    """Steps 4 and 5 for rows, at the owner or at this verifier."""
+    provider = session.provider
+    seed = _challenge(session, roles, verifier)
+    digits = of_digits.commit(session, roles, _digits(seed, blocks, rows.values, slacks.values))
+
+    def equations(check: Check, stream: PRG) -> None:
+        tables = zip(
+            rows.blocks(provider, verifier, blocks.rows),
+            slacks.blocks(provider, verifier, blocks.rows),
+            digits.blocks(provider, verifier, SUBSETS),
+            strict=True,
+        )
+        for number, (row, slack, digit) in enumerate(tables):
+            subsets = _subsets(seed, number, row.codes.size + slack.codes.size)
+            bounds.add_norms(check, stream, row, slack)
+            bounds.add_ranges(check, stream, subsets, row, slack, digit)
+
+    _conclude(session, roles, verifier, blind, equations)
+
+
+def _subsets(seed: bytes, block: int, count: int) -> Subsets:
+    return field.draw_subsets(PRG(derive(seed, "subsets", block)), count)
+
+
+def _digits(seed: bytes, blocks: Blocks, rows: Integers | None, slacks: Integers | None) -> Integers | None:
+    """The owner's digits of all sums over subsets, (64 blocks, digits)."""
+    if rows is None or slacks is None:
+        return None
+    found = []
+    for number in range(blocks.count):
+        part = slice(number * blocks.rows, (number + 1) * blocks.rows)
+        subsets = _subsets(seed, number, rows[part].size + slacks[part].size)
+        found.append(bounds.digits_of(bounds.sum_over_subsets(subsets, rows[part], slacks[part]), blocks.digits))
+    return np.concatenate(found)
+
+
+def _prove_bits(
+    session: Session,
+    roles: Roles,
+    verifier: int,
+    bits: Committed,
+    rule: RowSum,
+    held: bounds.Rows,
+    blind: FieldMask,
+) -> None:
+    """Step 5 for memberships, at the owner or at this verifier."""
+
+    def equations(check: Check, stream: PRG) -> None:
+        for number, table in enumerate(bits.blocks(session.provider, verifier, BIT_ROWS)):
+            bounds.add_bits(check, stream, table)
+            bounds.add_row_sums(check, stream, table, rule, held[number * BIT_ROWS : (number + 1) * BIT_ROWS])
+
+    _conclude(session, roles, verifier, blind, equations)
+
+
+def _challenge(session: Session, roles: Roles, verifier: int) -> bytes:
+    """A seed that the verifier has drawn and sent to the owner."""
+    if session.rank == verifier:
+        seed = secrets.token_bytes(KEY_BYTES)
+        session._network.send(session.parties[roles.owner], CHANNEL, seed)
+        return seed
+    seed = session._network.receive(session.parties[verifier], CHANNEL, limit=KEY_BYTES)
+    if len(seed) != KEY_BYTES:
+        raise ProtocolError(f"{session.parties[verifier]} sent {len(seed)} bytes as a challenge, not {KEY_BYTES}")
+    return seed
+
+
+def _conclude(session: Session, roles: Roles, verifier: int, blind: FieldMask, equations: Equations) -> None:
+    """Step 5: all ``equations`` in one check, with weights from the verifier."""
+    stream = PRG(derive(_challenge(session, roles, verifier), "weights"))
+    (hidden,) = blind.itself.blocks(session.provider, verifier, 1)
+    if session.rank == roles.owner:
+        prover = OwnersCheck()
+        equations(prover, stream)
+        session._network.send(session.parties[verifier], CHANNEL, prover.answer(hidden).data)
+    else:
+        check = VerifiersCheck(session.provider.delta)
+        equations(check, stream)
+        if not check.holds(hidden, _receive_elements(session, roles, (2,))):
+            raise ProtocolError(
+                f"{session.parties[roles.owner]} has not proved that its input keeps to its bound: nothing is answered"
+            )
