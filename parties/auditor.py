@@ -18,7 +18,6 @@ from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.row_bounds import open_verdicts
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
@@ -161,10 +160,14 @@ class AuditorService:
         update = self._noise_update(updates, proceed.step_sigma)
         check = self._checks(operation, grants)
         with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
-            inputs = operation.share(self.state, ask, records, ())
-            verdict = open_verdicts(self.session, inputs[0], self._checkers(proceed, check)) if inputs else None
+            try:
+                inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
+            except ProtocolError as error:
+                self.gate.note_refusal(ask.operation, ask.attribute, str(error))
+                messages.refuse(self.network, self.config.developer, error)
+                raise
             if check:
-                self._say(ask, bool(verdict))
+                messages.send(self.network, self.config.developer, Proceed(go=True))
             value = operation.compute(self.state, ask, records, inputs, update)
             if openings:
                 self.gate.release_together(openings, SharedOpening(self.session, value))
@@ -195,15 +198,6 @@ class AuditorService:
         """Who checks the rows, in everybody's order. Whether this party does is not for the developer to say."""
         named = {name for name in proceed.checkers if name != self.network.name}
         return [name for name in self.config.auditors if name in named or (check and name == self.network.name)]
-
-    def _say(self, ask: Ask, within: bool) -> None:
-        """Tell the developer to go on, or refuse what the noise is not made for."""
-        if not within:
-            error = Refusal(f"{ask.operation}: a row is longer than 1, the bound that the noise is made for")
-            self.gate.note_refusal(ask.operation, ask.attribute, str(error))
-            messages.refuse(self.network, self.config.developer, error)
-            raise error
-        messages.send(self.network, self.config.developer, Proceed(go=True))
 
     def _send(self, operation: Operation, ask: Ask, records: np.ndarray, grant: Grant) -> None:
         """Send a value of this auditor's own, which it made private itself; nobody else takes part."""

@@ -16,7 +16,6 @@ from parties.enrolment import Enrolment, collect, enrol, share_holdings
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.row_bounds import open_verdicts
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded
@@ -127,14 +126,12 @@ class SecureAuditors(KnownAuditors):
     def _compute(
         self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], granted: Mapping[str, Granted]
     ) -> tuple[Tensor, float]:
-        """Share the private input, wait for the word of those who check it, compute, receive the value."""
+        """Share the private input, prove its bound to those who ask for it, compute, receive the value."""
         operation, sigma, checkers = OPERATIONS[ask.operation], _opened_sigma(granted, ask), _checkers(granted)
         with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
-            inputs = operation.share(self.state, ask, records, private)
-            if checkers:
-                open_verdicts(self.session, inputs[0], checkers)
-                for checker in checkers:
-                    messages.expect(self.network, checker, Proceed)
+            inputs = operation.share(self.state, ask, records, private, checkers)
+            for checker in checkers:
+                messages.expect(self.network, checker, Proceed)
             update = Update(_step_sigma(granted, ask))
             value = operation.compute(self.state, ask, records, inputs, update)
             bound = operation.bound(ask, records, self.state.facts) + NOISE_MARGIN * sigma

@@ -156,7 +156,7 @@ def share_holdings(
     codes = holdings.codes if holdings else {}
     if enrolment.ids:
         for attribute, holders in config.holders.items():
-            state.share_memberships(attribute, holders, codes.get(attribute))
+            state.share_memberships(attribute, holders, codes.get(attribute), enrolment.parts)
         for name in config.computed_intersections:
             state.intersect(name)
     if shares_adapter(config):

@@ -16,7 +16,7 @@ from secure_fair.mpc import approximations
 from secure_fair.mpc.products import add_public, mask, multiply, rescale
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
-from secure_fair.operations.adversary_rows import move_adversary, plain_move_adversary
+from secure_fair.operations.adversary_rows import as_features, move_adversary, plain_move_adversary
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.state import ADVERSARY_BALL, PlainState, PublicFacts, SharedState
@@ -69,9 +69,10 @@ class EntropyRows(Operation):
 
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The rows by the adversary as it stands; one of aligned records then moves one step."""
-        rows = entropy(state.session, inputs[0], state.adversary(ask.attribute, ask.width), ball=ADVERSARY_BALL)
+        features = as_features(state, inputs[0])
+        rows = entropy(state.session, features, state.adversary(ask.attribute, ask.width), ball=ADVERSARY_BALL)
         if not state.facts.own_records:
-            move_adversary(state, ask, records, inputs[0], update)
+            move_adversary(state, ask, records, features, update)
         return rows
 
     def plain(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from secure_fair.mpc.bounds import RowSum
+from secure_fair.mpc.commitment import commit_bits
+from secure_fair.mpc.products import Masked
 from secure_fair.operations.common.ask import Ask, Auditors, Release
+from secure_fair.operations.common.state import SharedState
 from secure_fair.operations.moment import Moment
 
 
@@ -18,6 +24,13 @@ def group_counts(auditors: Auditors, attribute: str, records: np.ndarray, strata
 
 class GroupCounts(Moment):
     """Each record is in one stratum: a row of the query is a unit vector, and one attribute moves one row of counts."""
+
+    def commit(
+        self, state: SharedState, values: Tensor | None, shape: tuple[int, int], verifiers: Sequence[str]
+    ) -> Masked:
+        """Commit the developer to its indicators and prove that each row has a single one."""
+        developer = state.facts.developer
+        return commit_bits(state.session, [developer], values, shape, rule=RowSum.ONE, verifiers=verifiers)
 
 
 def indicators(strata: Tensor, count: int) -> Tensor:

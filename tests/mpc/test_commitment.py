@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from secure_fair.errors import UsageError
-from secure_fair.mpc import bounds, commitment, field, menu
-from secure_fair.mpc import operations as ops
-from secure_fair.mpc.authenticated import OwnersCheck, Table, VerifiersCheck
-from secure_fair.mpc.bounds import Blocks, RowSum
+from secure_fair.mpc import bounds
+from secure_fair.mpc.bounds import RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
-from secure_fair.mpc.menu import Keys, Source
-from secure_fair.mpc.products import Masked, from_share, mask, multiply
+from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
-from secure_fair.randomness import PRG, derive
-from tests.mpc.harness import Failed, run, run_fresh
-from tests.mpc.harness import Settings as Parties
+from tests.mpc.harness import run
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share_integers, unit_rows
+from tests.operations import computations as ops
 
 SECOND = "second"
 
@@ -58,7 +50,7 @@ def fixed(values: Tensor) -> Tensor:
 
 def honest(session: Session, n: int, k: int, groups: int) -> list[Tensor | None]:
     f, a = unit_rows(n, k, 1), memberships(n, groups, 2)
-    query, attributes = rows_of(session, f), session.fix(share_integers(session, AUDITOR, a))
+    query, attributes = rows_of(session, f), fix(session, share_integers(session, AUDITOR, a))
     half = torch.arange(n - 1, -1, -2)
     part = rows_of(session, f[half])
     rule = RowSum.ANY if groups == 1 else RowSum.ONE

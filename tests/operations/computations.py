@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from secure_fair.mpc.approximations import PULL
-from secure_fair.mpc.bounds import MAX_COMPARISONS, plain_rows_within_bound, rows_within_bound
 from secure_fair.mpc.products import fix
 from secure_fair.mpc.shares import concatenate
 from secure_fair.operations.adversary_step import MAX_STEP, adversary, plain_adversary
@@ -17,7 +16,6 @@ from secure_fair.operations.orthogonality import plain_orthogonality
 from secure_fair.operations.penalty_rows import weighted_rows
 
 __all__ = [
-    "MAX_COMPARISONS",
     "MAX_STEP",
     "PULL",
     "Update",
@@ -33,7 +31,5 @@ __all__ = [
     "plain_intersection",
     "plain_moment",
     "plain_orthogonality",
-    "plain_rows_within_bound",
-    "rows_within_bound",
     "weighted_rows",
 ]

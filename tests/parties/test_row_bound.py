@@ -1,4 +1,4 @@
-"""A developer that sends rows longer than the noise is made for: caught on shares, and in the ledger."""
+"""A developer that sends rows longer than the noise is made for: it cannot prove them, and the ledger says so."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from torch import Tensor
 
 from tests.parties.company import Company, secure_fair, tiny
+from tests.parties.liars import lie_about_rows
 
 
 def stretching_developer(arguments: list[str]) -> None:
@@ -21,6 +22,7 @@ def stretching_developer(arguments: list[str]) -> None:
         return 0.0 * honest + 0.9  # every row: 16 times 0.9, a norm of 3.6
 
     parity.query_matrix = stretched
+    lie_about_rows()
     secure_fair(arguments)
 
 
@@ -44,7 +46,7 @@ def test_long_rows_are_refused_where_they_are_checked(
         return
     assert ended["auditor"].code == 4
     assert ended["developer"].code == 4
-    assert "longer than 1" in ended["auditor"].said
-    assert "longer than 1" in ended["developer"].said
+    assert "developer has not proved that its input keeps to its bound" in ended["auditor"].said
+    assert "has not proved" in ended["developer"].said
     assert [entry["operation"] for entry in refused] == ["moment"]
     assert not moments  # nothing was opened or spent

@@ -137,7 +137,7 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
         ended = company.wait(100)
     assert ended["clinic"].code == 4
-    assert "longer than 1" in ended["clinic"].said
+    assert "has not proved" in ended["clinic"].said
     assert ended["developer"].code in (4, 5)
     assert "moment" not in {operation for operation, _, _ in planned(company, "clinic")}
     moments = [of for operation, _, of in planned(company, "registry") if operation == "moment"]

@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from secure_fair.errors import Refusal
+from secure_fair.mpc.commitment import commit_rows
 from secure_fair.operations.common.adapters import Adapter
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
@@ -83,12 +84,27 @@ class Operation:
 
     # what is computed
 
-    def share(self, state: SharedState, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> list[Any]:
-        """Share the developer's inputs; everybody else passes none."""
+    def share(
+        self, state: SharedState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], verifiers: Sequence[str]
+    ) -> list[Any]:
+        """Share the developer's inputs; everybody else passes none.
+
+        ``verifiers``: the parties that are proved to, of ``bounded_rows``, that all rows are within norm 1. What was
+        proved is what is computed with. ProtocolError at a verifier that is not convinced.
+        """
+        if verifiers:
+            (shape,), (values,) = self.inputs(ask, records), private or (None,)
+            return [self.commit(state, values, shape, verifiers)]
         return [
             state.session.share(state.facts.developer, private[i] if private else None, shape, bound=self.input_bound)
             for i, shape in enumerate(self.inputs(ask, records))
         ]
+
+    def commit(
+        self, state: SharedState, values: Tensor | None, shape: tuple[int, int], verifiers: Sequence[str]
+    ) -> Any:
+        """Commit the developer to its rows and prove their bound."""
+        return commit_rows(state.session, state.facts.developer, values, shape, verifiers=verifiers)
 
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The value on shares, from the shared ``inputs``; all compute parties do the same, in step."""

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from secure_fair.errors import UsageError
 from secure_fair.groups import columns, membership_matrix
+from secure_fair.mpc.bounds import RowSum
+from secure_fair.mpc.commitment import commit_bits
 from secure_fair.mpc.products import Masked, add_public, fix, mask, multiply
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
@@ -61,20 +63,21 @@ class SharedState:
             self.adversaries[attribute] = from_share(start, self.session.scale)
         return self.adversaries[attribute]
 
-    def share_memberships(self, attribute: str, holders: Sequence[str], codes: np.ndarray | None) -> None:
-        """The attribute's ``holders`` share their columns, as integers: sums of them need no truncation.
+    def share_memberships(
+        self, attribute: str, holders: Sequence[str], codes: np.ndarray | None, parts: Mapping[str, np.ndarray]
+    ) -> None:
+        """The attribute's ``holders`` commit to their columns and prove to everybody that they are memberships.
 
-        Each has rows of zeros for other holders' people, so that the sum is everybody's membership.
+        Bits, in one group a row; zeros for other holders' people (``parts``: bool (enrolled,), where there are
+        several), so that the sum is everybody's membership. What was proved is what all later products use.
         """
-        groups, session = self.facts.groups[attribute], self.session
+        groups = self.facts.groups[attribute]
         values = None if codes is None else membership_matrix(codes, groups)
         shape = (self.facts.enrolled, columns(groups))
-        with session.operation("share_attributes"):
-            parts = [
-                session.share_integers(holder, values if holder == session.name else None, shape, bound=1)
-                for holder in holders
-            ]
-            self.memberships[attribute] = fix(session, from_share(torch.stack([p.share for p in parts]).sum(0), 1))
+        rule = RowSum.ANY if groups == 2 else RowSum.ONE
+        held = {name: torch.from_numpy(parts[name]) for name in holders if name in parts}
+        with self.session.operation("share_attributes"):
+            self.memberships[attribute] = commit_bits(self.session, holders, values, shape, rule=rule, held=held)
 
     def intersect(self, name: str) -> None:
         """Memberships of an intersection, once its attributes are shared: nobody knows them in the clear."""
