@@ -409,9 +409,10 @@ def test_nothing_is_answered_to_a_liar(lie: Any, parties: int, said: str) -> Non
 # the same lies where nobody checks
 
 
-def without_check(session: Session, query: list[list[int]], attributes: Tensor) -> Tensor | None:
+def without_check(session: Session, query: list[list[int]], attributes: Tensor, check: bool = False) -> Tensor | None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(VerifiersCheck, "holds", lambda *_: True)
+        if not check:
+            patch.setattr(VerifiersCheck, "holds", lambda *_: True)
         patch.setattr(bounds, "encode_rows", lambda values, shape: np.array(query, dtype=np.int64))
         patch.setattr(bounds, "find_slacks", slacks_modulo_p)
         masked = session.fix(share_integers(session, AUDITOR, attributes))
@@ -419,10 +420,12 @@ def without_check(session: Session, query: list[list[int]], attributes: Tensor) 
 
 
 def test_without_the_check_powers_of_two_yield_everybodys_attribute() -> None:
-    secret = memberships(30, 1, 9)
-    packed = run(without_check, [[1 << i] for i in range(30)], secret)[0]
-    total = int(packed.item() * bounds.SCALE)
-    assert [total >> i & 1 for i in range(30)] == secret[:, 0].tolist()
+    secret, query = memberships(31, 1, 9), [[1 << i] for i in range(31)]
+    total = int(run(without_check, query, secret)[0].item() * bounds.SCALE)
+    assert [total >> i & 1 for i in range(31)] == secret[:, 0].tolist()
+    _, auditor, _ = run_fresh(without_check, query, secret, True)
+    assert auditor.kind == "ProtocolError"
+    assert "developer has not proved" in str(auditor)
 
 
 def test_without_the_check_one_long_row_yields_its_attribute() -> None:
