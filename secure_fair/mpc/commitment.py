@@ -91,7 +91,7 @@ def commit_rows(
 
     All others pass None. ``verifiers``: all compute parties but the owner, unless named. Entries are rounded to 8
     fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, ProtocolError naming the owner
-    at whoever is not convinced. 3 rounds, and 4 with each verifier in turn.
+    at whoever is not convinced. 1 round (2 for more than two parties), and 4 with each verifier in turn.
     """
     n, k = _check_shape(shape)
     roles = Roles.of(session, owner, verifiers)
@@ -113,7 +113,7 @@ def commit_rows(
         for verifier, of_digit, blind in zip(roles.verifiers, of_digits, blinds, strict=True):
             if session.rank in (roles.owner, verifier):
                 _prove_rows(session, roles, verifier, blocks, rows, slacks, of_digit, blind)
-        session.communicator.rounds += 3 + 4 * len(roles.verifiers)
+        session.communicator.rounds += roles.rounds(session) + 4 * len(roles.verifiers)
     return _masked(session, operand, mask_share, differences, bounds.SCALE)
 
 
@@ -132,7 +132,7 @@ def commit_bits(
     Every owner passes its own matrix of integers 0 and 1, all others None. ``held``, public, names the rows that each
     owner has something to say about, (n,) bool: there the ``rule`` is proved, everywhere else that the row is zero.
     Several owners have to name theirs, no row twice. UsageError at the owner for other matrices, ProtocolError naming
-    the owner at whoever is not convinced. For each owner 2 rounds, and 2 with each of its verifiers in turn.
+    the owner at whoever is not convinced. For each owner in turn as ``commit_rows``, but 2 rounds a verifier.
     """
     n, c = _check_shape(shape)
     holdings = bounds.check_held(owners, held or {}, n)
@@ -154,7 +154,7 @@ def commit_bits(
                 if session.rank in (roles.owner, verifier):
                     _prove_bits(session, roles, verifier, bits, rule, holdings[owner], blind)
             total += differences
-            session.communicator.rounds += 2 + 2 * len(roles.verifiers)
+            session.communicator.rounds += roles.rounds(session) + 2 * len(roles.verifiers)
     return _masked(session, operand, mask_share, total, 1)
 
 
@@ -175,6 +175,10 @@ class Roles:
         if not ranks:
             raise UsageError(f"nobody verifies what {owner!r} is committed to: name another compute party")
         return cls(session.parties.index(owner), ranks)
+
+    def rounds(self, session: Session) -> int:
+        """Of steps 2 and 3: one receiver has nobody to compare digests with."""
+        return 1 if len(session.parties) == 2 else 2
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, int]:

@@ -1,9 +1,8 @@
 """The dealer: a process of its own that makes correlated randomness on request and sees no data.
 
 Every compute party sends every request, after the hash of its transcript; the dealer compares them byte by byte, so
-that a party out of step is an error at once, and answers the last party alone; keys go to the verifiers that they are
-for, first. It must not collude with anybody: who
-knows all masks knows all values.
+that a party out of step is an error at once. It sends keys to the verifiers that they are for, then answers the last
+party alone. It must not collude with anybody: who knows all masks knows all values, and who knows all keys proves all.
 """
 
 from __future__ import annotations

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from secure_fair.mpc import bounds
-from secure_fair.mpc.bounds import RowSum
+from secure_fair.errors import PartyLost, ProtocolError, UsageError
+from secure_fair.mpc import bounds, commitment, field, menu
+from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table, VerifiersCheck
+from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
+from secure_fair.mpc.field import PRIME
+from secure_fair.mpc.menu import Keys, Product, Reused, Source
 from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
-from tests.mpc.harness import run
+from secure_fair.randomness import PRG, derive
+from tests.mpc.harness import Failed, run, run_fresh
+from tests.mpc.harness import Settings as Parties
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share_integers, unit_rows
 from tests.operations import computations as ops
 
@@ -37,7 +46,7 @@ def product(session: Session, query: Masked, attributes: Masked) -> Tensor | Non
     before = session.communicator.rounds
     shared = multiply(session, "matmul", query.T, attributes)
     assert session.communicator.rounds == before  # no message after the commitment
-    return open_to(session, DEVELOPER, shared)
+    return open_to(session, DEVELOPER, shared, bound=2.0**40)
 
 
 def fixed(values: Tensor) -> Tensor:
@@ -53,8 +62,7 @@ def honest(session: Session, n: int, k: int, groups: int) -> list[Tensor | None]
     query, attributes = rows_of(session, f), fix(session, share_integers(session, AUDITOR, a))
     half = torch.arange(n - 1, -1, -2)
     part = rows_of(session, f[half])
-    rule = RowSum.ANY if groups == 1 else RowSum.ONE
-    committed = bits_of(session, AUDITOR, a, rule)
+    committed = bits_of(session, AUDITOR, a, RowSum.ANY if groups == 1 else RowSum.ONE)
     return [
         product(session, query, attributes),
         product(session, part, attributes.rows(half)),
@@ -72,7 +80,616 @@ def test_products_of_committed_values_are_those_of_the_plain_ones(parties: int, 
     f, a = fixed(unit_rows(n, k, 1)), memberships(n, groups, 2)
     half = torch.arange(n - 1, -1, -2)
     whole, part = ops.plain_moment(f, a), ops.plain_moment(f[half], a[half])
-    for found, expected in zip(
-        run(honest, n, k, groups, parties=parties)[0], [whole, part, whole, part, whole, f, a.double()], strict=True
-    ):
+    results = run(honest, n, k, groups, parties=parties)[0]
+    for found, expected in zip(results, [whole, part, whole, part, whole, f, a.double()], strict=True):
         assert torch.equal(found, expected)
+
+
+def counts(session: Session, n: int) -> Tensor | None:
+    strata = memberships(n, 6, 3)
+    return product(
+        session,
+        bits_of(session, DEVELOPER, strata, RowSum.ONE, verifiers=[AUDITOR]),  # the second party only computes
+        bits_of(session, SECOND, memberships(n, 1, 4), RowSum.ANY),
+    )
+
+
+def test_counts_of_one_hot_strata() -> None:
+    expected = memberships(70, 6, 3).double().T @ memberships(70, 1, 4).double()
+    assert torch.equal(run(counts, 70, parties=3)[0], expected)
+
+
+def two_holders(session: Session, n: int) -> list[Tensor | None]:
+    whole, first = memberships(n, 3, 5), torch.arange(n) < n // 3
+    parts = {AUDITOR: whole * first[:, None], SECOND: whole * ~first[:, None]}
+    held = {AUDITOR: first, SECOND: ~first}
+    people = commit_bits(session, [AUDITOR, SECOND], parts.get(session.name), whole.shape, rule=RowSum.ONE, held=held)
+    rows = torch.arange(0, n, 2)
+    return [
+        product(session, rows_of(session, unit_rows(n, 4, 6)), people),
+        product(session, rows_of(session, unit_rows(n, 4, 6)[rows]), people.rows(rows)),
+        open_to(session, DEVELOPER, people.shared),
+    ]
+
+
+@pytest.mark.parametrize("parties", [3, 4])
+def test_memberships_of_several_holders_are_one_operand(parties: int) -> None:
+    f, a = fixed(unit_rows(60, 4, 6)), memberships(60, 3, 5)
+    rows = torch.arange(0, 60, 2)
+    whole, part, people = run(two_holders, 60, parties=parties)[0]
+    assert torch.equal(whole, ops.plain_moment(f, a))
+    assert torch.equal(part, ops.plain_moment(f[rows], a[rows]))
+    assert torch.equal(people, a.double())
+
+
+def prefetch_of(session: Session) -> list[tuple[int, bool]]:
+    session.called.clear()
+    f, results = unit_rows(50, 3, 7), []
+    for turn in range(4):
+        before = session.provider.messages
+        query = rows_of(session, f)
+        results.append((session.provider.messages - before, turn))
+        name, shapes = session.called[-1]
+        session.prefetch(name, *shapes)
+        opened = open_to(session, DEVELOPER, query.shared)
+        assert opened is None or torch.equal(opened, fixed(f))
+    return results
+
+
+def test_what_a_commitment_takes_is_asked_for_in_one_message_ahead() -> None:
+    for results in run(prefetch_of):
+        assert [messages for messages, _ in results][1:] == [0, 0, 0]
+
+
+# lies of the owner: nothing of what it does differently is more than this
+
+
+Patch = pytest.MonkeyPatch
+Lie = Callable[[Patch], None]
+
+
+def square_root(number: int) -> int:
+    """Modulo p, which is 3 modulo 4."""
+    root = pow(number, (PRIME + 1) // 4, PRIME)
+    assert root * root % PRIME == number % PRIME
+    return root
+
+
+def slacks_modulo_p(rows: Integers) -> Integers:
+    """Slacks with which the equation of every row holds modulo p, whatever its norm: the best that a liar can do."""
+    squares = bounds.LIMIT - np.square(rows).sum(1)
+    honest = bounds._three_squares()[np.clip(squares, 0, bounds.LIMIT)]
+    for row in np.flatnonzero(squares < 0):
+        c = next(c for c in range(100) if pow(int(squares[row]) - c * c - c, (PRIME - 1) // 2, PRIME) == 1)
+        honest[row] = square_root(int(squares[row]) - c * c - c), 0, c
+    return honest
+
+
+def rows_that_say(patch: Patch, row: list[int], slacks: Callable[[Integers], Integers]) -> None:
+    def encode(values: Tensor, shape: tuple[int, int]) -> Integers:
+        integers = HONEST_ENCODE(values, shape)
+        integers[3, : len(row)] = row
+        return integers
+
+    patch.setattr(bounds, "encode_rows", encode)
+    patch.setattr(bounds, "find_slacks", slacks)
+
+
+def without_slack(rows: Integers) -> Integers:
+    return bounds._three_squares()[np.clip(bounds.LIMIT - np.square(rows).sum(1), 0, None)]
+
+
+HONEST_ENCODE, HONEST_DIGITS, HONEST_ANSWER = bounds.encode_rows, bounds.digits_of, OwnersCheck.answer
+HONEST_EXCHANGE = commitment._exchange_differences
+
+
+def other_differences(patch: Patch) -> None:
+    """Proves one query and sends another, a 256th away: the difference is added to what is sent."""
+
+    def exchange(session: Session, roles: Any, shape: Any, values: Any, mask_share: Tensor, *, bound: int) -> Any:
+        sent = values.copy()
+        sent[5, 0] += 1
+        return HONEST_EXCHANGE(session, roles, shape, sent, mask_share, bound=bound)
+
+    patch.setattr(commitment, "_exchange_differences", exchange)
+
+
+def other_slack(patch: Patch) -> None:
+    patch.setattr(bounds, "find_slacks", lambda rows: without_slack(rows) + np.eye(len(rows), 3, dtype=np.int64))
+
+
+def digits(change: Callable[[Integers], None]) -> Lie:
+    def lie(patch: Patch) -> None:
+        def digits_of(sums: Integers, count: int) -> Integers:
+            found = HONEST_DIGITS(sums, count)
+            change(found)
+            return found
+
+        patch.setattr(bounds, "digits_of", digits_of)
+
+    return lie
+
+
+def flip(found: Integers) -> None:
+    found[7, 2] ^= 1
+
+
+def carry(found: Integers) -> None:
+    """Digits of the same sum that are no bits: 2^i as -2^i + 2^(i + 1)."""
+    i = int(np.argmax(found[9]))
+    found[9, i] -= 2
+    found[9, i + 1] += 1
+
+
+def answer(constant: int, slope: int) -> Lie:
+    def lie(patch: Patch) -> None:
+        def tampered(self: OwnersCheck, blind: Table) -> Any:
+            return field.add(HONEST_ANSWER(self, blind), np.array([constant, slope], dtype=np.uint64))
+
+        patch.setattr(OwnersCheck, "answer", tampered)
+
+    return lie
+
+
+def no_elements(patch: Patch) -> None:
+    patch.setattr(OwnersCheck, "answer", lambda self, blind: np.array([PRIME, 0], dtype=np.uint64))
+
+
+ROW_LIES: dict[str, Lie] = {
+    "a norm just above 1": lambda patch: rows_that_say(patch, [256, 1] + [0] * 4, without_slack),
+    "a norm just above 1, slacks modulo p": lambda patch: rows_that_say(patch, [256, 1] + [0] * 4, slacks_modulo_p),
+    "an entry of 257": lambda patch: rows_that_say(patch, [257] + [0] * 5, slacks_modulo_p),
+    "an entry of -2^20": lambda patch: rows_that_say(patch, [-(1 << 20)], slacks_modulo_p),
+    "an entry of 2^20, no slack": lambda patch: rows_that_say(patch, [1 << 20], without_slack),
+    "an entry of 2^30": lambda patch: rows_that_say(patch, [1 << 30], slacks_modulo_p),
+    "another query than the proved one": other_differences,
+    "a slack of another row": other_slack,
+    "a digit the other way": digits(flip),
+    "digits that are no bits": digits(carry),
+    "another constant": answer(1, 0),
+    "another slope": answer(0, PRIME - 1),
+    "no elements of the field": no_elements,
+}
+
+
+def refusal(commit: Callable[[], Any]) -> str:
+    try:
+        commit()
+    except ProtocolError as error:
+        return str(error)
+    return ""
+
+
+def lying(session: Session, kind: str, times: int) -> list[str]:
+    """What each party says when the developer lies so many times, in the way of this name."""
+    found = []
+    for _ in range(times):
+        with pytest.MonkeyPatch.context() as patch:
+            if kind in ROW_LIES:
+                if session.name == DEVELOPER:
+                    ROW_LIES[kind](patch)
+                found.append(refusal(lambda: rows_of(session, unit_rows(20, 6, 1))))
+            else:
+                bits, rule, held = BIT_LIES[kind]
+                if session.name == DEVELOPER:
+                    patch.setattr(bounds, "encode_bits", lambda values, *rest: values.long().numpy())
+                options = {} if held is None else {"held": {DEVELOPER: held}}
+                found.append(refusal(lambda: bits_of(session, DEVELOPER, bits, rule, **options)))  # noqa: B023
+    return found
+
+
+def bits_with(row: list[int]) -> Tensor:
+    bits = memberships(30, 3, 1)
+    bits[4] = torch.tensor(row)
+    return bits
+
+
+SOME = torch.arange(30) != 4
+BIT_LIES: dict[str, tuple[Tensor, RowSum, Tensor | None]] = {
+    "two ones": (bits_with([1, 1, 0]), RowSum.ONE, None),
+    "two ones of at most one": (bits_with([1, 1, 0]), RowSum.AT_MOST_ONE, None),
+    "no one": (bits_with([0, 0, 0]), RowSum.ONE, None),
+    "a two": (bits_with([2, 0, 0]), RowSum.ANY, None),
+    "a one made of two and minus one": (bits_with([2, -1, 0]), RowSum.ONE, None),
+    "a minus one": (bits_with([0, 0, -1]), RowSum.ANY, None),
+    "2^8 for a bit": (bits_with([1 << 8, 0, 0]), RowSum.ANY, None),
+    "a row of others": (bits_with([0, 1, 0]), RowSum.ONE, SOME),
+    "a row of others, any": (bits_with([0, 1, 1]), RowSum.ANY, SOME),
+}
+HONEST_BITS: list[tuple[Tensor, RowSum, Tensor | None]] = [
+    (bits_with([1, 1, 1]), RowSum.ANY, None),
+    (bits_with([0, 0, 0]), RowSum.AT_MOST_ONE, None),
+    (bits_with([0, 0, 0]), RowSum.ONE, SOME),
+]
+
+
+@pytest.mark.parametrize("kind", [*ROW_LIES, *BIT_LIES])
+def test_a_lie_is_refused_three_times_out_of_three(kind: str) -> None:
+    liar, auditor = run(lying, kind, 3)
+    assert liar == [""] * 3
+    assert len(auditor) == 3
+    assert all(said.startswith("developer ") for said in auditor)
+
+
+def test_every_verifier_refuses() -> None:
+    liar, *others = run(lying, "an entry of -2^20", 1, parties=4)
+    assert liar == [""]
+    assert all("developer" in said[0] for said in others)
+
+
+def honest_bits(session: Session) -> list[str]:
+    return [
+        refusal(
+            lambda: bits_of(session, DEVELOPER, bits, rule, **({} if held is None else {"held": {DEVELOPER: held}}))  # noqa: B023
+        )
+        for bits, rule, held in HONEST_BITS
+    ]
+
+
+def test_what_the_rules_allow_is_accepted() -> None:
+    assert run(honest_bits) == [[""] * 3, [""] * 3]
+
+
+def out_of_range(patch: Patch, session: Session) -> None:
+    """F - p in place of F: the same modulo p, another modulo 2^64."""
+    send = session._network.send
+
+    def changed(peer: str, channel: str, *parts: Any) -> None:
+        if channel == commitment.CHANNEL and np.array(parts[0]).shape == (20, 6):
+            sent = np.array(parts[0])
+            sent[3, 1] -= PRIME
+            parts = (sent.data,)
+        send(peer, channel, *parts)
+
+    patch.setattr(session._network, "send", changed)
+
+
+def too_short(patch: Patch, session: Session) -> None:
+    send = session._network.send
+
+    def changed(peer: str, channel: str, *parts: Any) -> None:
+        send(peer, channel, *((np.array(parts[0])[1:].copy().data,) if channel == commitment.CHANNEL else parts))
+
+    patch.setattr(session._network, "send", changed)
+
+
+def two_commitments(patch: Patch, session: Session) -> None:
+    """Another query to the second party than to the auditor, each within its bound."""
+    send = session._network.send
+
+    def changed(peer: str, channel: str, *parts: Any) -> None:
+        if peer == SECOND and channel == commitment.CHANNEL:
+            sent = np.array(parts[0])
+            sent[0, 0] -= 1
+            parts = (sent.data,)
+        send(peer, channel, *parts)
+
+    patch.setattr(session._network, "send", changed)
+
+
+def answered(session: Session, lie: Callable[[Patch, Session], None]) -> int:
+    """A whole release to a lying developer: the bytes that it has got from openings once it is turned away."""
+    attributes = fix(session, share_integers(session, AUDITOR, memberships(20, 1, 2)))
+    with pytest.MonkeyPatch.context() as patch:
+        if session.name != DEVELOPER:
+            product(session, rows_of(session, unit_rows(20, 6, 1)), attributes)
+            return -1
+        lie(patch, session)
+        try:
+            product(session, rows_of(session, unit_rows(20, 6, 1)), attributes)
+        except PartyLost:
+            return sum(
+                t.bytes_received for (_, channel), t in session._network.traffic().items() if channel == "opening"
+            )
+        return -1
+
+
+def long_row(patch: Patch, session: Session) -> None:
+    ROW_LIES["an entry of -2^20"](patch)
+
+
+@pytest.mark.parametrize(
+    ("lie", "parties", "said"),
+    [
+        (long_row, 2, "has not proved"),
+        (out_of_range, 2, "outside the range"),
+        (too_short, 2, "where 960 were due"),
+        (two_commitments, 3, "another commitment"),
+    ],
+    ids=["long row", "out of range", "too short", "two commitments"],
+)
+def test_nothing_is_answered_to_a_liar(lie: Any, parties: int, said: str) -> None:
+    developer, auditor, *_ = run_fresh(answered, lie, settings=Parties(parties))
+    assert developer == 0
+    assert auditor.kind == "ProtocolError"
+    assert "developer" in str(auditor)
+    assert said in str(auditor)
+
+
+# the same lies where nobody checks
+
+
+def without_check(session: Session, query: list[list[int]], attributes: Tensor, check: bool = False) -> Tensor | None:
+    with pytest.MonkeyPatch.context() as patch:
+        if not check:
+            patch.setattr(VerifiersCheck, "holds", lambda *_: True)
+        patch.setattr(bounds, "encode_rows", lambda values, shape: np.array(query, dtype=np.int64))
+        patch.setattr(bounds, "find_slacks", slacks_modulo_p)
+        masked = fix(session, share_integers(session, AUDITOR, attributes))
+        return product(session, rows_of(session, torch.zeros(len(query), len(query[0]))), masked)
+
+
+def test_without_the_check_powers_of_two_yield_everybodys_attribute() -> None:
+    secret, query = memberships(31, 1, 9), [[1 << i] for i in range(31)]
+    total = int(run(without_check, query, secret)[0].item() * bounds.SCALE)
+    assert [total >> i & 1 for i in range(31)] == secret[:, 0].tolist()
+    _, auditor, _ = run_fresh(without_check, query, secret, True)
+    assert auditor.kind == "ProtocolError"
+    assert "developer has not proved" in str(auditor)
+
+
+def test_without_the_check_one_long_row_yields_its_attribute() -> None:
+    for attribute in (0, 1):
+        secret = memberships(20, 1, 9)
+        secret[3] = attribute
+        value = run(without_check, [[1 << 20 if i == 3 else 1] for i in range(20)], secret)[0]
+        assert (value.item() > 4000) == bool(attribute)
+
+
+def packed_memberships(session: Session, secret: Tensor) -> Tensor | None:
+    """An auditor that shares powers of two for bits: what another's attribute, multiplied with it, becomes."""
+    powers = 1 << torch.arange(len(secret))[:, None]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(VerifiersCheck, "holds", lambda *_: True)
+        patch.setattr(bounds, "encode_bits", lambda values, *rest: values.long().numpy())
+        mine = bits_of(session, AUDITOR, powers, RowSum.ANY)
+        others = bits_of(session, DEVELOPER, secret, RowSum.ANY)
+        return open_to(session, AUDITOR, multiply(session, "matmul", mine.T, others))
+
+
+def test_without_the_check_memberships_that_are_powers_of_two_yield_anothers() -> None:
+    secret = memberships(15, 1, 10)
+    value = run(packed_memberships, secret)[1]
+    assert [int(value.item()) >> i & 1 for i in range(15)] == secret[:, 0].tolist()
+
+
+# what a verifier sees
+
+
+def seen(session: Session, rows: Tensor) -> tuple[list[bytes], list[bytes]]:
+    """Everything that the auditor receives from the developer's commitment, and from the dealer for it."""
+    messages: dict[str, list[bytes]] = {commitment.CHANNEL: [], "dealer": []}
+    receive = session._network.receive
+    with pytest.MonkeyPatch.context() as patch:
+
+        def noted(peer: str, channel: str, *, limit: int) -> bytes:
+            messages[channel].append(receive(peer, channel, limit=limit))
+            return messages[channel][-1]
+
+        patch.setattr(session._network, "receive", noted)
+        rows_of(session, rows)
+    return messages[commitment.CHANNEL], messages["dealer"]
+
+
+def chi_square(numbers: np.ndarray, bits: int) -> float:
+    """Of the 64 values of the upper six of ``bits``, in standard deviations from its mean of 63."""
+    upper = (numbers >> (bits - 6)) & 63
+    expected = len(numbers) / 64
+    return float((np.square(np.bincount(upper, minlength=64) - expected) / expected).sum() - 63) / 126**0.5
+
+
+@pytest.mark.parametrize("value", [0.0, -0.25, 0.25])
+def test_what_a_verifier_sees_is_uniform_whatever_the_query(value: float) -> None:
+    (_, (messages, dealt)) = run(seen, torch.full((4096, 16), value))
+    sizes = [len(message) // 8 for message in messages]
+    assert sizes == [4096 * 16, 4096 * 3, 64 * Blocks.of(4096, 16).digits, 2]
+    rows, *others = [np.frombuffer(message, dtype=np.int64) for message in messages]
+    assert abs(chi_square(rows & ((1 << 60) - 1), 60)) < 5
+    assert abs(chi_square(rows & ((1 << 20) - 1), 20)) < 5
+    for numbers in others[:2]:
+        assert abs(chi_square(numbers, 61)) < 5
+        assert abs(chi_square(numbers & 63, 6)) < 5
+    keys = np.concatenate([np.frombuffer(message, dtype=np.int64) for message in dealt])
+    assert abs(chi_square(keys, 61)) < 5
+    assert abs(np.corrcoef(rows, keys[: len(rows)])[0, 1]) < 0.02
+
+
+# the parts
+
+
+def test_every_slack_is_a_sum_of_three_squares() -> None:
+    a, b, c = bounds._three_squares().T
+    assert (bounds._three_squares() >= 0).all()
+    assert np.array_equal(a**2 + b**2 + c**2 + c, np.arange(bounds.LIMIT + 1))
+
+
+def test_rows_are_rounded_within_their_bound() -> None:
+    rows = torch.cat(
+        [unit_rows(5000, 16, 1), unit_rows(10, 16, 2, 1 + 9e-7), torch.full((1, 16), 0.25), torch.zeros(1, 16)]
+    )
+    integers = bounds.encode_rows(rows, (5012, 16))
+    assert (np.square(integers).sum(1) <= bounds.LIMIT).all()
+    assert np.abs(integers / 256 - rows.numpy()).max() < 2**-8
+    with pytest.raises(UsageError, match="row 4999 has norm"):
+        bounds.encode_rows(torch.cat([rows[:4999], 1.1 * rows[:1]]), (5000, 16))
+    with pytest.raises(UsageError, match="row 1 has norm nan"):
+        bounds.encode_rows(torch.tensor([[0.0], [torch.nan]]), (2, 1))
+
+
+@pytest.mark.parametrize("k", [1, 16, 64, 192, 768, 4096])
+def test_honest_sums_fit_their_digits_and_equations_do_not_wrap(k: int) -> None:
+    blocks = Blocks.of(100_000, k)
+    assert blocks.count * blocks.rows >= 100_000
+    assert blocks.rows * (k + 3) ** 0.5 * bounds.SCALE < 2 ** (blocks.digits - 1)
+    assert (k + 3) * 4**blocks.digits + 2**blocks.digits + bounds.LIMIT < PRIME
+    worst = np.full(64, -(1 << (blocks.digits - 1)))
+    found = bounds.digits_of(worst, blocks.digits), bounds.digits_of(-worst - 1, blocks.digits)
+    assert (found[0].max(), found[1].min()) == (0, 1)
+
+
+def test_a_random_subset_hides_a_large_value_at_most_half_of_the_time() -> None:
+    digits = 10
+    for large in (1 << digits, -(1 << digits), 3 << 40):
+        values = np.array([large, 511, -512, 3], dtype=np.int64)
+        sums = np.concatenate(
+            [field.sum_subsets(field.draw_subsets(PRG(bytes([i]) * 32), 4), values) for i in range(200)]
+        )
+        inside = ((sums >= -(1 << (digits - 1))) & (sums < 1 << (digits - 1))).mean()
+        assert inside < 0.5 + 5 * 0.5 / len(sums) ** 0.5
+
+
+def sides(values: list[list[int]], seed: int) -> tuple[Table, Table, Table, Table, field.Field]:
+    """A table and a blind, at the owner and at the verifier, and Delta."""
+    stream = PRG(derive(bytes(32), "test", seed))
+    x, delta = field.encode(np.array(values)), field.draw(stream, (1,))
+    tags, tag, blind = field.draw(stream, x.shape), field.draw(stream, (1, 1)), field.draw(stream, (1, 1))
+    keys, key = field.subtract(tags, field.multiply(delta, x)), field.subtract(tag, field.multiply(delta, blind))
+    return Table(tags, x), Table(tag, blind), Table(keys, None), Table(key, None), delta
+
+
+def checked(values: list[list[int]], public: int, seed: int) -> bool:
+    """Whether sum_j (x_ij^2 + j x_ij) + public = 0 for every row i is accepted."""
+    owners, blind, verifiers, hidden, delta = sides(values, seed)
+    prover, check = OwnersCheck(), VerifiersCheck(delta)
+    weights = field.draw(PRG(derive(bytes(32), "weights", seed)), (len(values),))
+    for side, table in ((prover, owners), (check, verifiers)):
+        side.add(weights, table, square=True, linear=range(len(values[0])))
+        side.add_public(weights, public)
+    return check.holds(hidden, prover.answer(blind))
+
+
+def test_a_check_accepts_what_is_true_and_nothing_else() -> None:
+    for seed in range(100):
+        assert checked([[3, 2], [-3, -3], [0, -4]][:2], -15, seed)
+        assert not checked([[3, 2], [3, -4]], -15, seed)
+        assert not checked([[3, 2], [3, 2]], -16, seed)
+
+
+# the dealer's menu
+
+
+KEYS = [
+    Keys(3, (70_000,), 1, (0, 2), ring=True),
+    Keys(4, (5, 2), 0, (1,), ring=False),
+]
+
+
+@pytest.mark.parametrize("item", KEYS, ids=repr)
+def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
+    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(3)]
+    owner = sources[item.owner]
+    keys = {v: np.concatenate([part for rank, part in menu.keys(item, sources) if rank == v]) for v in item.verifiers}
+    if item.ring:
+        mask = owner.mask(Reused(item.mask, item.shape, owners=(item.owner,))).numpy()
+        assert 0 <= mask.min() <= mask.max() < 1 << menu.COMMITTED_BITS
+    else:
+        mask = field.draw(owner.committed(item.mask, item.shape, ring=False), item.shape).reshape(-1)
+    for verifier in item.verifiers:
+        shift = field.multiply(sources[verifier].delta, field.encode(mask.astype(np.int64)))
+        tags = field.draw(owner.tags(item, verifier), item.shape).reshape(-1)
+        assert np.array_equal(keys[verifier], field.subtract(tags, shift))
+    assert len({int(source.delta[0]) for source in sources}) == 3
+
+
+def test_a_mask_has_parts_at_its_owners_alone() -> None:
+    operand = Reused(7, (4, 2), owners=(0, 2))
+    parts = [Source(derive(bytes(32), "party", rank), rank).mask(operand) for rank in range(3)]
+    assert not parts[1].any()
+    assert parts[0].all()
+    assert not torch.equal(parts[0], parts[2])
+
+
+OWNED = Product("matmul", Reused(7, (4, 2), (3, 1), True, owners=(1,)), Reused(8, (2, 3)))
+
+
+@pytest.mark.parametrize("item", [*KEYS, OWNED], ids=repr)
+def test_items_survive_the_wire(item: Any) -> None:
+    assert menu.decode(menu.encode([item])) == [item]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ["keys", 0, [3], 0, [1]],
+        ["keys", -1, [3], 0, [1], True],
+        ["keys", True, [3], 0, [1], True],
+        ["keys", 0, [1 << 28], 0, [1], True],
+        ["keys", 0, [3], 64, [1], True],
+        ["keys", 0, [3], 0, [1, 1], True],
+        ["keys", 0, [3], 0, [2, 1], True],
+        ["keys", 0, [3], 0, 1, True],
+        ["keys", 0, [3], 0, [1], 1],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, []]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [64]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0], 1]],
+    ],
+    ids=repr,
+)
+def test_nothing_else_can_be_asked_for(entry: Any) -> None:
+    with pytest.raises(ProtocolError):
+        menu.decode(json.dumps([entry]).encode())
+
+
+def keys_among(session: Session, owner: int, verifiers: tuple[int, ...]) -> None:
+    session.provider.take_keys(Keys(0, (2,), owner, verifiers, ring=True))
+
+
+@pytest.mark.parametrize(("owner", "verifiers"), [(0, (2,)), (2, (0,)), (0, (0, 1))])
+def test_the_dealer_knows_its_parties(owner: int, verifiers: tuple[int, ...]) -> None:
+    *_, dealer = run_fresh(keys_among, owner, verifiers)
+    assert isinstance(dealer, Failed)
+    assert dealer.kind == "ProtocolError"
+    assert "among 2 parties" in str(dealer)
+
+
+MISUSES: list[tuple[str, Any]] = [
+    ("and nobody else, pass values", lambda s: commit_rows(s, DEVELOPER, None, (2, 2))),
+    ("and nobody else, pass values", lambda s: commit_rows(s, AUDITOR, torch.zeros(2, 2), (2, 2))),
+    ("were to be committed to as", lambda s: commit_rows(s, DEVELOPER, torch.zeros(2, 3), (2, 2))),
+    ("has norm 2", lambda s: commit_rows(s, DEVELOPER, torch.eye(2) * 2, (2, 2))),
+    ("a matrix", lambda s: commit_rows(s, DEVELOPER, torch.zeros(2), (2,))),
+    ("compute parties are", lambda s: commit_rows(s, DEVELOPER, torch.zeros(1, 1), (1, 1), verifiers=["dealer"])),
+    ("nobody verifies", lambda s: commit_rows(s, DEVELOPER, torch.zeros(1, 1), (1, 1), verifiers=[])),
+    ("too long", lambda s: commit_rows(s, DEVELOPER, torch.zeros(1, 1 << 24), (1, 1 << 24))),
+    ("are 0 or 1", lambda s: bits_of(s, DEVELOPER, torch.tensor([[2]]), RowSum.ANY)),
+    ("are integers", lambda s: bits_of(s, DEVELOPER, torch.tensor([[0.5]]), RowSum.ANY)),
+    ("add up to one", lambda s: bits_of(s, DEVELOPER, torch.tensor([[0, 0]]), RowSum.ONE)),
+    ("at most one", lambda s: bits_of(s, DEVELOPER, torch.tensor([[1, 1]]), RowSum.AT_MOST_ONE)),
+    (
+        "rows of others",
+        lambda s: bits_of(s, DEVELOPER, torch.tensor([[1]]), RowSum.ANY, held={DEVELOPER: torch.tensor([False])}),
+    ),
+    (
+        "held by two",
+        lambda s: commit_bits(
+            s,
+            [DEVELOPER, AUDITOR],
+            torch.tensor([[1]]),
+            (1, 1),
+            rule=RowSum.ANY,
+            held={DEVELOPER: torch.tensor([True]), AUDITOR: torch.tensor([True])},
+        ),
+    ),
+    (
+        "name the rows",
+        lambda s: commit_bits(s, [DEVELOPER, AUDITOR], torch.tensor([[1]]), (1, 1), rule=RowSum.ANY),
+    ),
+]
+
+
+def misuse(session: Session) -> list[str]:
+    """Only the developer acts, and nothing is sent, so that the parties stay in step."""
+    said = []
+    for _, action in MISUSES if session.name == DEVELOPER else []:
+        try:
+            action(session)
+        except UsageError as error:
+            said.append(str(error))
+    return said
+
+
+def test_misuse_is_said() -> None:
+    said = run(misuse)[0]
+    assert len(said) == len(MISUSES)
+    for (expected, _), found in zip(MISUSES, said, strict=True):
+        assert expected in found
