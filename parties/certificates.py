@@ -237,10 +237,11 @@ def issuer_problems(path: Path, certificate: x509.Certificate, authority: x509.C
 def key_problems(path: Path, certificate: x509.Certificate) -> list[str]:
     """Every reason why the key in a file cannot be used with a certificate."""
     problems: list[str] = []
+    key = read_key(path)
     mode = stat.S_IMODE(path.stat().st_mode)
     if os.name == "posix" and mode & 0o077:
         problems.append(f"{path}: others may read the key (mode {mode:o}, at most 600); run chmod 600 on it")
-    if read_key(path).public_key() != certificate.public_key():
+    if key.public_key() != certificate.public_key():
         problems.append(f"{path}: the key of another certificate; use the key that its request was made with")
     return problems
 

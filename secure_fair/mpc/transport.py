@@ -464,6 +464,7 @@ class Network:
             except (OSError, ValueError) as error:
                 link.problem = _printable(f"it shows no certificate ({error})")
             else:
+                link.problem = ""
                 return shown
             self._failed.wait(0.05)
         return None

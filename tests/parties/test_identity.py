@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from parties import identity
+from parties import certificates, identity
 from secure_fair.errors import UsageError
 
 
@@ -122,9 +122,7 @@ def test_only_the_answer_to_its_own_request_is_accepted(directory: Path, own: Pa
     identity.create_authority(directory / "stranger")
     pieces = (answer(directory, own), directory / "stranger" / "authority" / "certificate.pem")
     forged = directory / "forged.pem"
-    forged.write_bytes(
-        identity.certificates.pem(identity.certificates.read_certificate(pieces[0])) + pieces[1].read_bytes()
-    )
+    forged.write_bytes(certificates.pem(certificates.read_certificate(pieces[0])) + pieces[1].read_bytes())
     with pytest.raises(UsageError, match="not issued by the authority beside it"):
         identity.accept(own, forged)
     assert before == {path: path.read_bytes() for path in own.iterdir()}
