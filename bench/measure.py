@@ -172,7 +172,7 @@ def start_ours(parties: int, batch: int, dim: int, folder: Path) -> Engine:
     """Compute parties and dealer, each with a certificate, connected."""
     names = [*COMPUTE_NAMES[:parties], ours.DEALER]
     identity.create_authority(folder)
-    credentials = [identity.load(identity.issue(folder, name, days=2)) for name in names]
+    credentials = [identity.load(identity.issue_for_simulation(folder, name, days=2)) for name in names]
     mains = [
         partial(ours.main, name, names[:-1], own, batch, dim) for name, own in zip(names, credentials, strict=True)
     ]

@@ -38,7 +38,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
-        network.connect(endpoint.peers, endpoint.agreement)
+        network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )

@@ -69,6 +69,7 @@ class Endpoint:
     listen: str
     peers: dict[str, str]
     agreement: dict[str, str] = field(default_factory=dict)
+    fingerprints: dict[str, str] | None = None  # of every party's certificate; None: whatever the authority has signed
     timeout: float = 60.0
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False

@@ -13,7 +13,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, progress: Prog
     """Serve the compute parties of one run until they have all said goodbye."""
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     try:
-        network.connect(endpoint.peers, endpoint.agreement)
+        network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         serve(network, config.compute_parties)
         write_party_report(folders.out, network.name, None, network, None)
     except BaseException as error:

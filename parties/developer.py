@@ -40,7 +40,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")
-        network.connect(endpoint.peers, endpoint.agreement)
+        network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )

@@ -1,38 +1,42 @@
-"""Certificates: a small authority, and for each party a certificate whose subject is the party's name.
+"""Identities: each party makes its own key, a small authority signs a certificate whose subject is the party's name.
 
-Layout of an identity folder, made on one machine; each party's own folder is then taken to where that party runs::
+A key never leaves the folder that it was made in. On the authority's machine::
 
-    DIR/authority/   certificate.pem  key.pem                   (who holds this key can pose as anybody)
-    DIR/NAME/        certificate.pem  key.pem  authority.pem    (what the party NAME needs, and nothing else)
+    DIR/authority/   certificate.pem  key.pem  signed/NAME.pem  (what was signed, to be sent to NAME)
+
+and on the machine of the party NAME::
+
+    DIR/NAME/        key.pem  request.pem                       (the request is sent to the authority)
+                     certificate.pem  authority.pem             (once the answer was accepted)
+
+Simulations have the keys of all parties on one machine anyway; their certificates say so.
 """
 
 from __future__ import annotations
 
-import os
-import stat
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from parties import certificates
 from secure_fair.errors import UsageError
+from secure_fair.files import write_bytes
 from secure_fair.mpc.transport import Credentials, check_party_name
 
 AUTHORITY = "authority"
+SIGNED = "signed"
 CERTIFICATE_FILE = "certificate.pem"
 KEY_FILE = "key.pem"
+REQUEST_FILE = "request.pem"
 AUTHORITY_FILE = "authority.pem"
 
 AUTHORITY_DAYS = 3650
 PARTY_DAYS = 365
 MAX_DAYS = 3650
-CLOCK_SKEW = timedelta(minutes=5)
-"""Certificates begin to be valid this much before they are issued: the parties' clocks differ."""
 
 
 @dataclass(frozen=True)
@@ -44,72 +48,105 @@ class Description:
     valid_from: datetime
     valid_until: datetime
     fingerprint: str  # SHA-256 of the certificate, hex
+    simulated: bool  # the authority has had the key
     problems: tuple[str, ...]
 
 
 def create_authority(directory: Path, days: int = AUTHORITY_DAYS) -> Path:
-    """Makes a new authority in ``directory``/authority, valid for ``days``; returns that folder.
+    """Make a new authority in ``directory``/authority, valid for ``days``; returns that folder.
 
     UsageError where it exists already.
     """
     _check_days(days)
     folder = Path(directory) / AUTHORITY
-    _make_folder(folder, "delete it to start anew; every certificate that it issued is then void")
-    key = ec.generate_private_key(ec.SECP256R1())
-    # the number keeps the authorities of different runs apart in messages
-    subject = _subject(f"secure_fair authority {x509.random_serial_number() % 10**8:08d}")
-    now = datetime.now(UTC)
-    public_key_id = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
-        _builder(subject, subject, key, now, days)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(public_key_id, critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    _write_key(folder / KEY_FILE, key)
-    (folder / CERTIFICATE_FILE).write_bytes(_pem(certificate))
+    certificates.make_folder(folder, "delete it to start anew; every certificate that it issued is then void")
+    key = certificates.new_key()
+    certificates.write_key(folder / KEY_FILE, key)
+    (folder / CERTIFICATE_FILE).write_bytes(certificates.pem(certificates.authority_certificate(key, days)))
     return folder
 
 
-def issue(directory: Path, name: str, days: int = PARTY_DAYS) -> Path:
-    """Issues a key and a certificate for the party ``name``, valid for ``days``, into ``directory``/``name``.
+def request(directory: Path, name: str) -> Path:
+    """Make a key for the party ``name``, and a request for its certificate, in ``directory``/``name``.
 
-    Returns that folder. UsageError where the name cannot be a party's, the days are out of bounds or would outlive the
-    authority, the party has a folder already, or there is no authority.
+    Returns that folder. UsageError where the name cannot be a party's or has a folder already.
     """
-    check_party_name(name)
-    if name == AUTHORITY:
-        raise UsageError(f"party name {name!r} is taken by the authority's folder: choose another name")
-    _check_days(days)
-    authority_folder = Path(directory) / AUTHORITY
-    authority = _read_certificate(authority_folder / CERTIFICATE_FILE)
-    authority_key = _read_key(authority_folder / KEY_FILE)
-    now = datetime.now(UTC)
-    end = now + timedelta(days=days)
-    if end > authority.not_valid_after_utc:
-        left = (authority.not_valid_after_utc - now).days
-        raise UsageError(
-            f"{days} days for {name}: the authority in {authority_folder} is valid for {left} days more; "
-            f"use at most {left}, or make a new authority"
-        )
+    _check_name(name)
     folder = Path(directory) / name
-    _make_folder(folder, "delete it to issue anew")
-    key = ec.generate_private_key(ec.SECP256R1())
-    certificate = (
-        _builder(_subject(name), authority.subject, key, now, days)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(signs_certificates=False), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False
+    certificates.make_folder(folder, "delete it to start anew, with another key")
+    key = certificates.new_key()
+    asked = x509.CertificateSigningRequestBuilder().subject_name(certificates.subject(name)).sign(key, hashes.SHA256())
+    certificates.write_key(folder / KEY_FILE, key)
+    (folder / REQUEST_FILE).write_bytes(certificates.pem(asked))
+    return folder
+
+
+def sign(directory: Path, name: str, request: Path, days: int = PARTY_DAYS, *, again: bool = False) -> Path:
+    """Sign a request that is to be the party ``name``'s, with the authority in ``directory``.
+
+    Returns the file to send to the party: its certificate and the authority's. UsageError where the request is broken,
+    somebody else's, or not signed with its key; where the name cannot be a party's or has been signed already, unless
+    ``again``; where the days are out of bounds or would outlive the authority.
+    """
+    _check_name(name)
+    authority, authority_key = _authority(directory, name, days)
+    asked = certificates.read_request(request)
+    if asked.subject != certificates.subject(name):
+        raise UsageError(
+            f"{request}: asks for {certificates.common_name(asked.subject)!r}, where {name!r} was to be signed; "
+            "sign for each party the request that it made itself"
         )
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
-        .sign(authority_key, hashes.SHA256())
+    signed = Path(directory) / AUTHORITY / SIGNED / f"{name}.pem"
+    if signed.exists() and not again:
+        raise UsageError(
+            f"{signed}: {name!r} has been signed already, and two holders of a name could pose as each other; "
+            "to replace its certificate, sign with --again and have the parties agree anew"
+        )
+    public_key = certificates.public_key_of(request, asked)
+    certificate = certificates.party_certificate(name, public_key, authority, authority_key, days)
+    signed.parent.mkdir(mode=0o700, exist_ok=True)
+    write_bytes(signed, certificates.pem(certificate) + certificates.pem(authority))
+    return signed
+
+
+def accept(folder: Path, signed: Path) -> Description:
+    """Put what the authority has signed beside the key that the party has made; returns its description.
+
+    UsageError listing why it cannot be the answer to the folder's request: it is for another key or name, not signed by
+    the authority that it brings, or not valid now. The folder is then as it was.
+    """
+    asked = certificates.read_request(folder / REQUEST_FILE)
+    certificate, authority = _answer(signed)
+    problems = certificates.validity_problems(signed, certificate)
+    problems += certificates.party_problems(signed, certificate)
+    problems += certificates.issuer_problems(signed, certificate, authority)
+    problems += certificates.key_problems(folder / KEY_FILE, certificate)
+    name, wanted = (certificates.common_name(one.subject) for one in (certificate, asked))
+    if name != wanted:
+        problems.append(f"{signed}: the certificate of {name!r}, where {wanted!r} was asked for; use the right answer")
+    if problems:
+        raise UsageError(problems)
+    write_bytes(folder / AUTHORITY_FILE, certificates.pem(authority))
+    write_bytes(folder / CERTIFICATE_FILE, certificates.pem(certificate))
+    return describe(folder)
+
+
+def issue_for_simulation(directory: Path, name: str, days: int = PARTY_DAYS) -> Path:
+    """Make key and certificate of the party ``name`` at once, where all parties are on one machine anyway.
+
+    The certificate says so, and a party that is not simulated refuses it. Returns the folder, ``directory``/``name``.
+    """
+    _check_name(name)
+    authority, authority_key = _authority(directory, name, days)
+    folder = Path(directory) / name
+    certificates.make_folder(folder, "delete it to issue anew")
+    key = certificates.new_key()
+    certificate = certificates.party_certificate(
+        name, key.public_key(), authority, authority_key, days, simulation=True
     )
-    _write_key(folder / KEY_FILE, key)
-    (folder / CERTIFICATE_FILE).write_bytes(_pem(certificate))
-    (folder / AUTHORITY_FILE).write_bytes(_pem(authority))
+    certificates.write_key(folder / KEY_FILE, key)
+    (folder / CERTIFICATE_FILE).write_bytes(certificates.pem(certificate))
+    (folder / AUTHORITY_FILE).write_bytes(certificates.pem(authority))
     return folder
 
 
@@ -123,14 +160,17 @@ def load(directory: Path, name: str | None = None) -> Credentials:
     missing = [file for file in (CERTIFICATE_FILE, KEY_FILE, AUTHORITY_FILE) if not (folder / file).is_file()]
     if missing:
         raise UsageError(
-            [f"{folder / file}: missing; a party's folder is made by `secure-fair identity init`" for file in missing]
+            [
+                f"{folder / file}: missing; a party's folder is made by `secure-fair identity request` and `accept`"
+                for file in missing
+            ]
         )
     description = describe(folder)
     problems = list(description.problems)
     if name is not None and description.name != name:
         problems.append(
             f"{folder / CERTIFICATE_FILE}: the certificate of {description.name!r}, where {name!r} was expected; "
-            f"use the folder issued for {name!r}"
+            f"use the folder of {name!r}"
         )
     if problems:
         raise UsageError(problems)
@@ -149,152 +189,71 @@ def describe(directory: Path) -> Description:
     """
     folder = Path(directory)
     path = folder / CERTIFICATE_FILE
-    certificate = _read_certificate(path)
-    is_party = (folder / AUTHORITY_FILE).exists()
-    problems = _validity_problems(path, certificate)
-    if is_party:
-        problems += _party_problems(folder, certificate)
+    certificate = certificates.read_certificate(path)
+    problems = certificates.validity_problems(path, certificate)
+    if (folder / AUTHORITY_FILE).exists():  # a party's folder
+        authority = certificates.read_certificate(folder / AUTHORITY_FILE)
+        problems += certificates.party_problems(path, certificate)
+        problems += certificates.validity_problems(folder / AUTHORITY_FILE, authority)
+        problems += certificates.issuer_problems(path, certificate, authority)
     if (folder / KEY_FILE).exists():
-        problems += _key_problems(folder / KEY_FILE, certificate)
+        problems += certificates.key_problems(folder / KEY_FILE, certificate)
+    return _described(certificate, problems)
+
+
+def describe_shown(path: Path) -> Description:
+    """Describe a party's certificate alone, as it is shown to others: in its folder, or in a file of its own."""
+    path = path / CERTIFICATE_FILE if path.is_dir() else path
+    certificate = certificates.read_certificate(path)
+    problems = certificates.validity_problems(path, certificate) + certificates.party_problems(path, certificate)
+    return _described(certificate, problems)
+
+
+def _described(certificate: x509.Certificate, problems: list[str]) -> Description:
     return Description(
-        name=_common_name(certificate.subject),
-        issuer=_common_name(certificate.issuer),
+        name=certificates.common_name(certificate.subject),
+        issuer=certificates.common_name(certificate.issuer),
         valid_from=certificate.not_valid_before_utc,
         valid_until=certificate.not_valid_after_utc,
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+        simulated=certificates.is_simulated(certificate),
         problems=tuple(problems),
     )
 
 
-def _validity_problems(path: Path, certificate: x509.Certificate) -> list[str]:
+def _authority(directory: Path, name: str, days: int) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority's certificate and key; UsageError unless it may sign for so many days."""
+    _check_days(days)
+    folder = Path(directory) / AUTHORITY
+    authority = certificates.read_certificate(folder / CERTIFICATE_FILE)
     now = datetime.now(UTC)
-    if now < certificate.not_valid_before_utc:
-        return [
-            f"{path}: valid from {_time(certificate.not_valid_before_utc)} on, and this machine's clock says "
-            f"{_time(now)}; set the clock"
-        ]
-    if now > certificate.not_valid_after_utc:
-        return [
-            f"{path}: expired at {_time(certificate.not_valid_after_utc)}, and this machine's clock says {_time(now)}; "
-            "have a new one issued"
-        ]
-    return []
-
-
-def _party_problems(folder: Path, certificate: x509.Certificate) -> list[str]:
-    problems: list[str] = []
-    path = folder / CERTIFICATE_FILE
-    name = _common_name(certificate.subject)
-    try:
-        check_party_name(name)
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        if names != x509.SubjectAlternativeName([x509.DNSName(name)]):
-            problems.append(f"{path}: subject {name!r} and another alternative name; have it issued by this program")
-    except UsageError as error:
-        problems.append(f"{path}: {error}")
-    except x509.ExtensionNotFound:
-        problems.append(f"{path}: no alternative name beside the subject {name!r}; have it issued by this program")
-    authority = _read_certificate(folder / AUTHORITY_FILE)
-    problems += _validity_problems(folder / AUTHORITY_FILE, authority)
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        problems.append(
-            f"{path}: not issued by the authority in {AUTHORITY_FILE} ({_common_name(authority.subject)!r}) but by "
-            f"{_common_name(certificate.issuer)!r} or another of that name; use files of one and the same authority"
+    if now + timedelta(days=days) > authority.not_valid_after_utc:
+        left = (authority.not_valid_after_utc - now).days
+        raise UsageError(
+            f"{days} days for {name}: the authority in {folder} is valid for {left} days more; "
+            f"use at most {left}, or make a new authority"
         )
-    return problems
+    return authority, certificates.read_key(folder / KEY_FILE)
 
 
-def _key_problems(path: Path, certificate: x509.Certificate) -> list[str]:
-    problems: list[str] = []
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if os.name == "posix" and mode & 0o077:
-        problems.append(f"{path}: others may read the key (mode {mode:o}, at most 600); run chmod 600 on it")
-    if _read_key(path).public_key() != certificate.public_key():
-        problems.append(f"{path}: the key of another certificate; use the two files that were issued together")
-    return problems
+def _answer(signed: Path) -> tuple[x509.Certificate, x509.Certificate]:
+    """The party's and the authority's certificate in what the authority has sent."""
+    certificates.read_certificate(signed)
+    found = x509.load_pem_x509_certificates(signed.read_bytes())
+    if len(found) != 2:
+        raise UsageError(
+            f"{signed}: {len(found)} certificates, where 2 are expected (the party's, the authority's); "
+            "use the file that `secure-fair identity sign` has written"
+        )
+    return found[0], found[1]
+
+
+def _check_name(name: str) -> None:
+    check_party_name(name)
+    if name == AUTHORITY:
+        raise UsageError(f"party name {name!r} is taken by the authority's folder: choose another name")
 
 
 def _check_days(days: int) -> None:
     if not 1 <= days <= MAX_DAYS:
         raise UsageError(f"{days} days of validity: use 1 to {MAX_DAYS}")
-
-
-def _make_folder(folder: Path, remedy: str) -> None:
-    if folder.exists():
-        raise UsageError(f"{folder}: exists already; {remedy}")
-    folder.mkdir(parents=True, mode=0o700)
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + timedelta(days=days))
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _subject(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-
-
-def _common_name(name: x509.Name) -> str:
-    found = name.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return str(found[0].value) if found else ""
-
-
-def _time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:
-    """Never readable by others, not even for a moment."""
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(pem)
-
-
-def _read_certificate(path: Path) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); is this an identity folder?") from error
-    except ValueError as error:
-        raise UsageError(f"{path}: not a certificate in PEM; have it issued anew") from error
-
-
-def _read_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    try:
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); is this an identity folder?") from error
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"{path}: not an unencrypted private key in PEM; have it issued anew") from error
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(f"{path}: not a key on the curve P-256; have it issued by this program")
-    return key

@@ -6,6 +6,7 @@ import importlib.metadata
 from pathlib import Path
 
 from parties.config import Endpoint, RunConfig
+from parties.roster import Roster
 from scenarios.schema import Scenario
 from secure_fair.learning.settings import ModelSettings
 from secure_fair.mpc.transport import Credentials
@@ -53,8 +54,26 @@ def agreement(scenario: Scenario) -> dict[str, str]:
 
 
 def endpoint(
-    scenario: Scenario, credentials: Credentials, listen: str, peers: dict[str, str], *, timeout: float, simulated: bool
+    scenario: Scenario,
+    credentials: Credentials,
+    listen: str,
+    peers: dict[str, str],
+    *,
+    timeout: float,
+    simulated: bool,
+    roster: Roster | None = None,
 ) -> Endpoint:
-    """Where a party stands in this scenario."""
-    link = scenario.link
-    return Endpoint(credentials, listen, peers, agreement(scenario), timeout=timeout, link=link, simulated=simulated)
+    """Where a party stands in this scenario, and whom it takes for its peers."""
+    agreed = agreement(scenario)
+    if roster is not None:
+        agreed["the parties' fingerprints"] = roster.digest
+    return Endpoint(
+        credentials,
+        listen,
+        peers,
+        agreed,
+        fingerprints=None if roster is None else dict(roster.fingerprints),
+        timeout=timeout,
+        link=scenario.link,
+        simulated=simulated,
+    )

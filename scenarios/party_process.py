@@ -13,6 +13,7 @@ from types import TracebackType
 
 from parties import identity as identities
 from parties.config import Folders
+from parties.roster import Roster
 from scenarios import assemble
 from scenarios.progress import reporter
 from scenarios.schema import Scenario
@@ -36,6 +37,7 @@ class PartyProcess:
         out: Path,
         timeout: float,
         simulated: bool,
+        roster: Path | None = None,
         store: Path | None = None,
         state: Path | None = None,
         policy: Path | None = None,
@@ -50,8 +52,9 @@ class PartyProcess:
                 f"({', '.join(sorted(parties))})"
             )
         addresses = peer_addresses(peers, parties - {credentials.name})
+        agreed = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
-            self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated
+            self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=agreed
         )
         self.folders = Folders(store=store or out, out=out, state=state or out)
         self.policy = assemble.policy(self.scenario, policy)
@@ -94,6 +97,31 @@ def _end_with_launcher() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(PATIENCE)
     os._exit(1)
+
+
+def agreed_roster(file: Path | None, own: Path, parties: set[str], *, simulated: bool) -> Roster | None:
+    """The fingerprints that this party accepts; None for a simulated one that was given none.
+
+    UsageError where they are missing, are not those of exactly these parties, or have another certificate for the party
+    in the folder ``own``; and where the key in that folder was made by the authority, which could pose as this party.
+    """
+    described = identities.describe(own)
+    if described.simulated and not simulated:
+        raise UsageError(
+            f"--identity {own}: its key was made by the authority, for a simulation, and the authority could pose as "
+            f"{described.name}; make a key with `secure-fair identity request` and have it signed"
+        )
+    if file is None:
+        if not simulated:
+            raise UsageError(
+                "--parties FILE: is missing; without it whoever the authority signs for could pose as any party: "
+                "make it with `secure-fair identity agree`"
+            )
+        return None
+    roster = Roster.load(file)
+    roster.check(parties)
+    roster.check_own(described.name, described.fingerprint)
+    return roster
 
 
 def peer_addresses(given: tuple[str, ...], expected: set[str]) -> dict[str, str]:

@@ -42,7 +42,7 @@ def run_parties(scenario: Scenario, stores: Path, out: Path, report: Reporter) -
         work = Path(folder)
         identity.create_authority(work)
         for name in names:
-            identity.issue(work, name, days=2)
+            identity.issue_for_simulation(work, name, days=2)
         running: dict[str, subprocess.Popen[str]] = {}
         events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
         try:

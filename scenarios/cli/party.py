@@ -20,6 +20,7 @@ folder = click.Path(path_type=Path, file_okay=False)
 OPTIONS = [
     click.option("--scenario", "source", required=True, metavar="FILE", help="The agreed scenario."),
     click.option("--identity", type=existing_folder, required=True, help="Folder of this party's certificate."),
+    click.option("--parties", "roster", type=existing_file, help="The agreed fingerprints of all parties. Required."),
     click.option("--listen", default="0.0.0.0:7700", show_default=True, metavar="HOST:PORT", help="Own address."),
     click.option(
         "--peer", "peers", multiple=True, required=True, metavar="NAME=HOST:PORT", help="Another party's address."
@@ -48,7 +49,8 @@ def party() -> None:
     \b
     Beforehand each party needs:
       the same scenario file (compared by hash at the start), and the same versions of the program
-      an identity folder, issued by the common authority (secure-fair identity)
+      an identity folder: a key of its own, and a certificate signed by the common authority (secure-fair identity)
+      the same file of all parties' fingerprints (secure-fair identity agree; compared by hash at the start)
       an address that the other parties reach, and theirs
     and the developer a store of pictures and labels, each auditor a store of attributes.
     """

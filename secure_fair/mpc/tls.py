@@ -4,6 +4,10 @@ gRPC's Python API has no setting for the lowest TLS version. The list of cipher 
 only (suites of TLS 1.3 are fixed by the library), so the list is set to one suite that needs a pre-shared key. Nobody
 has one: TLS 1.2 has no suite left and is refused by server and client, TLS 1.3 is unaffected. The setting is read once
 per process, when the first credentials are made; ``check_version`` tries a TLS 1.2 hello to see that it holds.
+
+Nor does it show a client the server's certificate. Where a peer's is agreed on by its fingerprint,
+``shown_certificate`` fetches what the peer shows, over a connection that carries nothing; if it has the fingerprint,
+the channel trusts that very certificate and no authority: whoever answers the channel must hold its key.
 """
 
 from __future__ import annotations
@@ -20,6 +24,8 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # failures are raised, with the
 
 import grpc  # after the environment: gRPC reads it when it is loaded
 import grpc.experimental
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from secure_fair.errors import ProtocolError, UsageError
 
@@ -57,9 +63,14 @@ def server_credentials(credentials: Credentials) -> grpc.ServerCredentials:
     )
 
 
-def channel_credentials(credentials: Credentials) -> grpc.ChannelCredentials:
-    """A client that shows the party's certificate and trusts only the party's authority."""
-    return grpc.ssl_channel_credentials(credentials.authority, credentials.key, credentials.certificate)
+def channel_credentials(credentials: Credentials, trusted: bytes | None = None) -> grpc.ChannelCredentials:
+    """A client that shows the party's certificate and trusts ``trusted`` alone: by default the party's authority."""
+    return grpc.ssl_channel_credentials(trusted or credentials.authority, credentials.key, credentials.certificate)
+
+
+def fingerprint(certificate: bytes) -> str:
+    """The SHA-256 of a certificate that is given in PEM, in hex."""
+    return x509.load_pem_x509_certificate(certificate).fingerprint(SHA256()).hex()
 
 
 def peer_name(context: grpc.ServicerContext) -> str:
@@ -70,6 +81,31 @@ def peer_name(context: grpc.ServicerContext) -> str:
     if len(common_names) != 1 or alternative_names != common_names:
         raise ProtocolError(f"a certificate with common name {common_names} and alternative names {alternative_names}")
     return common_names[0]
+
+
+def peer_fingerprint(context: grpc.ServicerContext) -> str:
+    """The fingerprint of the certificate whose key the client has proved to hold. ProtocolError where there is none."""
+    shown = context.auth_context().get("x509_pem_cert", [])
+    if len(shown) != 1:
+        raise ProtocolError(f"{len(shown)} certificates shown; use exactly one")
+    return fingerprint(shown[0])
+
+
+def shown_certificate(address: str, timeout: float) -> bytes:
+    """The certificate, in PEM, that the server at ``address`` shows to anybody; OSError where it shows none."""
+    host, _, port = address.rpartition(":")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = (
+        ssl.CERT_NONE
+    )  # nothing is believed yet: whoever is connected to later must hold the key of it
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols(["h2"])
+    with (
+        socket.create_connection((host.strip("[]"), int(port)), timeout) as connection,
+        context.wrap_socket(connection) as secured,
+    ):
+        return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True) or b"").encode()
 
 
 def check_version(address: str, timeout: float) -> None:

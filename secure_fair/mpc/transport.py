@@ -34,9 +34,12 @@ from secure_fair.mpc.tls import (
     channel_credentials,
     check_party_name,
     check_version,
+    fingerprint,
     grpc,
+    peer_fingerprint,
     peer_name,
     server_credentials,
+    shown_certificate,
 )
 
 if TYPE_CHECKING:
@@ -49,6 +52,9 @@ _METHOD = f"/{_SERVICE}/Open"
 _TIMEOUT_KEY = "network timeout"
 
 FAREWELL_SECONDS = 2.0
+SHOW_SECONDS = 5.0
+"""How long one attempt to see a peer's certificate may take."""
+
 IDLE_SECONDS = 0.05
 """When nothing was received from a peer for so long, its reader thread takes over from the threads that receive."""
 
@@ -94,6 +100,7 @@ class Network:
         self._credentials = credentials
         self._settings = link
         self._links: dict[str, Link] = {}
+        self._fingerprints: dict[str, str] | None = None  # of each peer's certificate, where they are agreed on
         self._hellos: dict[str, Hello] = {}
         self._presented: dict[str, Hello] = {}  # what each peer has said of itself first
         self._introductions: set[tuple[str, str]] = set()  # (peer, which stream) with a hello that was found good
@@ -123,14 +130,20 @@ class Network:
 
     # connecting
 
-    def connect(self, peers: Mapping[str, str], agreement: Mapping[str, str]) -> None:
+    def connect(
+        self, peers: Mapping[str, str], agreement: Mapping[str, str], fingerprints: Mapping[str, str] | None = None
+    ) -> None:
         """Connects with every peer (name: host:port) and compares ``agreement`` with each.
 
-        Returns once every pair of this party is ready. ProtocolError where a peer is not who it should be, refuses, or
-        has another agreement (naming the key and both values); PartyLost where one is not there within ``timeout``.
+        Where ``fingerprints`` has the SHA-256 (hex) of each peer's certificate, no other certificate is accepted; else
+        one is that the authority has signed for the peer's name. Returns once every pair of this party is ready.
+        ProtocolError where a peer is not who it should be, refuses, or has another agreement (naming the key and both
+        values); PartyLost where one is not there within ``timeout``.
         """
         for peer in peers:
             check_party_name(peer)
+            if fingerprints is not None and peer not in fingerprints:
+                raise UsageError(f"no fingerprint for {peer!r}: give one for each peer, or none at all")
         if self.name in peers:
             raise UsageError(f"{self.name!r} is this party's own name: leave it out of its peers")
         agreement = {**agreement, _TIMEOUT_KEY: f"{self.timeout:g} s"}  # else one's silence would be another's loss
@@ -140,6 +153,7 @@ class Network:
                 raise UsageError("a network connects once; make a new one for a new session")
             for peer in peers:
                 self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), agreement)
+            self._fingerprints = None if fingerprints is None else dict(fingerprints)
             self._links = {peer: Link(peer, self._settings) for peer in peers}
             self._server.start()
         try:
@@ -183,6 +197,7 @@ class Network:
         try:
             hello = Hello.decode(request)
             link = self._admit(peer_name(context), hello)
+            self._check_fingerprint(link.peer, peer_fingerprint(context))
             if not link.open_outgoing(context, deliver, self._hellos[link.peer].encode()):
                 raise ProtocolError(f"{link.peer} is already connected in this session")
         except ProtocolError as error:
@@ -200,6 +215,14 @@ class Network:
         if name not in self._links:
             raise ProtocolError(f"{name} is not a party of this session")
         return self._links[name]
+
+    def _check_fingerprint(self, peer: str, shown: str) -> None:
+        """ProtocolError unless the peer's certificate is the one that was agreed on, where one was."""
+        agreed = shown if self._fingerprints is None else self._fingerprints[peer]
+        if shown != agreed:
+            raise ProtocolError(
+                f"{peer} shows another certificate than the agreed one: its fingerprint is {shown}, agreed is {agreed}"
+            )
 
     def _introduce(self, link: Link, side: str, hello: Hello) -> None:
         """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
@@ -417,10 +440,34 @@ class Network:
 
     def _read(self, link: Link, address: str) -> None:
         """Asks the peer for its stream and takes in all that comes."""
+        trusted = self._trusted(link, address)
+        if trusted is None:
+            return
         options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
-        with grpc.secure_channel(address, channel_credentials(self._credentials), options=options) as channel:
+        with grpc.secure_channel(address, channel_credentials(self._credentials, trusted), options=options) as channel:
             if self._dial(link, address, channel.unary_stream(_METHOD)):
                 self._read_on(link)
+
+    def _trusted(self, link: Link, address: str) -> bytes | None:
+        """The certificate to trust at the peer's address: the peer's own once it is seen, where it is agreed on, else
+        the authority's. None once the session has failed."""
+        if self._fingerprints is None:
+            return self._credentials.authority
+        while not self._failed.is_set():
+            try:
+                shown = shown_certificate(address, min(SHOW_SECONDS, self.timeout))
+                self._check_fingerprint(link.peer, fingerprint(shown))
+            except ProtocolError as error:
+                self._refuse(
+                    link, f"{error}; what answers at {address} is not {link.peer}, or it has a new certificate"
+                )
+            except (OSError, ValueError) as error:
+                link.problem = _printable(f"it shows no certificate ({error})")
+            else:
+                link.problem = ""
+                return shown
+            self._failed.wait(0.05)
+        return None
 
     def _read_on(self, link: Link) -> None:
         """Takes in what comes while no receive does: heartbeats, farewells, and what is early."""

@@ -37,11 +37,11 @@ _context.set_forkserver_preload(["tests.mpc.preload"])
 @lru_cache(maxsize=1)
 def credentials() -> dict[str, Credentials]:
     """Certificates of every name used here, issued by one authority."""
-    from parties.identity import create_authority, issue, load
+    from parties.identity import create_authority, issue_for_simulation, load
 
     with tempfile.TemporaryDirectory() as folder:
         create_authority(Path(folder))
-        return {name: load(issue(Path(folder), name)) for name in (*NAMES, DEALER)}
+        return {name: load(issue_for_simulation(Path(folder), name)) for name in (*NAMES, DEALER)}
 
 
 class Failed(Exception):

@@ -54,7 +54,7 @@ def run_parties(namespaces: dict[str, str], folder: Path) -> dict[str, Any]:
     running = {}
     try:
         for name, namespace in namespaces.items():
-            command = [sys.executable, "-m", "tests.mpc.wire", name, str(identity.issue(folder, name))]
+            command = [sys.executable, "-m", "tests.mpc.wire", name, str(identity.issue_for_simulation(folder, name))]
             running[name] = subprocess.Popen(
                 ["ip", "netns", "exec", namespace, *command, json.dumps(ADDRESSES), "cable"],
                 cwd=ROOT,

@@ -29,7 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from parties import identity
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
-from secure_fair.mpc import frames, tls
+from secure_fair.mpc import frames, tls, transport
 from secure_fair.mpc.frames import FrameReader, FrameWriter, Hello, Kind, session_id
 from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
@@ -45,7 +45,7 @@ def identities(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("identities")
     identity.create_authority(directory)
     for name in PARTIES:
-        identity.issue(directory, name)
+        identity.issue_for_simulation(directory, name)
     return directory
 
 
@@ -321,7 +321,7 @@ def free_port() -> int:
 def craft(
     identities: Path, name: str, *, alternative: str | None = None, start_days: float = -1, end_days: float = 1
 ) -> Credentials:
-    """Credentials of the right authority that ``identity.issue`` would not make."""
+    """Credentials of the right authority that ``identity.issue_for_simulation`` would not make."""
     authority = x509.load_pem_x509_certificate((identities / "authority" / "certificate.pem").read_bytes())
     authority_key = serialization.load_pem_private_key((identities / "authority" / "key.pem").read_bytes(), None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
@@ -346,11 +346,13 @@ def craft(
     )
 
 
-def meet(alice: Credentials, other: Credentials, called: str = "bob") -> list[Any]:
-    """What comes of alice and somebody who poses as ``called`` connecting."""
-    networks = [Network(alice, timeout=1.0), Network(other, timeout=1.0)]
+def meet(alice: Credentials, other: Credentials, called: str = "bob", agreed: Credentials | None = None) -> list[Any]:
+    """What comes of alice and somebody who poses as ``called`` connecting, if she has ``agreed`` on a certificate."""
+    fingerprints = None if agreed is None else {called: tls.fingerprint(agreed.certificate)}
+    timeout = 1.0 if agreed is None else 3.0
+    networks = [Network(alice, timeout=timeout), Network(other, timeout=timeout)]
     outcomes = together(
-        lambda: networks[0].connect({called: networks[1].address}, {}),
+        lambda: networks[0].connect({called: networks[1].address}, {}, fingerprints),
         lambda: networks[1].connect({alice.name: networks[0].address}, {}),
     )
     together(*(network.close for network in networks))
@@ -366,7 +368,7 @@ def test_certificates_made_by_hand_connect_when_nothing_is_wrong_with_them(
 def test_wrong_certificates_are_refused(identities: Path, tmp_path: Path, credentials: dict[str, Credentials]) -> None:
     alice = credentials["alice"]
     identity.create_authority(tmp_path)
-    stranger = identity.load(identity.issue(tmp_path, "bob"))
+    stranger = identity.load(identity.issue_for_simulation(tmp_path, "bob"))
     cases = {
         "certificate has expired": craft(identities, "bob", end_days=-0.5),
         "certificate is not yet valid": craft(identities, "bob", start_days=0.5),
@@ -382,6 +384,39 @@ def test_wrong_certificates_are_refused(identities: Path, tmp_path: Path, creden
         assert "does not prove to be bob" in str(ours)
         assert reason in str(ours)
         assert isinstance(theirs, SecureFairError)
+
+
+def test_only_the_agreed_certificate_is_accepted(
+    identities: Path, credentials: dict[str, Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice, bob, impostor = credentials["alice"], credentials["bob"], craft(identities, "bob")
+    assert meet(alice, impostor) == [None, None]  # without agreement: the authority has signed it
+    assert meet(alice, bob, agreed=bob) == [None, None]
+    refused, _ = meet(alice, impostor, agreed=bob)
+    assert isinstance(refused, ProtocolError)
+    for one in (bob, impostor):
+        assert tls.fingerprint(one.certificate) in str(refused)
+    # who shows the agreed certificate, as anybody can who has seen it, and then answers without its key
+    monkeypatch.setattr(transport, "shown_certificate", lambda address, timeout: bob.certificate)
+    refused, _ = meet(alice, impostor, agreed=bob)
+    assert isinstance(refused, ProtocolError)
+    assert "does not prove to be bob" in str(refused)
+
+
+def test_an_agreed_certificate_that_has_expired_is_refused(
+    identities: Path, credentials: dict[str, Credentials]
+) -> None:
+    expired = craft(identities, "bob", end_days=-0.5)
+    refused, _ = meet(credentials["alice"], expired, agreed=expired)
+    assert isinstance(refused, ProtocolError)
+    assert "certificate has expired" in str(refused)
+
+
+def test_every_peer_has_a_fingerprint_or_none_has(credentials: dict[str, Credentials]) -> None:
+    alice = Network(credentials["alice"])
+    with pytest.raises(UsageError, match="no fingerprint for 'bob'"):
+        alice.connect({"bob": "127.0.0.1:1"}, {}, {})
+    alice.close()
 
 
 def call(address: str, channel_credentials: grpc.ChannelCredentials, request: bytes) -> bytes:
@@ -413,18 +448,37 @@ def echo_handler() -> grpc.GenericRpcHandler:
 
 
 @contextlib.contextmanager
-def waiting_alice(credentials: dict[str, Credentials]) -> Iterator[tuple[Network, list[Any]]]:
+def waiting_alice(
+    credentials: dict[str, Credentials], fingerprints: dict[str, str] | None = None
+) -> Iterator[tuple[Network, list[Any]]]:
     """alice, waiting for bob to connect from a port that the test knows; what comes of it is put into the list."""
     alice = Network(credentials["alice"], timeout=3.0)
     outcome: list[Any] = []
     bob = {"bob": f"127.0.0.1:{free_port()}"}
-    thread = threading.Thread(target=lambda: outcome.append(together(lambda: alice.connect(bob, {}))[0]))
+    thread = threading.Thread(target=lambda: outcome.append(together(lambda: alice.connect(bob, {}, fingerprints))[0]))
     thread.start()
     try:
         yield alice, outcome
     finally:
         alice.close()
         thread.join()
+
+
+def test_a_caller_with_another_certificate_than_the_agreed_one_is_turned_away(
+    identities: Path, credentials: dict[str, Credentials]
+) -> None:
+    hello = Hello("bob", "alice", bytes(32), {}).encode()
+    impostor = tls.channel_credentials(craft(identities, "bob"))
+    agreed = {"bob": tls.fingerprint(credentials["bob"].certificate)}
+    with waiting_alice(credentials) as (alice, _):  # the unprotected twin
+        assert Hello.decode(call(alice.address, impostor, hello)).sender == "alice"
+    with waiting_alice(credentials, agreed) as (alice, _):
+        with pytest.raises(grpc.RpcError) as refused:
+            call(alice.address, impostor, hello)
+        assert refused.value.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert agreed["bob"] in refused.value.details()
+        answer = call(alice.address, tls.channel_credentials(credentials["bob"]), hello)  # she goes on waiting for bob
+        assert Hello.decode(answer).sender == "alice"
 
 
 @pytest.mark.parametrize(

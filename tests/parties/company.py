@@ -18,11 +18,14 @@ from types import TracebackType
 from typing import Any
 
 from parties import identity
+from parties.roster import Roster
 from scenarios import assemble
 from scenarios.launch import People, load
 from scenarios.processes import free_addresses, party_folder
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
+
+ROSTER = "parties.toml"
 
 Entry = Callable[[list[str]], None]
 
@@ -75,6 +78,24 @@ def secure_fair(arguments: list[str]) -> None:
     main(arguments)
 
 
+def make_identities(folder: Path, names: list[str], *, simulated: bool) -> None:
+    """Give every party its folder, below ``folder``; without simulation by request, signature, answer and agreement."""
+    identity.create_authority(folder)
+    for name in names:
+        if simulated:
+            identity.issue_for_simulation(folder, name, days=2)
+        else:
+            sign_own(folder, identity.request(folder, name))
+    if not simulated:
+        Roster.collect([folder / name for name in names]).write(folder / ROSTER)
+
+
+def sign_own(authority: Path, folder: Path, *, again: bool = False) -> None:
+    """Have the authority sign the request of the party in ``folder``, which accepts the answer."""
+    name = folder.name
+    identity.accept(folder, identity.sign(authority, name, folder / identity.REQUEST_FILE, days=2, again=again))
+
+
 @dataclass(frozen=True)
 class Ended:
     """How a party ended: its exit code (negative: the signal that killed it), when, and all that it wrote."""
@@ -90,7 +111,8 @@ class Company(AbstractContextManager["Company"]):
 
     ``stores`` has a folder per party. Everything that the parties write is below ``folder``. ``entries``: who
     runs something else than the program. ``addresses``: where the parties reach each other, and ``listen`` where one of
-    them listens if not there; free ports of this machine by default.
+    them listens if not there; free ports of this machine by default. Parties that are not ``simulated`` make their own
+    keys, and accept nobody but the holders of the certificates that they have agreed on.
     """
 
     scenario: Scenario
@@ -100,14 +122,12 @@ class Company(AbstractContextManager["Company"]):
     entries: Mapping[str, Entry] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     listen: Mapping[str, str] = field(default_factory=dict)
+    simulated: bool = True
 
     def __enter__(self) -> Company:
         self.names = names_of(self.scenario)
         self.folder.mkdir(parents=True, exist_ok=True)
-        identities = self.folder / "identities"
-        identity.create_authority(identities)
-        for name in self.names:
-            identity.issue(identities, name, days=2)
+        make_identities(self.folder / "identities", self.names, simulated=self.simulated)
         (self.folder / "scenario.toml").write_text(self.scenario.to_toml())
         self.addresses = self.addresses or dict(zip(self.names, free_addresses(len(self.names)), strict=True))
         self._ends: dict[str, float] = {}
@@ -136,7 +156,8 @@ class Company(AbstractContextManager["Company"]):
     def command_line(self, name: str) -> list[str]:
         """What follows ``secure-fair`` on the command line of a party."""
         role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
-        line = ["party", role, "--scenario", str(self.folder / "scenario.toml"), "--simulated"]
+        line = ["party", role, "--scenario", str(self.folder / "scenario.toml")]
+        line += ["--simulated"] if self.simulated else ["--parties", str(self.folder / "identities" / ROSTER)]
         line += ["--identity", str(self.folder / "identities" / name)]
         line += ["--listen", self.listen.get(name, self.addresses[name])]
         line += ["--out", str(self.out(name)), "--timeout", str(self.timeout)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,14 +15,14 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from parties import identity
+from parties import certificates, identity
 from secure_fair.errors import UsageError
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     identity.create_authority(tmp_path)
-    identity.issue(tmp_path, "auditor")
+    identity.issue_for_simulation(tmp_path, "auditor")
     return tmp_path
 
 
@@ -55,6 +56,78 @@ def test_what_is_issued_loads(directory: Path) -> None:
     assert "PRIVATE" not in repr(credentials)
 
 
+# a key that the authority never sees
+
+
+@pytest.fixture
+def own(directory: Path) -> Path:
+    """The folder of the party dealer, which has made its key and a request."""
+    return identity.request(directory / "own", "dealer")
+
+
+def answer(directory: Path, own: Path, **settings: int) -> Path:
+    """What the authority signs of the request in ``own``."""
+    return identity.sign(directory, "dealer", own / "request.pem", **settings)
+
+
+def test_a_signed_request_loads_beside_its_key(directory: Path, own: Path) -> None:
+    key = (own / "key.pem").read_bytes()
+    described = identity.accept(own, answer(directory, own))
+    assert identity.load(own, "dealer").authority == (directory / "authority" / "certificate.pem").read_bytes()
+    assert (described.name, described.problems, described.simulated) == ("dealer", (), False)
+    assert (own / "key.pem").read_bytes() == key
+    seen = [path for path in directory.rglob("*") if path.is_file() and own not in path.parents]
+    assert all(key not in path.read_bytes() for path in seen)
+    assert identity.describe(directory / "auditor").simulated
+
+
+def test_a_request_for_another_name_is_not_signed(directory: Path, own: Path) -> None:
+    with pytest.raises(UsageError, match="asks for 'dealer', where 'auditor' was to be signed"):
+        identity.sign(directory, "auditor", own / "request.pem")
+    assert not (directory / "authority" / "signed").exists()
+
+
+def test_a_request_that_is_not_signed_with_its_key_is_refused(directory: Path, own: Path) -> None:
+    path = own / "request.pem"
+    der = bytearray(x509.load_pem_x509_csr(path.read_bytes()).public_bytes(serialization.Encoding.DER))
+    der[-1] ^= 1
+    text = ssl.DER_cert_to_PEM_cert(bytes(der)).replace("CERTIFICATE", "CERTIFICATE REQUEST")
+    path.write_text(text)
+    with pytest.raises(UsageError, match="not signed with the key that it is for"):
+        answer(directory, own)
+    path.write_text("nothing")
+    with pytest.raises(UsageError, match="not a request in PEM"):
+        answer(directory, own)
+
+
+def test_a_name_is_signed_once(directory: Path, own: Path) -> None:
+    first = identity.accept(own, answer(directory, own)).fingerprint
+    with pytest.raises(UsageError, match="'dealer' has been signed already"):
+        answer(directory, own)
+    assert identity.accept(own, answer(directory, own, again=True)).fingerprint != first
+
+
+def test_only_the_answer_to_its_own_request_is_accepted(directory: Path, own: Path) -> None:
+    before = {path: path.read_bytes() for path in own.iterdir()}
+    other = identity.request(directory / "other", "third")
+    signed = identity.sign(directory, "third", other / "request.pem")
+    with pytest.raises(UsageError) as refused:
+        identity.accept(own, signed)
+    found = "\n".join(refused.value.problems)
+    assert len(refused.value.problems) == 2
+    assert "the key of another certificate" in found
+    assert "the certificate of 'third', where 'dealer' was asked for" in found
+    with pytest.raises(UsageError, match="1 certificates, where 2 are expected"):
+        identity.accept(own, directory / "auditor" / "certificate.pem")
+    identity.create_authority(directory / "stranger")
+    pieces = (answer(directory, own), directory / "stranger" / "authority" / "certificate.pem")
+    forged = directory / "forged.pem"
+    forged.write_bytes(certificates.pem(certificates.read_certificate(pieces[0])) + pieces[1].read_bytes())
+    with pytest.raises(UsageError, match="not issued by the authority beside it"):
+        identity.accept(own, forged)
+    assert before == {path: path.read_bytes() for path in own.iterdir()}
+
+
 def test_a_folder_works_wherever_it_is_taken(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere") / "keys"
     shutil.copytree(directory / "auditor", elsewhere)
@@ -71,15 +144,20 @@ def test_a_party_gets_only_what_is_its_own(directory: Path) -> None:
     assert all(authority_key not in path.read_bytes() for path in (directory / "auditor").iterdir())
 
 
-def test_keys_are_for_their_owner_only(directory: Path) -> None:
-    umask = os.umask(0)  # the most careless setting
+@pytest.mark.parametrize("umask", [0o022, 0])  # the ordinary and the most careless setting
+def test_keys_are_for_their_owner_only(directory: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
-        folder = identity.issue(directory, "developer")
+        identity.create_authority(directory / "other")
+        folder = identity.request(directory / "own", "developer")
+        identity.accept(folder, identity.sign(directory / "other", "developer", folder / "request.pem"))
+        simulated = identity.issue_for_simulation(directory, "developer")
     finally:
-        os.umask(umask)
-    for key in (directory / "authority" / "key.pem", folder / "key.pem"):
+        os.umask(before)
+    authority = directory / "other" / "authority"
+    for key in (authority / "key.pem", folder / "key.pem", simulated / "key.pem"):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
-    for private in (directory / "authority", folder):
+    for private in (authority, authority / "signed", folder, simulated):
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
     (folder / "key.pem").chmod(0o640)
     with pytest.raises(UsageError, match="mode 640, at most 600"):
@@ -105,23 +183,23 @@ def test_certificates_say_what_they_are_for(directory: Path) -> None:
 )
 def test_names_that_cannot_be_a_partys_are_refused(directory: Path, name: str) -> None:
     with pytest.raises(UsageError, match="party name"):
-        identity.issue(directory, name)
+        identity.issue_for_simulation(directory, name)
 
 
 def test_the_authoritys_name_is_taken(directory: Path) -> None:
     with pytest.raises(UsageError, match="taken by the authority"):
-        identity.issue(directory, "authority")
+        identity.issue_for_simulation(directory, "authority")
 
 
 @pytest.mark.parametrize("name", ["a", "auditor_2", "hospital-north", "7", "x" * 63])
 def test_ordinary_names_are_fine(directory: Path, name: str) -> None:
-    assert identity.load(identity.issue(directory, name)).name == name
+    assert identity.load(identity.issue_for_simulation(directory, name)).name == name
 
 
 def test_nothing_is_overwritten(directory: Path) -> None:
     before = {path: path.read_bytes() for path in directory.rglob("*.pem")}
     with pytest.raises(UsageError, match="exists already; delete it to issue anew"):
-        identity.issue(directory, "auditor")
+        identity.issue_for_simulation(directory, "auditor")
     with pytest.raises(UsageError, match="exists already; delete it to start anew"):
         identity.create_authority(directory)
     assert before == {path: path.read_bytes() for path in directory.rglob("*.pem")}
@@ -130,7 +208,7 @@ def test_nothing_is_overwritten(directory: Path) -> None:
 @pytest.mark.parametrize("days", [0, -1, 3651])
 def test_days_out_of_bounds_are_refused(directory: Path, days: int) -> None:
     with pytest.raises(UsageError, match=f"{days} days of validity: use 1 to 3650"):
-        identity.issue(directory, "developer", days)
+        identity.issue_for_simulation(directory, "developer", days)
 
 
 def test_a_certificate_does_not_outlive_its_authority(tmp_path: Path) -> None:
@@ -138,13 +216,13 @@ def test_a_certificate_does_not_outlive_its_authority(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"11 days for auditor: the authority .* is valid for 9 days more; use at most 9"
     ):
-        identity.issue(tmp_path, "auditor", 11)
-    assert identity.load(identity.issue(tmp_path, "auditor", 9)).name == "auditor"
+        identity.issue_for_simulation(tmp_path, "auditor", 11)
+    assert identity.load(identity.issue_for_simulation(tmp_path, "auditor", 9)).name == "auditor"
 
 
 def test_without_an_authority_nothing_is_issued(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"authority/certificate\.pem: cannot be read"):
-        identity.issue(tmp_path, "auditor")
+        identity.issue_for_simulation(tmp_path, "auditor")
 
 
 def test_the_expected_name_must_be_in_the_certificate(directory: Path) -> None:
@@ -190,7 +268,7 @@ def test_an_unknown_issuer_is_named(directory: Path, tmp_path: Path, same_name: 
         )
         foreign = forged.public_bytes(serialization.Encoding.PEM)
     (directory / "auditor" / "authority.pem").write_bytes(foreign)
-    with pytest.raises(UsageError, match=r"not issued by the authority in authority\.pem"):
+    with pytest.raises(UsageError, match=r"not issued by the authority beside it"):
         identity.load(directory / "auditor")
 
 
@@ -216,7 +294,7 @@ def test_an_expired_authority_is_found(directory: Path) -> None:
 
 
 def test_all_that_is_wrong_is_listed_at_once(directory: Path) -> None:
-    identity.issue(directory, "developer")
+    identity.issue_for_simulation(directory, "developer")
     rewrite(directory, end_days=-0.1)
     shutil.copy(directory / "developer" / "key.pem", directory / "auditor" / "key.pem")
     (directory / "auditor" / "key.pem").chmod(0o644)

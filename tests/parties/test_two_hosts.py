@@ -210,7 +210,7 @@ def test_three_hosts_train_together_over_tls_alone(
     everywhere = dict.fromkeys(HOSTS, f"0.0.0.0:{PORT}")  # as by default
     try:
         with Company(
-            scenario, stores, tmp_path / "far", entries=entries, addresses=addresses, listen=everywhere
+            scenario, stores, tmp_path / "far", entries=entries, addresses=addresses, listen=everywhere, simulated=False
         ) as company:
             company.succeed()
     finally:

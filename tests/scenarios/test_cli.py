@@ -231,9 +231,16 @@ def test_ledger_verify_compares_the_two_sides(tmp_path):
 
 def test_identity_makes_an_authority_and_certificates_that_describe_themselves(tmp_path):
     assert invoke("identity", "init", str(tmp_path)).exit_code == 0
-    issued = invoke("identity", "issue", str(tmp_path), "auditor", "--days", "3", "--format", "json")
-    assert issued.exit_code == 0, issued.stderr
-    folder = json.loads(issued.stdout)["folder"]
+    asked = invoke("identity", "request", str(tmp_path / "own"), "auditor", "--format", "json")
+    assert asked.exit_code == 0, asked.stderr
+    folder, request = (json.loads(asked.stdout)[key] for key in ("folder", "request"))
+    signed = invoke("identity", "sign", str(tmp_path), "auditor", request, "--days", "3", "--format", "json")
+    assert signed.exit_code == 0, signed.stderr
+    accepted = invoke("identity", "accept", folder, json.loads(signed.stdout)["signed"], "--format", "json")
+    assert accepted.exit_code == 0, accepted.stderr
+    assert json.loads(accepted.stdout)["fingerprint"] == json.loads(signed.stdout)["fingerprint"]
+    agreed = invoke("identity", "agree", folder, "--out", str(tmp_path / "parties.toml"), "--format", "json")
+    assert json.loads(agreed.stdout)["parties"] == {"auditor": json.loads(signed.stdout)["fingerprint"]}
     shown = json.loads(invoke("identity", "show", folder, "--format", "json").stdout)
     assert shown["name"] == "auditor"
     assert shown["problems"] == []
