@@ -164,6 +164,7 @@ class AuditorService:
             inputs = operation.share(self.state, ask, records, ())
             verdict = open_verdicts(self.session, inputs[0], self._checkers(proceed, check)) if inputs else None
             if check:
+                self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, bool(verdict))
                 self._say(ask, bool(verdict))
             value = operation.compute(self.state, ask, records, inputs, update)
             if openings:
@@ -216,6 +217,8 @@ class AuditorService:
         """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""
         if not own_trainings(self.config) or ask.attribute not in self.state.facts.groups:
             raise Refusal(f"an adversary of {ask.attribute!r} on own pictures is not in the scenario")
+        if raw:
+            self.gate.note_disclosed("adapter", len(raw) // 8)
         weights = None
         if ask.attribute in self.holdings.trainings:
             weights = self.holdings.trainings[ask.attribute](messages.unpack_adapter(raw, ask.shapes))

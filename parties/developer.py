@@ -18,7 +18,7 @@ from parties.reports import leave, write_party_report
 from parties.row_bounds import open_verdicts
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import BudgetExceeded
+from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_groups
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
@@ -161,12 +161,30 @@ class SecureAuditors:
             inputs = operation.share(self.state, ask, records, private)
             if checkers:
                 open_verdicts(self.session, inputs[0], checkers)
-                for checker in checkers:
-                    messages.expect(self.network, checker, Proceed)
+                self._hear_verdicts(ask, {checker: granted[checker].receipts[-1] for checker in checkers})
             update = Update(_step_sigma(granted, ask))
             value = operation.compute(self.state, ask, records, inputs, update)
             bound = operation.bound(ask, records, self.state.facts) + NOISE_MARGIN * sigma
             return self.session.receive_opening(value, bound=bound), sigma
+
+    def _hear_verdicts(self, ask: Ask, checked: Mapping[str, Receipt]) -> None:
+        """Wait for every checker's word, and write down what it has learned, by the receipt of what it has admitted.
+
+        One that refuses, or is lost, ends the run; what the others have learned is then written down as not told.
+        """
+        heard: dict[str, bool | None] = dict.fromkeys(checked)
+        try:
+            for checker in checked:
+                try:
+                    messages.expect(self.network, checker, Proceed)
+                    heard[checker] = True
+                except Refusal:
+                    heard[checker] = False
+                    raise
+        finally:
+            for checker, within in heard.items():
+                number = checked[checker].number
+                self.ledger.verdict(self.run, number, checker, ask.operation, ask.attribute, within)
 
     def _take_sent(self, granted: Mapping[str, Granted], records: np.ndarray) -> Release:
         """The holders' own values; where each has a place for everybody, those of its own people."""

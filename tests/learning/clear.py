@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from secure_fair.privacy.target import Privacy
 
 from parties.config import RunConfig
 from parties.enrolment import Enrolment
@@ -27,6 +26,7 @@ from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.privacy.target import Privacy
 from secure_fair.randomness import PRG, KeySource
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -62,8 +62,12 @@ def people(
     epsilon: float | None = None,
     evaluation_epsilon: float | None = None,
     sensitive: Mapping[str, Sensitive] | None = None,
+    test: int = 0,
 ) -> People:
-    """``codes`` (n,) and the number of groups by attribute; the plan is that of ``method``."""
+    """``codes`` (n,) and the number of groups by attribute, the last ``test`` of them of test records.
+
+    The plan is that of ``method``.
+    """
     records = len(next(iter(codes.values())))
     ids = [f"{number:032x}" for number in range(records)]
     config = RunConfig(
@@ -84,6 +88,7 @@ def people(
         auditor="auditor",
         run="test",
         ids=ids,
+        training=records - test,
         known=ids,
         plans={name: plan_for(config, name, groups[name], records) for name in codes},
         rules=RULES,
