@@ -163,10 +163,13 @@ class AuditorService:
             try:
                 inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
             except ProtocolError as error:
+                if check:
+                    self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, False)
                 self.gate.note_refusal(ask.operation, ask.attribute, str(error))
                 messages.refuse(self.network, self.config.developer, error)
                 raise
             if check:
+                self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, True)
                 messages.send(self.network, self.config.developer, Proceed(go=True))
             value = operation.compute(self.state, ask, records, inputs, update)
             if openings:
@@ -210,6 +213,8 @@ class AuditorService:
         """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""
         if not own_trainings(self.config) or ask.attribute not in self.state.facts.groups:
             raise Refusal(f"an adversary of {ask.attribute!r} on own pictures is not in the scenario")
+        if raw:
+            self.gate.note_disclosed("adapter", len(raw) // 8)
         weights = None
         if ask.attribute in self.holdings.trainings:
             weights = self.holdings.trainings[ask.attribute](messages.unpack_adapter(raw, ask.shapes))

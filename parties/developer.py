@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import BudgetExceeded
+from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -129,13 +130,34 @@ class SecureAuditors(KnownAuditors):
         """Share the private input, prove its bound to those who ask for it, compute, receive the value."""
         operation, sigma, checkers = OPERATIONS[ask.operation], _opened_sigma(granted, ask), _checkers(granted)
         with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
-            inputs = operation.share(self.state, ask, records, private, checkers)
-            for checker in checkers:
-                messages.expect(self.network, checker, Proceed)
+            inputs = self._share(ask, records, private, {name: granted[name].receipts[-1] for name in checkers})
             update = Update(_step_sigma(granted, ask))
             value = operation.compute(self.state, ask, records, inputs, update)
             bound = operation.bound(ask, records, self.state.facts) + NOISE_MARGIN * sigma
             return self.session.receive_opening(value, bound=bound), sigma
+
+    def _share(
+        self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], verifiers: Mapping[str, Receipt]
+    ) -> list[Any]:
+        """Share the input; wait for every verifier's word, and write down what it has learned, by its receipt.
+
+        One that refuses, or is lost, ends the run; what the others have learned is then written down as not told.
+        """
+        heard: dict[str, bool | None] = dict.fromkeys(verifiers)
+        try:
+            inputs = OPERATIONS[ask.operation].share(self.state, ask, records, private, list(verifiers))
+            for verifier in verifiers:
+                try:
+                    messages.expect(self.network, verifier, Proceed)
+                    heard[verifier] = True
+                except Refusal:
+                    heard[verifier] = False
+                    raise
+            return inputs
+        finally:
+            for verifier, holds in heard.items():
+                number = verifiers[verifier].number
+                self.ledger.verdict(self.run, number, verifier, ask.operation, ask.attribute, holds)
 
     def _take_sent(self, granted: Mapping[str, Granted], records: np.ndarray) -> Release:
         """The holders' own values."""

@@ -69,6 +69,7 @@ class Holdings:
             auditor=auditor,
             run=run,
             ids=ids,
+            training=training if ids else 0,
             known=store.ids,
             plans={name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()},
             rules=RULES,

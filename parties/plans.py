@@ -31,6 +31,14 @@ def own_trainings(config: RunConfig) -> int:
     return method_of(config).own_trainings(config.method, config.train.epochs) if config.own_records else 0
 
 
+def trained_on_own(config: RunConfig, auditor: str) -> list[str]:
+    """The attributes for which this auditor trains something on its own records."""
+    held = [attribute for attribute, holders in config.holders.items() if auditor in holders]
+    if trains_adapter(config):
+        return held
+    return [attribute for attribute in held if own_trainings(config) and attribute in config.penalised]
+
+
 def shares_adapter(config: RunConfig) -> bool:
     """Whether a release of the method is computed from the sensitive adapter on shares."""
     return any(OPERATIONS[kind.operation].on_adapter for kind in training_releases(config, INTERSECTION, 1))

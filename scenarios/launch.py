@@ -14,7 +14,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from scenarios.plans import plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
+from scenarios.together import entries_of, spent_together
 from secure_fair.data.split import part_of, split
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
@@ -33,6 +34,9 @@ from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, 
 from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
 
+# what auditors are told or given of the developer's own, by kind of entry: the line's name, and its protection
+TO_AUDITORS = {"verdict": "row check of", "disclosed": "disclosed"}
+SAYS = {"verdict": "whether rows are within 1", "disclosed": "none: as it is"}
 SMALLEST_CELL = 10  # test records: a rate of fewer is left out of an intersection's gaps, which it would make by chance
 
 
@@ -46,11 +50,15 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
         stores = Path(folder)
         report.stage("preparing each party's store")
         people.write_stores(stores)
-        compared = []
-        for other in scenario.compared:
-            compared.append(run_method(other, stores, out / "compare" / other.method.name, people, report))
-        summary = run_method(scenario, stores, out, people, report)
+        folders = [*(out / "compare" / other.method.name for other in scenario.compared), out]
+        *compared, summary = (
+            run_method(one, stores, folder, people, report)
+            for one, folder in zip((*scenario.compared, scenario), folders, strict=True)
+        )
     summary["compare"] = compared
+    if compared:
+        alone = [one["privacy"] for one in (*compared, summary)]
+        summary["privacy"]["with_compared"] = spent_together(folders, alone)
     summary["total_seconds"] = time.perf_counter() - began
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -207,11 +215,7 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
     reports = {file.parent.name: json.loads(file.read_text()) for file in sorted(out.glob("*/party.json"))}
     cost = reports.get("developer", {}).get("cost", {})
     secure_seconds = sum(entry["seconds"] for entry in cost.values())
-    ledger = [
-        json.loads(line)
-        for file in sorted(out.glob("auditor-*/ledger.jsonl"))
-        for line in file.read_text().splitlines()
-    ]
+    ledger = entries_of(sorted(out.glob("auditor-*/ledger.jsonl")))
     privacy: dict[str, dict[str, Any]] = {"attributes": {}, "records": {}}
     for name, report in reports.items():
         for attribute, spent in report["privacy"].items():
@@ -279,7 +283,7 @@ def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:
     return max(one, other, key=lambda spent: math.inf if spent["epsilon"] is None else spent["epsilon"])
 
 
-def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def opened(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """One line per auditor, operation, attribute and intersection: how often it was opened, to whom, how many numbers,
     how noised."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -308,6 +312,34 @@ def opened(ledger: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         line["releases"] += 1
         line["numbers"] += int(np.prod(entry["shape"]))
+    return [*lines.values(), *opened_to_auditors(ledger)]
+
+
+def opened_to_auditors(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line per auditor, kind and request: what each was told or given of the developer's own."""
+    lines: dict[tuple[str, ...], dict[str, Any]] = {}
+    for entry in ledger:
+        if entry["kind"] not in TO_AUDITORS:
+            continue
+        attribute = entry.get("attribute", "")
+        operation = f"{TO_AUDITORS[entry['kind']]} {entry.get('operation', entry.get('what'))}"
+        line = lines.setdefault(
+            (entry["receiver"], operation, attribute),
+            {
+                "auditor": assemble.DEVELOPER,
+                "operation": operation,
+                "attribute": attribute,
+                "of": "",
+                "receiver": entry["receiver"],
+                "releases": 0,
+                "numbers": 0,
+                "exact": False,
+                "sigma": None,
+                "says": SAYS[entry["kind"]],
+            },
+        )
+        line["releases"] += 1
+        line["numbers"] += entry.get("numbers", 1)
     return list(lines.values())
 
 

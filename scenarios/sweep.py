@@ -170,17 +170,20 @@ def epsilon_of(summary: Mapping[str, Any], attribute: str) -> str:
     """The epsilon that the training's releases of the attribute come to: 0 without any, inf for exact ones.
 
     For an intersection it is that of the attribute of it that has come to most, for each of them is accounted.
-    For an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another.
+    For an adapter that the auditor trained it is the epsilon of the auditor's own records, whose adjacency is another,
+    and to which the trainings for its other attributes add up.
     """
     components = summary.get("intersections", {}).get(attribute)
     if components:
         return max((epsilon_of(summary, component) for component in components), key=float)
-    operations = {line["operation"] for line in summary["openings"] if line["attribute"] == attribute}
+    released = [line for line in summary["openings"] if not line.get("says")]
+    operations = {line["operation"] for line in released if line["attribute"] == attribute}
     operations.discard("evaluation_counts")
     if not operations:
         return "0"
     privacy = summary["privacy"]
-    own = [entries[attribute] for entries in privacy["records"].values() if attribute in entries]
+    accounts = [account for held in privacy["records"].values() for account in held.values()]
+    own = [account for account in accounts if attribute in account["attributes"]]
     entry = own[0] if own else privacy["attributes"][attribute]
     return "inf" if entry.get("epsilon") is None else f"{entry['epsilon']:.4g}"
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, Literal
 
 
 @contextmanager
@@ -37,8 +38,24 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file, private to its owner (0600); a crash leaves the old one or the new one."""
-    with atomic_write(path) as partial, open(os.open(partial, os.O_WRONLY | os.O_CREAT, 0o600), "wb") as file:
+    with atomic_write(path) as partial, open_private(partial, "wb") as file:
         file.write(content)
+
+
+def open_private(path: Path, mode: Literal["wb", "ab"]) -> BinaryIO:
+    """Open a file to write or to append, private to its owner (0600) also where it was there already."""
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115 (the caller closes)
+    os.fchmod(file.fileno(), 0o600)
+    return file
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder private to its owner (0700), and the same of those above it that are missing; or tighten it."""
+    for missing in reversed([folder for folder in path.parents if not folder.exists()]):
+        missing.mkdir(mode=0o700, exist_ok=True)
+    path.mkdir(mode=0o700, exist_ok=True)
+    if path.stat().st_uid == os.geteuid():
+        path.chmod(0o700)
 
 
 def _remove(path: Path) -> None:

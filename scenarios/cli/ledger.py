@@ -28,7 +28,7 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
     they agree.
     """
     from secure_fair.errors import ProtocolError, UsageError
-    from secure_fair.privacy.ledger import compare, read_extract
+    from secure_fair.privacy.ledger import compare, entries_about, read_extract
     from secure_fair.privacy.ledger import verify as verify_chain
 
     if other is None:
@@ -43,7 +43,7 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
     if developers is None or auditors is None:
         raise UsageError(f"{folder}, {other}: one must be the developer's extract, the other an auditor's")
     name = next(entry["auditor"] for entry in auditors if entry["kind"] == "start")
-    differences = compare([e for e in developers if e.get("auditor", name) == name], auditors)
+    differences = compare(entries_about(developers, name), auditors)
     if differences:
         raise ProtocolError("the ledgers differ: " + "; ".join(differences))
     releases = sum(entry["kind"] == "received" and entry["auditor"] == name for entry in developers)

@@ -89,6 +89,9 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
         parts += ["What was opened to whom:", opened.text(), ""]
     else:
         parts += ["Nothing was opened to anybody.", ""]
+    protected = tables.privacy(summary)
+    if protected.rows:
+        parts += ["What the releases say of one person at most:", protected.text(), ""]
     parts += [f"warning: {text}" for text in tables.warnings(summary)]
     parts.append(f"Run folder: {folder}")
     return "\n".join(parts)

@@ -23,7 +23,7 @@ import numpy as np
 
 from secure_fair.data.table import Dataset
 from secure_fair.errors import Refusal, UsageError
-from secure_fair.files import atomic_write
+from secure_fair.files import atomic_write, open_private, write_bytes
 
 FORMAT = 1
 KEY_BYTES = 32
@@ -243,7 +243,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
 
 
 def _write_pictures(file: Path, pictures: np.ndarray, rows: np.ndarray) -> None:
-    with file.open("wb") as out:
+    with open_private(file, "wb") as out:
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *pictures.shape[1:])}
         np.lib.format.write_array_header_1_0(out, header)
         for start in range(0, len(rows), _CHUNK):
@@ -253,11 +253,11 @@ def _write_pictures(file: Path, pictures: np.ndarray, rows: np.ndarray) -> None:
 def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    file.write_text(text.getvalue(), encoding="utf-8")
+    write_bytes(file, text.getvalue().encode())
 
 
 def _write_meta(folder: Path, values: Mapping[str, Any]) -> None:
-    (folder / "meta.json").write_text(json.dumps({"format": FORMAT, **values}, indent=2) + "\n", encoding="utf-8")
+    write_bytes(folder / "meta.json", (json.dumps({"format": FORMAT, **values}, indent=2) + "\n").encode())
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

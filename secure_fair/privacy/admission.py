@@ -27,14 +27,16 @@ class Admission:
         plans: Mapping[str, Plan],
         sums: RunSums,
         enrolled: int,
+        training: int,
     ) -> None:
-        """``enrolled``: the number of records of the enrolled table."""
+        """``enrolled``: the number of records of the enrolled table, the first ``training`` of them for training."""
         self._auditor = auditor
         self._policy = policy
         self._rules = rules
         self._plans = plans
         self._sums = sums
         self._enrolled = enrolled
+        self._training = training
 
     def rule(self, operation: str) -> Rule:
         """The rule of an operation that the policy permits."""
@@ -71,6 +73,7 @@ class Admission:
         if not request.shape or any(size < 1 for size in request.shape):
             raise Refusal(f"shape {request.shape}: every size must be at least 1")
         self._check_records(request, rule)
+        self._check_split(request, plan)
         if rule.post_processing:
             self.check_paid(request, rule, self._sums.paid.union(pending))
         else:
@@ -118,6 +121,22 @@ class Admission:
             raise Refusal(
                 f"{request.operation}: shape {request.shape} must have one row for each of {records.size} records"
             )
+
+    def _check_split(self, request: Request, plan: Plan) -> None:
+        """Refuse an evaluation of training records and any other release of test records: a record has one budget.
+
+        Training and evaluation have a pool of mu^2 each: who took part in both would be charged twice.
+        """
+        evaluation, first = plan.is_evaluation(request.operation), self._training
+        wrong = request.records[(request.records < first) == evaluation]
+        if not wrong.size:
+            return
+        what, right = ("training", "test") if evaluation else ("test", "training")
+        start, end = (first, self._enrolled) if evaluation else (0, first)
+        there = f"ask for records {start} to {end - 1}" if end > start else "the table has none of them"
+        raise Refusal(
+            f"{request.operation}: record {wrong[0]} is a {what} record, the release is of {right} records: {there}"
+        )
 
     def _check_repeats(self, request: Request, plan: Plan) -> None:
         """Refuse exact counts beyond those planned: of predictions that differ in one record they tell its attribute.

@@ -64,6 +64,11 @@ class RunSums:
         self.paid.add((attribute, operation))
         self.trained[attribute] = self.trained.get(attribute, Charge()) + charge
 
+    @property
+    def trained_together(self) -> Charge:
+        """The charge of all trainings on the auditor's own records, whichever attribute each was for."""
+        return sum(self.trained.values(), Charge())
+
     def note_opened(self, operation: str, attribute: str, records: np.ndarray, query: str) -> None:
         """Remember which questions are answered; an interrupted one may be asked, and paid for, again."""
         if query:
@@ -126,7 +131,12 @@ class Budgets:
         self.check_lifetime(request.attribute, self._rows[charged], charge, beside)
 
     def check_lifetime(self, attribute: str, rows: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
-        """Check the policy's budgets of people, by their ``rows`` in the spending."""
+        """Check the policy's budgets of people, by their ``rows`` in the spending.
+
+        For a training on own records both limits are compared with the sum of the trainings for all attributes: each
+        tells again whether the record was there, and that cannot be put down to one attribute. This is strict where a
+        policy's epsilon was thought of as one attribute's.
+        """
         on_any = [other.charge for other in beside]
         on_this = [other.charge for other in beside if other.request.attribute == attribute]
         if self._policy.epsilon is not None:

@@ -84,8 +84,8 @@ def members(entry: dict[str, Any], size: int) -> np.ndarray:
     return _unpack(entry["members"], size)
 
 
-def paying(entry: dict[str, Any], size: int) -> np.ndarray:
-    """The records that a planned release was charged to, like ``members``."""
+def paying(entry: dict[str, Any], size: int | None) -> np.ndarray:
+    """The records that a planned release was charged to, like ``members``; the ``size`` of the table may be unknown."""
     return _unpack(entry["charged"], size)
 
 
@@ -95,8 +95,13 @@ def charge_of(entry: dict[str, Any]) -> Charge:
 
 
 def is_training(entry: dict[str, Any]) -> bool:
-    """True for a training on the auditor's own records: it opens nothing, and it alone has no shape."""
-    return entry["kind"] == "planned" and not entry["shape"]
+    """True for a training on the auditor's own records."""
+    return entry["kind"] == "planned" and opens_nothing(entry["shape"])
+
+
+def opens_nothing(shape: Sequence[int]) -> bool:
+    """True for the shape in an entry about a training on the auditor's own records: it alone has none."""
+    return not shape
 
 
 def _pack(records: np.ndarray, size: int) -> str:
@@ -105,6 +110,6 @@ def _pack(records: np.ndarray, size: int) -> str:
     return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
 
 
-def _unpack(text: str, size: int) -> np.ndarray:
+def _unpack(text: str, size: int | None) -> np.ndarray:
     bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
     return np.flatnonzero(np.unpackbits(bits, count=size))

@@ -18,7 +18,7 @@ from secure_fair.privacy.noise import NoiseSource, ring_sigma
 from secure_fair.privacy.openings import Opening
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.replay import paid_adapters, replay
+from secure_fair.privacy.replay import check_split, paid_adapters, replay
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rules
 
@@ -32,6 +32,7 @@ class Gate:
         auditor: str,
         run: str,
         ids: Sequence[str],
+        training: int,
         known: Collection[str],
         plans: Mapping[str, Plan],
         policy: Policy,
@@ -42,18 +43,23 @@ class Gate:
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
-        ``rules`` by operation: what has none is refused. ``part``: the table has other auditors' people as well; only
-        the known ones are charged here. A run that is resumed passes the same ``run``: what it has spent so far is
-        read back from the ledger.
+        The first ``training`` of the table are training records, the others test records, which have no budget for one
+        another's releases; the developer says which is which, and a run that is resumed keeps to it. ``rules`` by
+        operation: what has none is refused. ``part``: the table has other auditors' people as well; only the known ones
+        are charged here. A run that is resumed passes the same ``run``: what it has spent so far is read back from the
+        ledger.
         """
         if ids or any(plan.touches_records for plan in plans.values()):
             check_table(ids, known, part)
+        if not 0 <= training <= len(ids):
+            raise UsageError(f"{training} training records in a table of {len(ids)}")
         for attribute, plan in plans.items():
             if plan.attribute != attribute:
                 raise UsageError(f"the plan under {attribute} is for {plan.attribute}")
         self.auditor = auditor
         self.run = run
         self.ids = list(ids)
+        self.training = training
         held = set(known)
         self.held = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
         self.policy = policy
@@ -67,8 +73,9 @@ class Gate:
     def _begin(self) -> None:
         """Note the run's start, and read back what it and its people have spent."""
         ledger, noise = self._ledger, self._noise
+        check_split(ledger, self.run, self.training)
         facts = {"noise": noise.description, "private": noise.private, "policy": self.policy.as_mapping()}
-        ledger.start(self.run, auditor=self.auditor, **facts)
+        ledger.start(self.run, auditor=self.auditor, training=self.training, **facts)
         self._table = ledger.enrol(self.ids)
         self._rows = ledger.spending.rows(self.ids)
         self._adapters = paid_adapters(ledger)
@@ -81,6 +88,7 @@ class Gate:
             plans=self._plans,
             sums=self._sums,
             enrolled=len(self.ids),
+            training=self.training,
         )
         self._budgets = Budgets(
             auditor=self.auditor,
@@ -113,6 +121,14 @@ class Gate:
     def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
         """Write down what was asked for and not given."""
         self._ledger.refused(self.run, operation, attribute, reason)
+
+    def note_verdict(self, grant: Grant, operation: str, attribute: str, within: bool) -> None:
+        """Write down that this auditor learned whether the developer's rows for an admitted release are within 1."""
+        self._ledger.verdict(self.run, grant.receipt.number, self.auditor, operation, attribute, within)
+
+    def note_disclosed(self, what: str, numbers: int) -> None:
+        """Write down something of the developer's own that this auditor was given."""
+        self._ledger.disclosed(self.run, self.auditor, what, numbers)
 
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
         rule = self._admission.check(request, self._pending.values())
@@ -212,9 +228,11 @@ class Gate:
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 
-        Adjacency: add or remove one of these records. Must be called before what was trained, or anything made from
-        it, is used: other operations are post-processing of this one. ``adapter`` is a digest of its weights: an
-        adapter that was kept is paid for once, one that is trained anew (or has no digest) once more.
+        Adjacency: add or remove one of these records with all its attributes. So trainings for several attributes add
+        up, and the policy's epsilon and total_epsilon both limit their sum (``Budgets.check_lifetime``). Must be called
+        before what was trained, or anything made from it, is used: other operations are post-processing of this one.
+        ``adapter`` is a digest of its weights: an adapter that was kept is paid for once, one that is trained anew (or
+        has no digest) once more.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
@@ -251,13 +269,17 @@ class Gate:
         return result
 
     def records_summary(self) -> dict[str, dict[str, Any]]:
-        """Per attribute with a training on the auditor's own records: that training's epsilon."""
-        return {
-            attribute: {
-                "epsilon": None if charge.exact else charge.epsilon,
-                "exact": charge.exact,
-                "delta": charge.delta,
-                "adjacency": "adding or removing one record",
-            }
-            for attribute, charge in self._sums.trained.items()
-        }
+        """The sum of all trainings on the auditor's own records, under their attributes' names; {} without any."""
+        attributes = sorted(self._sums.trained)
+        return {", ".join(attributes): records_account(self._sums.trained_together, attributes)} if attributes else {}
+
+
+def records_account(charge: Charge, attributes: Sequence[str]) -> dict[str, Any]:
+    """The account of trainings on an auditor's own records for these attributes, JSON-ready."""
+    return {
+        "epsilon": None if charge.exact else charge.epsilon,
+        "exact": charge.exact,
+        "delta": charge.delta,
+        "adjacency": "adding or removing one record with all its attributes",
+        "attributes": list(attributes),
+    }

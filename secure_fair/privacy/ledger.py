@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from secure_fair.errors import ProtocolError, UsageError
-from secure_fair.files import write_bytes
-from secure_fair.privacy.entries import Charge, Receipt, planned_entry, table_hash
+from secure_fair.files import private_folder, write_bytes
+from secure_fair.privacy.entries import Charge, Receipt, opens_nothing, planned_entry, table_hash
 from secure_fair.privacy.spending import Spending
 
 _GENESIS = "0" * 64
 _ENTRIES = "ledger.jsonl"
 _HEAD = "ledger.head"
 _TABLES = "tables"
+_NOTES = ("verdict", "disclosed")  # openings beside releases, which both sides write down
 
 
 class Ledger:
@@ -41,7 +42,8 @@ class Ledger:
         self.directory = directory
         self.owner = owner
         self.simulated = simulated
-        (directory / _TABLES).mkdir(parents=True, exist_ok=True)
+        for folder in (directory, directory / _TABLES):
+            private_folder(folder)
         self._descriptor = os.open(directory / _ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._lock()
@@ -80,8 +82,8 @@ class Ledger:
         return name
 
     def start(self, run: str, **facts: Any) -> None:
-        """Note that a run begins, with public facts about it (noise source, policy)."""
-        self._append({"kind": "start", "run": run, **facts})
+        """Note that a run begins, with public facts about it (noise source, policy), and what else is written down."""
+        self._append({"kind": "start", "run": run, "notes": list(_NOTES), **facts})
 
     def plan(
         self,
@@ -103,7 +105,8 @@ class Ledger:
             planned_entry(receipt, charge, table=table, size=size, records=records, charged=paying, query=query)
         )
         rows = self.spending.rows_of_table(table)
-        self.spending.add(receipt.attribute, receipt.operation, rows[paying], charge)
+        training = opens_nothing(receipt.shape)
+        self.spending.add(receipt.attribute, receipt.operation, rows[paying], charge, training=training)
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -117,8 +120,18 @@ class Ledger:
         """The receiver's side: write down what it was given."""
         self._append({"kind": "received", **asdict(receipt)})
 
+    def verdict(
+        self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None
+    ) -> None:
+        """Both sides: an auditor, ``receiver``, learned whether the developer's rows are within their bound.
+
+        ``number``: of the release that they are for. ``within`` is None at a developer that was not told.
+        """
+        about = {"number": number, "receiver": receiver, "operation": operation, "attribute": attribute}
+        self._append({"kind": "verdict", "run": run, **about, "within": within})
+
     def disclosed(self, run: str, receiver: str, what: str, numbers: int) -> None:
-        """The developer's side: something of its own that it gave to an auditor."""
+        """Both sides: something of the developer's own that an auditor, ``receiver``, was given."""
         self._append({"kind": "disclosed", "run": run, "receiver": receiver, "what": what, "numbers": numbers})
 
     def entries(self, run: str | None = None) -> Iterator[dict[str, Any]]:
@@ -166,7 +179,7 @@ class Ledger:
         """The last release number of each run."""
         numbers: dict[str, int] = {}
         for entry in self.entries():
-            if entry["kind"] == "planned":
+            if entry["kind"] in ("planned", "verdict"):
                 numbers[entry["run"]] = max(numbers.get(entry["run"], 0), entry["number"])
         return numbers
 
@@ -222,11 +235,17 @@ def read_extract(path: Path) -> list[dict[str, Any]]:
     return lines[1:]
 
 
+def entries_about(entries: Sequence[dict[str, Any]], auditor: str) -> list[dict[str, Any]]:
+    """The entries of the developer's that are about one auditor, or about none."""
+    return [entry for entry in entries if entry.get("auditor", entry.get("receiver", auditor)) == auditor]
+
+
 def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
     """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
 
     Everything that the developer received must be planned by the auditor in the same words. A release that was
-    planned but neither opened nor received is an interrupted one, and no difference.
+    planned but neither opened nor received is an interrupted one, and no difference. Verdicts and disclosures must be
+    on both sides; ledgers from before these were written down have none.
     """
     planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
     opened = {entry["number"] for entry in auditor if entry["kind"] == "opened"}
@@ -241,6 +260,49 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
         problems += _differences(number, planned.get(number), entry)
     for number in sorted(opened - set(received)):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
+    if any(entry["kind"] == "start" and "notes" in entry for entry in (*developer, *auditor)):
+        problems += _verdict_differences(developer, auditor) + _disclosed_differences(developer, auditor)
+    return problems
+
+
+def _verdict_differences(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
+    """The differences between verdicts; one that the developer was not told of (``within`` None) is interrupted."""
+    theirs, ours = (
+        {entry["number"]: entry for entry in side if entry["kind"] == "verdict"} for side in (developer, auditor)
+    )
+    problems = []
+    for number in sorted(theirs.keys() | ours.keys()):
+        told, learned = theirs.get(number), ours.get(number)
+        if told is None:
+            problems.append(f"verdict on release {number}: learned by the auditor, not in the developer's ledger")
+        elif learned is None:
+            if told["within"] is not None:
+                problems.append(f"verdict on release {number}: told to the developer, not in the auditor's ledger")
+        else:
+            keys = ("receiver", "operation", "attribute", *(("within",) if told["within"] is not None else ()))
+            problems += [
+                f"verdict on release {number}: {key} is {learned[key]!r} at the auditor, {told[key]!r} at the developer"
+                for key in keys
+                if learned[key] != told[key]
+            ]
+    return problems
+
+
+def _disclosed_differences(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
+    """The differences between what was given away and what arrived, in this order; the last may be on its way."""
+    given, arrived = (
+        [(entry["receiver"], entry["what"], entry["numbers"]) for entry in side if entry["kind"] == "disclosed"]
+        for side in (developer, auditor)
+    )
+    problems = [
+        f"disclosure {place}: {ours} at the auditor, {theirs} at the developer"
+        for place, (theirs, ours) in enumerate(zip(given, arrived, strict=False), 1)
+        if theirs != ours
+    ]
+    if len(arrived) > len(given):
+        problems.append(f"disclosure {len(given) + 1}: arrived at the auditor, not in the developer's ledger")
+    elif len(given) > len(arrived) + 1:
+        problems.append(f"disclosure {len(arrived) + 1}: given by the developer, not in the auditor's ledger")
     return problems
 
 

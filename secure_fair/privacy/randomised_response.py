@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from secure_fair.errors import ProtocolError, Refusal, UsageError
+from secure_fair.files import open_private, private_folder
 from secure_fair.privacy.accounting import truth_probability
 from secure_fair.privacy.noise import Bytes, uniform_below
 from secure_fair.privacy.request import Grant
@@ -60,7 +61,7 @@ class Responses:
 
     def __init__(self, directory: Path, source: PRG) -> None:
         """``source``: of the answers; keyed by the operating system, unless the run is marked NOT PRIVATE."""
-        directory.mkdir(parents=True, exist_ok=True)
+        private_folder(directory)
         self._directory = directory
         self._source = source
         self._answers: dict[str, dict[str, tuple[int, int, float]]] = {}
@@ -113,7 +114,7 @@ class Responses:
 
     def _append(self, attribute: str, drawn: dict[str, tuple[int, int, float]]) -> None:
         text = "".join(json.dumps([name, *answer]) + "\n" for name, answer in drawn.items())
-        with self._path(attribute).open("ab") as file:
+        with open_private(self._path(attribute), "ab") as file:
             file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from secure_fair.files import write_bytes
+from secure_fair.files import private_folder, write_bytes
 
 Ask = Callable[[str], tuple[torch.Tensor, float]]  # the name to ask under -> the opened values and their sigma
 
@@ -48,7 +48,7 @@ class ReleaseCache:
 
     def __init__(self, directory: Path, terms: str) -> None:
         """One process at a time may use a ``directory``."""
-        directory.mkdir(parents=True, exist_ok=True)
+        private_folder(directory)
         self._directory = directory
         self._terms = terms
         path = directory / "key"

@@ -31,6 +31,14 @@ def replay(ledger: Ledger, run: str, *, attributes: Collection[str], table: str,
             sums.note_opened(operation, attribute, records, entry["query"])
 
 
+def check_split(ledger: Ledger, run: str, training: int) -> None:
+    """Check that a run that is resumed has as many training records as when it was begun."""
+    for entry in ledger.entries(run):
+        begun = entry.get("training", training) if entry["kind"] == "start" else training
+        if begun != training:
+            raise UsageError(f"run {run} was begun with {begun} training records, not {training}; resume with as many")
+
+
 def paid_adapters(ledger: Ledger) -> dict[tuple[str, str], Charge]:
     """The charge of every adapter, by attribute and digest, that any run has paid for."""
     return {

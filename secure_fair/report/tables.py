@@ -138,7 +138,9 @@ def openings(summary: Summary) -> Table:
 
 
 def protection(opening: Mapping[str, Any]) -> str:
-    """The protection of an opened value."""
+    """The protection of an opened value; for one of the developer's own, what it is."""
+    if opening.get("says"):
+        return str(opening["says"])
     if opening["exact"]:
         return "none: exact"
     if opening.get("epsilon") is not None:
@@ -182,16 +184,17 @@ def costs(summary: Summary) -> Table:
 
 
 def privacy(summary: Summary) -> Table:
-    """One row per method and secret: what its releases may say about one person at most."""
+    """One row per method and secret: what its releases may say about one person at most; then of all together."""
     rows = []
-    for run in runs_of(summary):
-        held = run.get("privacy", {})
+    accounts = [(method_name(run), run.get("privacy", {})) for run in runs_of(summary)]
+    accounts.append(("with compared methods", summary.get("privacy", {}).get("with_compared", {})))
+    for method, held in accounts:
         entries = list(held.get("attributes", {}).items())
         for auditor, own in held.get("records", {}).items():
             entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in own.items()]
         for name, entry in entries:
             delta, releases = f"{entry['delta']:.0e}", count(entry.get("releases"))
-            rows.append((method_name(run), name, guarantee(entry), delta, releases, str(entry.get("adjacency", "-"))))
+            rows.append((method, name, guarantee(entry), delta, releases, str(entry.get("adjacency", "-"))))
     return Table(("method", "secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
 
 

@@ -62,8 +62,12 @@ def people(
     epsilon: float | None = None,
     evaluation_epsilon: float | None = None,
     sensitive: Mapping[str, Sensitive] | None = None,
+    test: int = 0,
 ) -> People:
-    """``codes`` (n,) and the number of groups by attribute; the plan is that of ``method``."""
+    """``codes`` (n,) and the number of groups by attribute, the last ``test`` of them of test records.
+
+    The plan is that of ``method``.
+    """
     records = len(next(iter(codes.values())))
     ids = [f"{number:032x}" for number in range(records)]
     config = RunConfig(
@@ -84,6 +88,7 @@ def people(
         auditor="auditor",
         run="test",
         ids=ids,
+        training=records - test,
         known=ids,
         plans={name: plan_for(config, name, groups[name], records) for name in codes},
         rules=RULES,

@@ -55,18 +55,19 @@ def test_rows_are_the_memberships_of_the_records_asked_for(tmp_path: Path, attri
 
 
 def test_every_answer_is_in_the_ledger_and_nothing_else(tmp_path: Path) -> None:
-    everything = held(tmp_path, "parity", "moments")
-    strata = torch.zeros(N, dtype=torch.int64)
+    everything = held(tmp_path, "parity", "moments", test=40)
+    training, test = EVERYBODY[:80], EVERYBODY[80:]
     assert everything.opened() == []
-    asks.group_counts(everything.auditors, "sex", EVERYBODY, strata, 1)
-    asks.moment(everything.auditors, "origin", EVERYBODY, torch.zeros(N, 2))
-    assert asks.evaluation_counts(everything.auditors, "sex", EVERYBODY, strata, 1) is not None
+    asks.group_counts(everything.auditors, "sex", training, torch.zeros(80, dtype=torch.int64), 1)
+    asks.moment(everything.auditors, "origin", training, torch.zeros(80, 2))
+    counted = torch.zeros(40, dtype=torch.int64)
+    assert asks.evaluation_counts(everything.auditors, "sex", test, counted, 1) is not None
     assert everything.opened() == ["group_counts", "moment", "evaluation_counts"]
 
 
 @pytest.mark.parametrize("epsilon", [None, 1.0])
 def test_an_evaluation_is_asked_for_once(tmp_path: Path, epsilon: float | None) -> None:
-    everything = held(tmp_path, "parity", "moments", epsilon=epsilon, evaluation_epsilon=epsilon)
+    everything = held(tmp_path, "parity", "moments", epsilon=epsilon, evaluation_epsilon=epsilon, test=N)
     strata = torch.from_numpy(EVERYBODY % 4)
     first = asks.evaluation_counts(everything.auditors, "sex", EVERYBODY, strata, 4)
     again = asks.evaluation_counts(everything.auditors, "sex", EVERYBODY[::-1].copy(), strata.flip(0), 4)

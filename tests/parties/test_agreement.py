@@ -24,7 +24,7 @@ from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.operations import RULES
-from secure_fair.privacy.ledger import compare, read_extract, verify
+from secure_fair.privacy.ledger import compare, entries_about, read_extract, verify
 from tests.parties.company import Company, tiny, write_stores
 
 TOLERANCE = 0.01  # relative distance of the updates
@@ -119,9 +119,9 @@ def assert_ledgers_agree(scenario: Scenario, folder: Path) -> None:
     for auditor in scenario.secure.auditors:
         assert verify(folder / "states" / auditor.name / "ledger") > 1
         own = read_extract(folder / f"auditor-{auditor.name}" / "ledger.jsonl")
-        received = [entry for entry in developers if entry.get("auditor") == auditor.name]
-        assert received
-        assert compare(received, own) == []
+        about = entries_about(developers, auditor.name)
+        assert any(entry["kind"] == "received" for entry in about)
+        assert compare(about, own) == []
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +157,10 @@ def test_secure_and_plain_agree_where_the_auditor_has_nothing_of_the_developer_s
     assert_agree(scenario, plain, secure)
     assert_ledgers_agree(scenario, tmp_path / "secure")
     assert distance(updates(scenario, plain)["A"], baseline["A"]) > TOLERANCE
-    entries = read_extract(tmp_path / "secure" / "developer" / "ledger.jsonl")
-    disclosed = [entry for entry in entries if entry["kind"] == "disclosed"]
-    assert len(disclosed) == (scenario.train.epochs if method.get("adversary_features") == "disclosed" else 0)
+    for side in ("developer", "auditor-auditor"):
+        entries = read_extract(tmp_path / "secure" / side / "ledger.jsonl")
+        disclosed = [entry for entry in entries if entry["kind"] == "disclosed"]
+        assert len(disclosed) == (scenario.train.epochs if method.get("adversary_features") == "disclosed" else 0)
 
 
 def test_without_a_method_they_are_equal(tmp_path: Path, weights: Path, stores: Path) -> None:
@@ -249,6 +250,11 @@ def test_with_noise_every_release_has_it_and_is_charged(
         assert {entry["attribute"] for entry in planned} == set(auditor.attributes)  # nobody answers for another
         of_records = [entry for entry in planned if not RULES[entry["operation"]].post_processing]
         assert all(entry["sigma"] or entry["operation"] == "randomised_attributes" for entry in of_records)
+        bounded = [entry["number"] for entry in planned if RULES[entry["operation"]].bounded_rows]
+        verdicts = [entry for entry in entries if entry["kind"] == "verdict"]
+        assert all(entry["within"] and entry["receiver"] == auditor.name for entry in verdicts)
+        assert {entry["number"] for entry in verdicts} <= {entry["number"] for entry in planned}
+        assert len(verdicts) >= (len(bounded) > 0)
         left = json.loads((company.out(auditor.name) / "party.json").read_text())
         for spent in left["privacy"].values():
             assert not spent["exact"]

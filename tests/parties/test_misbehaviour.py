@@ -27,6 +27,7 @@ from secure_fair.errors import BudgetExceeded
 from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Update
+from secure_fair.privacy.admission import Admission
 from tests import asks
 from tests.parties.company import Company, Ended, secure_fair, tiny
 from tests.parties.liars import lie_about_rows
@@ -87,6 +88,19 @@ def negative_record(auditors: SecureAuditors) -> None:
 
 def no_columns(auditors: SecureAuditors) -> None:
     ask(auditors, private=torch.zeros(200, 0))
+
+
+def counts_of_training_records(auditors: SecureAuditors) -> None:
+    """What these records have told by moments is told again, and from another budget."""
+    ask(auditors)
+    asks.evaluation_counts(auditors, "male", EVERYBODY, torch.arange(200) % 2, 2)
+
+
+def moment_of_test_records(auditors: SecureAuditors) -> None:
+    """And the other way round."""
+    test = np.arange(200, 300, dtype=np.int64)
+    asks.evaluation_counts(auditors, "male", test, torch.arange(100) % 2, 2)
+    ask(auditors, test, QUERY[:100])
 
 
 def same_counts_again(auditors: SecureAuditors) -> None:
@@ -190,9 +204,14 @@ def end_of(attack: Attack, scenario: Scenario, stores: Path, folder: Path) -> tu
     """How everybody ended, and the operations that the auditor's ledger has as released."""
     with Company(scenario, stores, folder, timeout=6.0, entries={"developer": partial(rogue, attack)}) as company:
         ended = company.wait(60)
-    ledger = folder / "states" / "auditor" / "ledger" / "ledger.jsonl"
+    return ended, [entry["operation"] for entry in entries_of(folder, "auditor", "planned")]
+
+
+def entries_of(folder: Path, party: str, kind: str) -> list[dict[str, Any]]:
+    """The entries of this kind in a party's ledger."""
+    ledger = folder / "states" / party / "ledger" / "ledger.jsonl"
     entries = [json.loads(line) for line in ledger.read_text().splitlines()] if ledger.exists() else []
-    return ended, [entry["operation"] for entry in entries if entry["kind"] == "planned"]
+    return [entry for entry in entries if entry["kind"] == kind]
 
 
 EXACT: list[tuple[Attack, str]] = [
@@ -220,14 +239,60 @@ def test_a_request_that_may_not_be_is_refused(
     assert ended["dealer"].code != 0
 
 
+def splitless_auditor(arguments: list[str]) -> None:
+    """The auditor without the check that training and evaluation are of different records."""
+    Admission._check_split = lambda *_: None  # type: ignore[method-assign]
+    secure_fair(arguments)
+
+
+PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
+BOTH_BUDGETS: list[tuple[Attack, list[str], str]] = [
+    (
+        counts_of_training_records,
+        ["moment", "evaluation_counts"],
+        "evaluation_counts: record 0 is a training record, the release is of test records: ask for records 200 to 299",
+    ),
+    (
+        moment_of_test_records,
+        ["evaluation_counts", "moment"],
+        "moment: record 200 is a test record, the release is of training records: ask for records 0 to 199",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("attack", "releases", "reason"), BOTH_BUDGETS, ids=[attack.__name__ for attack, *_ in BOTH_BUDGETS]
+)
+def test_no_record_has_both_budgets(
+    tmp_path: Path, weights: Path, stores: Path, attack: Attack, releases: list[str], reason: str
+) -> None:
+    ended, released = end_of(attack, tiny(weights, privacy=PRIVACY), stores, tmp_path)
+    assert released == releases[:1]
+    for name in ("auditor", "developer"):
+        assert ended[name].code == 4, ended[name]
+        assert reason in ended[name].said, ended[name]
+    assert [entry["reason"] for entry in entries_of(tmp_path, "auditor", "refused")] == [reason]
+
+
+@pytest.mark.parametrize(
+    ("attack", "releases", "reason"), BOTH_BUDGETS, ids=[attack.__name__ for attack, *_ in BOTH_BUDGETS]
+)
+def test_without_the_check_a_record_has_both_budgets(
+    tmp_path: Path, weights: Path, stores: Path, attack: Attack, releases: list[str], reason: str
+) -> None:
+    entries = {"developer": partial(rogue, attack), "auditor": splitless_auditor}
+    with Company(tiny(weights, privacy=PRIVACY), stores, tmp_path, timeout=6.0, entries=entries) as company:
+        company.succeed(60)
+    planned = entries_of(tmp_path, "auditor", "planned")
+    assert [entry["operation"] for entry in planned] == releases
+    assert len({entry["records"] for entry in planned}) == 1  # the same records in both
+
+
 def test_exact_counts_are_not_given_twice(tmp_path: Path, weights: Path, stores: Path) -> None:
     ended, released = end_of(same_counts_again, tiny(weights), stores, tmp_path)
     assert released == ["evaluation_counts"]
     assert [ended[name].code for name in ("auditor", "developer")] == [4, 4]
     assert "were evaluated 1 times, as planned" in ended["auditor"].said
-
-
-PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
 
 
 def test_a_question_asked_again_is_answered_from_memory(tmp_path: Path, weights: Path, stores: Path) -> None:
@@ -248,6 +313,12 @@ def test_rows_beyond_the_bound_cannot_be_proved(tmp_path: Path, weights: Path, s
     assert "developer has not proved that its input keeps to its bound" in ended["auditor"].said
     assert ended["developer"].code in (4, 5)
     assert "has not proved" in ended["developer"].said
+    (learned,) = entries_of(tmp_path, "auditor", "verdict")
+    about = {"operation": "moment", "attribute": "male", "receiver": "auditor", "within": False}
+    assert {key: learned[key] for key in about} == about
+    if attack is not rows_too_long_and_no_check:  # who does not listen does not write it down either
+        (told,) = entries_of(tmp_path, "developer", "verdict")
+        assert {key: told[key] for key in about} == about
 
 
 def test_a_request_beyond_the_budget_is_refused(tmp_path: Path, weights: Path, stores: Path) -> None:

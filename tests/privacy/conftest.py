@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from people import IDS, plan_for
+from people import TABLE, TESTED, plan_for
 from rules import RULES
 
 from secure_fair.privacy.gate import Gate
@@ -27,8 +27,9 @@ def open_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
         settings = {
             "auditor": "auditor",
             "run": run,
-            "ids": IDS,
-            "known": IDS,
+            "ids": TABLE,
+            "training": sum(name not in TESTED for name in changes.get("ids", TABLE)),
+            "known": TABLE,
             "plans": {plan.attribute: plan for plan in made or [plan_for()]},
             "policy": Policy(),
             "rules": RULES,

@@ -11,7 +11,10 @@ from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
 from secure_fair.privacy.request import Request
 from secure_fair.privacy.target import DEFAULT_DELTA
 
-IDS = [f"{number:032x}" for number in range(200)]
+IDS = [f"{number:032x}" for number in range(200)]  # of training records
+TESTED = [f"test {number:027x}" for number in range(80)]
+TABLE = [*IDS, *TESTED]
+TEST = np.arange(len(IDS), len(TABLE))
 MOMENTS = PlannedRelease("moment", count=3, participations=3, sensitivity=1.0)
 EVALUATION = PlannedRelease("evaluation_counts", count=1, participations=1, sensitivity=1.0)
 SCALE = 2**16
@@ -35,7 +38,7 @@ def ask(operation: str = "moment", **changes: Any) -> Request:
     fields = {
         "operation": operation,
         "attribute": "gender",
-        "records": np.arange(len(IDS)),
+        "records": TEST if operation == "evaluation_counts" else np.arange(len(IDS)),
         "receiver": "developer",
         "shape": (4, 1),
         "groups": 2,

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from people import IDS, SCALE, ask, plan_for, value
+from people import IDS, SCALE, TABLE, TEST, TESTED, ask, plan_for, value
 from rules import RULES
 from scipy.stats import kstest
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy import accounting
+from secure_fair.privacy.admission import Admission
 from secure_fair.privacy.entries import Charge, records_hash, table_hash
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -23,6 +24,7 @@ from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import NO_RECORDS
 from secure_fair.privacy.rules import Rule
+from secure_fair.privacy.spending import Spending
 
 
 def kinds(directory: Path) -> list[str]:
@@ -125,8 +127,8 @@ def test_seeded_noise_is_marked(open_gate) -> None:
         ({"records": np.arange(31)}, "minimum_batch"),
         ({"records": np.arange(0)}, "minimum_batch"),
         ({"records": np.append(np.arange(40), 7)}, "twice"),
-        ({"records": np.arange(161, 201)}, "enrolled table has 200"),
-        ({"records": np.arange(-1, 40)}, "enrolled table has 200"),
+        ({"records": np.arange(241, 281)}, "enrolled table has 280"),
+        ({"records": np.arange(-1, 40)}, "enrolled table has 280"),
         ({"records": np.arange(40.0)}, "int64"),
         ({"records": np.arange(40).reshape(1, 40)}, "int64"),
         ({"shape": ()}, "shape"),
@@ -242,7 +244,7 @@ def test_a_near_repeat_of_an_evaluation_is_refused(open_gate, epsilon: float | N
     gate = open_gate([plan_for(epsilon=epsilon)])
     gate.release(gate.admit(ask("evaluation_counts", query="a")), value(4, 1))
     with pytest.raises((Refusal, BudgetExceeded)):
-        gate.admit(ask("evaluation_counts", query="b", records=np.arange(199)))
+        gate.admit(ask("evaluation_counts", query="b", records=TEST[1:]))
 
 
 # -- budgets --
@@ -300,8 +302,51 @@ def test_evaluation_draws_on_its_own_pool(open_gate) -> None:
     gate.release(gate.admit(ask("evaluation_counts")), value(4, 1))
     with pytest.raises(BudgetExceeded):
         gate.admit(ask("evaluation_counts"))
+    assert gate.summary()["gender"]["epsilon"] == pytest.approx(1.0, rel=1e-6)  # nobody paid for both
+
+
+@pytest.mark.parametrize(
+    ("operation", "records", "message"),
+    [
+        (
+            "evaluation_counts",
+            np.arange(160, 240),
+            "record 160 is a training record, the release is of test records: ask for records 200 to 279",
+        ),
+        (
+            "moment",
+            np.arange(160, 240),
+            "record 200 is a test record, the release is of training records: ask for records 0 to 199",
+        ),
+    ],
+)
+def test_training_and_evaluation_have_records_of_their_own(
+    open_gate, operation: str, records: np.ndarray, message: str
+) -> None:
+    with pytest.raises(Refusal, match=f"{operation}: {message}"):
+        open_gate().admit(ask(operation, records=records))
+    with pytest.raises(Refusal, match="the table has none of them"):
+        open_gate(run="other", training=len(TABLE)).admit(ask("evaluation_counts", records=np.arange(80)))
+
+
+def test_without_the_split_one_record_pays_for_both(open_gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Admission, "_check_split", lambda *_: None)
+    gate = open_gate()
+    for _ in range(3):
+        gate.release(gate.admit(ask()), value(4, 1))
+    gate.release(gate.admit(ask("evaluation_counts", records=np.arange(80))), value(4, 1))
     both = accounting.gaussian_epsilon(math.sqrt(2) * accounting.gaussian_mu(1.0, 1e-5), 1e-5)
     assert gate.summary()["gender"]["epsilon"] == pytest.approx(both, rel=1e-6)
+
+
+def test_a_resumed_run_keeps_to_its_training_records(open_gate) -> None:
+    gate = open_gate()
+    gate.release(gate.admit(ask("evaluation_counts")), value(4, 1))
+    with pytest.raises(UsageError, match="begun with 200 training records, not 280"):
+        open_gate(training=280)
+    open_gate()
+    with pytest.raises(UsageError, match="281 training records in a table of 280"):
+        open_gate(run="other", training=281)
 
 
 def test_a_persons_budget_outlives_the_run(open_gate) -> None:
@@ -310,7 +355,7 @@ def test_a_persons_budget_outlives_the_run(open_gate) -> None:
     first = open_gate(policy=policy)
     for _ in range(3):
         first.release(first.admit(ask()), value(4, 1))
-    second = open_gate(policy=policy, run="second", ids=IDS[::-1])
+    second = open_gate(policy=policy, run="second", ids=[*IDS[::-1], *TESTED])
     second.release(second.admit(ask()), value(4, 1))
     with pytest.raises(BudgetExceeded, match=r"policy's epsilon = 1\.3"):
         second.admit(ask())
@@ -370,7 +415,7 @@ def test_a_resumed_run_must_keep_its_table(open_gate) -> None:
     gate = open_gate()
     gate.release(gate.admit(ask()), value(4, 1))
     with pytest.raises(UsageError, match="same one"):
-        open_gate(ids=IDS[:150])
+        open_gate(ids=TABLE[::-1], training=len(IDS))
 
 
 def test_plans_belong_to_their_attribute(open_gate) -> None:
@@ -404,7 +449,8 @@ def test_post_processing_needs_what_it_processes(open_gate) -> None:
         "epsilon": 2.0,
         "exact": False,
         "delta": 1e-6,
-        "adjacency": "adding or removing one record",
+        "adjacency": "adding or removing one record with all its attributes",
+        "attributes": ["gender"],
     }
     assert gate.summary()["gender"]["epsilon"] == 0.0
 
@@ -430,6 +476,49 @@ def test_two_trainings_add_up(open_gate) -> None:
     assert gate.records_summary()["gender"]["epsilon"] == 4.0
     assert gate.records_summary()["gender"]["delta"] == 2e-6
     assert open_gate([own_plan()]).records_summary()["gender"]["epsilon"] == 4.0
+
+
+def two_trainings(gate: Gate) -> None:
+    """Two attributes' adapters from the same records, each at epsilon 1."""
+    for attribute in ("gender", "race"):
+        gate.account_training(attribute, ["own-1"], operation="sensitive_training", epsilon=1.0, delta=1e-6)
+
+
+OF_BOTH = [plan_for(name, releases=[PlannedRelease("orthogonality", 100, 100, 0.0)]) for name in ("gender", "race")]
+
+
+@pytest.mark.parametrize("limit", ["epsilon", "total_epsilon"])
+def test_trainings_on_the_same_records_add_up_over_attributes(open_gate, limit: str) -> None:
+    gate = open_gate(OF_BOTH, policy=Policy(**{limit: 1.5}))
+    with pytest.raises(
+        BudgetExceeded, match=rf"race: this release would take a person beyond the policy's {limit} = 1\.5"
+    ):
+        two_trainings(gate)
+    assert gate.records_summary()["gender"]["epsilon"] == 1.0
+    gate = open_gate(OF_BOTH, run="other", policy=Policy(**{limit: 4.0}))  # with what the first run has spent
+    two_trainings(gate)
+    assert gate.records_summary() == {
+        "gender, race": {
+            "epsilon": 2.0,
+            "exact": False,
+            "delta": 2e-6,
+            "adjacency": "adding or removing one record with all its attributes",
+            "attributes": ["gender", "race"],
+        }
+    }
+    assert open_gate(OF_BOTH, run="other").records_summary()["gender, race"]["epsilon"] == 2.0  # read back
+
+
+def test_added_up_by_attribute_the_same_records_are_trained_on_twice(
+    open_gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Spending.add
+
+    def by_attribute(self: Spending, *what: Any, training: bool = False) -> None:
+        add(self, *what)
+
+    monkeypatch.setattr(Spending, "add", by_attribute)
+    two_trainings(open_gate(OF_BOTH, policy=Policy(epsilon=1.0)))
 
 
 def test_training_without_noise_is_exact(open_gate) -> None:
@@ -497,7 +586,7 @@ def test_an_opening_that_fails_is_spent(open_gate, tmp_path: Path) -> None:
 def test_the_receipt_names_the_records_as_the_receiver_would(open_gate) -> None:
     records = np.random.default_rng(0).permutation(200)[:64]
     receipt = open_gate().admit(ask(records=records)).receipt
-    assert receipt.records == records_hash(table_hash(IDS), np.sort(records))
+    assert receipt.records == records_hash(table_hash(TABLE), np.sort(records))
     assert receipt.count == 64
 
 

@@ -259,3 +259,80 @@ def test_missing_unknown_and_doubled_releases_are_named(tmp_path: Path) -> None:
         "release 9: received by the developer, unknown to the auditor",
         "release 2: opened by the auditor, not in the developer's ledger",
     ]
+
+
+# -- what auditors are told and given --
+
+VERDICT = {"number": 1, "receiver": "auditor", "operation": "moment", "attribute": "gender"}
+GIVEN = {"receiver": "auditor", "what": "adapter", "numbers": 64}
+
+
+def beside(
+    tmp_path: Path, developer: list[tuple[str, dict[str, object]]], auditor: list[tuple[str, dict[str, object]]]
+) -> list[str]:
+    """The differences of two ledgers with these entries, by kind, beside no release."""
+    sides = []
+    for owner, entries in (("developer", developer), ("auditor", auditor)):
+        ledger = Ledger(tmp_path / owner, owner)
+        ledger.start("run")
+        for kind, fields in entries:
+            getattr(ledger, kind)(run="run", **fields)
+        sides.append(list(ledger.entries("run")))
+        ledger.close()
+        verify(tmp_path / owner)
+    return compare(*sides)
+
+
+def test_verdicts_and_disclosures_that_agree(tmp_path: Path) -> None:
+    entries = [("verdict", {**VERDICT, "within": True}), ("disclosed", GIVEN)]
+    assert beside(tmp_path / "whole", entries, entries) == []
+    on_its_way = [("verdict", {**VERDICT, "within": None}), ("disclosed", GIVEN)]
+    assert beside(tmp_path / "lost", on_its_way, []) == []
+    assert beside(tmp_path / "learned", on_its_way, [("verdict", {**VERDICT, "within": False})]) == []
+
+
+@pytest.mark.parametrize(
+    ("developer", "auditor", "problem"),
+    [
+        ([], [("verdict", {**VERDICT, "within": True})], "verdict on release 1: learned by the auditor, not in"),
+        ([("verdict", {**VERDICT, "within": True})], [], "verdict on release 1: told to the developer, not in"),
+        (
+            [("verdict", {**VERDICT, "within": True})],
+            [("verdict", {**VERDICT, "within": False})],
+            "verdict on release 1: within is False at the auditor, True at the developer",
+        ),
+        (
+            [("verdict", {**VERDICT, "within": None})],
+            [("verdict", {**VERDICT, "attribute": "race", "within": True})],
+            "verdict on release 1: attribute is 'race' at the auditor, 'gender' at the developer",
+        ),
+        ([], [("disclosed", GIVEN)], "disclosure 1: arrived at the auditor, not in the developer's"),
+        ([("disclosed", GIVEN)] * 2, [], "disclosure 1: given by the developer, not in the auditor's"),
+        ([("disclosed", GIVEN)], [("disclosed", {**GIVEN, "numbers": 65})], "disclosure 1: ('auditor', 'adapter', 65)"),
+    ],
+)
+def test_verdicts_and_disclosures_that_differ_are_named(
+    tmp_path: Path,
+    developer: list[tuple[str, dict[str, object]]],
+    auditor: list[tuple[str, dict[str, object]]],
+    problem: str,
+) -> None:
+    (found,) = beside(tmp_path, developer, auditor)
+    assert found.startswith(problem)
+
+
+def test_ledgers_from_before_verdicts_were_written_down_agree() -> None:
+    """Their starts do not say that they would be, and a developer's disclosure had no line at the auditor."""
+    given = [{"kind": "disclosed", "run": "run", **GIVEN}] * 3
+    start = {"kind": "start", "run": "run"}
+    assert compare([start, *given], [start]) == []
+    assert len(compare([{**start, "notes": ["disclosed"]}, *given], [start])) == 1
+
+
+def test_the_number_of_a_refused_verdict_is_not_given_again(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, "auditor")
+    ledger.verdict("run", 3, "auditor", "moment", "gender", within=False)
+    ledger.close()
+    again = Ledger(tmp_path, "auditor")
+    assert again.next_number("run") == 4
+    again.close()

@@ -195,3 +195,22 @@ def test_a_damaged_summary_is_a_clean_error(tmp_path):
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(UsageError, match="is not JSON"):
         write_report(tmp_path)
+
+
+def test_all_methods_together_stand_beside_the_main_one(summary, tmp_path):
+    account = {**summary["privacy"]["attributes"]["gender"], "epsilon": 1.23, "releases": 7}
+    records = {"auditor": {"gender, race": {"epsilon": 2.0, "exact": False, "delta": 2e-6, "adjacency": "a record"}}}
+    summary["privacy"]["with_compared"] = {"attributes": {"gender": account}, "records": records}
+    main, _, together, own = tables.privacy(summary).rows
+    assert main[:3] == ("parity (moments)", "gender", "0.987")
+    assert together[:5] == ("with compared methods", "gender", "1.23", "1e-05", "7")
+    assert own[:3] == ("with compared methods", "auditor's own records: gender, race", "2")
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert "with compared methods" in write_report(tmp_path).read_text()
+
+
+def test_what_an_auditor_learned_of_the_developer_s_is_listed_as_that(summary):
+    line = {**summary["openings"][0], "operation": "row check of moment", "says": "whether rows are within 1"}
+    summary["openings"].append({**line, "auditor": "developer", "receiver": "auditor"})
+    assert tables.openings(summary).rows[-1][3:5] == ("developer", "auditor")
+    assert tables.openings(summary).rows[-1][-1] == "whether rows are within 1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ import pytest
 from scenarios.cli.run import result_text
 from scenarios.launch import run
 from scenarios.progress import LineReporter
+from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
 from secure_fair.report.html import write_report
 from tests.parties.company import tiny
 from tests.parties.planted import Planted, found_in, plant
@@ -191,6 +193,38 @@ def test_methods_to_compare_run_before_the_main_one(tmp_path: Path, random_weigh
     assert json.loads((tmp_path / "compare" / "erm" / "summary.json").read_text())["openings"] == [
         line for line in summary["openings"] if line["operation"] == "evaluation_counts"
     ]
+
+
+def test_compared_methods_add_to_what_is_told_of_the_same_people(tmp_path: Path, random_weights: Path) -> None:
+    """Two evaluations of the same test records are one release with mu^2 twice as large."""
+    privacy = {"epsilon": 0.5, "evaluation_epsilon": 1.0, "reserve_releases": 0}
+    scenario = tiny(random_weights, secure={"mode": "plain"}, privacy=privacy)
+    summary = run(scenario.model_copy(update={"compare": ("erm",)}), tmp_path, LineReporter())
+    alone, together = (
+        summary["privacy"]["attributes"]["male"],
+        summary["privacy"]["with_compared"]["attributes"]["male"],
+    )
+    delta = 1e-5
+    twice = gaussian_epsilon(math.sqrt(2) * gaussian_mu(1.0, delta), delta)
+    assert alone["epsilon"] == pytest.approx(1.0, rel=1e-6)
+    assert together["epsilon"] == pytest.approx(twice, rel=1e-6)
+    assert together["releases"] == alone["releases"] + 1
+    assert (together["exact"], together["delta"]) == (False, delta)
+    assert summary["privacy"]["with_compared"]["records"] == {}
+    text = result_text(summary, tmp_path)
+    assert f"with compared methods  male    {twice:.3g}".split() == next(
+        line.split()[:5] for line in text.splitlines() if line.startswith("with compared")
+    )
+    assert "with compared methods" in write_report(tmp_path).read_text()
+
+
+def test_a_compared_method_s_trainings_on_own_records_are_counted(tmp_path: Path, random_weights: Path) -> None:
+    scenario = tiny(random_weights, secure={"mode": "plain"}, train={"epochs": 1})
+    summary = run(scenario.model_copy(update={"compare": ("orth",)}), tmp_path, LineReporter())
+    assert summary["privacy"]["records"] == {}
+    together = summary["privacy"]["with_compared"]
+    assert together["records"]["auditor"]["male"]["exact"] is True
+    assert together["attributes"]["male"]["epsilon"] is None
 
 
 def test_a_collapse_is_said_while_it_happens_and_afterwards_everywhere(tmp_path: Path) -> None:
