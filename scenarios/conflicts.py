@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from secure_fair.privacy.target import Privacy
-
 from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
@@ -15,6 +13,7 @@ from secure_fair.learning.methods import METHODS
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
 from secure_fair.operations import OPERATIONS, RULES
 from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.target import Privacy
 from secure_fair.sections import listed, near, show
 
 RESERVED_NAMES = ("developer", "dealer")
@@ -270,6 +269,7 @@ def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[st
 
 def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
     yield from policy.unknown_operations(OPERATIONS)
+    yield from policy.contradictions()
     method = METHODS[method.name].resolved(method)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []

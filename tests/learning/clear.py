@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from secure_fair.privacy.target import Privacy
 
 from parties.config import RunConfig
 from parties.enrolment import Enrolment
@@ -27,6 +26,7 @@ from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.privacy.target import Privacy
 from secure_fair.randomness import PRG, KeySource
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
@@ -87,7 +87,7 @@ def people(
         known=ids,
         plans={name: plan_for(config, name, groups[name], records) for name in codes},
         rules=RULES,
-        policy=Policy(minimum_batch=minimum_batch),
+        policy=Policy(minimum_batch=minimum_batch, allow_exact=epsilon is None),
         ledger=ledger,
         noise=SystemNoise(),
     )

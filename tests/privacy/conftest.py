@@ -30,7 +30,7 @@ def open_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
             "ids": IDS,
             "known": IDS,
             "plans": {plan.attribute: plan for plan in made or [plan_for()]},
-            "policy": Policy(),
+            "policy": Policy(allow_exact=True),
             "rules": RULES,
             "ledger": ledgers[0],
             "noise": SystemNoise(),
