@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.auditors import KnownAuditors
 from parties.config import Endpoint, Folders, RunConfig
 from parties.enrolment import Enrolment, collect, enrol, share_holdings
 from parties.messages import Finished, Granted, Opened, Proceed, Train
@@ -19,7 +20,6 @@ from parties.row_bounds import open_verdicts
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded
-from secure_fair.groups import joint_groups
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -66,7 +66,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.close()
 
 
-class SecureAuditors:
+class SecureAuditors(KnownAuditors):
     """The auditors behind the network, as a method sees them (``secure_fair.operations.common.ask.Auditors``)."""
 
     def __init__(
@@ -80,41 +80,13 @@ class SecureAuditors:
         enrolment: Enrolment,
     ) -> None:
         """Take this party's shares of all that the auditors hold."""
-        self.config = config
+        super().__init__(config, enrolment, cache)
         self.network = network
         self.session = session
         self.ledger = ledger
-        self.cache = cache
         self.run = run
-        self.enrolment = enrolment
-        self.attributes = config.penalised
-        self.audited = config.audited
-        self.evaluated = config.evaluated
-        self.own_records = config.own_records
-        self.epsilon = config.privacy.epsilon if config.privacy else None
-        self.adapters = dict(enrolment.adapters)
         self.state = share_holdings(config, session, enrolment)
         self.forecast = Forecast(session)
-
-    # what is known without asking
-
-    def groups(self, attribute: str) -> tuple[str, ...]:
-        """Names of the groups of an attribute or intersection."""
-        held = self.enrolment.groups
-        components = self.components(attribute)
-        return held[attribute] if attribute in held else joint_groups({name: held[name] for name in components})
-
-    def components(self, name: str) -> tuple[str, ...]:
-        """The attributes of an intersection; an attribute is its own."""
-        return self.config.components(name)
-
-    def answering(self, name: str) -> tuple[str, ...]:
-        """The auditors that admit and pay for what is asked about it."""
-        return self.config.answering(name)
-
-    def people(self, records: np.ndarray) -> list[str]:
-        """Ids of enrolled records."""
-        return [self.enrolment.ids[record] for record in records]
 
     # a release, from the question to the opened value
 
@@ -169,18 +141,13 @@ class SecureAuditors:
             return self.session.receive_opening(value, bound=bound), sigma
 
     def _take_sent(self, granted: Mapping[str, Granted], records: np.ndarray) -> Release:
-        """The holders' own values; where each has a place for everybody, those of its own people."""
-        joined: np.ndarray | None = None
+        """The holders' own values."""
+        sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
             self.ledger.received(grant.receipts[-1])
-            values = np.frombuffer(raw, dtype="<f8")
-            joined = values.copy() if joined is None else joined
-            if holder in self.enrolment.parts:
-                theirs = self.enrolment.parts[holder][records]
-                joined[theirs] = values[theirs]
-        assert joined is not None  # somebody holds the attribute
-        return Release(torch.from_numpy(joined))
+            sent.append((holder, np.frombuffer(raw, dtype="<f8")))
+        return Release(torch.from_numpy(self.joined(sent, records)))
 
     # what is not a release
 

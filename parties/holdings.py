@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,15 +129,24 @@ class Holdings:
         model, privacy = self.config.model, self.config.privacy
         for attribute, names in self.groups.items():
             codes, groups = torch.from_numpy(own.records.codes[attribute]), len(names)
+            settings = replace(own.settings, seed=self._own_seed(attribute))
             epsilon, delta, name = None, 0.0, ""
             if privacy is None or privacy.epsilon is None:
-                trained = train_sensitive(model, own.tokens, codes, groups, own.settings)
+                trained = train_sensitive(model, own.tokens, codes, groups, settings)
             else:
                 target = (privacy.epsilon, privacy.delta)
-                trained, done = train_sensitive_privately(model, own.tokens, codes, groups, own.settings, target)
+                trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
                 epsilon, delta, name = done.epsilon, done.delta, digest(trained.adapter)
             self._account(attribute, own, epsilon, delta, name)
             self.adapters[attribute] = trained.adapter
+
+    def _own_seed(self, attribute: str) -> int:
+        """The seed of an adapter's start, apart from the developer's and from every other's.
+
+        Two adapters of one seed begin with the same A: an orthogonality between them could then only shrink it.
+        """
+        name = f"{self.config.seed}, {self.gate.auditor}, {attribute}"
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "little")
 
     def plan_trainings(self, own: OwnPictures) -> None:
         """Get ready to train an adversary of every attribute held here, as often as the scenario has it.

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from parties.auditors import KnownAuditors
 from parties.config import RunConfig
 from parties.enrolment import Enrolment, public_facts
 from parties.holdings import Holdings
-from secure_fair.groups import joint_groups, membership_matrix
+from secure_fair.groups import membership_matrix
 from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, row_matrices
 from secure_fair.operations.common.ask import Ask, Release
@@ -30,23 +31,15 @@ from secure_fair.privacy.request import Grant, Request, charged_on
 Admitted = list[tuple[Gate, list[Grant]]]  # what each gate has granted for one opening
 
 
-class PlainAuditors:
+class PlainAuditors(KnownAuditors):
     """``Auditors`` without shares: the plain twins of the operations, the same releases, the same noise."""
 
     def __init__(
         self, config: RunConfig, holders: Mapping[str, Holdings], enrolment: Enrolment, cache: ReleaseCache
     ) -> None:
         """``holders``: every auditor's holdings, by its name."""
-        self.config = config
+        super().__init__(config, enrolment, cache)
         self.holders = holders
-        self.enrolment = enrolment
-        self.cache = cache
-        self.attributes = config.penalised
-        self.audited = config.audited
-        self.evaluated = config.evaluated
-        self.own_records = config.own_records
-        self.epsilon = config.privacy.epsilon if config.privacy else None
-        self.adapters = dict(enrolment.adapters)
         self.scale = 2**config.precision_bits
         self.state = PlainState(public_facts(config, enrolment))
         for attribute, names in config.holders.items():
@@ -57,24 +50,6 @@ class PlainAuditors:
             self.state.memberships[name] = reduce(plain_intersection, parts)
         for holder in holders.values():
             self.state.sensitive |= {name: row_matrices(adapter) for name, adapter in holder.adapters.items()}
-
-    def groups(self, attribute: str) -> tuple[str, ...]:
-        """Names of the groups of an attribute or intersection."""
-        held = self.enrolment.groups
-        components = self.components(attribute)
-        return held[attribute] if attribute in held else joint_groups({name: held[name] for name in components})
-
-    def components(self, name: str) -> tuple[str, ...]:
-        """The attributes of an intersection; an attribute is its own."""
-        return self.config.components(name)
-
-    def answering(self, name: str) -> tuple[str, ...]:
-        """The auditors that admit and pay for what is asked about it."""
-        return self.config.answering(name)
-
-    def people(self, records: np.ndarray) -> list[str]:
-        """Ids of enrolled records."""
-        return [self.enrolment.ids[record] for record in records]
 
     def release(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor] = ()) -> Release:
         """Every holder admits all that is wanted before anybody spends anything; then one gate after the other."""
@@ -112,18 +87,14 @@ class PlainAuditors:
         return opened, math.hypot(*(grant.receipt.sigma or 0.0 for _, grants in admitted for grant in grants))
 
     def _sent(self, ask: Ask, records: np.ndarray, admitted: Admitted) -> Tensor:
-        """The holders' own values; where each has a place for everybody, those of its own people."""
-        joined: Tensor | None = None
+        """The holders' own values."""
+        sent = []
         for gate, (grant,) in admitted:
             values, scale = OPERATIONS[ask.operation].send(self.holders[gate.auditor], ask, records, grant)
             opened = gate.release(grant, PlainOpening(values, scale))
             assert opened is not None  # the receiver is in this process
-            joined = opened.clone() if joined is None else joined
-            if gate.auditor in self.enrolment.parts:
-                theirs = torch.from_numpy(self.enrolment.parts[gate.auditor][records])
-                joined[theirs] = opened[theirs]
-        assert joined is not None  # somebody holds the attribute
-        return joined
+            sent.append((gate.auditor, opened.numpy()))
+        return torch.from_numpy(self.joined(sent, records))
 
     def train_adversary(self, attribute: str, width: int, adapter: Adapter | None) -> None:
         """The auditor's own training, accounted at its gate."""

@@ -15,10 +15,9 @@ import torch
 _MOVED = "torch.onnx._internal.registration"
 _MOVED_TO = "torch.onnx._internal.torchscript_exporter.registration"
 _DETECTION_OPERATORS = {
-    "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms": "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "nms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms": "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 }
-_library: torch.library.Library | None = None  # the schemas live as long as this object does
 
 
 def _alias_onnx_registration() -> None:
@@ -28,9 +27,18 @@ def _alias_onnx_registration() -> None:
     sys.modules[_MOVED] = importlib.import_module(_MOVED_TO)
 
 
+def _missing_operators() -> list[str]:
+    return [name for name in _DETECTION_OPERATORS if not hasattr(torch.ops.torchvision, name)]
+
+
 def _declare_detection_operators() -> None:
-    """A torchvision built for CUDA has no operators beside a CPU torch, but registers fakes for two of them."""
-    global _library
+    """A torchvision built for CUDA has no operators beside a CPU torch, but registers fakes for two of them.
+
+    Where torchvision matches torch its own operators are loaded and nothing is declared: a declaration before they
+    load would end the process, for one operator can be defined only once.
+    """
+    if not _missing_operators():
+        return  # torchvision was imported before, or the repair was made before
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None:
         return
@@ -39,11 +47,8 @@ def _declare_detection_operators() -> None:
             torch.ops.load_library(str(extension))
         except OSError:
             continue  # made for another build of torch: torchvision goes on without its operators, and so do we
-    missing = [schema for name, schema in _DETECTION_OPERATORS.items() if not hasattr(torch.ops.torchvision, name)]
-    if missing:
-        _library = torch.library.Library("torchvision", "FRAGMENT")
-        for schema in missing:
-            _library.define(schema)
+    for name in _missing_operators():
+        torch.library.define(f"torchvision::{name}", _DETECTION_OPERATORS[name])  # kept as long as the process lives
 
 
 _alias_onnx_registration()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,22 @@ from safetensors.torch import save_file
 
 from secure_fair.learning.backbone import EMBEDDED_ARCHITECTURE
 
+import torchvision  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which kind of install the tests ran on; pytest -q prints no header."""
+    kind = "its own operators" if torchvision.extension._has_ops() else "operators declared by the repair"
+    python = ".".join(map(str, sys.version_info[:3]))
+    line = f"Python {python}, torch {torch.__version__}, torchvision {torchvision.__version__} with {kind}"
+    terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def own_operators() -> bool:
+    """Tell whether torchvision's own operators load beside this torch; elsewhere the repair declares two of them."""
+    return torchvision.extension._has_ops()
 
 
 @pytest.fixture(scope="session")

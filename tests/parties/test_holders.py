@@ -285,10 +285,9 @@ def test_randomised_answers_about_an_intersection_are_right_on_average(
 
 def test_a_corrected_answer_is_unbiased() -> None:
     """The matrix takes away what two independent lies do, exactly."""
-    from secure_fair.learning.auditors import corrected
 
     from secure_fair.privacy.randomised_response import confusion
 
-    _, correction = corrected([np.zeros(1, np.int64)] * 2, [2, 3], [0.7, 0.7])
+    _, correction = corrected([torch.zeros(1, dtype=torch.int64)] * 2, [2, 3], [0.7, 0.7])
     lies = np.kron(confusion(2, 0.7), confusion(3, 0.7))
     assert lies @ correction.numpy() == pytest.approx(np.eye(6), abs=1e-12)

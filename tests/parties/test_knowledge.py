@@ -22,6 +22,7 @@ import pytest
 
 import parties.auditor
 import parties.developer
+import parties.enrolment
 from parties.messages import Held
 from scenarios.launch import People, load
 from scenarios.progress import LineReporter
@@ -240,7 +241,7 @@ def talking_auditor(arguments: list[str]) -> None:
         return Held(attributes=dict(attributes), adapters={line: {} for line in lines})
 
     AuditorStore.open = note  # type: ignore[method-assign, assignment]
-    parties.auditor.Held = talk  # type: ignore[misc, assignment]
+    parties.enrolment.Held = talk  # type: ignore[misc, assignment]
     secure_fair(arguments)
 
 
@@ -249,7 +250,7 @@ def blabbing_auditor(arguments: list[str]) -> None:
     store = Path(arguments[arguments.index("--store") + 1])
     lines = (store / "attributes.csv").read_text().splitlines()[1:41]
 
-    def stop(*arguments: object) -> None:
+    def stop(*arguments: object, **named: object) -> None:
         raise parties.auditor.Refusal(f"not welcome: {' '.join(lines)}")
 
     parties.auditor.Holdings.open = stop  # type: ignore[assignment, method-assign]

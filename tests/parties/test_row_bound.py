@@ -13,8 +13,7 @@ from tests.parties.company import Company, secure_fair, tiny
 
 def stretching_developer(arguments: list[str]) -> None:
     """The developer's program with queries whose entries are within 1 and whose rows are not."""
-    from secure_fair.learning.methods.moments import query_matrix
-
+    from secure_fair.learning.memberships.regression import query_matrix
     from secure_fair.learning.methods import parity
 
     def stretched(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:

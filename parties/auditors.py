@@ -1,0 +1,55 @@
+"""The auditors as a developer's training sees them, whoever computes: what is known of them without asking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from parties.config import RunConfig
+from parties.enrolment import Enrolment
+from secure_fair.groups import joint_groups
+from secure_fair.privacy.release_cache import ReleaseCache
+
+
+class KnownAuditors:
+    """The part of ``secure_fair.operations.common.ask.Auditors`` that needs no message."""
+
+    def __init__(self, config: RunConfig, enrolment: Enrolment, cache: ReleaseCache) -> None:
+        self.config = config
+        self.enrolment = enrolment
+        self.cache = cache
+        self.attributes = config.penalised
+        self.audited = config.audited
+        self.evaluated = config.evaluated
+        self.own_records = config.own_records
+        self.epsilon = config.privacy.epsilon if config.privacy else None
+        self.adapters = dict(enrolment.adapters)
+
+    def groups(self, attribute: str) -> tuple[str, ...]:
+        """Names of the groups of an attribute or intersection."""
+        held, components = self.enrolment.groups, self.components(attribute)
+        return held[attribute] if attribute in held else joint_groups({name: held[name] for name in components})
+
+    def components(self, name: str) -> tuple[str, ...]:
+        """The attributes of an intersection; an attribute is its own."""
+        return self.config.components(name)
+
+    def answering(self, name: str) -> tuple[str, ...]:
+        """The auditors that admit and pay for what is asked about it."""
+        return self.config.answering(name)
+
+    def people(self, records: np.ndarray) -> list[str]:
+        """Ids of enrolled records."""
+        return [self.enrolment.ids[record] for record in records]
+
+    def joined(self, sent: Iterable[tuple[str, np.ndarray]], records: np.ndarray) -> np.ndarray:
+        """The holders' own values, by name; where each has a place for everybody, those of its own people."""
+        joined: np.ndarray | None = None
+        for holder, values in sent:
+            joined = values.copy() if joined is None else joined
+            if holder in self.enrolment.parts:
+                theirs = self.enrolment.parts[holder][records]
+                joined[theirs] = values[theirs]
+        assert joined is not None  # somebody holds the attribute
+        return joined
