@@ -213,16 +213,14 @@ class OwnPictures:
 def outlook_of(
     config: RunConfig, store: AuditorStore, gate: Gate, plans: Mapping[str, Plan], ledger: Ledger, training: int
 ) -> Outlook:
-    """What the run may take here, and what has been spent on its people, who are ``training`` first."""
+    """The releases that the run may make here, and the spending of its people, ``training`` of them first."""
     trainings = own_trainings(config) or int(trains_adapter(config))
     rows, held = ledger.spending.rows(gate.ids), gate.held
     own = ledger.spending.rows(store.own().ids if trainings else [])
     people = People(rows[:training][held[:training]], rows[training:][held[training:]], own)
-    groups = {name: len(names) for name, names in store.groups.items()}
     return Outlook(
         policy=gate.policy,
         plans=plans,
-        groups=groups,
         rules=RULES,
         trainings=trainings,
         spending=ledger.spending,

@@ -28,7 +28,7 @@ class Progress(Protocol):
         """One epoch ended: mean loss, accuracy, and per attribute the gap as far as the developer knows it."""
 
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
-        """What an auditor may let out in this run and what it has let out before, in words and as values."""
+        """An auditor's releases to come and those of the past, in words and as values."""
 
     def warn(self, text: str) -> None:
         """Something the user must see; the run goes on."""

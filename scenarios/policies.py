@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-import typing
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,17 @@ from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.sections import listed
 
-WRITTEN = ("epsilon", "delta", "allow_exact", "minimum_batch", "row_bounds")  # all others are left for the user
+EXAMPLES: dict[str, Any] = {
+    "epsilon": 1.0,
+    "total_epsilon": 2.0,
+    "delta": 1e-5,
+    "allow_exact": False,
+    "operations": ["group_counts", "moment", "evaluation_counts"],
+    "minimum_batch": 32,
+    "max_releases": 100,
+    "row_bounds": "check",
+}
+WRITTEN = ("epsilon", "delta", "allow_exact", "minimum_batch", "row_bounds")  # the others are left as comments
 WIDTH = 120
 
 PAGE = """# An auditor's policy
@@ -55,7 +64,7 @@ def template() -> str:
     lines = ["# The policy of an auditor: what its gate lets out, whatever a scenario asks for."]
     for key, field in Policy.model_fields.items():
         lines += ["", *textwrap.wrap(_meaning(field), WIDTH, initial_indent="# ", subsequent_indent="# ")]
-        lines.append(("" if key in WRITTEN else "# ") + example(key, field))
+        lines.append(("" if key in WRITTEN else "# ") + example(key))
     return "\n".join(lines) + "\n"
 
 
@@ -69,14 +78,14 @@ def page() -> str:
     """The reference of every key as Markdown."""
     table = "\n".join(rows_of(Policy))
     examples = "\n\n".join(
-        f"**`{key}`.** {_meaning(field)}\n\n    {example(key, field)}" for key, field in Policy.model_fields.items()
+        f"**`{key}`.** {_meaning(field)}\n\n    {example(key)}" for key, field in Policy.model_fields.items()
     )
     return f"{PAGE}\n\n## Every key\n\n{table}\n\n## Examples\n\n{examples}\n"
 
 
-def example(key: str, field: FieldInfo) -> str:
-    """A line that sets the key, from the example that its section gives."""
-    return _assignment(key, next(_examples(field.examples, field.annotation)))
+def example(key: str) -> str:
+    """A line that sets the key."""
+    return _assignment(key, EXAMPLES[key])
 
 
 def fit(
@@ -97,7 +106,6 @@ def fit(
     outlook = Outlook(
         policy=policy,
         plans=asked,
-        groups=dict.fromkeys(asked, 2),
         rules=RULES,
         trainings=own_trainings(config) or int(trains_adapter(config)),
         spending=spending,
@@ -132,15 +140,6 @@ def _plans(scenario: Scenario, attributes: Iterable[str], records: int | None) -
 
 def _meaning(field: FieldInfo) -> str:
     return " ".join((field.description or "").split())
-
-
-def _examples(given: Any, annotation: Any) -> Iterator[Any]:
-    """The examples of a key, which stand beside its type where that may be none."""
-    yield from given or ()
-    for item in getattr(annotation, "__metadata__", ()):
-        yield from getattr(item, "examples", None) or ()
-    for inside in typing.get_args(annotation):
-        yield from _examples(None, inside)
 
 
 def _assignment(key: str, value: Any) -> str:

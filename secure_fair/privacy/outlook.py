@@ -82,26 +82,25 @@ class People:
 
 
 class Outlook:
-    """What one run may take at one auditor, beside what has been spent; nothing of it depends on an attribute."""
+    """The releases that a run may make at one auditor, beside what was spent before. No attribute enters into it."""
 
     def __init__(
         self,
         *,
         policy: Policy,
         plans: Mapping[str, Plan],
-        groups: Mapping[str, int],
         rules: Rules,
         trainings: int,
         spending: Spending,
         people: People,
     ) -> None:
-        """``groups``: how many each attribute has; ``trainings``: on the auditor's own records, of each attribute."""
+        """``trainings``: how many on the auditor's own records, of each attribute."""
         self._policy = policy
         self._plans = plans
         self._rules = rules
         self._spending = spending
         self._people = people
-        self.uses = [use for name, plan in plans.items() for use in _uses(name, plan, rules, groups[name], trainings)]
+        self.uses = [use for name, plan in plans.items() for use in _uses(name, plan, rules, trainings)]
         self.accounts = [self._account(name, policy.epsilon) for name in plans]
         if policy.total_epsilon is not None:
             self.accounts.append(self._account("", policy.total_epsilon))
@@ -170,7 +169,7 @@ def new_people() -> tuple[Spending, People]:
     return spending, People(spending.rows(["one"]), spending.rows(["another"]), nobody)
 
 
-def _uses(attribute: str, plan: Plan, rules: Rules, groups: int, trainings: int) -> Iterator[Use]:
+def _uses(attribute: str, plan: Plan, rules: Rules, trainings: int) -> Iterator[Use]:
     training = plan.own_training(rules)
     if training is not None:
         sigma = None if plan.epsilon is None else 0.0
@@ -181,14 +180,14 @@ def _uses(attribute: str, plan: Plan, rules: Rules, groups: int, trainings: int)
             kind.operation,
             kind.count,
             kind.participations,
-            _sigma(plan, kind, rules, groups),
+            _sigma(plan, kind),
             _epsilon(plan, kind, rules),
         )
 
 
-def _sigma(plan: Plan, kind: PlannedRelease, rules: Rules, groups: int) -> float | None:
+def _sigma(plan: Plan, kind: PlannedRelease) -> float | None:
     multiplier = plan.multipliers[kind.operation]
-    return None if multiplier is None else multiplier * rules[kind.operation].moves(groups)
+    return None if multiplier is None else multiplier * kind.sensitivity
 
 
 def _epsilon(plan: Plan, kind: PlannedRelease, rules: Rules) -> float | None:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy.target import DEFAULT_DELTA
-from secure_fair.sections import Section, describe, listed, near, show
+from secure_fair.sections import Count, Positive, Section, describe, listed, near, show
 
 
 class Policy(Section):
@@ -21,27 +21,24 @@ class Policy(Section):
     ``allow_exact`` that there is no limit.
     """
 
-    epsilon: Annotated[float, Field(gt=0, examples=[1.0])] | None = None
+    epsilon: Positive | None = None
     """For life, of each attribute of a record (adjacency: substitution of that attribute). A file has it, or
     allow_exact = true."""
-    total_epsilon: Annotated[float, Field(gt=0, examples=[2.0])] | None = None
+    total_epsilon: Positive | None = None
     """For life, of all attributes of a record together."""
-    delta: Annotated[float, Field(gt=0, lt=1, examples=[1e-5])] = DEFAULT_DELTA
+    delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
     """The delta of both."""
-    allow_exact: Annotated[bool, Field(examples=[False])] | None = None
+    allow_exact: bool | None = None
     """Whether releases without noise are let out, from which attributes can be computed; without it they are not. Only
     the [policy] of a simulated scenario has it implied, where neither privacy.epsilon nor a limit here is given."""
     # TOML knows lists only
-    operations: (
-        Annotated[tuple[str, ...], Field(strict=False, examples=[["group_counts", "moment", "evaluation_counts"]])]
-        | None
-    ) = None
+    operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """The operations that may be asked for; without it every one that has a rule."""
-    minimum_batch: Annotated[int, Field(ge=1, examples=[32])] = 32
+    minimum_batch: Count = 32
     """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
-    max_releases: Annotated[int, Field(ge=1, examples=[100])] | None = None
+    max_releases: Count | None = None
     """Releases of one attribute in one run; without it there is no such limit."""
-    row_bounds: Annotated[Literal["check", "trust"], Field(examples=["check"])] = "check"
+    row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer's rows, for which noise is made, are checked on shares or taken on its word."""
 
     @classmethod
