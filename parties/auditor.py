@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.state import SharedState
 from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.outlook import Outlook
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, charged_on
 
@@ -55,8 +57,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 ids=ids,
                 training=enrol.training,
                 progress=progress,
+                tell=partial(tell, progress, network.name),
             )
-        except (Refusal, ProtocolError) as error:
+        except (BudgetExceeded, Refusal, ProtocolError) as error:
             messages.refuse(network, config.developer, error)
             raise
         enrolment = announce(config, network, holdings)
@@ -71,6 +74,15 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
     finally:
         network.close()
         ledger.close()
+
+
+def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
+    """Say what the run may take and what has been spent, before anything is served."""
+    progress.stage(f"what this run may take of {auditor}, and what has been spent")
+    progress.outlook(outlook.lines(), {"auditor": auditor, **outlook.facts()})
+    exact = sorted({use.operation for use in outlook.uses if use.epsilon is None})
+    if exact:
+        progress.warn(f"exact releases ({', '.join(exact)}) are planned: attributes can be computed from them")
 
 
 class AuditorService:

@@ -16,13 +16,16 @@ from parties.config import RunConfig
 from parties.plans import own_trainings, plan_for, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
-from secure_fair.errors import Refusal
+from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
+from secure_fair.privacy.fit import misfits, reasons
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.outlook import Outlook, People
+from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.randomness import PRG, KeySource
@@ -59,25 +62,33 @@ class Holdings:
         ids: Sequence[str],
         training: int,
         progress: Progress,
+        tell: Callable[[Outlook], None] | None = None,
     ) -> Holdings:
         """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
 
-        Where the scenario says that this auditor holds a part of the people, others are allowed in the table.
+        Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
+        whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
         """
         store = AuditorStore.open(folder)
+        resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
+        plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
         gate = Gate(
             auditor=auditor,
             run=run,
             ids=ids,
             training=training if ids else 0,
             known=store.ids,
-            plans={name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()},
+            plans=plans,
             rules=RULES,
             policy=policy,
             ledger=ledger,
             noise=SystemNoise(),
             part=auditor in config.parted,
         )
+        outlook = outlook_of(config, store, gate, plans, ledger, training)
+        if tell is not None:
+            tell(outlook)
+        admit_plans(config, gate, plans, None if resumed else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
         if trains_adapter(config):
@@ -198,6 +209,43 @@ class OwnPictures:
             lambda done, total: progress.progress("backbone", done, total),
         )
         return cls(own, tokens, settings)
+
+
+def outlook_of(
+    config: RunConfig, store: AuditorStore, gate: Gate, plans: Mapping[str, Plan], ledger: Ledger, training: int
+) -> Outlook:
+    """The releases that the run may make here, and the spending of its people, ``training`` of them first."""
+    trainings = own_trainings(config) or int(trains_adapter(config))
+    rows, held = ledger.spending.rows(gate.ids), gate.held
+    own = ledger.spending.rows(store.own().ids if trainings else [])
+    people = People(rows[:training][held[:training]], rows[training:][held[training:]], own)
+    return Outlook(
+        policy=gate.policy,
+        plans=plans,
+        rules=RULES,
+        trainings=trainings,
+        spending=ledger.spending,
+        people=people,
+    )
+
+
+def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outlook: Outlook | None) -> None:
+    """Refuse a run that would be refused in the middle: by the policy's rules, or by its limits for life.
+
+    Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already.
+    """
+    found = misfits(gate.policy, plans, RULES, config.train.batch_size)
+    for misfit in found:
+        gate.note_refusal(misfit.operation, misfit.attribute, misfit.reason)
+    if found:
+        raise Refusal(f"the policy of {gate.auditor} does not fit the run: {'; '.join(reasons(found))}")
+    if outlook is not None:
+        try:
+            outlook.check()
+        except BudgetExceeded as error:
+            for use in outlook.uses:
+                gate.note_refusal(use.operation, use.attribute, str(error))
+            raise
 
 
 def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:

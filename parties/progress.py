@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 
 class Progress(Protocol):
@@ -26,6 +26,9 @@ class Progress(Protocol):
         seconds: float,
     ) -> None:
         """One epoch ended: mean loss, accuracy, and per attribute the gap as far as the developer knows it."""
+
+    def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        """An auditor's releases to come and those of the past, in words and as values."""
 
     def warn(self, text: str) -> None:
         """Something the user must see; the run goes on."""

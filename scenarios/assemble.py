@@ -8,6 +8,7 @@ from pathlib import Path
 from parties.config import Endpoint, RunConfig
 from parties.roster import Roster
 from scenarios.schema import Scenario
+from secure_fair.errors import UsageError
 from secure_fair.learning.settings import ModelSettings
 from secure_fair.mpc.transport import Credentials
 from secure_fair.operations import OPERATIONS
@@ -15,6 +16,7 @@ from secure_fair.privacy.policy import Policy
 
 DEVELOPER = "developer"
 DEALER = "dealer"
+LEDGER = "ledger"  # in a state folder
 AGREED_VERSIONS = ("secure-fair", "torch", "crypten")
 
 
@@ -42,9 +44,28 @@ def run_config(scenario: Scenario) -> RunConfig:
     )
 
 
-def policy(scenario: Scenario, file: Path | None) -> Policy:
-    """The auditor's rules: its own file where it has one, else the scenario's ``[policy]``."""
-    return scenario.policy if file is None else Policy.load(file, known=OPERATIONS)
+def policy(scenario: Scenario, file: Path | None, *, simulated: bool) -> Policy:
+    """The auditor's rules: its own file. In a simulation alone the scenario's ``[policy]`` may stand for one."""
+    if file is not None:
+        return Policy.load(file, known=OPERATIONS)
+    if not simulated:
+        raise UsageError(
+            "--policy FILE: is missing; what an auditor lets out is for its own file to say, never for the scenario: "
+            "write one with `secure-fair policy init FILE`, and read it"
+        )
+    return scenario.policy
+
+
+def check_state(folder: Path, *, new: bool) -> None:
+    """UsageError unless a state folder that holds no ledger is a ``new`` one, and one that does is not."""
+    known = (folder / LEDGER / "ledger.jsonl").exists()
+    if not known and not new:
+        raise UsageError(
+            f"--state {folder}: holds no ledger, and without one every budget begins at zero; correct the path, or "
+            "give --new-state if this is the first run of all about these people"
+        )
+    if known and new:
+        raise UsageError(f"--state {folder}: holds a ledger already; leave --new-state out, so that it is gone on with")
 
 
 def agreement(scenario: Scenario) -> dict[str, str]:

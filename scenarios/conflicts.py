@@ -269,6 +269,7 @@ def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[st
 
 def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
     yield from policy.unknown_operations(OPERATIONS)
+    yield from policy.contradictions()
     method = METHODS[method.name].resolved(method)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []

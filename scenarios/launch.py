@@ -178,7 +178,7 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
             stores,
             out,
             state,
-            assemble.policy(scenario, None),
+            assemble.policy(scenario, None, simulated=True),
             run_name(scenario),
             report,
         )

@@ -40,6 +40,7 @@ class PartyProcess:
         roster: Path | None = None,
         store: Path | None = None,
         state: Path | None = None,
+        new_state: bool = False,
         policy: Path | None = None,
     ) -> None:
         self.scenario = Scenario.load(source)
@@ -57,7 +58,9 @@ class PartyProcess:
             self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=agreed
         )
         self.folders = Folders(store=store or out, out=out, state=state or out)
-        self.policy = assemble.policy(self.scenario, policy)
+        if state is not None and not simulated:
+            assemble.check_state(state, new=new_state)
+        self._policy_file = policy
         out.mkdir(parents=True, exist_ok=True)
         self.report = reporter(output_format)
         if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
@@ -82,7 +85,8 @@ class PartyProcess:
         """Run as an auditor."""
         from parties.auditor import main
 
-        main(self.config, self.endpoint, self.folders, self.policy, self.report)
+        policy = assemble.policy(self.scenario, self._policy_file, simulated=self.endpoint.simulated)
+        main(self.config, self.endpoint, self.folders, policy, self.report)
 
     def dealer(self) -> None:
         """Run as the dealer."""

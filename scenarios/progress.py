@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from parties.progress import Progress
@@ -72,6 +72,10 @@ class TerminalReporter:
     ) -> None:
         self._console.print("  " + epoch_line(method, epoch, epochs, loss, accuracy, gaps, seconds), markup=False)
 
+    def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        for line in lines:
+            self._console.print("  " + line, markup=False)
+
     def warn(self, text: str) -> None:
         self._console.print(f"warning: {text}", style="yellow", markup=False)
 
@@ -112,6 +116,10 @@ class LineReporter:
         seconds: float,
     ) -> None:
         self._line("  " + epoch_line(method, epoch, epochs, loss, accuracy, gaps, seconds))
+
+    def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        for line in lines:
+            self._line("  " + line)
 
     def warn(self, text: str) -> None:
         self._line(f"warning: {text}")
@@ -155,6 +163,9 @@ class JsonReporter:
             gaps=dict(gaps),
             seconds=seconds,
         )
+
+    def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        self._event("outlook", **facts)
 
     def warn(self, text: str) -> None:
         self._event("warning", text=text)

@@ -6,7 +6,7 @@ import json
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from pydantic.fields import FieldInfo
@@ -20,7 +20,7 @@ HEAD = """# Every key of a scenario
 
 Made by `secure-fair scenario reference`. A scenario is a TOML file; any key can be set on the command line as well
 (`-o method.strength=4`). Unknown keys are refused. `[policy]` has the keys of an auditor's own policy file
-(`secure-fair party auditor --policy FILE`), which wins over it.
+([policy.md](policy.md)) and stands for it in a simulation; between machines it has no effect.
 """
 
 
@@ -33,12 +33,17 @@ def page() -> str:
 def _section(name: str, model: type[Section]) -> Iterator[str]:
     """The table of one section, then those inside it."""
     inside = {key: found for key, field in model.model_fields.items() if (found := section_of(field.annotation))}
-    rows = [_row(key, field) for key, field in model.model_fields.items() if name != "top level" or key not in inside]
     title = "Top level" if name == "top level" else f"`[{name}]`"
-    table = ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
+    table = rows_of(model, without=inside if name == "top level" else ())
     yield f"## {title}\n\n{_first_paragraph(model)}\n\n" + "\n".join(table)
     for key, found in inside.items():
         yield from _section(key if name == "top level" else f"{name}.{key}", found)
+
+
+def rows_of(model: type[Section], without: Collection[str] = ()) -> list[str]:
+    """The lines of a table of a section's keys."""
+    rows = [_row(key, field) for key, field in model.model_fields.items() if key not in without]
+    return ["| key | type | default | meaning |", "| --- | --- | --- | --- |", *rows]
 
 
 def _row(key: str, field: FieldInfo) -> str:

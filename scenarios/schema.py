@@ -41,6 +41,7 @@ class Scenario(Section):
     secure: Secure = Secure()
     privacy: Privacy | None = None
     policy: Policy = Policy()
+    """Stands for the auditors' files in a simulation, and for nothing between machines."""
     link: LinkSettings = LinkSettings()
 
     @classmethod
@@ -77,7 +78,16 @@ class Scenario(Section):
         if not self.secure.auditors:
             only = Auditor(name="auditor", attributes=self.data.sensitive)
             changes["secure"] = self.secure.model_copy(update={"auditors": (only,)})
+        if self._exact_by_default:
+            changes["policy"] = self.policy.model_copy(update={"allow_exact": True})
         return self.model_copy(update=changes)
+
+    @property
+    def _exact_by_default(self) -> bool:
+        """Whether the auditors of a simulation let out exact releases though ``[policy]`` does not say so."""
+        asked = self.privacy is not None and self.privacy.epsilon is not None
+        limited = self.policy.epsilon is not None or self.policy.total_epsilon is not None
+        return self.policy.allow_exact is None and not asked and not limited
 
     def with_method(self, name: str) -> Scenario:
         """This scenario with another method at its default release, and nothing further to compare."""

@@ -222,6 +222,9 @@ class Quiet:
     ) -> None:
         """Tell nobody."""
 
+    def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        """Tell nobody."""
+
     def warn(self, text: str) -> None:
         """Pass it on."""
         if self.report is not None:

@@ -32,7 +32,10 @@ OPTIONS = [
     click.option("--simulated", is_flag=True, hidden=True),
 ]
 store_option = click.option("--store", type=existing_folder, required=True, help="This party's records.")
-state_option = click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs.")
+STATE_OPTIONS = [
+    click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs."),
+    click.option("--new-state", is_flag=True, help="Begin --state: it holds no ledger, and nothing was ever released."),
+]
 
 
 def network_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -40,6 +43,13 @@ def network_options(command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(OPTIONS):
         command = option(command)
     return shared_options(command)
+
+
+def state_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Options of a party that keeps a ledger; beginning one is said, so that no mistyped path begins it."""
+    for option in reversed(STATE_OPTIONS):
+        command = option(command)
+    return command
 
 
 @click.group()
@@ -52,14 +62,15 @@ def party() -> None:
       an identity folder: a key of its own, and a certificate signed by the common authority (secure-fair identity)
       the same file of all parties' fingerprints (secure-fair identity agree; compared by hash at the start)
       an address that the other parties reach, and theirs
-    and the developer a store of pictures and labels, each auditor a store of attributes.
+    and the developer a store of pictures and labels, each auditor a store of attributes
+    and a policy of its own (secure-fair policy init).
     """
 
 
 @party.command()
 @network_options
 @store_option
-@state_option
+@state_options
 def developer(output: Output, **given: Any) -> None:
     """Train: this party holds the pictures and the model, and learns no attribute."""
     with _place(output, given) as place:
@@ -69,10 +80,14 @@ def developer(output: Output, **given: Any) -> None:
 @party.command()
 @network_options
 @store_option
-@state_option
-@click.option("--policy", type=existing_file, help="What this auditor permits; wins over the scenario's [policy].")
+@state_options
+@click.option("--policy", type=existing_file, help="What this auditor permits (secure-fair policy init); required.")
 def auditor(output: Output, **given: Any) -> None:
-    """Hold the sensitive attributes, and let out what the policy and the budget permit."""
+    """Hold the sensitive attributes, and let out what the policy and the budget permit.
+
+    Says on stderr what the run may take and what has been spent before it serves anything (--format json: as one
+    event). A run that the policy or a budget for life forbids is refused then, before anything is spent.
+    """
     with _place(output, given) as place:
         place.auditor()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from secure_fair.errors import Refusal
 from secure_fair.privacy.budgets import RunSums
+from secure_fair.privacy.fit import exactness
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Request
@@ -48,12 +49,16 @@ class Admission:
         return self._rules[operation]
 
     def plan(self, attribute: str) -> Plan:
-        """The plan for an attribute."""
+        """The plan for an attribute, without exact releases unless the policy allows them."""
         if attribute not in self._plans:
             raise Refusal(
                 f"attribute {attribute!r}: {self._auditor} has no plan for it; planned are {sorted(self._plans)}"
             )
-        return self._plans[attribute]
+        plan = self._plans[attribute]
+        problem = exactness(self._policy, {attribute: plan}, self._rules)
+        if problem:
+            raise Refusal(problem)
+        return plan
 
     def check(self, request: Request, pending: Collection[tuple[str, str]]) -> Rule:
         """The rule of the request's operation, if the request is in order; Refusal otherwise.

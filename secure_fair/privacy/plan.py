@@ -62,6 +62,25 @@ class Plan:
         """True if any release is made from attributes of enrolled records."""
         return any(kind.sensitivity > 0 for kind in (*self.releases, *self.evaluation))
 
+    def own_training(self, rules: Rules) -> str | None:
+        """The training on the auditor's own records that the plan rests on: what pays for its post-processing."""
+        for kind in self.releases:
+            rule = rules[kind.operation]
+            if rule.post_processing and not any(self.allows(operation) for operation in rule.paid_by):
+                return next((name for name in rule.paid_by if name in rules and not rules[name].on_shares), None)
+        return None
+
+    def operations(self, rules: Rules) -> list[str]:
+        """Every operation of the plan, and the training that it rests on."""
+        training = self.own_training(rules)
+        return [*self.multipliers, *([] if training is None else [training])]
+
+    def exact_operations(self, rules: Rules) -> list[str]:
+        """Those of its operations that tell of an attribute without noise."""
+        training = self.own_training(rules) if self.epsilon is None else None
+        exact = [operation for operation, multiplier in self.multipliers.items() if multiplier is None]
+        return [*exact, *([] if training is None else [training])]
+
     def is_evaluation(self, operation: str) -> bool:
         """True if the operation draws on the evaluation's budget."""
         return any(kind.operation == operation for kind in self.evaluation)
@@ -71,13 +90,23 @@ class Plan:
         target = self.evaluation_epsilon if self.is_evaluation(operation) else self.epsilon
         return math.inf if target is None else gaussian_mu(target, self.delta) ** 2
 
+    def mu2(self, kind: PlannedRelease) -> float:
+        """The part of mu^2 that one kind takes of a record's budget; infinite where it is exact."""
+        multiplier = self.multipliers[kind.operation]
+        if kind.sensitivity == 0 or self._responds(kind):
+            return 0.0
+        return math.inf if multiplier is None else kind.participations / multiplier**2
+
+    def _responds(self, kind: PlannedRelease) -> bool:
+        return self.responds_at_random and not self.is_evaluation(kind.operation)
+
     def planned_epsilon(self) -> float | None:
         """Training's epsilon if no release is interrupted, so that the reserve stays unused; None where it is exact."""
         if self.epsilon is None:
             return None
         if self.responds_at_random:
             return self.epsilon
-        return gaussian_epsilon(math.sqrt(sum(self._mu2(kind) for kind in self.releases)), self.delta)
+        return gaussian_epsilon(math.sqrt(sum(self.mu2(kind) for kind in self.releases)), self.delta)
 
     def table(self) -> str:
         """The plan as a table for the terminal."""
@@ -91,14 +120,14 @@ class Plan:
     def _cells(self, kind: PlannedRelease) -> tuple[str, ...]:
         """The table's line about one kind."""
         multiplier = self.multipliers[kind.operation]
-        if self.responds_at_random:
+        if self._responds(kind):
             noise, mu, ceiling = "response", "-", "-"
         elif kind.sensitivity == 0:
             noise, mu, ceiling = "none needed", "0", "0.500"
         elif multiplier is None:
             noise, mu, ceiling = "EXACT", "inf", "1.000"
         else:
-            spent = math.sqrt(self._mu2(kind))
+            spent = math.sqrt(self.mu2(kind))
             noise, mu, ceiling = f"{multiplier:.2f}", f"{spent:.3f}", f"{attack_auc_ceiling(spent):.3f}"
         sensitivity = f"{kind.sensitivity:.3g}"
         return (kind.operation, str(kind.count), str(kind.participations), sensitivity, noise, mu, ceiling)
@@ -124,12 +153,6 @@ class Plan:
             if self.epsilon is not None:
                 text += f", delta {self.delta:g}, adjacency: adding or removing one record (DP-SGD)"
         return text
-
-    def _mu2(self, kind: PlannedRelease) -> float:
-        multiplier = self.multipliers[kind.operation]
-        if kind.sensitivity == 0 or self.responds_at_random:
-            return 0.0
-        return math.inf if multiplier is None else kind.participations / multiplier**2
 
 
 def make_plan(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,29 +17,33 @@ from secure_fair.sections import Count, Positive, Section, describe, listed, nea
 class Policy(Section):
     """One auditor's rules. Every rule is decided from public data, so that a refusal tells nothing about an attribute.
 
-    ``epsilon`` and ``total_epsilon`` hold for life, not for one run. None is no limit, and only then are exact releases
-    possible.
+    ``epsilon`` and ``total_epsilon`` hold for life, not for one run. A file must have ``epsilon``, or say with
+    ``allow_exact`` that there is no limit.
     """
 
+    epsilon: Positive | None = None
+    """For life, of each attribute of a record (adjacency: substitution of that attribute). A file has it, or
+    allow_exact = true."""
+    total_epsilon: Positive | None = None
+    """For life, of all attributes of a record together."""
+    delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
+    """The delta of both."""
+    allow_exact: bool | None = None
+    """Whether releases without noise are let out, from which attributes can be computed; without it they are not. Only
+    the [policy] of a simulated scenario has it implied, where neither privacy.epsilon nor a limit here is given."""
     # TOML knows lists only
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """The operations that may be asked for; without it every one that has a rule."""
     minimum_batch: Count = 32
     """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
-    """Releases of one attribute in one run."""
-    epsilon: Positive | None = None
-    """For life, of each attribute of a record (adjacency: substitution of that attribute)."""
-    total_epsilon: Positive | None = None
-    """For life, of all attributes of a record together."""
-    delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
-    """The delta of both."""
+    """Releases of one attribute in one run; without it there is no such limit."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer's rows, for which noise is made, are checked on shares or taken on its word."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
-        """Read a TOML file, keys at the top or in a table ``[policy]``; UsageError with all problems at once.
+        """Read an auditor's file, keys at the top or in a table ``[policy]``; UsageError with all problems at once.
 
         ``known``: the operations that have a rule.
         """
@@ -51,9 +55,25 @@ class Policy(Section):
             policy = cls.model_validate(values)
         except ValidationError as error:
             raise UsageError([*(describe(item, cls, path.name) for item in error.errors()), *problems]) from None
+        problems += policy.contradictions(path.name)
+        if policy.epsilon is None and not policy.allow_exact:
+            problems.append(
+                f"{path.name}: gives neither epsilon nor allow_exact = true; set epsilon, the most that an attribute "
+                "of a person may cost in all runs together"
+            )
         if problems:
             raise UsageError(problems)
         return policy
+
+    def contradictions(self, where: str = "policy") -> Iterator[str]:
+        """Name each limit for life that stands beside ``allow_exact = true``, which it makes void."""
+        for key in ("epsilon", "total_epsilon"):
+            limit = getattr(self, key)
+            if self.allow_exact and limit is not None:
+                yield (
+                    f"{where}.allow_exact: true stands beside {key} = {limit:g}, into which no exact release fits; "
+                    "leave one of the two out"
+                )
 
     def permits(self, operation: str) -> bool:
         """True if the policy has the operation, or all of them."""

@@ -46,7 +46,7 @@ def test_an_operation_without_a_file_is_refused(tmp_path: Path) -> None:
         requests(Ask(operation="attributes", attribute="male", width=2), EVERYBODY, FACTS)
     with pytest.raises(KeyError):
         planned("attributes", 2, 1, 1)
-    (tmp_path / "policy.toml").write_text('operations = ["moment", "attributes"]\n')
+    (tmp_path / "policy.toml").write_text('operations = ["moment", "attributes"]\nepsilon = 1\n')
     with pytest.raises(UsageError, match='"attributes"'):
         Policy.load(tmp_path / "policy.toml", known=OPERATIONS)
 

@@ -106,7 +106,7 @@ def holders(
             known=known,
             plans={held: plan_for(config, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
             rules=RULES,
-            policy=(policies or {}).get(name, Policy()),
+            policy=(policies or {}).get(name, Policy(allow_exact=True)),
             ledger=ledgers[name],
             noise=SystemNoise(),
             part=name in config.parted,

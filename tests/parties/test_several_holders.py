@@ -133,7 +133,7 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
     write_stores(scenario, tmp_path / "stores")
     entries: dict[str, Entry] = {"developer": stretching_developer}
     if trusting == "registry":
-        entries["registry"] = partial(with_policy, 'row_bounds = "trust"')
+        entries["registry"] = partial(with_policy, 'epsilon = 50\nrow_bounds = "trust"')
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
         ended = company.wait(100)
     assert ended["clinic"].code == 4

@@ -31,7 +31,7 @@ def open_gate(tmp_path: Path) -> Iterator[Callable[..., Gate]]:
             "training": sum(name not in TESTED for name in changes.get("ids", TABLE)),
             "known": TABLE,
             "plans": {plan.attribute: plan for plan in made or [plan_for()]},
-            "policy": Policy(),
+            "policy": Policy(allow_exact=True),
             "rules": RULES,
             "ledger": ledgers[0],
             "noise": SystemNoise(),

@@ -48,7 +48,9 @@ def attack(
     records = len(attributes)
     plan = plan_for(epsilon=epsilon, releases=[PlannedRelease("moment", participations, participations, 1.0)])
     ids = [f"{run} {number}" for number in range(records)]
-    gate = open_gate([plan], run=run, ids=ids, known=set(ids), policy=Policy(), noise=noise or SystemNoise())
+    gate = open_gate(
+        [plan], run=run, ids=ids, known=set(ids), policy=Policy(allow_exact=True), noise=noise or SystemNoise()
+    )
     opening = PlainOpening(torch.from_numpy(attributes).double()[:, None], SCALE)
     request = ask(records=np.arange(records), shape=(records, 1))
     return sum(gate.release(gate.admit(request), opening).numpy()[:, 0] for _ in range(participations)) / participations

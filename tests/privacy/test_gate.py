@@ -181,7 +181,9 @@ def test_a_policy_may_forbid_an_operation(open_gate) -> None:
 
 
 def test_max_releases_counts_one_attribute_in_one_run(open_gate) -> None:
-    gate = open_gate([plan_for("gender", None), plan_for("race", None)], policy=Policy(max_releases=2))
+    gate = open_gate(
+        [plan_for("gender", None), plan_for("race", None)], policy=Policy(max_releases=2, allow_exact=True)
+    )
     for _ in range(2):
         gate.release(gate.admit(ask()), value(4, 1))
     with pytest.raises(Refusal, match="max_releases is 2"):
@@ -385,7 +387,7 @@ def test_attributes_of_a_person_add_up(open_gate) -> None:
 
 
 def test_a_budget_forbids_exact_releases(open_gate) -> None:
-    gate = open_gate([plan_for(epsilon=None)], policy=Policy(epsilon=100.0))
+    gate = open_gate([plan_for(epsilon=None)], policy=Policy(epsilon=100.0, allow_exact=True))
     with pytest.raises(BudgetExceeded, match="an exact release"):
         gate.admit(ask())
 
@@ -525,7 +527,7 @@ def test_training_without_noise_is_exact(open_gate) -> None:
     gate = open_gate([own_plan(None)])
     account(gate, ["own-1"], epsilon=None, delta=1e-5)
     assert gate.records_summary()["gender"]["exact"]
-    strict = open_gate([own_plan(None)], run="strict", policy=Policy(epsilon=50.0))
+    strict = open_gate([own_plan(None)], run="strict", policy=Policy(epsilon=50.0, allow_exact=True))
     with pytest.raises(BudgetExceeded):
         account(strict, ["own-2"], epsilon=None, delta=1e-5)
 

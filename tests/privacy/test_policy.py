@@ -38,13 +38,27 @@ def test_a_file_is_read_with_or_without_its_table(tmp_path: Path, wrap) -> None:
 
 
 def test_defaults(tmp_path: Path) -> None:
-    policy = load(tmp_path, "")
-    assert policy == Policy()
+    policy = load(tmp_path, "epsilon = 1")
+    assert policy == Policy(epsilon=1)
+    assert not policy.allow_exact
     assert all(policy.permits(name) for name in RULES)
     assert policy.unknown_operations([]) == []
-    assert policy.epsilon is None
+    assert (policy.epsilon, Policy().epsilon) == (1, None)
     assert policy.delta == DEFAULT_DELTA
     assert policy.row_bounds == "check"
+
+
+@pytest.mark.parametrize("text", ["", "allow_exact = false", "total_epsilon = 2"])
+def test_a_file_without_a_limit_for_life_says_that_there_is_none(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError, match=r"mine\.toml: gives neither epsilon nor allow_exact = true; set epsilon"):
+        load(tmp_path, text)
+    assert load(tmp_path, "allow_exact = true").allow_exact
+
+
+@pytest.mark.parametrize("key", ["epsilon", "total_epsilon"])
+def test_no_limit_stands_beside_exact_releases(tmp_path: Path, key: str) -> None:
+    with pytest.raises(UsageError, match=rf"mine\.toml\.allow_exact: true stands beside {key} = 2"):
+        load(tmp_path, f"allow_exact = true\n{key} = 2")
 
 
 def test_a_policy_with_operations_permits_no_other() -> None:

@@ -1,0 +1,96 @@
+"""Whether a run's plans fit a policy: decided from public data alone, before the run is served."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from secure_fair.privacy.plan import Plan
+from secure_fair.privacy.policy import Policy
+from secure_fair.privacy.rules import Rules
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """One operation on one attribute that a run plans and the policy forbids."""
+
+    attribute: str
+    operation: str
+    reason: str
+
+
+def misfits(policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int) -> list[Misfit]:
+    """Everything that the policy will refuse of these plans; ``batch_size``: records of a batch in training."""
+    return [
+        *_exact(policy, plans, rules),
+        *_forbidden(policy, plans, rules),
+        *_small(policy, plans, rules, batch_size),
+        *_many(policy, plans),
+    ]
+
+
+def reasons(found: Sequence[Misfit]) -> list[str]:
+    """Each reason once."""
+    return list(dict.fromkeys(misfit.reason for misfit in found))
+
+
+def exactness(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> str:
+    """One message about all exact releases that the policy does not allow; empty where there are none."""
+    if policy.allow_exact:
+        return ""
+    exact = {attribute: plan.exact_operations(rules) for attribute, plan in plans.items()}
+    named = [f"{', '.join(operations)} of {attribute}" for attribute, operations in exact.items() if operations]
+    if not named:
+        return ""
+    return (
+        f"exact releases are planned ({'; '.join(named)}) and the policy has no allow_exact = true: give the scenario "
+        "privacy.epsilon and privacy.evaluation_epsilon, or, if attributes may be given away, the policy allow_exact"
+    )
+
+
+def _exact(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[Misfit]:
+    reason = exactness(policy, plans, rules)
+    if reason:
+        for attribute, plan in plans.items():
+            yield from (Misfit(attribute, operation, reason) for operation in plan.exact_operations(rules))
+
+
+def _forbidden(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[Misfit]:
+    for attribute, plan in plans.items():
+        for operation in plan.operations(rules):
+            if not policy.permits(operation):
+                permitted = ", ".join(policy.operations or ()) or "none"
+                yield Misfit(
+                    attribute,
+                    operation,
+                    f"operation {operation!r} is planned and not in the policy's operations ({permitted}): add it "
+                    "there, or use a method without it",
+                )
+
+
+def _small(policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int) -> Iterator[Misfit]:
+    if batch_size >= policy.minimum_batch:
+        return
+    for attribute, plan in plans.items():
+        for kind in plan.releases:
+            rule = rules[kind.operation]
+            if rule.row_per_record and rule.on_shares:
+                yield Misfit(
+                    attribute,
+                    kind.operation,
+                    f"{kind.operation} opens every batch, train.batch_size = {batch_size} is below the policy's "
+                    f"minimum_batch = {policy.minimum_batch}: raise the one or lower the other",
+                )
+
+
+def _many(policy: Policy, plans: Mapping[str, Plan]) -> Iterator[Misfit]:
+    for attribute, plan in plans.items():
+        kinds = (*plan.releases, *plan.evaluation)
+        count = sum(kind.count for kind in kinds)
+        if policy.max_releases is not None and count > policy.max_releases:
+            yield Misfit(
+                attribute,
+                max(kinds, key=lambda kind: kind.count).operation,
+                f"{count} releases of {attribute} are planned, the policy's max_releases is {policy.max_releases}: "
+                "train for fewer epochs, or raise it",
+            )
