@@ -234,7 +234,7 @@ def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outloo
 
     Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already.
     """
-    found = misfits(gate.policy, plans, RULES, config.train.batch_size)
+    found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.computed_intersections)
     for misfit in found:
         gate.note_refusal(misfit.operation, misfit.attribute, misfit.reason)
     if found:

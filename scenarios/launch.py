@@ -356,6 +356,13 @@ def security(
     warnings = []
     if not secure:
         warnings.append("plain mode: one process saw every attribute; nothing was protected")
+    trusted = {line["operation"] for line in openings if not line["exact"] and not RULES[line["operation"]].binding}
+    trusted |= {f"{line['operation']} of {line['of']}" for line in openings if line["of"] and not line["exact"]}
+    if secure and trusted and not scenario.policy.suspects:
+        warnings.append(
+            f"releases that protect attributes only from a developer that follows the protocol: "
+            f"{', '.join(sorted(trusted))} (policy.developer)"
+        )
     exact = sorted({line["operation"] for line in openings if line["exact"]})
     if exact:
         warnings.append(f"exact releases ({', '.join(exact)}): the developer can compute attributes from them")

@@ -31,9 +31,17 @@ EXAMPLES: dict[str, Any] = {
     "operations": ["group_counts", "moment", "evaluation_counts"],
     "minimum_batch": 32,
     "max_releases": 100,
+    "developer": "may deviate",
     "row_bounds": "check",
 }
-WRITTEN = ("epsilon", "delta", "allow_exact", "minimum_batch", "row_bounds")  # the others are left as comments
+WRITTEN = (
+    "epsilon",
+    "delta",
+    "allow_exact",
+    "minimum_batch",
+    "developer",
+    "row_bounds",
+)  # the others are left as comments
 WIDTH = 120
 
 PAGE = """# An auditor's policy
@@ -98,10 +106,10 @@ def fit(
     """
     scenario = Scenario.load(source, overrides)
     asked = _plans(scenario, _attributes(scenario, auditor), records)
-    found = misfits(policy, asked, RULES, scenario.train.batch_size)
+    config = assemble.run_config(scenario)
+    found = misfits(policy, asked, RULES, scenario.train.batch_size, config.computed_intersections)
     if found:
         raise Refusal("; ".join(reasons(found)))
-    config = assemble.run_config(scenario)
     spending, people = new_people()
     outlook = Outlook(
         policy=policy,

@@ -43,7 +43,7 @@ def energy(auditors, attribute, records, query):
 class Energy(Operation):
     """The squares of a row of norm 1 have a norm of at most 1: so far does one attribute move the sum."""
 
-    rule = Rule(row_change, bounded_rows=True, on_intersections=True)
+    rule = Rule(row_change, bounded_rows=True, on_intersections=True, binding=True)
 
     def shape(self, ask, records, facts):
         return ask.width, columns(facts.groups[ask.attribute])

@@ -46,6 +46,7 @@ class EntropyRows(Operation):
         row_per_record=True,
         bounded_rows=True,
         on_intersections=True,
+        binding=True,  # given its adversary, whose updates are another matter
     )
     accounts = ("adversary_step",)
 

@@ -33,7 +33,7 @@ def orthogonality(auditors: Auditors, attribute: str, task: Sequence[Tensor]) ->
 class Orthogonality(Operation):
     """No aligned record takes part: given the auditor's adapter, whose training is accounted, nothing more is told."""
 
-    rule = Rule(None, paid_by=("sensitive_training",))
+    rule = Rule(None, paid_by=("sensitive_training",), binding=True)
     input_bound = MOST_ADAPTER_ENTRY
     on_adapter = True
 

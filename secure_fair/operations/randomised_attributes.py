@@ -42,7 +42,7 @@ def corrected(
 class RandomisedAttributes(Operation):
     """Every holder answers for its own people; an intersection's answers follow from those about its attributes."""
 
-    rule = Rule(row_change, row_per_record=True, on_shares=False, responds_at_random=True)
+    rule = Rule(row_change, row_per_record=True, on_shares=False, responds_at_random=True, binding=True)
 
     def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
         """One code for each record."""

@@ -25,7 +25,7 @@ def sensitive_adapter(auditors: Auditors, attribute: str) -> Adapter:
 class SensitiveAdapter(Operation):
     """Post-processing of the adapter's training: what protects the auditor's records is DP-SGD there."""
 
-    rule = Rule(None, paid_by=("sensitive_training",), on_shares=False)
+    rule = Rule(None, paid_by=("sensitive_training",), on_shares=False, binding=True)
 
     def check(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> None:
         """The shapes are those that the auditor announced."""

@@ -15,7 +15,7 @@ NAME = "sensitive_training"
 class SensitiveTraining(Operation):
     """The auditor does it alone, and its gate is told the epsilon that it came to."""
 
-    rule = Rule(row_change, on_shares=False, opened=False)
+    rule = Rule(row_change, on_shares=False, opened=False, binding=True)
 
 
 OPERATION = SensitiveTraining()

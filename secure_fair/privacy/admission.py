@@ -9,7 +9,7 @@ import numpy as np
 
 from secure_fair.errors import Refusal
 from secure_fair.privacy.budgets import RunSums
-from secure_fair.privacy.fit import exactness
+from secure_fair.privacy.fit import exactness, unbound
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Request
@@ -74,6 +74,9 @@ class Admission:
             raise Refusal(
                 f"receiver {request.receiver!r}: must be another party, for who knows the noise knows the value"
             )
+        noised = plan.multipliers[request.operation] is not None
+        if noised and self._policy.suspects and (request.of or not rule.binding):
+            raise Refusal(unbound(f"{request.operation} of {request.of or request.attribute}"))
         self._check_count(request)
         if not request.shape or any(size < 1 for size in request.shape):
             raise Refusal(f"shape {request.shape}: every size must be at least 1")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from secure_fair.privacy.plan import Plan
@@ -19,10 +19,16 @@ class Misfit:
     reason: str
 
 
-def misfits(policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int) -> list[Misfit]:
-    """Everything that the policy will refuse of these plans; ``batch_size``: records of a batch in training."""
+def misfits(
+    policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int, intersections: Collection[str] = ()
+) -> list[Misfit]:
+    """Everything that the policy will refuse of these plans; ``batch_size``: records of a batch in training.
+
+    ``intersections``: those whose memberships the run computes.
+    """
     return [
         *_exact(policy, plans, rules),
+        *_unbound(policy, plans, rules, intersections),
         *_forbidden(policy, plans, rules),
         *_small(policy, plans, rules, batch_size),
         *_many(policy, plans),
@@ -53,6 +59,28 @@ def _exact(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[
     if reason:
         for attribute, plan in plans.items():
             yield from (Misfit(attribute, operation, reason) for operation in plan.exact_operations(rules))
+
+
+def unbound(what: str) -> str:
+    """Why a policy that suspects the developer refuses a release."""
+    return (
+        f"{what}: protects attributes only from a developer that follows the protocol, and the policy says that it may "
+        'deviate: use a method by moments and no intersections, or set developer = "follows the protocol"'
+    )
+
+
+def _unbound(
+    policy: Policy, plans: Mapping[str, Plan], rules: Rules, intersections: Collection[str]
+) -> Iterator[Misfit]:
+    if not policy.suspects:
+        return
+    for attribute, plan in plans.items():
+        for operation in plan.operations(rules):
+            noised = plan.multipliers.get(operation) is not None
+            if noised and not rules[operation].binding:
+                yield Misfit(attribute, operation, unbound(operation))
+        if intersections and any(plan.multipliers.values()):
+            yield Misfit(attribute, "intersection", unbound(f"the intersection {', '.join(intersections)}"))
 
 
 def _forbidden(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[Misfit]:

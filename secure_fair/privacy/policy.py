@@ -38,8 +38,11 @@ class Policy(Section):
     """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
     """Releases of one attribute in one run; without it there is no such limit."""
+    developer: Literal["may deviate", "follows the protocol"] = "may deviate"
+    """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
+    one that follows the protocol, and are refused for one that may deviate."""
     row_bounds: Literal["check", "trust"] = "check"
-    """Whether the developer's rows, for which noise is made, are checked on shares or taken on its word."""
+    """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
@@ -65,8 +68,18 @@ class Policy(Section):
             raise UsageError(problems)
         return policy
 
+    @property
+    def suspects(self) -> bool:
+        """Whether the developer may send what it likes."""
+        return self.developer == "may deviate"
+
     def contradictions(self, where: str = "policy") -> Iterator[str]:
         """Name each limit for life that stands beside ``allow_exact = true``, which it makes void."""
+        if self.suspects and self.row_bounds == "trust":
+            yield (
+                f'{where}.row_bounds: "trust" takes the developer at its word, and developer = "may deviate" does not; '
+                'set row_bounds = "check", or developer = "follows the protocol"'
+            )
         for key in ("epsilon", "total_epsilon"):
             limit = getattr(self, key)
             if self.allow_exact and limit is not None:

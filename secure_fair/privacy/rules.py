@@ -21,7 +21,8 @@ class Rule:
     noise is made for rows of the developer's of norm at most 1. ``on_shares``: False where the attribute's holder sends
     a value of its own. ``on_intersections``: may be asked of several attributes together. ``responds_at_random``: the
     noise is in the answers, which are drawn once for ever. ``opened``: False where nothing leaves the shares or the
-    auditor, and it is accounted as if it did.
+    auditor, and it is accounted as if it did. ``binding``: the guarantee holds whatever the developer sends; where it
+    does not say so, a noised release needs an auditor that takes the developer to follow the protocol.
     """
 
     sensitivity: Callable[[int], float] | None
@@ -33,6 +34,7 @@ class Rule:
     on_intersections: bool = False
     responds_at_random: bool = False
     opened: bool = True
+    binding: bool = False
 
     def __post_init__(self) -> None:
         if (self.sensitivity is None) != bool(self.paid_by):

@@ -92,7 +92,7 @@ def people(
         known=ids,
         plans={name: plan_for(config, name, groups[name], records) for name in codes},
         rules=RULES,
-        policy=Policy(minimum_batch=minimum_batch, allow_exact=epsilon is None),
+        policy=Policy(developer="follows the protocol", minimum_batch=minimum_batch, allow_exact=epsilon is None),
         ledger=ledger,
         noise=SystemNoise(),
     )

@@ -239,7 +239,8 @@ def test_with_noise_every_release_has_it_and_is_charged(
     auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
     data = {"sensitive": ["male", "skin_tone"]}
     privacy = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
-    scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors}, privacy=privacy)
+    policy = {"developer": "follows the protocol"}  # adv asks for it
+    scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors}, privacy=privacy, policy=policy)
     write_stores(scenario, tmp_path / "stores")
     with Company(scenario, tmp_path / "stores", tmp_path / "secure") as company:
         company.succeed()

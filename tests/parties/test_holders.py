@@ -51,6 +51,7 @@ PARTS = [
     {"name": "south", "attributes": ["male"], "records": 0.75},
     {"name": "clinic", "attributes": ["skin_tone"]},
 ]
+TRUST = {"developer": "follows the protocol"}  # adversaries and intersections ask for it
 PEOPLE = {"north": TABLE[TABLE % 4 == 0], "south": TABLE[TABLE % 4 > 0]}  # of the holders of a part
 STRATA = torch.from_numpy(EVERYBODY % 2)
 
@@ -106,7 +107,7 @@ def holders(
             known=known,
             plans={held: plan_for(config, held, len(GROUPS[held]), N) for held in auditor["attributes"]},
             rules=RULES,
-            policy=(policies or {}).get(name, Policy(allow_exact=True)),
+            policy=(policies or {}).get(name, Policy(allow_exact=True)).model_copy(update=TRUST),
             ledger=ledgers[name],
             noise=SystemNoise(),
             part=name in config.parted,
@@ -174,7 +175,7 @@ def test_totals_are_those_of_the_plan_for_every_holder(tmp_path: Path, auditors:
             assert made.count(("evaluation_counts", attribute, of)) == 1
         assert len(made) == 10
         plan = plan_for(everybody.config, attribute, len(GROUPS[attribute]), N)
-        spent = max(sum(plan._mu2(kind) for kind in kinds) for kinds in (plan.releases, plan.evaluation))
+        spent = max(sum(plan.mu2(kind) for kind in kinds) for kinds in (plan.releases, plan.evaluation))
         assert everybody.epsilon(name, attribute) == pytest.approx(gaussian_epsilon(math.sqrt(spent), plan.delta))
         assert plan.planned_epsilon() < 1.0  # the rest is the reserve
         pool = everybody.gates[name]._sums.pool(attribute, False)

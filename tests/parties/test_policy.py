@@ -148,10 +148,15 @@ def test_the_scenario_cannot_lower_the_minimum_batch(tmp_path: Path, weights: Pa
     assert deployment.entries("planned") == []
 
 
+TRUSTING = {"developer": "follows the protocol", "row_bounds": "trust"}
+
+
 @pytest.mark.parametrize("bounds", ["check", "trust"])
 def test_the_scenario_cannot_have_rows_trusted(tmp_path: Path, weights: Path, stores: Path, bounds: str) -> None:
-    scenario = tiny(weights, privacy={"epsilon": 1.0}, policy={"row_bounds": "trust"}, train={"epochs": 1})
-    deployment = Deployment(stores, tmp_path, f'{LIMITED}\nrow_bounds = "{bounds}"', stretching_developer)
+    scenario = tiny(weights, privacy={"epsilon": 1.0}, policy=TRUSTING, train={"epochs": 1})
+    word = 'developer = "follows the protocol"' if bounds == "trust" else ""
+    policy = f'{LIMITED}\n{word}\nrow_bounds = "{bounds}"'
+    deployment = Deployment(stores, tmp_path, policy, stretching_developer)
     ended = deployment.run(scenario)
     moments = [entry for entry in deployment.entries("planned") if entry["operation"] == "moment"]
     assert codes(ended) == ((0, 0) if bounds == "trust" else (4, 4)), ended

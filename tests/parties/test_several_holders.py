@@ -27,6 +27,7 @@ from tests.parties.test_row_bound import stretching_developer
 
 APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
 HALVES = [{"name": name, "attributes": ["male"], "records": 0.5} for name in ("north", "south")]
+TRUSTING = {"developer": "follows the protocol"}  # intersections ask for it
 BOTH = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
 PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
 
@@ -36,6 +37,9 @@ def planned(company: Company, name: str) -> list[tuple[str, str, str]]:
     ledger = company.folder / "states" / name / "ledger" / "ledger.jsonl"
     entries = [json.loads(line) for line in ledger.read_text().splitlines()]
     return [(entry["operation"], entry["attribute"], entry["of"]) for entry in entries if entry["kind"] == "planned"]
+
+
+HELD_APART: dict[str, Any] = {"data": BOTH, "secure": {"auditors": APART}, "privacy": PRIVACY, "policy": TRUSTING}
 
 
 # --- who knows what ---------------------------------------------------------------------------------------------------
@@ -72,13 +76,17 @@ def known_to(watcher: str, folder: Path, scenario: Scenario, clinic: Entry = sec
 
 @pytest.mark.parametrize("watcher", ["developer", "registry"])
 def test_neither_developer_nor_the_other_auditor_gets_an_attribute(tmp_path: Path, weights: Path, watcher: str) -> None:
-    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, train={"epochs": 1})
+    scenario = tiny(
+        weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING, train={"epochs": 1}
+    )
     assert known_to(watcher, tmp_path, scenario) == []
 
 
 @pytest.mark.parametrize("watcher", [pytest.param("developer", marks=pytest.mark.long), "registry"])
 def test_a_holder_that_talks_is_noticed_at_both(tmp_path: Path, weights: Path, watcher: str) -> None:
-    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, train={"epochs": 1})
+    scenario = tiny(
+        weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING, train={"epochs": 1}
+    )
     assert any("received" in place for place in known_to(watcher, tmp_path, scenario, clinic=talking_auditor))
 
 
@@ -114,9 +122,9 @@ def test_a_budget_that_ends_at_one_auditor_stops_all_before_anything_is_spent(
     tmp_path: Path, weights: Path, stingy: str, generous: str
 ) -> None:
     method = {"name": "parity", "attributes": ["male x young"]}
-    scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY)
+    scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
     write_stores(scenario, tmp_path / "stores")
-    entries = {stingy: partial(with_policy, "epsilon = 0.1")}
+    entries = {stingy: partial(with_policy, 'epsilon = 0.1\ndeveloper = "follows the protocol"')}
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
         ended = company.wait(100)
     assert ended["developer"].code == 3, ended["developer"]
@@ -129,11 +137,13 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
     tmp_path: Path, weights: Path, trusting: str
 ) -> None:
     method = {"name": "parity", "attributes": ["male x young"]}
-    scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY)
+    scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
     write_stores(scenario, tmp_path / "stores")
     entries: dict[str, Entry] = {"developer": stretching_developer}
     if trusting == "registry":
-        entries["registry"] = partial(with_policy, 'epsilon = 50\nrow_bounds = "trust"')
+        entries["registry"] = partial(
+            with_policy, 'epsilon = 50\ndeveloper = "follows the protocol"\nrow_bounds = "trust"'
+        )
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
         ended = company.wait(100)
     assert ended["clinic"].code == 4

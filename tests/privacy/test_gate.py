@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from people import IDS, SCALE, TABLE, TEST, TESTED, ask, plan_for, value
+from people import IDS, MOMENTS, SCALE, TABLE, TEST, TESTED, ask, plan_for, value
 from rules import RULES
 from scipy.stats import kstest
 
@@ -60,7 +60,7 @@ def test_noise_follows_the_sensitivity(open_gate) -> None:
     two, three = gate.admit(ask()), gate.admit(ask(shape=(4, 3), groups=3))
     assert three.receipt.sigma == pytest.approx(math.sqrt(2) * two.receipt.sigma)
     assert three.charge == two.charge
-    wide = open_gate(rules={**RULES, "moment": Rule(lambda groups: 2.5 * groups)}).admit(ask())
+    wide = open_gate(rules={**RULES, "moment": Rule(lambda groups: 2.5 * groups, binding=True)}).admit(ask())
     assert wide.receipt.sigma == pytest.approx(5 * two.receipt.sigma)
     assert wide.charge == two.charge
 
@@ -148,7 +148,7 @@ def test_refusals_come_before_anything_is_spent_and_are_written_down(
 
 @pytest.mark.parametrize("moves", [0.0, -1.0, math.nan, math.inf])
 def test_noise_cannot_be_made_for_every_sensitivity(open_gate, tmp_path: Path, moves: float) -> None:
-    gate = open_gate(rules={**RULES, "moment": Rule(lambda groups: moves)})
+    gate = open_gate(rules={**RULES, "moment": Rule(lambda groups: moves, binding=True)})
     with pytest.raises(Refusal, match="sensitivity"):
         gate.admit(ask())
     assert "planned" not in kinds(tmp_path)
@@ -206,7 +206,9 @@ def test_rows_need_one_row_for_each_record_and_a_sensitivity(open_gate) -> None:
     with pytest.raises(Refusal, match="one row for each of 200"):
         gate.admit(ask("penalty_rows", shape=(199, 1)))
     gate.admit(ask("penalty_rows", shape=(200, 1)))
-    still = open_gate(plans, rules={**RULES, "penalty_rows": Rule(lambda groups: 0.0, row_per_record=True)})
+    still = open_gate(
+        plans, rules={**RULES, "penalty_rows": Rule(lambda groups: 0.0, row_per_record=True, binding=True)}
+    )
     with pytest.raises(Refusal, match="leave the release out"):
         still.admit(ask("penalty_rows", shape=(200, 1)))
 
@@ -620,3 +622,26 @@ def test_the_ledger_of_another_owner_is_not_touched(tmp_path: Path) -> None:
     Ledger(tmp_path, "auditor").close()
     with pytest.raises(UsageError, match="owner"):
         Ledger(tmp_path, "developer")
+
+
+STEPS = PlannedRelease("adversary_step", 10, 5, 1.0)
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_what_a_lying_developer_could_pervert_needs_the_policys_word(open_gate, trusted: bool) -> None:
+    policy = Policy(developer="follows the protocol") if trusted else Policy()
+    gate = open_gate([plan_for(releases=[MOMENTS, STEPS])], policy=policy)
+    gate.admit(ask())
+    for request in (ask("adversary_step"), ask(of="gender x race")):
+        if trusted:
+            gate.admit(request)
+        else:
+            with pytest.raises(Refusal, match="protects attributes only from a developer that follows the protocol"):
+                gate.admit(request)
+
+
+def test_an_operation_binds_the_developer_only_where_its_rule_says_so(open_gate) -> None:
+    """An operation that is added without a word about it is refused, as is one without a rule."""
+    rules = {**RULES, "moment": Rule(lambda groups: 1.0)}
+    with pytest.raises(Refusal, match="may deviate"):
+        open_gate(rules=rules, policy=Policy()).admit(ask())

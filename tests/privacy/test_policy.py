@@ -18,6 +18,7 @@ max_releases = 20
 epsilon = 1.5
 total_epsilon = 2
 delta = 1e-6
+developer = "follows the protocol"
 row_bounds = "trust"
 """
 

@@ -74,7 +74,10 @@ def test_the_resolved_file_gives_the_same_scenario(name):
 
 def test_hash_depends_on_every_section_but_policy():
     base = parse().hash()
-    assert parse("policy.minimum_batch=7", "policy.row_bounds=trust").hash() == base
+    assert (
+        parse("policy.minimum_batch=7", "policy.row_bounds=trust", "policy.developer=follows the protocol").hash()
+        == base
+    )
     for change in (
         "seed=1",
         "data.image_size=64",

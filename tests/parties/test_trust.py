@@ -1,0 +1,93 @@
+"""Releases that hold only against a developer that follows the protocol: refused unless the auditor says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from parties.developer import SecureAuditors
+from secure_fair.data.store import AuditorStore
+from secure_fair.mpc.shares import from_share
+from tests import asks
+from tests.parties.company import Company, tiny, write_stores
+from tests.parties.test_misbehaviour import rogue
+
+TRUST = {"developer": "follows the protocol"}
+PRIVACY = {"epsilon": 1.0, "evaluation_epsilon": 1.0}
+PEOPLE = np.arange(200, dtype=np.int64)
+
+
+def steer_the_adversary(auditors: SecureAuditors) -> None:
+    """Give the adversary a weight where no feature is: rows are then (p - a) times as much as the noise is made for.
+
+    The developer adds to its own share of the start alone; its features are within their bound, and proved to be.
+    """
+    session, state = auditors.session, auditors.state
+    start = torch.tensor([[0], [session.scale << 14]], dtype=torch.int64)
+    state.adversaries["male"] = from_share(start, session.scale)
+    session.receive_opening = partial(_without_bound, session.receive_opening)  # type: ignore[method-assign]
+    features = torch.tensor([[0.9, 0.0]], dtype=torch.float64).repeat(len(PEOPLE), 1)
+    rows = asks.adversary_rows(auditors, "male", PEOPLE, features)
+    guesses = (rows.values[:, 1] < 0).long().tolist()
+    raise SystemExit(f"guessed {json.dumps(dict(zip(auditors.people(PEOPLE), guesses, strict=True)))}")
+
+
+def _without_bound(receive: Any, shared: Any, *, bound: float) -> Any:
+    return receive(shared, bound=2.0**30)
+
+
+@pytest.mark.parametrize("policy", [TRUST, {}], ids=["trusted", "by default"])
+def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
+    tmp_path: Path, weights: Path, stores: Path, policy: Mapping[str, Any]
+) -> None:
+    """With trust the attack succeeds at epsilon 1; by default nothing of the kind is let out."""
+    scenario = tiny(weights, method={"name": "adv"}, privacy=PRIVACY, policy=policy)
+    entries = {"developer": partial(rogue, steer_the_adversary)}
+    with Company(scenario, stores, tmp_path, entries=entries) as company:
+        ended = company.wait(100)
+    said = ended["developer"].said
+    if policy:
+        guessed = json.loads(said[said.index("guessed ") + len("guessed ") :].splitlines()[0])
+        truth = AuditorStore.open(stores / "auditor").codes("male", list(guessed))
+        assert np.mean(truth == np.array(list(guessed.values()))) > 0.99
+        return
+    assert (ended["auditor"].code, ended["developer"].code) == (4, 4)
+    assert "adversary_step: protects attributes only from a developer that follows the protocol" in said
+    lines = (tmp_path / "states" / "auditor" / "ledger" / "ledger.jsonl").read_text().splitlines()
+    kinds = [(entry["kind"], entry.get("operation")) for entry in map(json.loads, lines)]
+    assert ("refused", "adversary_step") in kinds
+    assert not [kind for kind, _ in kinds if kind == "planned"]
+
+
+@pytest.mark.parametrize("trusting", [("registry", "clinic"), ("registry",)], ids=["both", "one of two"])
+def test_an_intersection_needs_the_word_of_every_holder(
+    tmp_path: Path, weights: Path, trusting: tuple[str, ...]
+) -> None:
+    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
+    data = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
+    scenario = tiny(
+        weights, data=data, secure={"auditors": auditors}, privacy=PRIVACY, policy=TRUST, train={"epochs": 1}
+    )
+    write_stores(scenario, tmp_path / "stores")
+    entries = {} if len(trusting) == 2 else {"clinic": partial(_with_policy, "epsilon = 50\n")}
+    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
+        ended = company.wait(100)
+    if len(trusting) == 2:
+        assert {name: end.code for name, end in ended.items()} == dict.fromkeys(ended, 0)
+        return
+    assert ended["clinic"].code == 4
+    assert "the intersection male x young: protects attributes only from" in ended["clinic"].said
+    assert ended["developer"].code == 4
+
+
+def _with_policy(text: str, arguments: list[str]) -> None:
+    from tests.parties.test_several_holders import with_policy
+
+    with_policy(text, arguments)
