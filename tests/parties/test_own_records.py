@@ -1,4 +1,4 @@
-"""An auditor's own records: what is trained on them for several attributes adds up, and is refused beyond the policy."""
+"""An auditor's own records: trainings on them for several attributes add up, and are refused beyond the policy."""
 
 from __future__ import annotations
 
