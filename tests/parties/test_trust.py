@@ -15,8 +15,10 @@ import torch
 from parties.developer import SecureAuditors
 from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.shares import from_share
+from secure_fair.operations.common.ask import Ask
 from tests import asks
 from tests.parties.company import Company, tiny, write_stores
+from tests.parties.liars import lie_about_bits
 from tests.parties.test_misbehaviour import rogue
 
 TRUST = {"developer": "follows the protocol"}
@@ -85,6 +87,47 @@ def test_an_intersection_needs_the_word_of_every_holder(
     assert ended["clinic"].code == 4
     assert "the intersection male x young: protects attributes only from" in ended["clinic"].said
     assert ended["developer"].code == 4
+
+
+def multiplying_auditor(arguments: list[str]) -> None:
+    """Commits to 2^8 for each of its people, to read another's attribute out of the intersection."""
+    from secure_fair.operations.common import state
+    from tests.parties.company import secure_fair
+
+    honest = state.membership_matrix
+    state.membership_matrix = lambda codes, groups: honest(codes, groups) << 8  # type: ignore[assignment]
+    lie_about_bits()
+    secure_fair(arguments)
+
+
+def test_memberships_that_are_none_are_refused(tmp_path: Path, weights: Path) -> None:
+    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
+    data = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
+    scenario = tiny(weights, data=data, secure={"auditors": auditors}, privacy=PRIVACY, policy=TRUST)
+    write_stores(scenario, tmp_path / "stores")
+    entries = {"clinic": multiplying_auditor}
+    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
+        ended = company.wait(100)
+    assert 4 in (ended["registry"].code, ended["developer"].code)
+    assert "clinic has not proved that its input keeps to its bound" in ended["registry"].said + ended["developer"].said
+    lines = (company.folder / "states" / "registry" / "ledger" / "ledger.jsonl").read_text().splitlines()
+    assert [line for line in lines if json.loads(line)["kind"] == "planned"] == []
+
+
+def count_people_twice(auditors: SecureAuditors) -> None:
+    """Strata of which a record is in two, one of them a hundred times."""
+    lie_about_bits()
+    indicators = torch.zeros(len(PEOPLE), 2, dtype=torch.float64)
+    indicators[:, 0], indicators[0, 1] = 1, 100
+    auditors.release(Ask(operation="group_counts", attribute="male", width=2), PEOPLE, [indicators])
+
+
+def test_counts_of_what_is_no_stratum_are_refused(tmp_path: Path, weights: Path, stores: Path) -> None:
+    entries = {"developer": partial(rogue, count_people_twice)}
+    with Company(tiny(weights, privacy=PRIVACY), stores, tmp_path, entries=entries) as company:
+        ended = company.wait(100)
+    assert (ended["auditor"].code, ended["developer"].code) == (4, 4)
+    assert "developer has not proved" in ended["auditor"].said
 
 
 def _with_policy(text: str, arguments: list[str]) -> None:
