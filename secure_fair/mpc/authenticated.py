@@ -60,7 +60,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Committed:
-    """What an owner has committed itself to, (n, c), at one party.
+    """Values that an owner has committed itself to, (n, c), at one party.
 
     ``differences``, public, are the values less their masks: int64 or elements of the field. The owner has the
     ``values`` (int64), a verifier its ``keys`` to the masks.

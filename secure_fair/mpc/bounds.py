@@ -1,4 +1,4 @@
-"""What is proved of a committed matrix: its rows' norms are at most 1, or its entries are bits with a rule for rows.
+"""Properties that are proved of a committed matrix: its rows' norms are at most 1, or its entries are bits with a rule for rows.
 
 Each property is a number of equations of degree 2, written once for both sides of a check (``authenticated.Check``),
 and beside them what the owner needs in order to state them: its integers, its slacks.
@@ -143,7 +143,7 @@ def add_ranges(check: Check, stream: PRG, subsets: Subsets, rows: Table, slacks:
 
 
 class RowSum(Enum):
-    """What the entries of a row of bits add up to."""
+    """The sum of the entries of a row of bits."""
 
     ONE = "one"
     AT_MOST_ONE = "at most one"

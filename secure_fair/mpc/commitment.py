@@ -177,7 +177,7 @@ class Roles:
         return cls(session.parties.index(owner), ranks)
 
     def rounds(self, session: Session) -> int:
-        """Of steps 2 and 3: one receiver has nobody to compare digests with."""
+        """The rounds of steps 2 and 3: one receiver has nobody to compare digests with."""
         return 1 if len(session.parties) == 2 else 2
 
 

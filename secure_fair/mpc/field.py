@@ -99,7 +99,7 @@ def sum_subsets(subsets: Subsets, integers: npt.NDArray[np.int64]) -> npt.NDArra
 
 
 def weigh_subsets(subsets: Subsets, weights: Field) -> Field:
-    """What ``weights`` (64,) of the subsets weigh each value, (count,): the sum of those of the subsets that have it.
+    """The weight of each value, (count,), under ``weights`` (64,) of the subsets: the sum over those that have it.
 
     So that sum_s weights_s (sum of subset s) = sum_i weigh_subsets_i value_i. Eight elements add up to below 2^64.
     """

@@ -112,7 +112,8 @@ class Company(AbstractContextManager["Company"]):
     ``stores`` has a folder per party. Everything that the parties write is below ``folder``. ``entries``: who
     runs something else than the program. ``addresses``: where the parties reach each other, and ``listen`` where one of
     them listens if not there; free ports of this machine by default. Parties that are not ``simulated`` make their own
-    keys, and accept nobody but the holders of the certificates that they have agreed on.
+    keys, and accept nobody but the holders of the certificates that they have agreed on; their auditors have a file
+    with this ``policy``, none where it is empty. ``states``: kept across companies where it is given.
     """
 
     scenario: Scenario
@@ -123,6 +124,8 @@ class Company(AbstractContextManager["Company"]):
     addresses: Mapping[str, str] = field(default_factory=dict)
     listen: Mapping[str, str] = field(default_factory=dict)
     simulated: bool = True
+    policy: str = "allow_exact = true"
+    states: Path | None = None
 
     def __enter__(self) -> Company:
         self.names = names_of(self.scenario)
@@ -165,7 +168,13 @@ class Company(AbstractContextManager["Company"]):
             if peer != name:
                 line += ["--peer", f"{peer}={address}"]
         if role != assemble.DEALER:
-            line += ["--store", str(self.stores / name), "--state", str(self.folder / "states" / name)]
+            state = (self.states or self.folder / "states") / name
+            line += ["--store", str(self.stores / name), "--state", str(state)]
+            line += [] if self.simulated or state.exists() else ["--new-state"]
+        if role == "auditor" and self.policy and not self.simulated:
+            file = self.folder / f"{name}-policy.toml"
+            file.write_text(self.policy)
+            line += ["--policy", str(file)]
         return line
 
     def out(self, name: str) -> Path:

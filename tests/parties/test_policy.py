@@ -21,22 +21,6 @@ from tests.parties.test_row_bound import stretching_developer
 LIMITED, EXACT = "epsilon = 3.0", "allow_exact = true"
 
 
-def deployed(policy: str, states: Path, program: Entry, arguments: list[str]) -> None:
-    """A party as it is started between machines; an auditor with a policy, all with states that outlive the run."""
-    name = Path(arguments[arguments.index("--identity") + 1]).name
-    arguments = [word for word in arguments if word != "--simulated"]
-    if "--state" in arguments:
-        state = states / name
-        arguments[arguments.index("--state") + 1] = str(state)
-        arguments += [] if state.exists() else ["--new-state"]
-    if arguments[1] == "auditor" and policy:
-        states.mkdir(parents=True, exist_ok=True)
-        file = states / "policy.toml"
-        file.write_text(policy)
-        arguments += ["--policy", str(file)]
-    program(arguments)
-
-
 @dataclass
 class Deployment:
     """Runs one after the other on the same states."""
@@ -45,6 +29,7 @@ class Deployment:
     folder: Path
     policy: str
     developer: Entry = secure_fair
+    auditor: Entry = secure_fair
     runs: int = field(default=0, init=False)
 
     @property
@@ -54,10 +39,17 @@ class Deployment:
     def run(self, scenario: Scenario) -> dict[str, Ended]:
         """How everybody ended."""
         self.runs += 1
-        programs: dict[str, Entry] = {"developer": self.developer, "auditor": secure_fair}
-        entries = {name: partial(deployed, self.policy, self.states, program) for name, program in programs.items()}
-        where = self.folder / f"run-{self.runs}"
-        with Company(scenario, self.stores, where, timeout=10.0, entries=entries) as company:
+        company = Company(
+            scenario,
+            self.stores,
+            self.folder / f"run-{self.runs}",
+            timeout=10.0,
+            entries={"developer": self.developer, "auditor": self.auditor},
+            simulated=False,
+            policy=self.policy,
+            states=self.states,
+        )
+        with company:
             return company.wait(100, without="dealer")
 
     def entries(self, kind: str) -> list[dict[str, Any]]:
@@ -183,21 +175,17 @@ def test_an_auditor_without_a_policy_does_not_start(tmp_path: Path, weights: Pat
     assert not (tmp_path / "lasting" / "auditor").exists()
 
 
-def mistyped(program: Entry, arguments: list[str]) -> None:
+def mistyped(arguments: list[str]) -> None:
     """A party whose state folder is not the one that it had."""
-    place = arguments.index("--state") + 1
-    arguments[place] += "s"
-    program([word for word in arguments if word != "--new-state"])
+    arguments[arguments.index("--state") + 1] += "s"
+    secure_fair([word for word in arguments if word != "--new-state"])
 
 
 @pytest.mark.parametrize("party", ["auditor", "developer"])
 def test_a_new_state_is_never_begun_by_a_wrong_path(tmp_path: Path, weights: Path, stores: Path, party: str) -> None:
-    scenario = tiny(weights, privacy={"epsilon": 1.0})
-    inside = partial(mistyped, secure_fair)
-    entries = {party: partial(deployed, LIMITED, tmp_path / "lasting", inside)}
-    with Company(scenario, stores, tmp_path / "run", timeout=2.0, entries=entries) as company:
-        ended = company.wait(60)[party]
+    deployment = Deployment(stores, tmp_path, LIMITED, **{party: mistyped})
+    ended = deployment.run(tiny(weights, privacy={"epsilon": 1.0}))[party]
     assert ended.code == 2
     assert "holds no ledger" in ended.said
     assert "--new-state" in ended.said
-    assert not (tmp_path / "lasting" / f"{party}s").exists()
+    assert not (deployment.states / f"{party}s").exists()
