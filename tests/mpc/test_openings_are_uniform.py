@@ -99,14 +99,14 @@ def transcripts(session: Session, kind: str) -> dict[str, dict[str, bytes]]:
         for _ in range(3):
             ops.adversary(session, z, a, w, learning_rate=0.05, ball=4.0)
 
-    def bounds() -> None:  # the last comparison is of one number, its bit one word
-        ops.rows_within_bound(session, from_share(z.share[:, :32].contiguous(), z.encoder.scale), 1.0)
+    def comparison() -> None:
+        from_share(z.share[:, :64].contiguous(), z.encoder.scale)._ltz()
 
     def openings() -> None:
         for _ in range(3):
             open_to(session, DEVELOPER, z)
 
-    actions = {"moment": moments, "adversary": adversary, "rows_within_bound": bounds, "openings": openings}
+    actions = {"moment": moments, "adversary": adversary, "comparison": comparison, "openings": openings}
     return {name: record(session, action) for name, action in actions.items()}
 
 
@@ -114,9 +114,9 @@ def transcripts(session: Session, kind: str) -> dict[str, dict[str, bytes]]:
 @pytest.mark.parametrize("parties", [2, 3])
 def test_the_auditors_transcript_is_uniform(kind: str, parties: int) -> None:
     by_operation = run(transcripts, kind, parties=parties)[1]
-    for name in ("moment", "adversary", "rows_within_bound"):
+    for name in ("moment", "adversary", "comparison"):
         assert_uniform(by_operation[name]["compute"])
-    assert SMALLEST_P < p_value(by_operation["rows_within_bound"]["compute bits"]) < 1 - SMALLEST_P
+    assert SMALLEST_P < p_value(by_operation["comparison"]["compute bits"]) < 1 - SMALLEST_P
     assert_uniform(by_operation["moment"]["opened"])
     assert_uniform(by_operation["adversary"]["opened"])
     assert by_operation["openings"] == {}  # an opening to the developer shows the auditor nothing at all
@@ -124,14 +124,14 @@ def test_the_auditors_transcript_is_uniform(kind: str, parties: int) -> None:
 
 def test_the_developers_transcript_is_uniform_until_something_is_opened_to_it() -> None:
     by_operation = run(transcripts, "one entry")[0]
-    for name in ("moment", "adversary", "rows_within_bound"):
+    for name in ("moment", "adversary", "comparison"):
         assert_uniform(by_operation[name]["compute"])
     assert len(by_operation["openings"]["opening"]) == 3 * (BYTES + 8 * 256 * 192)
 
 
 def test_what_the_dealer_sends_is_uniform() -> None:
     by_operation = run(transcripts, "zero")[1]
-    assert_uniform(by_operation["rows_within_bound"]["dealer"])
+    assert_uniform(by_operation["comparison"]["dealer"])
 
 
 @pytest.mark.parametrize("kind", ["zero", "random"])
