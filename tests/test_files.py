@@ -1,73 +1,48 @@
-"""Files and folders that hold answers and attributes are their owner's alone, however careless the umask."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Iterator
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from secure_fair.files import private_folder
-from secure_fair.privacy.ledger import Ledger
-from secure_fair.privacy.randomised_response import Responses
-from secure_fair.privacy.release_cache import Question, ReleaseCache
-from secure_fair.randomness import PRG, KeySource
-from tests.parties.company import tiny, write_stores
+from secure_fair.files import atomic_write
 
 
-@pytest.fixture(autouse=True)
-def umask() -> Iterator[None]:
-    """The usual setting, which lets everybody read."""
-    before = os.umask(0o022)
-    yield
-    os.umask(before)
+def test_nothing_has_the_name_before_it_is_whole(tmp_path: Path) -> None:
+    with atomic_write(tmp_path / "result.json") as file:
+        file.write_text("half")
+        assert not (tmp_path / "result.json").exists()
+        file.write_text("whole")
+    assert (tmp_path / "result.json").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["result.json"]
 
 
-def open_to_others(folder: Path) -> list[str]:
-    """Everything in a folder, and it itself, that others may read, write or enter."""
-    return [str(path) for path in (folder, *folder.rglob("*")) if stat.S_IMODE(path.stat().st_mode) & 0o077]
+def test_an_error_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text("before")
+
+    def interrupted() -> None:
+        with atomic_write(tmp_path / "result.json") as file:
+            file.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        interrupted()
+    assert (tmp_path / "result.json").read_text() == "before"
 
 
-def test_ledgers(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "state" / "ledger", "auditor")
-    ledger.start("run")
-    ledger.enrol(["somebody"])
-    ledger.extract("run", tmp_path / "state" / "extract.jsonl")
-    ledger.close()
-    assert open_to_others(tmp_path / "state") == []
-
-
-def test_answers_at_random(tmp_path: Path) -> None:
-    loose = tmp_path / "state"
-    loose.mkdir(mode=0o755)
-    (loose / "gender.jsonl").touch(mode=0o644)  # from before
-    drawn = Responses(loose, PRG(KeySource.fresh().derive("answers")))
-    drawn.draw("gender", ["somebody"], np.zeros(1, dtype=np.int64), 2, 1.0)
-    drawn.draw("race", ["somebody"], np.zeros(1, dtype=np.int64), 2, 1.0)
-    assert open_to_others(loose) == []
-
-
-def test_the_developer_s_memory_of_answers(tmp_path: Path) -> None:
-    cache = ReleaseCache(tmp_path / "state" / "answers", terms="")
-    question = Question("counts", "gender", "auditor", ["somebody"], torch.zeros(1, dtype=torch.int64), 1)
-    cache.recall(question, lambda name: (torch.zeros(1), 0.0))
-    assert len(list((tmp_path / "state" / "answers").iterdir())) == 3
-    assert open_to_others(tmp_path / "state") == []
-
-
-def test_stores(tmp_path: Path, random_weights: Path) -> None:
-    write_stores(tiny(random_weights), tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"auditor", "developer"}
-    assert [open_to_others(tmp_path / name) for name in ("auditor", "developer")] == [[], []]
-
-
-def test_a_folder_of_somebody_s_own_is_left_to_them(tmp_path: Path) -> None:
-    """Folders above that were there already stay as they are."""
-    above = tmp_path / "shared"
-    above.mkdir(mode=0o755)
-    private_folder(above / "one" / "two")
-    assert open_to_others(above) == [str(above)]
+def test_a_folder_takes_the_place_of_another_whole(tmp_path: Path) -> None:
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "old").write_text("old")
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    left = tmp_path / f".adapter.{killed.pid}.partial"  # by a process that has ended
+    left.mkdir()
+    (left / "torn").write_text("torn")
+    with atomic_write(tmp_path / "adapter") as folder:
+        folder.mkdir()
+        (folder / "new").write_text("new")
+        assert (tmp_path / "adapter" / "old").exists()
+    assert [path.name for path in tmp_path.rglob("*")] == ["adapter", "new"]
