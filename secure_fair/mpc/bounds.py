@@ -1,4 +1,4 @@
-"""Properties that are proved of a committed matrix: rows of norm at most 1, or entries that are bits with a rule for rows.
+"""Properties that are proved of a committed matrix: rows of norm at most 1, or bits with a rule for the rows.
 
 Each property is a number of equations of degree 2, written once for both sides of a check (``authenticated.Check``),
 and beside them what the owner needs in order to state them: its integers, its slacks.
