@@ -36,7 +36,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "erase-responses": {"name": "erase", "release": "attributes", "strength": 1.0, "components": 8},
     "orth-active": {"name": "orth", "orthogonality": "weights", "sensitive_scale": 1.0, "strength": 0.5},
     "orth-predictions": {"name": "orth", "strength": 20.0},
-    "orth-gradient": {"name": "orth", "release": "gradient"},
+    "orth-gradient": {"name": "orth", "release": "gradient", "strength": 4.0},
     "parity-moments": {"name": "parity", "release": "moments", "strength": 20.0},
     "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
