@@ -146,8 +146,10 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
         )
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
         ended = company.wait(100)
-    assert ended["clinic"].code == 4
-    assert "has not proved" in ended["clinic"].said
+    # where both check, either may be the first to see it, and the other hears of it from the first
+    checking = ["clinic"] if trusting == "registry" else ["clinic", "registry"]
+    assert 4 in {ended[name].code for name in checking}
+    assert all("has not proved" in ended[name].said for name in checking)
     assert ended["developer"].code in (4, 5)
     assert "moment" not in {operation for operation, _, _ in planned(company, "clinic")}
     moments = [of for operation, _, of in planned(company, "registry") if operation == "moment"]
