@@ -117,6 +117,6 @@ def test_the_gate_keeps_its_epsilon(open_gate, epsilon: float) -> None:
 
 def test_halved_noise_is_caught(open_gate) -> None:
     """The same attack on a gate whose noise has half the scale certifies more than the gate claims."""
-    attributes = np.arange(300_000) % 2
+    attributes = np.arange(600_000) % 2
     certified = lower_bound(lambda run: attack(open_gate, run, attributes, 1.0, 4, HalvedNoise()), attributes)
     assert certified > 1.0
