@@ -222,7 +222,7 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
             privacy["attributes"][attribute] = worse(spent, privacy["attributes"].get(attribute))
         if report["records"]:
             privacy["records"][name.removeprefix("auditor-")] = report["records"]
-    openings = opened(ledger)
+    releases = released(ledger)
     exact = exact_fairness(out, people)
     return {
         "status": "collapsed" if collapsed(result["utility"], len(people.table.target.groups)) else "ok",
@@ -246,8 +246,8 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
             "run_seconds": seconds,
         },
         "dealer_cost": reports.get("dealer", {}).get("traffic", {}),
-        "openings": openings,
-        "security": security(scenario, openings, reports),
+        "openings": [*releases, *opened_to_auditors(ledger)],
+        "security": security(scenario, releases, reports),
     }
 
 
@@ -283,9 +283,9 @@ def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:
     return max(one, other, key=lambda spent: math.inf if spent["epsilon"] is None else spent["epsilon"])
 
 
-def opened(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One line per auditor, operation, attribute and intersection: how often it was opened, to whom, how many numbers,
-    how noised."""
+def released(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One line per auditor, operation, attribute and intersection: how often the gate let it out, to whom, how many
+    numbers, how noised."""
     lines: dict[tuple[str, ...], dict[str, Any]] = {}
     exact = {
         (entry["auditor"], entry["operation"], entry["attribute"])
@@ -312,7 +312,7 @@ def opened(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         line["releases"] += 1
         line["numbers"] += int(np.prod(entry["shape"]))
-    return [*lines.values(), *opened_to_auditors(ledger)]
+    return list(lines.values())
 
 
 def opened_to_auditors(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -349,21 +349,21 @@ def collapsed(utility: Mapping[str, Any], classes: int) -> bool:
 
 
 def security(
-    scenario: Scenario, openings: list[dict[str, Any]], reports: Mapping[str, Mapping[str, Any]]
+    scenario: Scenario, releases: Sequence[Mapping[str, Any]], reports: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """The protections of the run, and warnings about what was not protected."""
+    """The protections of the run and of its ``releases``, and warnings about what was not protected."""
     secure = scenario.secure.mode == "secure"
     warnings = []
     if not secure:
         warnings.append("plain mode: one process saw every attribute; nothing was protected")
-    trusted = {line["operation"] for line in openings if not line["exact"] and not RULES[line["operation"]].binding}
-    trusted |= {f"{line['operation']} of {line['of']}" for line in openings if line["of"] and not line["exact"]}
+    trusted = {line["operation"] for line in releases if not line["exact"] and not RULES[line["operation"]].binding}
+    trusted |= {f"{line['operation']} of {line['of']}" for line in releases if line["of"] and not line["exact"]}
     if secure and trusted and not scenario.policy.suspects:
         warnings.append(
             f"releases that protect attributes only from a developer that follows the protocol: "
             f"{', '.join(sorted(trusted))} (policy.developer)"
         )
-    exact = sorted({line["operation"] for line in openings if line["exact"]})
+    exact = sorted({line["operation"] for line in releases if line["exact"]})
     if exact:
         warnings.append(f"exact releases ({', '.join(exact)}): the developer can compute attributes from them")
     return {

@@ -218,6 +218,17 @@ def test_compared_methods_add_to_what_is_told_of_the_same_people(tmp_path: Path,
     assert "with compared methods" in write_report(tmp_path).read_text()
 
 
+def test_what_auditors_were_told_is_among_the_openings(tmp_path: Path, random_weights: Path) -> None:
+    """A noised run, whose rows the auditor checks by default."""
+    summary = run(tiny(random_weights, train={"epochs": 1}, privacy={"epsilon": 1.0}), tmp_path, LineReporter())
+    told = [line for line in summary["openings"] if line["receiver"] == "auditor"]
+    released = [line for line in summary["openings"] if line["receiver"] == "developer"]
+    assert {line["operation"] for line in told} == {f"row check of {line['operation']}" for line in released}
+    assert sum(line["releases"] for line in told) == sum(line["releases"] for line in released) > 1
+    assert "row check of moment" in result_text(summary, tmp_path)
+    assert "row check of moment" in write_report(tmp_path).read_text()
+
+
 def test_a_compared_method_s_trainings_on_own_records_are_counted(tmp_path: Path, random_weights: Path) -> None:
     scenario = tiny(random_weights, secure={"mode": "plain"}, train={"epochs": 1})
     summary = run(scenario.model_copy(update={"compare": ("orth",)}), tmp_path, LineReporter())
