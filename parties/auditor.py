@@ -19,7 +19,7 @@ from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
+from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -175,10 +175,10 @@ class AuditorService:
             try:
                 inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
             except ProtocolError as error:
-                if check:
-                    self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, False)
                 self.gate.note_refusal(ask.operation, ask.attribute, str(error))
-                messages.refuse(self.network, self.config.developer, error)
+                if check and isinstance(error, NotProved):
+                    self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, False)
+                    messages.refuse(self.network, self.config.developer, error)
                 raise
             if check:
                 self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, True)

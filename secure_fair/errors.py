@@ -43,6 +43,10 @@ class ProtocolError(SecureFairError):
     exit_code = 4
 
 
+class NotProved(ProtocolError):
+    """A party has not proved that what it is committed to keeps to its bound."""
+
+
 class PartyLost(SecureFairError):
     """A party died or fell silent."""
 

@@ -146,7 +146,6 @@ class RowSum(Enum):
     """The sum of the entries of a row of bits."""
 
     ONE = "one"
-    AT_MOST_ONE = "at most one"
     ANY = "any"
 
 
@@ -159,14 +158,13 @@ def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum, held: Rows
         raise UsageError("memberships to be committed to are integers")
     sums = integers.sum(1)
     broken = {
-        "are 0 or 1": ((integers < 0) | (integers > 1)).any(1),
-        "are 0 in rows of others": ~held & (integers != 0).any(1),
+        "be 0 or 1": ((integers < 0) | (integers > 1)).any(1),
+        "be 0 in rows of others": ~held & (integers != 0).any(1),
         "add up to one in every row": held & (sums != 1) & (rule is RowSum.ONE),
-        "add up to at most one in every row": held & (sums > 1) & (rule is RowSum.AT_MOST_ONE),
     }
     for what, where in broken.items():
         if where.any():
-            raise UsageError(f"memberships to be committed to {what}; row {int(np.argmax(where))} is not so")
+            raise UsageError(f"memberships to be committed to must {what}; row {int(np.argmax(where))} is not so")
     return integers
 
 
@@ -176,7 +174,7 @@ def add_bits(check: Check, stream: PRG, table: Table) -> None:
 
 
 def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum, held: Rows) -> None:
-    """For every row of bits with sum s: s = 0 where it is not ``held`` (m,); else s = 1, or s^2 = s, or nothing."""
+    """For every row of bits with sum s: s = 0 where it is not ``held`` (m,); else s = 1, or nothing."""
     sums = table.row_sums()
     weights = field.draw(stream, (len(held),))
     of_held, of_others = np.where(held, weights, _ZERO), np.where(held, _ZERO, weights)
@@ -184,8 +182,6 @@ def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum, held: Ro
     if rule is RowSum.ONE:
         check.add(of_held, sums, linear=(1,))
         check.add_public(of_held, -1)
-    elif rule is RowSum.AT_MOST_ONE:
-        check.add(of_held, sums, square=True, linear=(-1,))
 
 
 def check_held(owners: Sequence[str], held: Mapping[str, Tensor], n: int) -> dict[str, Rows]:

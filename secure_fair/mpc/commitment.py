@@ -18,7 +18,7 @@ Protocol. P: an owner, with integers F (n, k); V: each of its verifiers, with it
  3. All receivers compare digests of D, two by two: it is the same for all.
  4. Rows only (``commit_rows``): P sends each V the differences of its slacks. Then V sends the seed of 64 random
     subsets of every block of rows, and P the differences of the binary digits of its sums over them.
- 5. V sends the seed of the weights, P two numbers; V accepts, or raises ProtocolError (``authenticated``).
+ 5. V sends the seed of the weights, P two numbers; V accepts, or raises NotProved (``authenticated``).
 
 V's function returns only once V has accepted: nothing is answered before.
 
@@ -66,7 +66,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.errors import NotProved, ProtocolError, UsageError
 from secure_fair.mpc import bounds, field
 from secure_fair.mpc.authenticated import Check, Committed, Integers, OwnersCheck, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
@@ -90,8 +90,8 @@ def commit_rows(
     """Commit the ``owner`` to real ``values`` (n, k) whose rows have norm at most 1, and prove it to every verifier.
 
     All others pass None. ``verifiers``: all compute parties but the owner, unless named. Entries are rounded to 8
-    fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, ProtocolError naming the owner
-    at whoever is not convinced. 1 round (2 for more than two parties), and 4 with each verifier in turn.
+    fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, NotProved naming the owner at
+    whoever is not convinced. 1 round (2 for more than two parties), and 4 with each verifier in turn.
     """
     n, k = _check_shape(shape)
     roles = Roles.of(session, owner, verifiers)
@@ -131,8 +131,8 @@ def commit_bits(
 
     Every owner passes its own matrix of integers 0 and 1, all others None. ``held``, public, names the rows that each
     owner has something to say about, (n,) bool: there the ``rule`` is proved, everywhere else that the row is zero.
-    Several owners have to name theirs, no row twice. UsageError at the owner for other matrices, ProtocolError naming
-    the owner at whoever is not convinced. For each owner in turn as ``commit_rows``, but 2 rounds a verifier.
+    Several owners have to name theirs, no row twice. UsageError at the owner for other matrices, NotProved naming the
+    owner at whoever is not convinced. For each owner in turn as ``commit_rows``, but 2 rounds a verifier.
     """
     n, c = _check_shape(shape)
     holdings = bounds.check_held(owners, held or {}, n)
@@ -141,6 +141,7 @@ def commit_bits(
     all_roles = [Roles.of(session, owner, verifiers) for owner in owners]
     ranks = tuple(sorted(roles.owner for roles in all_roles))
     total = np.zeros((n, c), dtype=np.int64)
+    session._transcript.note("commit_bits", rule.value, *(holdings[owner].tobytes() for owner in owners))
     with session.operation("commit_bits", (n, c), ranks, *(roles.verifiers for roles in all_roles)):
         operand, mask_share = session.provider.new_committed_mask((n, c), ranks)
         for owner, roles in zip(owners, all_roles, strict=True):
@@ -274,7 +275,7 @@ def _receive_differences(session: Session, roles: Roles, shape: tuple[int, ...],
         raise ProtocolError(f"{owner} sent {len(message)} bytes of its commitment where {8 * prod(shape)} were due")
     numbers = np.frombuffer(message, dtype="<i8").reshape(shape)
     if ((numbers > bound) | (numbers <= -(1 << COMMITTED_BITS) - bound)).any():
-        raise ProtocolError(f"{owner} sent a number outside the range of a commitment to values up to {bound}")
+        raise NotProved(f"{owner} sent a number outside the range of a commitment to values up to {bound}")
     return numbers
 
 
@@ -285,7 +286,9 @@ def _compare_digests(session: Session, roles: Roles, digest: bytes) -> None:
         session._network.send(peer, CHANNEL, digest)
     for peer in others:
         if session._network.receive(peer, CHANNEL, limit=DIGEST_BYTES) != digest:
-            raise ProtocolError(f"{owner} sent {peer} another commitment than this party: nothing is answered")
+            raise ProtocolError(
+                f"{owner} sent {peer} another commitment than this party, or {peer} says so: nothing is answered"
+            )
 
 
 # what is proved
@@ -380,6 +383,6 @@ def _conclude(session: Session, roles: Roles, verifier: int, blind: FieldMask, e
         check = VerifiersCheck(session.provider.delta)
         equations(check, stream)
         if not check.holds(hidden, _receive_elements(session, roles, (2,))):
-            raise ProtocolError(
+            raise NotProved(
                 f"{session.parties[roles.owner]} has not proved that its input keeps to its bound: nothing is answered"
             )

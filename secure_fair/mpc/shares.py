@@ -18,6 +18,12 @@ def from_share(share: Tensor, scale: int) -> MPCTensor:
     return MPCTensor.from_shares(share, precision=scale.bit_length() - 1)
 
 
+def lift(shared: MPCTensor, scale: int) -> MPCTensor:
+    """The same value in at least ``scale`` ring units per 1.0: every party multiplies its share. No message."""
+    factor = scale // int(shared.encoder.scale)
+    return from_share(shared.share * factor, scale) if factor > 1 else shared
+
+
 def combine(shares: Sequence[Tensor]) -> Tensor:
     """One flat tensor of all of them."""
     return torch.cat([share.reshape(-1) for share in shares])

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secure_fair.groups import row_change
 from secure_fair.mpc.products import Masked
-from secure_fair.mpc.shares import from_share
+from secure_fair.mpc.shares import lift
 from secure_fair.operations.adversary_step import adversary, plain_adversary
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
@@ -56,10 +56,7 @@ class AdversaryRows(Operation):
 
 def as_features(state: SharedState, rows: Any) -> Any:
     """Rows as the adversary takes them: committed ones are from here on as good as their shares."""
-    if isinstance(rows, Masked):
-        session = state.session
-        return from_share(rows.shared.share * (session.scale // rows.scale), session.scale)
-    return rows
+    return lift(rows.shared, state.session.scale) if isinstance(rows, Masked) else rows
 
 
 def move_adversary(state: SharedState, ask: Ask, records: np.ndarray, features: Any, update: Update) -> Any:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from secure_fair.groups import columns, row_change
+from secure_fair.mpc.bounds import SCALE, encode_rows
 from secure_fair.mpc.products import Shared, mask, multiply, public_shapes
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import lift
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
@@ -50,10 +53,18 @@ class Moment(Operation):
 
 
 def moment_on_shares(session: Session, query: Shared, attributes: Shared) -> MPCTensor:
-    """F^T A, (k, G), of ``query`` F (n, k) and ``attributes`` A (n, G), without truncation. 1 round."""
+    """F^T A, (k, G), of ``query`` F (n, k) and ``attributes`` A (n, G), without truncation. 1 round.
+
+    At the session's scale at least: the gate's noise is in whole ring units, coarse ones make it larger than told.
+    """
     with session.operation("moment", *public_shapes(query, attributes)):
         f, a = mask(session, query, attributes)
-        return multiply(session, "matmul", f.T, a)
+        return lift(multiply(session, "matmul", f.T, a), session.scale)
+
+
+def on_grid(query: Tensor) -> Tensor:
+    """The query (n, k) as it is committed to, float64: who regresses on the answer needs what was asked."""
+    return torch.from_numpy(encode_rows(query, (query.shape[0], query.shape[1]))).double() / SCALE
 
 
 def plain_moment(query: Tensor, attributes: Tensor) -> Tensor:

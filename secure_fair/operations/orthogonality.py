@@ -22,7 +22,7 @@ from secure_fair.privacy.rules import Rule
 
 from crypten.mpc import MPCTensor  # isort: skip
 
-ENLARGED = 64.0  # leaves room for entries up to MOST_ADAPTER_ENTRY / 64 = 16
+ENLARGED = 8.0  # leaves room for entries up to MOST_ADAPTER_ENTRY / 8 = 128, and the truncation's dividends small
 
 
 def orthogonality(auditors: Auditors, attribute: str, task: Sequence[Tensor]) -> list[Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from secure_fair.groups import columns, row_change
 from secure_fair.mpc.products import Shared
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.shares import from_share
+from secure_fair.mpc.shares import from_share, lift
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
@@ -58,12 +58,12 @@ class PenaltyRows(Operation):
 def weighted_rows(session: Session, attributes: Shared, weights: Tensor) -> MPCTensor:
     """A W, (B, k), of ``attributes`` A (B, G) and public ``weights`` W (G, k). No round.
 
-    Integer weights keep the scale at 1; real ones are rounded to the session's precision.
+    Real weights are rounded to the session's precision; the value is at the session's scale at least (``moment``).
     """
     shared = attributes if isinstance(attributes, MPCTensor) else attributes.shared
     scale = session.scale if weights.is_floating_point() else 1
     encoded = torch.round(weights.double() * scale).long()
-    return from_share(shared.share @ encoded, shared.encoder.scale * scale)
+    return lift(from_share(shared.share @ encoded, shared.encoder.scale * scale), session.scale)
 
 
 OPERATION = PenaltyRows()

@@ -15,8 +15,11 @@ from torch import Tensor
 from secure_fair.errors import UsageError
 from secure_fair.mpc import approximations
 from secure_fair.mpc.approximations import polynomial, sigmoid, softmax
+from secure_fair.mpc.bounds import RowSum
+from secure_fair.mpc.commitment import commit_bits, commit_rows
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
+from secure_fair.privacy.noise import ring_sigma
 from tests.mpc.harness import run
 from tests.mpc.values import (
     AUDITOR,
@@ -119,6 +122,26 @@ def test_penalty_rows(weights: Tensor) -> None:
     tolerance = 0 if not weights.is_floating_point() else 2**-17
     for result in run(penalties, weights, parties=3)[0]:
         assert float((result - expected).abs().max()) <= tolerance
+
+
+def scales_of_openings(session: Session) -> list[int]:
+    """Of counts, of moments of committed and of shared queries, of rows."""
+    people = commit_bits(
+        session, [AUDITOR], memberships(9, 1, 1) if session.name == AUDITOR else None, (9, 1), rule=RowSum.ANY
+    )
+    mine = session.name == DEVELOPER
+    strata = commit_bits(session, [DEVELOPER], memberships(9, 4, 2) if mine else None, (9, 4), rule=RowSum.ONE)
+    query = commit_rows(session, DEVELOPER, unit_rows(9, 4, 3) if mine else None, (9, 4))
+    products = [ops.moment(session, f, people) for f in (strata, query, share(session, DEVELOPER, unit_rows(9, 4, 3)))]
+    rows = ops.weighted_rows(session, people, torch.eye(1, dtype=torch.int64))
+    return [int(value.encoder.scale) for value in (*products, rows)]
+
+
+def test_noise_is_as_large_as_it_is_told_to_be() -> None:
+    """Noise is whole ring units, rounded up: at one unit per 1.0 a sigma of 0.6 would become 2."""
+    assert ring_sigma(0.6, 1) == 2
+    for scale in run(scales_of_openings)[0]:
+        assert ring_sigma(0.6, scale) / scale == pytest.approx(0.6, rel=1e-4)
 
 
 # the adversary

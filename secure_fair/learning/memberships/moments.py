@@ -13,7 +13,7 @@ from secure_fair.learning.memberships.regression import Answer, soft_memberships
 from secure_fair.learning.memberships.source import MembershipSource, planned_counts
 from secure_fair.learning.method import Batch, Extent, Training
 from secure_fair.operations import planned
-from secure_fair.operations.moment import moment
+from secure_fair.operations.moment import moment, on_grid
 from secure_fair.privacy.plan import PlannedRelease
 
 
@@ -34,7 +34,7 @@ class MomentSource(MembershipSource):
 
     def start_epoch(self, query: Callable[[], Tensor]) -> None:
         """Ask for the moment of the query and regress on it."""
-        asked = query()
+        asked = on_grid(query())
         for attribute in self.auditors.attributes:
             self._ask(attribute, asked)
             self.memberships[attribute] = soft_memberships(self.answers[attribute], self.priors[attribute][self.strata])
