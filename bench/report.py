@@ -26,8 +26,8 @@ Every party is a process of its own with one thread. *Ours* is a `Session` over 
 {ratios}
 
 The ratios are CrypTen's numbers divided by ours where the dealer was asked ahead: more is better for us.
-The moment is the bare product. A noised release whose auditor checks rows (the default) commits to the query and proves it
-besides: four more rounds with each auditor that checks, which are not in this table.{verdict}
+The moment is the bare product. A noised release whose auditor checks rows (the default) commits to the query and
+proves it besides: four more rounds with each auditor that checks, which are not in this table.{verdict}
 
 {costs}
 

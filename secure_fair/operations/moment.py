@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.groups import columns, row_change
-from secure_fair.mpc.bounds import SCALE, encode_rows
+from secure_fair.mpc import bounds
 from secure_fair.mpc.products import Shared, mask, multiply, public_shapes
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import lift
@@ -64,7 +64,7 @@ def moment_on_shares(session: Session, query: Shared, attributes: Shared) -> MPC
 
 def on_grid(query: Tensor) -> Tensor:
     """The query (n, k) as it is committed to, float64: who regresses on the answer needs what was asked."""
-    return torch.from_numpy(encode_rows(query, (query.shape[0], query.shape[1]))).double() / SCALE
+    return torch.from_numpy(bounds.encode_rows(query, (query.shape[0], query.shape[1]))).double() / bounds.SCALE
 
 
 def plain_moment(query: Tensor, attributes: Tensor) -> Tensor:
