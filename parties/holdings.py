@@ -84,10 +84,12 @@ class Holdings:
             ledger=ledger,
             noise=SystemNoise(),
             part=auditor in config.parted,
+            persons=store.persons_of(ids),
         )
         outlook = outlook_of(config, store, gate, plans, ledger, training)
         if tell is not None:
             tell(outlook)
+        check_persons(config, gate)
         admit_plans(config, gate, plans, None if resumed else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
@@ -106,6 +108,16 @@ class Holdings:
     def ids(self) -> Sequence[str]:
         """Ids of the enrolled table."""
         return self.gate.ids
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Names of those whose records are enrolled, one for each record."""
+        return self.gate.names
+
+    @property
+    def people(self) -> np.ndarray:
+        """Of each enrolled record its person's first one, int64 (enrolled,)."""
+        return self.gate.people
 
     @property
     def held(self) -> np.ndarray:
@@ -183,7 +195,15 @@ class Holdings:
         self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float, adapter: str = ""
     ) -> None:
         ids = own.records.ids
-        self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, adapter=adapter)
+        self.gate.account_training(
+            attribute,
+            ids,
+            operation=TRAINING,
+            epsilon=epsilon,
+            delta=delta,
+            adapter=adapter,
+            persons=own.records.persons,
+        )
 
 
 @dataclass(frozen=True)
@@ -217,7 +237,10 @@ def outlook_of(
     """The releases that the run may make here, and the spending of its people, ``training`` of them first."""
     trainings = own_trainings(config) or int(trains_adapter(config))
     rows, held = ledger.spending.rows(gate.ids), gate.held
-    own = ledger.spending.rows(store.own().ids if trainings else [])
+    own = ledger.spending.rows([])
+    if trainings:
+        pictures = store.own()
+        own = ledger.spending.enrol(pictures.ids, pictures.persons)
     people = People(rows[:training][held[:training]], rows[training:][held[training:]], own)
     return Outlook(
         policy=gate.policy,
@@ -246,6 +269,26 @@ def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outloo
             for use in outlook.uses:
                 gate.note_refusal(use.operation, use.attribute, str(error))
             raise
+
+
+def check_persons(config: RunConfig, gate: Gate) -> None:
+    """Refuse a run whose noise is not made for persons with as many records as there are here."""
+    promised = config.privacy.records_per_person if config.privacy is not None else None
+    if promised is not None and gate.unit == "record" and gate.ids:
+        raise Refusal(
+            f"privacy.records_per_person = {promised}, and the store of {gate.auditor} does not say whose each record "
+            "is: leave the key out, or prepare stores from data with persons (data.person_column)"
+        )
+    noised = config.privacy is not None and (config.privacy.epsilon or config.privacy.evaluation_epsilon)
+    places = np.arange(len(gate.ids))
+    for part in (places[: gate.training], places[gate.training :]):
+        times = np.unique(gate.people[part[gate.held[part]]], return_counts=True)[1]
+        if noised and times.max(initial=0) > (promised or 1):
+            several = int((times > (promised or 1)).sum())
+            raise Refusal(
+                f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
+                f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
+            )
 
 
 def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:

@@ -66,6 +66,7 @@ def plan_for(config: RunConfig, attribute: str, groups: int, training: int) -> P
         evaluation=added_up(evaluation),
         evaluation_epsilon=privacy.evaluation_epsilon,
         reserve_releases=privacy.reserve_releases,
+        records_per_person=privacy.records_per_person,
     )
 
 

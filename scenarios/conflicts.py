@@ -192,6 +192,11 @@ def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
         )
     if privacy is not None and privacy.epsilon is None and privacy.evaluation_epsilon is None:
         yield "privacy: gives neither epsilon nor evaluation_epsilon; leave [privacy] out for exact releases"
+    if privacy is not None and privacy.records_per_person is not None and not data.persons_given:
+        yield (
+            f"privacy.records_per_person: {privacy.records_per_person} has no use: the data do not say whose each "
+            "record is; set data.person_column (manifest) or data.identities = true (celeba), or leave it out"
+        )
 
 
 def _auditor_conflicts(secure: Secure, data: Data) -> Iterator[str]:

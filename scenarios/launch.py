@@ -27,7 +27,7 @@ from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.together import entries_of, spent_together
 from secure_fair.data.split import part_of, split
-from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
+from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
@@ -93,18 +93,19 @@ def cache_folder() -> Path:
 class People:
     """Who of the data set is whose record, under which id; known to the launcher alone."""
 
-    def __init__(self, scenario: Scenario, table: Dataset) -> None:
+    def __init__(self, scenario: Scenario, table: Dataset, join_key: bytes | None = None) -> None:
+        """Draw a new ``join_key`` where none is given: then no other preparation has the same ids."""
         self.scenario = scenario
         self.table = table
         if table.given_split is not None:
             parts = {name: np.flatnonzero(table.given_split == name) for name in ("developer", "auditor", "test")}
         else:
-            parts = split(len(table.digests), scenario.data.fractions, scenario.seed)
+            parts = split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
         for name in ("developer", "test"):
             if len(parts[name]) == 0:
                 raise UsageError(f"data.split.{name}: no records fall to it; the data set has {len(table.digests)}")
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
-        self.join_key = secrets.token_bytes(32)
+        self.join_key = join_key or secrets.token_bytes(KEY_BYTES)
 
     def sensitive(self) -> dict[str, Attribute]:
         """Every sensitive attribute, and every intersection of them as another."""
@@ -134,7 +135,8 @@ class People:
         for auditor in self.scenario.secure.auditors:
             part = self.scenario.secure.parts[auditor.name]
             training, test, own = (
-                part_of(rows, part, self.scenario.seed) for rows in (self.training, self.test, self.own)
+                part_of(rows, part, self.scenario.seed, self.table.persons)
+                for rows in (self.training, self.test, self.own)
             )
             if len(training) + len(test) == 0:
                 raise UsageError(

@@ -15,8 +15,8 @@ PARTS_TOLERANCE = 1e-4  # three thirds may be written 0.3333; whoever is last ha
 DATASET_KEYS: dict[str, tuple[str, ...]] = {
     "faces": ("records", "correlation", "base_rate"),
     "utkface": (),
-    "celeba": ("partition",),
-    "manifest": ("file", "path_column", "id_column", "split_column", "classes"),
+    "celeba": ("partition", "identities"),
+    "manifest": ("file", "path_column", "id_column", "split_column", "person_column", "classes"),
 }
 
 
@@ -64,6 +64,8 @@ class Data(Section):
     # celeba
     partition: bool | None = None
     """celeba: split as its own list says."""
+    identities: bool | None = None
+    """celeba: count persons, as its own list of identities has them, instead of records."""
     # manifest
     file: str | None = None
     """manifest: the CSV, below root."""
@@ -73,6 +75,9 @@ class Data(Section):
     """manifest: the column of record ids."""
     split_column: str | None = None
     """manifest: the column that says developer, auditor or test."""
+    person_column: str | None = None
+    """manifest: the column that says whose record it is. Privacy is then a person's, with all records; without it a
+    record's."""
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
     """manifest: by column, the values in their order."""
 
@@ -85,6 +90,11 @@ class Data(Section):
     def split_given(self) -> bool:
         """Whether the data set itself says who gets which record."""
         return self.split_column is not None or self.partition is True
+
+    @property
+    def persons_given(self) -> bool:
+        """Whether the data set says which records are one person's."""
+        return self.person_column is not None or self.identities is True
 
     @property
     def fractions(self) -> dict[str, float]:

@@ -31,6 +31,7 @@ EXAMPLES: dict[str, Any] = {
     "operations": ["group_counts", "moment", "evaluation_counts"],
     "minimum_batch": 32,
     "max_releases": 100,
+    "max_records_per_person": 1,
     "developer": "may deviate",
     "row_bounds": "check",
 }

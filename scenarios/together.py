@@ -32,6 +32,7 @@ def spent_together(folders: Sequence[Path], alone: Sequence[Mapping[str, Any]]) 
     """
     stated = [(name, account) for privacy in alone for name, account in privacy["attributes"].items()]
     deltas = {name: account["delta"] for name, account in stated}
+    adjacencies = {name: account["adjacency"] for name, account in stated}
     releases: dict[str, int] = {}
     together: dict[str, Any] = {"attributes": {}, "records": {}}
     for auditor in sorted({path.parent.name for folder in folders for path in folder.glob("auditor-*/ledger.jsonl")}):
@@ -46,7 +47,7 @@ def spent_together(folders: Sequence[Path], alone: Sequence[Mapping[str, Any]]) 
                 "exact": _worse(epsilon, before) is None,
                 "delta": deltas[attribute],
                 "releases": releases[attribute],
-                "adjacency": f"substitution of one person's {attribute}",
+                "adjacency": adjacencies[attribute],
             }
         trained = sorted({entry["attribute"] for entry in planned if is_training(entry)})
         if trained:
@@ -70,7 +71,7 @@ class People:
         self._planned = planned
         self._sizes: dict[str, int] = {}
         for entry in planned:
-            places = paying(entry, None)
+            places = paying(entry, None).places
             self._sizes[entry["table"]] = max(self._sizes.get(entry["table"], 0), int(places.max(initial=-1)) + 1)
         self._spending = Spending(planned, self._places)
 

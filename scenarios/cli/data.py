@@ -54,25 +54,37 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the stores; must not exist yet."
 )
+@click.option(
+    "--join-key",
+    type=click.Path(path_type=Path),
+    help="File with the key of the ids, made if it does not exist; join.key beside the folder of --out by default.",
+)
 @shared_options
-def prepare(source: str, overrides: tuple[str, ...], out: Path, output: Output) -> None:
+def prepare(source: str, overrides: tuple[str, ...], out: Path, join_key: Path | None, output: Output) -> None:
     """Write each party's store from the data of SCENARIO: one folder a party, with what that party may know.
 
-    Records get ids that say nothing, by a key that is thrown away: stores of two calls do not join.
+    Records and persons get ids that say nothing, by a key that stays with whoever prepares. Keep it, and use it again:
+    auditors keep budgets by these ids, and under another key everybody's would begin anew.
     """
     from scenarios.launch import People, load
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
+    from secure_fair.data.store import read_join_key
     from secure_fair.errors import UsageError
 
     scenario = Scenario.load(source, overrides)
     if out.exists():
         raise UsageError(f"--out {out}: exists already; name another folder")
+    key_file = join_key or out.parent / "join.key"
+    known = key_file.exists()
+    key = read_join_key(key_file)
     follow = reporter(output.format)
     try:
-        people = People(scenario, load(scenario, follow))
+        people = People(scenario, load(scenario, follow), key)
         people.write_stores(out)
     finally:
         follow.close()
     folders = {folder.name: str(folder) for folder in sorted(out.iterdir())}
-    output.result(folders, "\n".join(f"{name}: {folder}" for name, folder in folders.items()))
+    lines = [f"{name}: {folder}" for name, folder in folders.items()]
+    lines.append(f"join key: {key_file} ({'as before' if known else 'new'}): keep it for the next call, show it nobody")
+    output.result({**folders, "join_key": str(key_file)}, "\n".join(lines))

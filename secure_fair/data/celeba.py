@@ -11,18 +11,22 @@ from secure_fair.errors import UsageError
 
 TABLES = ("list_attr_celeba.txt", "list_attr_celeba.csv")
 PARTITIONS = ("list_eval_partition.txt", "list_eval_partition.csv")
+IDENTITIES = ("identity_CelebA.txt", "identity_CelebA.csv")
 FOLDERS = ("img_align_celeba/img_align_celeba", "img_align_celeba")
 SPLIT_OF_PARTITION = {"0": "developer", "1": "auditor", "2": "test"}
 GROUPS = {"Male": ("female", "male")}  # every other attribute has the groups "no" and "yes"
 _CODES = {"-1": 0, "1": 1}
 
 
-def list_records(root: Path | None, expressions: Sequence[Expression], *, partition: bool = False) -> Listing:
+def list_records(
+    root: Path | None, expressions: Sequence[Expression], *, partition: bool = False, identities: bool = False
+) -> Listing:
     """Every line of the attribute table, in its order.
 
     ``root`` has ``img_align_celeba/`` and ``list_attr_celeba.txt`` (the original format: a count, the names, the rows)
     or ``list_attr_celeba.csv``. Expressions are attribute names, in any case. With ``partition``,
-    ``list_eval_partition`` gives the split: training is the developer's, validation the auditor's, test is test.
+    ``list_eval_partition`` gives the split: training is the developer's, validation the auditor's, test is test. With
+    ``identities``, ``identity_CelebA`` says whose picture each is.
 
     Raises UsageError for missing tables or columns. Broken lines, lines without a picture and pictures without a line
     are problems of the listing.
@@ -37,6 +41,7 @@ def list_records(root: Path | None, expressions: Sequence[Expression], *, partit
     columns = [_position(expression, header, table) for expression in expressions]
     groups: list[tuple[str, ...]] = [GROUPS.get(header[column], YES_NO) for column in columns]
     splits = _read_partition(_find(folder, PARTITIONS)) if partition else None
+    persons = _read_pairs(_find(folder, IDENTITIES)) if identities else None
     present = {entry.name for entry in pictures.iterdir() if not entry.name.startswith(".")}
     records: list[Record] = []
     problems: list[Problem] = []
@@ -48,12 +53,15 @@ def list_records(root: Path | None, expressions: Sequence[Expression], *, partit
         seen.setdefault(name, line)
         if problem is None and splits is not None and name not in splits:
             problem = ("missing split", f"{name} has no line with 0, 1 or 2 in {PARTITIONS[0]} or {PARTITIONS[1]}")
+        if problem is None and persons is not None and name not in persons:
+            problem = ("missing person", f"{name} has no line in {IDENTITIES[0]} or {IDENTITIES[1]}")
         if problem is not None:
             problems.append(Problem(place, *problem))
             continue
         codes = tuple(_CODES[cells[column]] for column in columns)
         split = None if splits is None else splits[name]
-        records.append(Record(f"{pictures.name}/{name}", pictures / name, place, codes, split))
+        person = None if persons is None else persons[name]
+        records.append(Record(f"{pictures.name}/{name}", pictures / name, place, codes, split, person))
     for name in sorted(present - seen.keys()):
         problems.append(Problem(f"{pictures.name}/{name}", "unlisted picture", f"{table.name} has no line for it"))
     return Listing(records, groups, problems)
@@ -121,8 +129,12 @@ def _check_row(
 
 def _read_partition(table: Path) -> dict[str, str]:
     """Split of each picture; lines that are not NAME and 0, 1 or 2 give none, and their pictures become problems."""
+    pairs = _read_pairs(table).items()
+    return {name: SPLIT_OF_PARTITION[value] for name, value in pairs if value in SPLIT_OF_PARTITION}
+
+
+def _read_pairs(table: Path) -> dict[str, str]:
+    """The value of each picture, from lines of NAME and value; other lines give none."""
     with table.open(encoding="utf-8-sig") as file:
         rows = (line.replace(",", " ").split() for line in file)
-        return {
-            cells[0]: SPLIT_OF_PARTITION[cells[1]] for cells in rows if len(cells) == 2 and cells[1] in ("0", "1", "2")
-        }
+        return {cells[0]: cells[1] for cells in rows if len(cells) == 2}

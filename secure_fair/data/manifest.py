@@ -29,13 +29,14 @@ def list_records(
     path_column: str = "path",
     id_column: str | None = None,
     split_column: str | None = None,
+    person_column: str | None = None,
     classes: Mapping[str, Sequence[str]] | None = None,
 ) -> Listing:
     """Every row of ``root``/``file``, in its order; paths count from the CSV's folder and may not leave ``root``.
 
     An expression is a column, whose distinct values are the groups, in natural order or as ``classes[column]`` gives
     them, or a column compared with a number. ``id_column`` must hold no value twice. ``split_column`` holds
-    "developer", "auditor" or "test".
+    "developer", "auditor" or "test"; ``person_column`` says whose record it is.
 
     Raises UsageError for a missing file or column, or a column whose values cannot be groups. Everything wrong with a
     single row is a problem of the listing, with its line.
@@ -46,19 +47,31 @@ def list_records(
         raise UsageError(f"{table}: no such file; set data.file to the CSV's name below data.root")
     given = {column: tuple(values) for column, values in (classes or {}).items()}
     header, rows = _read(table)
-    wanted = [path_column, *(c for c in (id_column, split_column) if c), *(e.column for e in expressions), *given]
+    wanted = [
+        path_column,
+        *(c for c in (id_column, split_column, person_column) if c),
+        *(e.column for e in expressions),
+        *given,
+    ]
     missing = [column for column in dict.fromkeys(wanted) if header.count(column) != 1]
     if missing:
         hint = "; separate the columns by commas" if len(header) == 1 and ";" in header[0] else ""
         raise UsageError(
             [f"{table}:1: no single column {column!r}; it has {', '.join(header)}{hint}" for column in missing]
         )
-    reader = _RowReader(folder, table, header, expressions, path_column, id_column, split_column, given)
+    reader = _RowReader(folder, table, header, expressions, path_column, id_column, split_column, person_column, given)
     read = [(f"{file}:{line}", line, reader.read(line, cells)) for line, cells in rows]
     good = [(place, row) for place, _, row in read if isinstance(row, _Row)]
     groups = [_groups(e, [row.values[i] for _, row in good], given, table) for i, e in enumerate(expressions)]
     records = [
-        Record(row.name, row.file, place, tuple(g.index(v) for g, v in zip(groups, row.values, strict=True)), row.split)
+        Record(
+            row.name,
+            row.file,
+            place,
+            tuple(g.index(v) for g, v in zip(groups, row.values, strict=True)),
+            row.split,
+            row.person,
+        )
         for place, row in good
     ]
     problems = [Problem(place, *row) for place, _, row in read if isinstance(row, tuple)]
@@ -83,8 +96,8 @@ def unmangle(value: str) -> str | None:
 class _Row:
     """A row without fault; ``values`` are group names, one per expression."""
 
-    def __init__(self, name: str, file: Path, values: list[str], split: str | None) -> None:
-        self.name, self.file, self.values, self.split = name, file, values, split
+    def __init__(self, name: str, file: Path, values: list[str], split: str | None, person: str | None) -> None:
+        self.name, self.file, self.values, self.split, self.person = name, file, values, split, person
 
 
 class _RowReader:
@@ -99,11 +112,13 @@ class _RowReader:
         path_column: str,
         id_column: str | None,
         split_column: str | None,
+        person_column: str | None,
         classes: Mapping[str, tuple[str, ...]],
     ) -> None:
         self.folder, self.base = os.path.realpath(folder), table.parent
         self.header, self.expressions, self.classes = header, expressions, classes
         self.path_column, self.id_column, self.split_column = path_column, id_column, split_column
+        self.person_column = person_column
         self.lines_of_ids: dict[str, int] = {}
         self.lines_of_paths: dict[str, int] = {}
 
@@ -112,7 +127,8 @@ class _RowReader:
         if len(cells) != len(self.header):
             return "wrong line", f"{len(cells)} fields instead of {len(self.header)}"
         row = dict(zip(self.header, (cell.strip() for cell in cells), strict=True))
-        used = {self.path_column, self.id_column, self.split_column, *(e.column for e in self.expressions)} - {None}
+        named = (self.path_column, self.id_column, self.split_column, self.person_column)
+        used = {*named, *(e.column for e in self.expressions)} - {None}
         for column in self.header:
             if column in used and not row[column]:
                 return "empty value", f"{column} is empty"
@@ -137,7 +153,8 @@ class _RowReader:
             if isinstance(value, tuple):
                 return value
             values.append(value)
-        return _Row(os.path.relpath(real, self.folder), Path(real), values, split)
+        person = row[self.person_column] if self.person_column is not None else None
+        return _Row(os.path.relpath(real, self.folder), Path(real), values, split, person)
 
 
 def _value(e: Expression, text: str, classes: tuple[str, ...] | None) -> str | tuple[str, str]:

@@ -44,6 +44,7 @@ class Record:
     place: str
     codes: tuple[int, ...]
     split: str | None = None
+    person: str | None = None  # whose record it is, where the data set says so
 
 
 @dataclass(frozen=True)

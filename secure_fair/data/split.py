@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from secure_fair.errors import UsageError
 
 
-def split(n: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+def split(
+    n: int, fractions: Mapping[str, float], seed: int, persons: Sequence[str] | None = None
+) -> dict[str, np.ndarray]:
     """Partition 0 .. n-1 at random: {part: ascending int64 indices}, disjoint, together everything.
 
-    ``fractions`` add up to 1. Sizes are rounded by largest remainders. A part with fraction 0 is empty. Raises
-    UsageError for fractions out of range and where a part would get no record.
+    ``fractions`` add up to 1. Sizes are rounded by largest remainders. A part with fraction 0 is empty. With
+    ``persons`` (n,) all records of one fall to the same part, and the fractions are of them. Raises UsageError for
+    fractions out of range and where a part would get no record.
     """
+    if persons is not None:
+        names, whose = np.unique(np.asarray(persons), return_inverse=True)
+        parts = split(len(names), fractions, seed)
+        return {name: np.flatnonzero(np.isin(whose, part)) for name, part in parts.items()}
     total = sum(fractions.values())
     if not fractions or min(fractions.values()) < 0 or abs(total - 1) > 1e-6:
         shown = ", ".join(f"{name} {value:g}" for name, value in fractions.items())
@@ -24,11 +31,11 @@ def split(n: int, fractions: Mapping[str, float], seed: int) -> dict[str, np.nda
     for i in np.argsort(sizes - exact, kind="stable")[: n - sizes.sum()]:
         sizes[i] += 1
     order = np.random.default_rng(seed).permutation(n)
-    parts = np.split(order, np.cumsum(sizes)[:-1])
-    for (name, fraction), part in zip(fractions.items(), parts, strict=True):
+    pieces = np.split(order, np.cumsum(sizes)[:-1])
+    for (name, fraction), part in zip(fractions.items(), pieces, strict=True):
         if fraction > 0 and not len(part):
             raise UsageError(f"{n} records are too few: {name} with {fraction:g} of them gets none")
-    return {name: np.sort(part).astype(np.int64) for name, part in zip(fractions, parts, strict=True)}
+    return {name: np.sort(part).astype(np.int64) for name, part in zip(fractions, pieces, strict=True)}
 
 
 def given_split(parts: np.ndarray) -> dict[str, np.ndarray]:
@@ -36,11 +43,14 @@ def given_split(parts: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.flatnonzero(parts == name) for name in ("developer", "auditor", "test")}
 
 
-def part_of(rows: np.ndarray, part: tuple[float, float], seed: int) -> np.ndarray:
+def part_of(rows: np.ndarray, part: tuple[float, float], seed: int, persons: Sequence[str] | None = None) -> np.ndarray:
     """Those of ``rows`` that stand between two fractions of them in a random order, ascending int64.
 
-    Parts that touch are disjoint, and those that reach from 0 to 1 are everything.
+    Parts that touch are disjoint, and those that reach from 0 to 1 are everything. With ``persons``, of all records,
+    the fractions are of those whom ``rows`` belong to.
     """
-    begin, end = (round(fraction * len(rows)) for fraction in part)
-    order = np.random.default_rng((seed, 1)).permutation(len(rows))
-    return np.sort(rows[order[begin:end]]).astype(np.int64)
+    whose = rows if persons is None else np.asarray(persons)[rows]
+    names, place = np.unique(whose, return_inverse=True)
+    begin, end = (round(fraction * len(names)) for fraction in part)
+    order = np.random.default_rng((seed, 1)).permutation(len(names))
+    return np.sort(rows[np.isin(place, order[begin:end])]).astype(np.int64)

@@ -13,6 +13,7 @@ import hmac
 import io
 import json
 import re
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from secure_fair.files import atomic_write, open_private, write_bytes
 
 FORMAT = 1
 KEY_BYTES = 32
+PERSON = "person"  # the column of an auditor's tables that says whose record it is
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
 _ID = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 256
@@ -37,6 +39,24 @@ def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
     if len(join_key) != KEY_BYTES:
         raise UsageError(f"the join key has {len(join_key)} bytes: it must have {KEY_BYTES}, from the operating system")
     return [hmac.new(join_key, digest.encode(), hashlib.sha256).hexdigest()[:32] for digest in digests]
+
+
+def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
+    """The same of persons' names, which give other ids than any digest does."""
+    return record_ids(join_key, (f"person {name}" for name in persons))
+
+
+def read_join_key(file: Path) -> bytes:
+    """The join key that a file holds; one that does not exist yet gets a new key, for its owner alone to read."""
+    try:
+        key = file.read_bytes() if file.exists() else secrets.token_bytes(KEY_BYTES)
+        if not file.exists():
+            write_bytes(file, key)
+    except OSError as error:
+        raise UsageError(f"{file}: the join key can be neither read nor written: {error.strerror}") from error
+    if len(key) != KEY_BYTES:
+        raise UsageError(f"{file}: {len(key)} bytes are no join key, which has {KEY_BYTES}: name another file")
+    return key
 
 
 @dataclass(frozen=True)
@@ -98,22 +118,30 @@ class DeveloperStore:
 
 @dataclass(frozen=True)
 class OwnRecords:
-    """Pictures of the auditor's own: uint8 (M, S, S, 3), their ids, and int64 (M,) codes of every attribute held."""
+    """Pictures of the auditor's own: uint8 (M, S, S, 3), their ids, and int64 (M,) codes of every attribute held.
+
+    ``persons``: ids of those whose they are, where the data set says so.
+    """
 
     pictures: np.ndarray
     ids: list[str]
     codes: dict[str, np.ndarray]
+    persons: list[str] | None = None
 
 
 @dataclass(frozen=True)
 class AuditorStore:
-    """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own."""
+    """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own.
+
+    ``persons``: ids of those whose records they are, in the order of ``ids``, where the data set says so.
+    """
 
     folder: Path
     ids: list[str]
     groups: dict[str, tuple[str, ...]]
     _codes: Mapping[str, np.ndarray]
     _row_of: Mapping[str, int]
+    persons: list[str] | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -135,20 +163,23 @@ class AuditorStore:
             )
         return self._codes[attribute][[self._row_of[i] for i in ids]]
 
+    def persons_of(self, ids: Sequence[str]) -> list[str | None] | None:
+        """Whose each record is, None for records that are not held; None altogether where the store has no persons."""
+        if self.persons is None:
+            return None
+        rows = (self._row_of.get(name) for name in ids)
+        return [None if row is None else self.persons[row] for row in rows]
+
     def own(self) -> OwnRecords:
         """The auditor's own pictures. Raises UsageError where the store has none."""
         if not (self.folder / "own.csv").is_file():
             raise UsageError(
                 f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
             )
-        meta = _read_meta(self.folder, {"groups", "image_size"})
+        meta = _read_meta(self.folder, {"groups", "persons", "image_size"})
         table = self.folder / "own.csv"
-        rows = _read_csv(table, ("id", *self.attributes))
-        codes = {
-            name: _read_codes(table, rows, i, len(groups)) for i, (name, groups) in enumerate(self.groups.items(), 1)
-        }
-        pictures = _read_pictures(self.folder / "own.npy", len(rows), meta["image_size"])
-        return OwnRecords(pictures, _read_ids(table, rows), codes)
+        ids, persons, codes = _read_holdings(table, self.groups, self.persons is not None)
+        return OwnRecords(_read_pictures(self.folder / "own.npy", len(ids), meta["image_size"]), ids, codes, persons)
 
     @staticmethod
     def write(
@@ -174,17 +205,23 @@ class AuditorStore:
         _check_rows(rows, len(table))
         ids = record_ids(join_key, (table.digests[row] for row in rows))
 
+        named = table.persons is not None
+        persons = person_ids(join_key, (table.persons[row] for row in rows)) if table.persons is not None else []
+        header = ("id", *((PERSON,) if named else ()), *attributes)
+
         def line(i: int) -> tuple[str, ...]:
-            return ids[i], *(str(table.sensitive[name].codes[rows[i]]) for name in attributes)
+            codes = (str(table.sensitive[name].codes[rows[i]]) for name in attributes)
+            return ids[i], *(persons[i : i + 1]), *codes
 
         by_id = sorted(range(len(aligned)), key=ids.__getitem__)
         with _new_folder(folder) as new:
-            _write_csv(new / "attributes.csv", ("id", *attributes), [line(i) for i in by_id])
-            meta: dict[str, Any] = {"groups": {name: list(table.sensitive[name].groups) for name in attributes}}
+            _write_csv(new / "attributes.csv", header, [line(i) for i in by_id])
+            groups = {name: list(table.sensitive[name].groups) for name in attributes}
+            meta: dict[str, Any] = {"groups": groups, "persons": named}
             if len(own):
                 order = _pixel_order(table.pictures, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
                 _write_pictures(new / "own.npy", table.pictures, rows[order])
-                _write_csv(new / "own.csv", ("id", *attributes), [line(int(i)) for i in order])
+                _write_csv(new / "own.csv", header, [line(int(i)) for i in order])
                 meta["image_size"] = int(table.pictures.shape[1])
             _write_meta(new, meta)
 
@@ -193,17 +230,15 @@ class AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
         _check_files(folder, {"attributes.csv", "meta.json"} | own)
-        meta = _read_meta(folder, {"groups"} | ({"image_size"} if own else set()))
+        meta = _read_meta(folder, {"groups", "persons"} | ({"image_size"} if own else set()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / "attributes.csv"
-        rows = _read_csv(table, ("id", *groups))
-        ids = _read_ids(table, rows)
+        ids, persons, codes = _read_holdings(table, groups, bool(meta["persons"]))
         if ids != sorted(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")
-        codes = {name: _read_codes(table, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), 1)}
-        store = cls(folder, ids, groups, codes, {record: row for row, record in enumerate(ids)})
+        store = cls(folder, ids, groups, codes, {record: row for row, record in enumerate(ids)}, persons)
         if own:
             both = set(store.own().ids) & set(ids)
             if both:
@@ -307,6 +342,21 @@ def _read_csv(file: Path, header: Sequence[str]) -> list[list[str]]:
         if len(row) != len(header):
             raise UsageError(f"{file}:{line}: {len(row)} fields instead of {len(header)}")
     return rows[1:]
+
+
+def _read_holdings(
+    file: Path, groups: Mapping[str, tuple[str, ...]], named: bool
+) -> tuple[list[str], list[str] | None, dict[str, np.ndarray]]:
+    """Ids, persons and codes by attribute; ``named``: whether there is a column of persons."""
+    before = ("id", PERSON) if named else ("id",)
+    rows = _read_csv(file, (*before, *groups))
+    codes = {
+        name: _read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), len(before))
+    }
+    for line, row in enumerate(rows if named else (), 2):
+        if not _ID.fullmatch(row[1]):
+            raise UsageError(f"{file}:{line}: person {row[1]!r} is not 32 hex digits")
+    return _read_ids(file, rows), [row[1] for row in rows] if named else None, codes
 
 
 def _read_ids(file: Path, rows: Sequence[Sequence[str]]) -> list[str]:

@@ -26,8 +26,8 @@ DATASETS = ("faces", *_SOURCES)
 OPTIONS = {
     "faces": {"records", "correlation", "base_rate"},
     "utkface": set(),
-    "celeba": {"partition"},
-    "manifest": {"file", "path_column", "id_column", "split_column", "classes"},
+    "celeba": {"partition", "identities"},
+    "manifest": {"file", "path_column", "id_column", "split_column", "person_column", "classes"},
 }
 
 
@@ -36,7 +36,8 @@ class Dataset:
     """N records. ``pictures`` uint8 (N, S, S, 3), perhaps memory-mapped; ``digests`` SHA-256 in hex, all different.
 
     A digest is of the file's bytes, or of the pixels where the picture was drawn. ``given_split`` has "developer",
-    "auditor" or "test" for each record where the data set says so. ``skipped`` lists what was left out and why.
+    "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped`` lists what was
+    left out and why.
     """
 
     pictures: np.ndarray
@@ -44,6 +45,7 @@ class Dataset:
     target: Attribute
     sensitive: dict[str, Attribute]
     given_split: np.ndarray | None = None
+    persons: list[str] | None = None
     skipped: list[Problem] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -69,8 +71,8 @@ def load_table(
     ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). ``limit`` takes that many
     records, chosen by the hash of their names, so that neither order nor anything in the names decides. Pictures are
     decoded once and kept below ``cache``. ``seed`` determines the portraits; nothing else depends on it.
-    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition; manifest: file, path_column,
-    id_column, split_column, classes.
+    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition, identities; manifest: file,
+    path_column, id_column, split_column, person_column, classes.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
@@ -115,6 +117,7 @@ def load_table(
         target=attributes[0],
         sensitive={attribute.name: attribute for attribute in attributes[1:]},
         given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
+        persons=None if kept[0].person is None else [str(record.person) for record in kept],
         skipped=[*listing.problems, *broken, *conflicts.values(), *repeats.values()],
     )
 
@@ -202,7 +205,7 @@ def _duplicates(records: Sequence[Record], decoded: Decoded) -> tuple[dict[int, 
     repeats: dict[int, Problem] = {}
     for rows in rows_of.values():
         first = records[rows[0]]
-        if len({(records[row].codes, records[row].split) for row in rows}) > 1:
+        if len({(records[row].codes, records[row].split, records[row].person) for row in rows}) > 1:
             for row in rows:
                 others = ", ".join(records[other].name for other in rows if other != row)
                 text = f"same bytes as {others}, other labels: nobody can tell which are right"

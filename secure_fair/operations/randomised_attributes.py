@@ -49,12 +49,15 @@ class RandomisedAttributes(Operation):
         return (len(records),)
 
     def send(self, holder: Holder, ask: Ask, records: np.ndarray, grant: Grant) -> tuple[Tensor, int]:
-        """A place for everybody in the request; 0 for whom another auditor holds."""
+        """A place for each record in the request; 0 where another auditor holds it.
+
+        A person answers once for all of its records, by the attribute of its first one in the table.
+        """
         here = holder.held[records]
-        ids = [holder.ids[record] for record in records[here]]
-        codes, groups = holder.codes[ask.attribute][records[here]], len(holder.groups[ask.attribute])
+        people, whose = np.unique(holder.people[records[here]], return_inverse=True)
+        names, groups = [holder.names[place] for place in people], len(holder.groups[ask.attribute])
         answers = np.zeros(len(records), dtype=np.int64)
-        answers[here] = holder.responses.answer(grant, ids, codes, groups)
+        answers[here] = holder.responses.answer(grant, names, holder.codes[ask.attribute][people], groups)[whose]
         return torch.from_numpy(answers).double(), 1
 
 

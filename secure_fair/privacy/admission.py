@@ -27,16 +27,18 @@ class Admission:
         rules: Rules,
         plans: Mapping[str, Plan],
         sums: RunSums,
-        enrolled: int,
+        people: np.ndarray,
         training: int,
     ) -> None:
-        """``enrolled``: the number of records of the enrolled table, the first ``training`` of them for training."""
+        """``people``: int64 (n,), of each record of the enrolled table its person's first one; the first ``training``
+        records are for training."""
         self._auditor = auditor
         self._policy = policy
         self._rules = rules
         self._plans = plans
         self._sums = sums
-        self._enrolled = enrolled
+        self._people = people
+        self._enrolled = len(people)
         self._training = training
 
     def rule(self, operation: str) -> Rule:
@@ -116,18 +118,27 @@ class Admission:
             return
         if records.dtype != np.int64 or records.ndim != 1:
             raise Refusal(f"records: must be int64 of one axis, not {records.dtype} of {records.ndim}")
-        if records.size < self._policy.minimum_batch:
-            raise Refusal(
-                f"{records.size} records: the policy's minimum_batch is {self._policy.minimum_batch}; ask for more"
-            )
         outside = records[(records < 0) | (records >= self._enrolled)]
         if outside.size:
             raise Refusal(f"record {outside[0]}: the enrolled table has {self._enrolled} records")
         if np.unique(records).size != records.size:
             raise Refusal("a record appears twice in one request: its attribute would count twice")
+        self._check_people(records)
         if rule.row_per_record and request.shape[0] != records.size:
             raise Refusal(
                 f"{request.operation}: shape {request.shape} must have one row for each of {records.size} records"
+            )
+
+    def _check_people(self, records: np.ndarray) -> None:
+        """Check how many people a request is about, and how many of its records are one person's."""
+        people, times = np.unique(self._people[records], return_counts=True)
+        least, most = self._policy.minimum_batch, self._policy.max_records_per_person
+        if len(people) < least:
+            of = "" if len(people) == len(records) else f" of {len(people)} persons"
+            raise Refusal(f"{len(records)} records{of}: the policy's minimum_batch is {least}; ask for more")
+        if most is not None and times.max(initial=0) > most:
+            raise Refusal(
+                f"{times.max()} records of one person: the policy's max_records_per_person is {most}; leave some out"
             )
 
     def _check_split(self, request: Request, plan: Plan) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.accounting import gaussian_mu, mixed_epsilon
-from secure_fair.privacy.entries import Charge
+from secure_fair.privacy.entries import Charge, Payers
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, Request
@@ -20,16 +20,18 @@ _ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
 
 
 class RunSums:
-    """Sums of what one run has released so far, by attribute and by record of the enrolled table."""
+    """Sums of what one run has released so far, by attribute and by person, at the place of its first record."""
 
-    def __init__(self, plans: Mapping[str, Plan], held: np.ndarray) -> None:
-        """``held``: bool (n,), the records of the table whose people are charged here."""
+    def __init__(self, plans: Mapping[str, Plan], held: np.ndarray, people: np.ndarray) -> None:
+        """``held``: bool (n,), the records of the table whose people are charged here; ``people``: int64 (n,), of each
+        record its person's first one."""
         self.releases: dict[str, int] = dict.fromkeys(plans, 0)
         self.paid: set[tuple[str, str]] = set()  # attribute and operation of what was accounted for
         self.answered: set[str] = set()  # queries
         self.trained: dict[str, Charge] = {}  # by trainings on the auditor's own records
         self._plans = plans
         self._held = held
+        self._people = people
         self._pools: dict[tuple[str, bool], np.ndarray] = {}
         self._responses: dict[str, np.ndarray] = {}
         self._evaluations: dict[str, np.ndarray] = {}
@@ -43,21 +45,26 @@ class RunSums:
         return self._evaluations.setdefault(attribute, np.zeros(len(self._held), dtype=np.int64))
 
     def largest_epsilon(self, attribute: str) -> float:
-        """The epsilon of the record that has spent most."""
+        """The epsilon of the person who has spent most."""
         mu2 = self.pool(attribute, False) + self.pool(attribute, True)
         states = np.unique(np.stack([mu2, self._answers(attribute)], axis=1), axis=0).tolist()
         delta = self._plans[attribute].delta
         return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states), default=0.0)
 
+    def payers(self, records: np.ndarray) -> Payers:
+        """Those of this auditor's people whose ``records`` these are."""
+        return Payers.of(records[self._held[records]], self._people)
+
     def note(self, operation: str, attribute: str, records: np.ndarray, charge: Charge) -> None:
         """Add a release of ``records`` that is planned on disk."""
         self.releases[attribute] = self.releases.get(attribute, 0) + 1
         self.paid.add((attribute, operation))
-        records = records[self._held[records]]
+        payers = self.payers(records)
+        mu2, epsilon, _ = charge.times(payers.times)
         if charge.mu2:
-            self.pool(attribute, self._plans[attribute].is_evaluation(operation))[records] += charge.mu2
+            self.pool(attribute, self._plans[attribute].is_evaluation(operation))[payers.places] += mu2
         if charge.epsilon:  # a response at random, which is given once for ever
-            self._answers(attribute)[records] = charge.epsilon
+            self._answers(attribute)[payers.places] = epsilon
 
     def note_training(self, operation: str, attribute: str, charge: Charge) -> None:
         """Add a training on the auditor's own records."""
@@ -114,24 +121,29 @@ class Budgets:
             return None, Charge(mu2=math.inf)
         return multiplier * rule.moves(request.groups), Charge(mu2=multiplier**-2)
 
-    def paying(self, request: Request, rule: Rule, records: np.ndarray) -> np.ndarray:
-        """Those of ``records`` that pay: all, but a response at random is drawn once for ever, and paid for once."""
+    def paying(self, request: Request, rule: Rule) -> Payers:
+        """Those who pay: all, but a response at random is a person's, drawn once for ever, and paid for once."""
+        payers = self._sums.payers(request.records)
         if not rule.responds_at_random:
-            return records
-        return records[~self._spending.charged(request.attribute, request.operation, self._rows[records])]
+            return payers
+        rows = self._rows[payers.places]
+        places = payers.places[~self._spending.charged(request.attribute, request.operation, rows)]
+        return Payers(places, np.ones(len(places), dtype=np.int64))
 
-    def check(self, request: Request, charged: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
+    def check(self, request: Request, payers: Payers, charge: Charge, beside: Sequence[Grant] = ()) -> None:
         """Check the plan's pool and the policy's budgets for life, of every record that is charged.
 
         ``beside``: what is released along with it, and costs its records something too.
         """
         if charge == Charge():
             return
-        self._check_pool(request, charged, charge, beside)
-        self.check_lifetime(request.attribute, self._rows[charged], charge, beside)
+        self._check_pool(request, payers, charge, beside)
+        self.check_lifetime(request.attribute, self._rows[payers.places], payers.times, charge, beside)
 
-    def check_lifetime(self, attribute: str, rows: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()) -> None:
-        """Check the policy's budgets of people, by their ``rows`` in the spending.
+    def check_lifetime(
+        self, attribute: str, rows: np.ndarray, times: np.ndarray, charge: Charge, beside: Sequence[Grant] = ()
+    ) -> None:
+        """Check the policy's budgets of people, by their ``rows`` in the spending, who pay so many ``times``.
 
         For a training on own records both limits are compared with the sum of the trainings for all attributes: each
         tells again whether the record was there, and that cannot be put down to one attribute. This is strict where a
@@ -141,24 +153,27 @@ class Budgets:
         on_this = [other.charge for other in beside if other.request.attribute == attribute]
         if self._policy.epsilon is not None:
             spent = self._spending.of(attribute, rows)
-            self._check_limit("epsilon", self._policy.epsilon, attribute, spent, sum(on_this, charge))
+            self._check_limit("epsilon", self._policy.epsilon, attribute, spent, sum(on_this, charge), times)
         if self._policy.total_epsilon is not None:
             spent = self._spending.over_attributes(rows)
-            self._check_limit("total_epsilon", self._policy.total_epsilon, attribute, spent, sum(on_any, charge))
+            self._check_limit("total_epsilon", self._policy.total_epsilon, attribute, spent, sum(on_any, charge), times)
 
-    def _check_pool(self, request: Request, charged: np.ndarray, charge: Charge, beside: Sequence[Grant]) -> None:
+    def _check_pool(self, request: Request, payers: Payers, charge: Charge, beside: Sequence[Grant]) -> None:
         attribute, operation = request.attribute, request.operation
         plan = self._plans[attribute]
         evaluation, cap = plan.is_evaluation(operation), plan.mu2_cap(operation)
-        most = float(self._sums.pool(attribute, evaluation)[charged].max(initial=0.0)) + sum(
-            other.charge.mu2
+        others = [
+            other.charge
             for other in beside
             if other.request.attribute == attribute and plan.is_evaluation(other.request.operation) == evaluation
-        )
-        if not math.isinf(cap) and most + charge.mu2 > cap * (1 + _ROUNDING):
+        ]
+        spent = self._sums.pool(attribute, evaluation)[payers.places] + sum(others, Charge()).times(payers.times)[0]
+        cost = charge.times(payers.times)[0]
+        if not math.isinf(cap) and np.any(spent + cost > cap * (1 + _ROUNDING)):
+            most = int(np.argmax(spent + cost))
             raise BudgetExceeded(
-                f"{attribute}: the plan's budget of mu^2 = {cap:.4g} per record is spent up to {most:.4g}, another "
-                f"{operation} costs {charge.mu2:.4g}: go on without it, or plan more releases"
+                f"{attribute}: the plan's budget of mu^2 = {cap:.4g} is spent up to {spent[most]:.4g} of somebody, "
+                f"whom another {operation} costs {cost[most]:.4g}: go on without it, or plan more releases"
             )
 
     def _check_limit(
@@ -168,11 +183,11 @@ class Budgets:
         attribute: str,
         spent: tuple[np.ndarray, np.ndarray, np.ndarray],
         charge: Charge,
+        times: np.ndarray,
     ) -> None:
         """Check one of the policy's budgets; ``spent``: mu^2, epsilon and delta of each person before this charge."""
-        mu2, epsilon, delta = spent
-        caps = self._mu2_caps(epsilon + charge.epsilon, delta + charge.delta, limit)
-        if np.any(mu2 + charge.mu2 > caps * (1 + _ROUNDING)):
+        mu2, epsilon, delta = spent + charge.times(times)
+        if np.any(mu2 > self._mu2_caps(epsilon, delta, limit) * (1 + _ROUNDING)):
             what = "an exact release" if charge.exact else "this release"
             raise BudgetExceeded(
                 f"{attribute}: {what} would take a person beyond the policy's {name} = {limit:g} at delta = "

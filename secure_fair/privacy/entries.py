@@ -50,6 +50,14 @@ class Charge:
         """True if nothing limits what the release tells."""
         return math.isinf(self.mu2) or math.isinf(self.epsilon)
 
+    def times(self, times: np.ndarray) -> np.ndarray:
+        """mu^2, epsilon and delta, float64 (3, n), to persons who have so many records in it, int64 (n,).
+
+        By group privacy of Gaussian DP m records cost m mu (Dong, Roth and Su, J. R. Stat. Soc. B 84, 2022, Theorem 6).
+        Whatever else a release may cost, it costs a person once.
+        """
+        return np.stack([self.mu2 * times.astype(np.float64) ** 2, *np.outer((self.epsilon, self.delta), times > 0)])
+
     def __add__(self, other: Charge) -> Charge:
         return Charge(self.mu2 + other.mu2, self.epsilon + other.epsilon, self.delta + other.delta)
 
@@ -64,17 +72,33 @@ def records_hash(table: str, records: np.ndarray) -> str:
     return hashlib.sha256(table.encode() + np.sort(records).astype("<i8").tobytes()).hexdigest()
 
 
+@dataclass(frozen=True)
+class Payers:
+    """Those who pay for a release: each person by the ``places`` of its first record in the table, int64 (n,),
+    ascending, and how many ``times`` it pays, once for each of its records in the release, int64 (n,)."""
+
+    places: np.ndarray
+    times: np.ndarray
+
+    @classmethod
+    def of(cls, records: np.ndarray, first: np.ndarray) -> Payers:
+        """Of a release about these ``records``; ``first``: of each record of the table, its person's first one."""
+        return cls(*np.unique(first[records], return_counts=True))
+
+
 def planned_entry(
-    receipt: Receipt, charge: Charge, *, table: str, size: int, records: np.ndarray, charged: np.ndarray, query: str
+    receipt: Receipt, charge: Charge, *, table: str, size: int, records: np.ndarray, payers: Payers, query: str
 ) -> dict[str, Any]:
     """The content of an entry for a release that is about to be made, of ``records`` of a ``table`` of ``size``."""
+    several = {"times": payers.times.tolist()} if (payers.times > 1).any() else {}
     return {
+        **several,
         "kind": "planned",
         **asdict(receipt),
         "query": query,
         "table": table,
         "members": _pack(records, size),
-        "charged": _pack(charged, size),
+        "charged": _pack(payers.places, size),
         "charge": {name: ("infinite" if math.isinf(value) else value) for name, value in asdict(charge).items()},
     }
 
@@ -84,9 +108,10 @@ def members(entry: dict[str, Any], size: int) -> np.ndarray:
     return _unpack(entry["members"], size)
 
 
-def paying(entry: dict[str, Any], size: int | None) -> np.ndarray:
-    """The records that a planned release was charged to, like ``members``; the ``size`` of the table may be unknown."""
-    return _unpack(entry["charged"], size)
+def paying(entry: dict[str, Any], size: int | None) -> Payers:
+    """Those whom a planned release was charged to; the ``size`` of the table may be unknown."""
+    places = _unpack(entry["charged"], size)
+    return Payers(places, np.array(entry.get("times", [1] * len(places)), dtype=np.int64))
 
 
 def charge_of(entry: dict[str, Any]) -> Charge:

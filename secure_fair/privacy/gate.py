@@ -12,7 +12,7 @@ import torch
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.admission import Admission, check_table
 from secure_fair.privacy.budgets import Budgets, RunSums
-from secure_fair.privacy.entries import Charge, Receipt, records_hash
+from secure_fair.privacy.entries import Charge, Payers, Receipt, records_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import NoiseSource, ring_sigma
 from secure_fair.privacy.openings import Opening
@@ -40,14 +40,15 @@ class Gate:
         ledger: Ledger,
         noise: NoiseSource,
         part: bool = False,
+        persons: Sequence[str | None] | None = None,
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
         The first ``training`` of the table are training records, the others test records, which have no budget for one
         another's releases; the developer says which is which, and a run that is resumed keeps to it. ``rules`` by
         operation: what has none is refused. ``part``: the table has other auditors' people as well; only the known ones
-        are charged here. A run that is resumed passes the same ``run``: what it has spent so far is read back from the
-        ledger.
+        are charged here. ``persons``: whose each record is, where that is known; budgets are theirs, else each
+        record's. A run that is resumed passes the same ``run``: what it has spent so far is read back from the ledger.
         """
         if ids or any(plan.touches_records for plan in plans.values()):
             check_table(ids, known, part)
@@ -62,6 +63,8 @@ class Gate:
         self.training = training
         held = set(known)
         self.held = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
+        self.unit = "record" if persons is None else "person"
+        self._persons = persons
         self.policy = policy
         self._plans = dict(plans)
         self._rules = dict(rules)
@@ -76,10 +79,13 @@ class Gate:
         check_split(ledger, self.run, self.training)
         facts = {"noise": noise.description, "private": noise.private, "policy": self.policy.as_mapping()}
         ledger.start(self.run, auditor=self.auditor, training=self.training, **facts)
-        self._table = ledger.enrol(self.ids)
-        self._rows = ledger.spending.rows(self.ids)
+        self._table = ledger.enrol(self.ids, self._persons)
+        rows = self._rows = ledger.spending.rows(self.ids)
+        _, first, whose = np.unique(rows, return_index=True, return_inverse=True)
+        self.people = first[whose]  # int64 (n,): of each record its person's first one
+        self.names = ledger.spending.names(self.ids)
         self._adapters = paid_adapters(ledger)
-        self._sums = RunSums(self._plans, self.held)
+        self._sums = RunSums(self._plans, self.held, self.people)
         replay(ledger, self.run, attributes=self._plans, table=self._table, size=len(self.ids), sums=self._sums)
         self._admission = Admission(
             auditor=self.auditor,
@@ -87,7 +93,7 @@ class Gate:
             rules=self._rules,
             plans=self._plans,
             sums=self._sums,
-            enrolled=len(self.ids),
+            people=self.people,
             training=self.training,
         )
         self._budgets = Budgets(
@@ -96,7 +102,7 @@ class Gate:
             policy=self.policy,
             sums=self._sums,
             spending=ledger.spending,
-            rows=self._rows,
+            rows=rows,
         )
 
     # -- admission --
@@ -133,13 +139,13 @@ class Gate:
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
         rule = self._admission.check(request, self._pending.values())
         sigma, charge = self._budgets.price(request, rule)
-        charged = self._budgets.paying(request, rule, request.records[self.held[request.records]])
-        self._budgets.check(request, charged, charge, beside)
+        payers = self._budgets.paying(request, rule)
+        self._budgets.check(request, payers, charge, beside)
         receipt = self._receipt(
             request.operation, request.attribute, self._table, request.records, tuple(request.shape), sigma, request.of
         )
         self._pending[receipt.number] = (request.attribute, request.operation)
-        return Grant(request, receipt, charge, charged)
+        return Grant(request, receipt, charge, payers)
 
     def _receipt(
         self,
@@ -202,7 +208,7 @@ class Gate:
             raise ProtocolError(
                 f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
             )
-        self._budgets.check(request, grant.charged, grant.charge, beside)
+        self._budgets.check(request, grant.payers, grant.charge, beside)
         self._admission.check_paid(request, self._rules[request.operation], self._sums.paid)
 
     def _spend(self, grant: Grant) -> None:
@@ -210,7 +216,7 @@ class Gate:
         request = grant.request
         del self._pending[grant.receipt.number]
         self._ledger.plan(
-            grant.receipt, grant.charge, self._table, request.records, charged=grant.charged, query=request.query
+            grant.receipt, grant.charge, self._table, request.records, payers=grant.payers, query=request.query
         )
         self._sums.note(request.operation, request.attribute, request.records, grant.charge)
 
@@ -225,6 +231,7 @@ class Gate:
         epsilon: float | None,
         delta: float,
         adapter: str = "",
+        persons: Sequence[str] | None = None,
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 
@@ -232,7 +239,7 @@ class Gate:
         up, and the policy's epsilon and total_epsilon both limit their sum (``Budgets.check_lifetime``). Must be called
         before what was trained, or anything made from it, is used: other operations are post-processing of this one.
         ``adapter`` is a digest of its weights: an adapter that was kept is paid for once, one that is trained anew (or
-        has no digest) once more.
+        has no digest) once more. ``persons``: whose the records are; with an epsilon no two may be one person's.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
@@ -241,12 +248,19 @@ class Gate:
             self._sums.trained.setdefault(attribute, self._adapters[attribute, adapter])
             return
         charge = Charge(epsilon=math.inf if epsilon is None else epsilon, delta=0.0 if epsilon is None else delta)
-        table = self._ledger.enrol(ids)
-        self._budgets.check_lifetime(attribute, self._ledger.spending.rows_of_table(table), charge)
+        table = self._ledger.enrol(ids, persons)
+        rows, first = np.unique(self._ledger.spending.rows_of_table(table), return_index=True)
+        if epsilon is not None and len(rows) < len(ids):
+            raise Refusal(
+                f"{operation}: {len(ids)} own records are of {len(rows)} persons, and its guarantee is for one record "
+                "a person: leave the others out of the auditor's own records, or use a method that needs none"
+            )
+        payers = Payers(np.sort(first), np.ones(len(first), dtype=np.int64))
+        self._budgets.check_lifetime(attribute, rows, payers.times, charge)
         everyone = np.arange(len(ids), dtype=np.int64)
         sigma = None if epsilon is None else 0.0
         receipt = self._receipt(operation, attribute, table, everyone, (), sigma)  # no shape: nothing is opened
-        self._ledger.plan(receipt, charge, table, everyone, query=adapter)
+        self._ledger.plan(receipt, charge, table, everyone, payers=payers, query=adapter)
         self._sums.note_training(operation, attribute, charge)
         if adapter:
             self._adapters[attribute, adapter] = charge
@@ -263,7 +277,7 @@ class Gate:
                 "exact": math.isinf(epsilon),
                 "delta": plan.delta,
                 "releases": self._sums.releases[attribute],
-                "adjacency": f"substitution of one person's {attribute}",
+                "adjacency": f"substitution of one {self.unit}'s {attribute}",
                 "noise": self._noise.description,
             }
         return result

@@ -21,7 +21,7 @@ import numpy as np
 
 from secure_fair.errors import ProtocolError, UsageError
 from secure_fair.files import private_folder, write_bytes
-from secure_fair.privacy.entries import Charge, Receipt, opens_nothing, planned_entry, table_hash
+from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
 from secure_fair.privacy.spending import Spending
 
 _GENESIS = "0" * 64
@@ -56,7 +56,7 @@ class Ledger:
             self._write_head()
             self._sizes: dict[str, int] = {}
             self._numbers = self._last_numbers()
-            self.spending = Spending(self.entries(), self.table)
+            self.spending = Spending(self.entries(), self.table, self._persons)
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -72,13 +72,22 @@ class Ledger:
         self._write_head()
         os.close(self._descriptor)
 
-    def enrol(self, ids: Sequence[str]) -> str:
-        """Keep a table of record ids, once, under its hash; entries refer to records by their place in it."""
-        name = table_hash(ids)
-        path = self.directory / _TABLES / f"{name}.ids"
+    def enrol(self, ids: Sequence[str], persons: Sequence[str | None] | None = None) -> str:
+        """Keep a table of record ids, once, under its hash; entries refer to records by their place in it.
+
+        ``persons``: whose each record is, where that is known; UsageError where one was another's before.
+        """
+        self.spending.enrol(ids, persons)
+        name = self._keep(ids, "ids")
+        whose = {} if persons is None else {"persons": self._keep([person or "" for person in persons], "persons")}
+        self._append({"kind": "table", "table": name, "count": len(ids), **whose})
+        return name
+
+    def _keep(self, names: Sequence[str], kind: str) -> str:
+        name = table_hash(names)
+        path = self.directory / _TABLES / f"{name}.{kind}"
         if not path.exists():
-            write_bytes(path, "\n".join(ids).encode())
-        self._append({"kind": "table", "table": name, "count": len(ids)})
+            write_bytes(path, "\n".join(names).encode())
         return name
 
     def start(self, run: str, **facts: Any) -> None:
@@ -92,21 +101,21 @@ class Ledger:
         table: str,
         records: np.ndarray,
         *,
-        charged: np.ndarray | None = None,
+        payers: Payers | None = None,
         query: str = "",
     ) -> None:
         """Write down a release before it is opened: when this returns, the entry is on disk and the release spent.
 
-        ``records``: int64 indices into the table; ``charged``: those that pay, where others have paid for this before.
+        ``records``: int64 indices into the table; ``payers``: where that is not each of them, once.
         """
         size = self._table_size(table)
-        paying = records if charged is None else charged
+        payers = payers or Payers(np.sort(records), np.ones(len(records), dtype=np.int64))
         self._append(
-            planned_entry(receipt, charge, table=table, size=size, records=records, charged=paying, query=query)
+            planned_entry(receipt, charge, table=table, size=size, records=records, payers=payers, query=query)
         )
-        rows = self.spending.rows_of_table(table)
+        rows, cost = self.spending.rows_of_table(table)[payers.places], charge.times(payers.times)
         training = opens_nothing(receipt.shape)
-        self.spending.add(receipt.attribute, receipt.operation, rows[paying], charge, training=training)
+        self.spending.add(receipt.attribute, receipt.operation, rows, cost, training=training)
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -140,12 +149,10 @@ class Ledger:
 
     def table(self, name: str) -> list[str]:
         """The ids of an enrolled table."""
-        content = (self.directory / _TABLES / f"{name}.ids").read_bytes()
-        if hashlib.sha256(content).hexdigest() != name:
-            raise ProtocolError(
-                f"{self.directory}: table {name[:12]} of record ids was changed; restore it from a backup"
-            )
-        return content.decode().split("\n") if content else []
+        return _names(self.directory, f"{name}.ids")
+
+    def _persons(self, name: str) -> list[str | None]:
+        return [person or None for person in _names(self.directory, f"{name}.persons")]
 
     def extract(self, run: str, path: Path) -> None:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
@@ -214,10 +221,20 @@ def verify(directory: Path) -> int:
     count, _ = _verified_end(directory)
     for entry in _lines(directory / _ENTRIES):
         if entry["kind"] == "table":
-            path = directory / _TABLES / f"{entry['table']}.ids"
-            if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["table"]:
-                raise ProtocolError(f"{directory}: table {entry['table'][:12]} of record ids is missing or was changed")
+            _names(directory, f"{entry['table']}.ids")
+            if "persons" in entry:
+                _names(directory, f"{entry['persons']}.persons")
     return count
+
+
+def _names(directory: Path, file: str) -> list[str]:
+    """The lines of a kept list, which is named by its hash; ProtocolError where it is missing or was changed."""
+    path = directory / _TABLES / file
+    content = path.read_bytes() if path.is_file() else None
+    if content is None or hashlib.sha256(content).hexdigest() != path.stem:
+        what = "missing" if content is None else "changed"
+        raise ProtocolError(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
+    return content.decode().split("\n") if content else []
 
 
 def read_extract(path: Path) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -69,7 +70,8 @@ class Account:
 
 @dataclass(frozen=True)
 class People:
-    """Rows in the spending, int64, of those whom a run is about: in training, in the test, the auditor's own."""
+    """Rows in the spending, int64, of those whose records a run is about, one for each record: in training, in the
+    test, the auditor's own."""
 
     training: np.ndarray
     test: np.ndarray
@@ -77,8 +79,12 @@ class People:
 
     @property
     def everybody(self) -> np.ndarray:
-        """All of them."""
-        return np.concatenate([self.training, self.test, self.own])
+        """All of them, once."""
+        return np.unique(np.concatenate([self.training, self.test, self.own]))
+
+    def times(self, rows: np.ndarray, *, evaluation: bool) -> np.ndarray:
+        """The number of records of each of ``rows`` in training, or in the test."""
+        return np.bincount(self.test if evaluation else self.training, minlength=int(rows.max(initial=-1)) + 1)[rows]
 
 
 class Outlook:
@@ -137,18 +143,17 @@ class Outlook:
 
     def _afterwards(self, key: str, names: Sequence[str]) -> float:
         """The largest epsilon after the run, if all goes as planned."""
-        most = 0.0
-        for rows, evaluation in ((self._people.training, False), (self._people.test, True)):
-            mu2, epsilon, delta = (sums.copy() for sums in self._sums(key, names, rows))
-            for name in names:
-                plan = self._plans[name]
-                for kind in plan.evaluation if evaluation else plan.releases:
-                    mu2 += plan.mu2(kind)
-                    if self._rules[kind.operation].responds_at_random:  # paid for once for ever
-                        given = self._spending.charged(name, kind.operation, rows)
-                        epsilon += np.where(given, 0.0, math.inf if plan.epsilon is None else plan.epsilon)
-            most = max(most, _largest((mu2, epsilon, delta), self._policy.delta))
-        return most
+        rows = self._people.everybody
+        mu2, epsilon, delta = (sums.copy() for sums in self._sums(key, names, rows))
+        for name, evaluation in product(names, (False, True)):
+            plan, times = self._plans[name], self._people.times(rows, evaluation=evaluation)
+            parts = times > 0
+            for kind in plan.evaluation if evaluation else plan.releases:
+                mu2[parts] += plan.mu2(kind) * (times[parts] / (plan.records_per_person or 1)) ** 2
+                if self._rules[kind.operation].responds_at_random:  # paid for once for ever
+                    new = parts & ~self._spending.charged(name, kind.operation, rows)
+                    epsilon[new] += math.inf if plan.epsilon is None else plan.epsilon
+        return _largest((mu2, epsilon, delta), self._policy.delta)
 
     def _sums(self, key: str, names: Sequence[str], rows: np.ndarray) -> _Sums:
         """The spending that counts under a limit: of one attribute, or of all that a person has."""

@@ -33,9 +33,10 @@ class PlannedRelease:
 class Plan:
     """The releases of one attribute that one run may ask for, made by ``make_plan``; ``epsilon`` None is exact.
 
-    The budget is a pool of mu^2 per record for training and another for evaluation: the gate lets each record take
+    The budget is a pool of mu^2 for training and another for evaluation: the gate lets each record take
     part in releases of the planned kinds until the pool is empty. ``multipliers``: sigma / sensitivity by operation;
     None is exact. ``responds_at_random``: training has answers at random in place of noised releases.
+    ``records_per_person``: the pools are persons', with up to so many records each; None: they are records'.
     """
 
     attribute: str
@@ -47,6 +48,7 @@ class Plan:
     reserve_releases: int
     multipliers: dict[str, float | None]
     responds_at_random: bool = False
+    records_per_person: int | None = None
 
     @property
     def exact(self) -> bool:
@@ -91,11 +93,12 @@ class Plan:
         return math.inf if target is None else gaussian_mu(target, self.delta) ** 2
 
     def mu2(self, kind: PlannedRelease) -> float:
-        """The part of mu^2 that one kind takes of a record's budget; infinite where it is exact."""
+        """The part of mu^2 that one kind takes of a budget at most; infinite where it is exact."""
         multiplier = self.multipliers[kind.operation]
         if kind.sensitivity == 0 or self._responds(kind):
             return 0.0
-        return math.inf if multiplier is None else kind.participations / multiplier**2
+        most = self.records_per_person or 1
+        return math.inf if multiplier is None else most**2 * kind.participations / multiplier**2
 
     def _responds(self, kind: PlannedRelease) -> bool:
         return self.responds_at_random and not self.is_evaluation(kind.operation)
@@ -140,14 +143,19 @@ class Plan:
         if self.evaluation:
             text += f", evaluation {_guarantee(self.evaluation_epsilon)}"
         if self.epsilon is not None or self.evaluation_epsilon is not None:
-            text += f", delta {self.delta:g}, adjacency: substitution of one person's {self.attribute}"
+            text += f", delta {self.delta:g}, adjacency: substitution of one {self._unit()}'s {self.attribute}"
+            if self.records_per_person:
+                text += f", of up to {self.records_per_person} records each in training and test"
         planned = self.planned_epsilon()
         if planned is not None and self.reserve_releases:
             text += f"; {self.reserve_releases} releases in reserve (epsilon {planned:.3g} without them)"
         return text
 
+    def _unit(self) -> str:
+        return "person" if self.records_per_person else "record"
+
     def _headline_without_records(self) -> str:
-        text = f"{self.attribute}: nothing released depends on the {self.attribute} of an enrolled person"
+        text = f"{self.attribute}: nothing released depends on the {self.attribute} of an enrolled record"
         if self.releases:  # of what was trained on the auditor's own records
             text += f"; for the auditor's own records {_guarantee(self.epsilon)}"
             if self.epsilon is not None:
@@ -165,12 +173,14 @@ def make_plan(
     evaluation: Sequence[PlannedRelease] = (),
     evaluation_epsilon: float | None = None,
     reserve_releases: int = 1,
+    records_per_person: int | None = None,
 ) -> Plan:
     """Noise for every kind of release, so that training stays within (epsilon, delta) and evaluation within its own.
 
     mu^2 of the target is shared among all participations of one record in proportion to their weights; the reserve
     pays for as many interrupted releases of the dearest kind. Priors counted for training belong into ``releases``.
-    Answers at random take all of ``epsilon`` and stand alone. All problems are raised at once as UsageError.
+    Answers at random take all of ``epsilon`` and stand alone. Noise for persons of m records is m times as large (group
+    privacy; see ``Charge.times``). All problems are raised at once as UsageError.
     """
     problems = [
         *_target_problems(epsilon, evaluation_epsilon, delta, reserve_releases),
@@ -180,8 +190,8 @@ def make_plan(
     if problems:
         raise UsageError(problems)
     multipliers = {
-        **_multipliers(releases, rules, epsilon, delta, reserve_releases),
-        **_multipliers(evaluation, rules, evaluation_epsilon, delta, reserve_releases),
+        **_multipliers(releases, rules, epsilon, delta, reserve_releases, records_per_person or 1),
+        **_multipliers(evaluation, rules, evaluation_epsilon, delta, reserve_releases, records_per_person or 1),
     }
     return Plan(
         attribute=attribute,
@@ -193,6 +203,7 @@ def make_plan(
         reserve_releases=reserve_releases,
         multipliers=multipliers,
         responds_at_random=any(rules[kind.operation].responds_at_random for kind in releases),
+        records_per_person=records_per_person,
     )
 
 
@@ -209,7 +220,7 @@ def _guarantee(epsilon: float | None) -> str:
 
 
 def _multipliers(
-    kinds: Sequence[PlannedRelease], rules: Rules, epsilon: float | None, delta: float, reserve: int
+    kinds: Sequence[PlannedRelease], rules: Rules, epsilon: float | None, delta: float, reserve: int, most: int
 ) -> dict[str, float | None]:
     noisy = [kind for kind in kinds if kind.sensitivity > 0]
     result: dict[str, float | None] = {kind.operation: 0.0 for kind in kinds if kind.sensitivity == 0}
@@ -221,7 +232,7 @@ def _multipliers(
     shares = sum(kind.participations * kind.weight for kind in noisy)
     shares += reserve * max((kind.weight for kind in noisy), default=0.0)
     mu = gaussian_mu(epsilon, delta) * (1 - 1e-10)  # rounding must not lift the sum above the target
-    return {**result, **{kind.operation: math.sqrt(shares / kind.weight) / mu for kind in noisy}}
+    return {**result, **{kind.operation: most * math.sqrt(shares / kind.weight) / mu for kind in noisy}}
 
 
 def _target_problems(epsilon: float | None, evaluation_epsilon: float | None, delta: float, reserve: int) -> list[str]:

@@ -35,9 +35,13 @@ class Policy(Section):
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """The operations that may be asked for; without it every one that has a rule."""
     minimum_batch: Count = 32
-    """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
+    """Persons that a release must be about; records where the store does not say whose they are. It protects
+    nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
     """Releases of one attribute in one run; without it there is no such limit."""
+    max_records_per_person: Count | None = None
+    """Records of one person in one release. Without it there is no such limit; each of them costs the person, m of them
+    as much as m^2 releases of one."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
     """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
     one that follows the protocol, and are refused for one that may deviate."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from secure_fair.privacy.entries import Charge, Receipt
+from secure_fair.privacy.entries import Charge, Payers, Receipt
 
 NO_RECORDS = np.empty(0, dtype=np.int64)
 
@@ -38,14 +38,14 @@ class Request:
 class Grant:
     """An admitted request. Good for one release at the gate that gave it.
 
-    ``charged``: the records that pay, int64; without those of other auditors, and without those who gave the same
-    randomised response before.
+    ``payers``: those who pay; without other auditors' people, and without those who gave the same randomised response
+    before.
     """
 
     request: Request
     receipt: Receipt
     charge: Charge
-    charged: np.ndarray
+    payers: Payers
 
     @property
     def epsilon(self) -> float | None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from secure_fair.sections import Positive, Section
+from secure_fair.sections import Count, Positive, Section
 
 DEFAULT_DELTA = 1e-5
 
@@ -22,3 +22,6 @@ class Privacy(Section):
     """For the counts of test records that a released audit is made from."""
     reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
     """Releases that the budget lasts for beyond the planned ones, should some be interrupted."""
+    records_per_person: Count | None = None
+    """Make the noise for persons of up to so many records in training, and in the test: it grows as many times. Needs
+    data that say whose each record is; without it the noise is made for one record."""

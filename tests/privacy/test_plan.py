@@ -75,7 +75,7 @@ def test_exact_plans_say_so() -> None:
 def test_the_table_shows_noise_and_the_attack_ceiling() -> None:
     plan = make_plan("gender", [MOMENTS], epsilon=1.0, reserve_releases=0)
     text = plan.table()
-    assert "epsilon 1, delta 1e-05, adjacency: substitution of one person's gender" in text
+    assert "epsilon 1, delta 1e-05, adjacency: substitution of one record's gender" in text
     ceiling = accounting.attack_auc_ceiling(accounting.gaussian_mu(1.0, 1e-5))
     assert f"{ceiling:.3f}" in text
     assert f"{accounting.noise_multiplier(1.0, 1e-5, 4):.2f}" in text
@@ -84,11 +84,11 @@ def test_the_table_shows_noise_and_the_attack_ceiling() -> None:
 def test_what_comes_of_the_auditor_s_own_records_is_told_apart() -> None:
     adapter = PlannedRelease("sensitive_adapter", 1, 1, 0.0)
     private, exact = make_plan("gender", [adapter], epsilon=8.0), make_plan("gender", [adapter], epsilon=None)
-    assert "the gender of an enrolled person; for the auditor's own records epsilon 8, delta 1e-05" in private.table()
+    assert "the gender of an enrolled record; for the auditor's own records epsilon 8, delta 1e-05" in private.table()
     assert "adding or removing one record" in private.table()
     assert "the auditor's own records EXACT" in exact.table()
     assert "in reserve" not in private.table()
-    assert make_plan("gender", [], epsilon=1.0).table().splitlines()[0].endswith("of an enrolled person")
+    assert make_plan("gender", [], epsilon=1.0).table().splitlines()[0].endswith("of an enrolled record")
     mixed = make_plan("gender", [adapter, MOMENTS], epsilon=1.0)
     assert "substitution" in mixed.table()
 

@@ -33,8 +33,9 @@ class Update:
 class Holder(Protocol):
     """An auditor's own things, from which it sends a value that it made private itself.
 
-    ``ids``: of the enrolled table; ``held``: bool (enrolled,), who of them is this auditor's; ``codes``: group codes
-    int64 (enrolled,) by attribute; ``groups``: their names, by attribute; ``scale``: ring units per 1.0.
+    ``names``: of those whose records are enrolled, one for each record; ``people``: int64 (enrolled,), the place of
+    their first records; ``held``: bool (enrolled,), which records are this auditor's; ``codes``: group codes int64
+    (enrolled,) by attribute; ``groups``: their names, by attribute; ``scale``: ring units per 1.0.
     """
 
     codes: Mapping[str, np.ndarray]
@@ -43,7 +44,10 @@ class Holder(Protocol):
     responses: Responses
 
     @property
-    def ids(self) -> Sequence[str]: ...
+    def names(self) -> Sequence[str]: ...
+
+    @property
+    def people(self) -> np.ndarray: ...
 
     @property
     def held(self) -> np.ndarray: ...
