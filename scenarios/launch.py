@@ -30,7 +30,7 @@ from secure_fair.data.split import part_of, split
 from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.errors import UsageError
-from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
+from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, null_floor, worst_gap
 from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
 
@@ -268,14 +268,12 @@ def exact_fairness(out: Path, people: People) -> dict[str, Any]:
     predictions = np.array([int(row["prediction"]) for row in rows])
     classes = len(people.table.target.groups)
     intersections = people.scenario.data.joint_attributes
-    return {
-        name: fairness(
-            confusion_counts(labels, predictions, held.codes[where], (classes, len(held.groups))),
-            held.groups,
-            SMALLEST_CELL if name in intersections else 0,
-        )
-        for name, held in people.sensitive().items()
-    }
+    found = {}
+    for name, held in people.sensitive().items():
+        counts = confusion_counts(labels, predictions, held.codes[where], (classes, len(held.groups)))
+        smallest = SMALLEST_CELL if name in intersections else 0
+        found[name] = fairness(counts, held.groups, smallest) | {"null_floor": null_floor(counts, smallest)}
+    return found
 
 
 def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:

@@ -152,6 +152,35 @@ def fairness(counts: Counts, names: tuple[str, ...], minimum: float = 0.0) -> di
     }
 
 
+def null_floor(counts: Counts, minimum: float = 0.0, draws: int = 400) -> dict[str, float | None]:
+    """Mean gaps of these predictions when the attribute is shuffled: what groups of these sizes show by chance.
+
+    Records keep their labels and predictions; the groups are dealt anew, for equalised odds within each label. A gap
+    below its floor says nothing, and one above it is that much larger than no difference at all. ``counts`` are exact.
+    The draws are from a fixed seed: they protect nobody.
+    """
+    generator = np.random.default_rng(0)
+    whole = np.rint(counts).astype(np.int64)
+    dealt = {"demographic_parity_difference": [whole.sum(axis=0)[None]] * draws}
+    dealt["equalized_odds_difference"] = [whole] * draws
+    found: dict[str, float | None] = {}
+    for name, tables in dealt.items():
+        metric = demographic_parity_difference if name.startswith("demographic") else equalized_odds_difference
+        gaps = [metric(np.stack([_deal(label, generator) for label in table]), minimum) for table in tables]
+        known = [gap for gap in gaps if gap is not None]
+        found[name] = float(np.mean(known)) if known else None
+    return found
+
+
+def _deal(table: NDArray[np.int64], generator: np.random.Generator) -> Counts:
+    """A table (predictions, groups) of the same margins, with groups dealt out at random."""
+    left, rows = table.sum(axis=0), []
+    for row in table:
+        rows.append(generator.multivariate_hypergeometric(left, int(row.sum())))
+        left = left - rows[-1]
+    return np.array(rows, dtype=np.float64)
+
+
 def worst_gap(fairness_by: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any] | None:
     """The largest demographic-parity difference among the entries (``fairness``) of ``names``, and between whom it is.
 

@@ -71,7 +71,7 @@ def fairness_of(run: Summary) -> Mapping[str, Any]:
 
 
 def methods(summary: Summary) -> Table:
-    """One row per method: utility, gaps per attribute, training time."""
+    """One row per method: utility, gaps per attribute, training time; then the gaps that chance alone would show."""
     attributes = attributes_of(summary)
     gaps = [f"{name} {short}" for name in attributes for short in GAP_LABELS.values()]
     rows = []
@@ -83,6 +83,11 @@ def methods(summary: Summary) -> Table:
         status = run.get("status", "ok")
         name = method_name(run) if status == "ok" else f"{method_name(run)} ({status})"
         rows.append((name, str(run["mode"]), *map(share, numbers), time))
+    floors = [
+        fairness_of(summary).get(name, {}).get("null_floor", {}).get(gap) for name in attributes for gap in GAP_LABELS
+    ]
+    if any(floor is not None for floor in floors):
+        rows.append(("gap by chance", "-", "-", "-", *map(share, floors), "-"))
     return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
 
 

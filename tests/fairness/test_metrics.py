@@ -210,3 +210,33 @@ def test_the_worst_gap_names_the_groups_it_is_between():
         "lowest": {"group": "d", "selection_rate": 0.1},
     }
     assert metrics.worst_gap({"narrow": narrow}, ()) is None
+
+
+@pytest.mark.parametrize("groups", [2, 5])
+def test_the_null_floor_is_the_gap_of_a_shuffled_attribute(groups: int) -> None:
+    """The same mean as of shuffles of single records, for equalised odds inside each label; far below a planted gap."""
+    generator = np.random.default_rng(1)
+    y, g = (
+        generator.integers(0, 2, 300),
+        generator.choice(groups, 300, p=np.arange(1, groups + 1) / sum(range(groups + 1))),
+    )
+    p = (generator.random(300) < 0.2 + 0.3 * y + 0.4 * (g == 0)).astype(int)
+    counts = metrics.confusion_counts(y, p, g, (2, groups))
+    parity, odds = [], []
+    for _ in range(2000):
+        shuffled, inside = generator.permutation(g), g.copy()
+        for label in (0, 1):
+            inside[y == label] = generator.permutation(inside[y == label])
+        parity.append(metrics.demographic_parity_difference(metrics.confusion_counts(y, p, shuffled, (2, groups))))
+        odds.append(metrics.equalized_odds_difference(metrics.confusion_counts(y, p, inside, (2, groups))))
+    floor = metrics.null_floor(counts)
+    assert floor["demographic_parity_difference"] == pytest.approx(np.mean(parity), rel=0.1)
+    assert floor["equalized_odds_difference"] == pytest.approx(np.mean(odds), rel=0.1)
+    assert metrics.demographic_parity_difference(counts) > 2 * floor["demographic_parity_difference"]
+
+
+def test_the_null_floor_falls_with_the_size_of_groups() -> None:
+    counts = np.array([[[40, 40], [10, 10]], [[10, 10], [40, 40]]], dtype=float)
+    small, large = (metrics.null_floor(times * counts)["demographic_parity_difference"] for times in (1, 100))
+    assert small == pytest.approx(10 * large, rel=0.2)
+    assert metrics.demographic_parity_difference(counts) == 0 < large < 0.01
