@@ -119,7 +119,7 @@ class Company(AbstractContextManager["Company"]):
     scenario: Scenario
     stores: Path
     folder: Path
-    timeout: float = 30.0
+    timeout: float = 60.0
     entries: Mapping[str, Entry] = field(default_factory=dict)
     addresses: Mapping[str, str] = field(default_factory=dict)
     listen: Mapping[str, str] = field(default_factory=dict)

@@ -66,7 +66,7 @@ def test_an_impostor_takes_part_where_the_authority_is_believed(
 def test_an_impostor_of_the_same_authority_is_refused_by_its_fingerprint(
     scenario: Scenario, stores: Path, tmp_path: Path
 ) -> None:
-    with Company(scenario, stores, tmp_path, entries={"dealer": impostor}, simulated=False, timeout=10.0) as company:
+    with Company(scenario, stores, tmp_path, entries={"dealer": impostor}, simulated=False, timeout=20.0) as company:
         ends = company.wait(60.0)
     shown = identity.describe(tmp_path / "identities" / "impostor" / "dealer").fingerprint
     agreed = Roster.load(tmp_path / "identities" / ROSTER).fingerprints["dealer"]
@@ -87,7 +87,7 @@ def test_parties_that_have_agreed_on_different_certificates_stop_at_once(
     scenario: Scenario, stores: Path, tmp_path: Path
 ) -> None:
     entries = {"auditor": another_roster}
-    with Company(scenario, stores, tmp_path, entries=entries, simulated=False, timeout=10.0) as company:
+    with Company(scenario, stores, tmp_path, entries=entries, simulated=False, timeout=20.0) as company:
         ends = company.wait(60.0)
     assert all(end.code in (REFUSED, LOST) for end in ends.values()), ends
     said = [complaint(ends[name]) for name in HONEST]

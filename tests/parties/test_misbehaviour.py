@@ -202,8 +202,8 @@ def wrong_shapes(auditors: SecureAuditors) -> None:
 
 def end_of(attack: Attack, scenario: Scenario, stores: Path, folder: Path) -> tuple[dict[str, Ended], list[str]]:
     """How everybody ended, and the operations that the auditor's ledger has as released."""
-    with Company(scenario, stores, folder, timeout=6.0, entries={"developer": partial(rogue, attack)}) as company:
-        ended = company.wait(60)
+    with Company(scenario, stores, folder, timeout=20.0, entries={"developer": partial(rogue, attack)}) as company:
+        ended = company.wait(100)
     return ended, [entry["operation"] for entry in entries_of(folder, "auditor", "planned")]
 
 
@@ -281,8 +281,8 @@ def test_without_the_check_a_record_has_both_budgets(
     tmp_path: Path, weights: Path, stores: Path, attack: Attack, releases: list[str], reason: str
 ) -> None:
     entries = {"developer": partial(rogue, attack), "auditor": splitless_auditor}
-    with Company(tiny(weights, privacy=PRIVACY), stores, tmp_path, timeout=6.0, entries=entries) as company:
-        company.succeed(60)
+    with Company(tiny(weights, privacy=PRIVACY), stores, tmp_path, timeout=20.0, entries=entries) as company:
+        company.succeed(100)
     planned = entries_of(tmp_path, "auditor", "planned")
     assert [entry["operation"] for entry in planned] == releases
     assert len({entry["records"] for entry in planned}) == 1  # the same records in both
@@ -390,8 +390,8 @@ def missing_id(arguments: list[str]) -> None:
 def test_a_table_that_does_not_fit_is_refused(
     tmp_path: Path, weights: Path, stores: Path, entry: Callable[[list[str]], None], reason: str
 ) -> None:
-    with Company(tiny(weights), stores, tmp_path, timeout=6.0, entries={"developer": entry}) as company:
-        ended = company.wait(60)
+    with Company(tiny(weights), stores, tmp_path, timeout=20.0, entries={"developer": entry}) as company:
+        ended = company.wait(100)
     for name in ("auditor", "developer"):
         assert ended[name].code == 4, ended[name]
         assert reason in ended[name].said, ended[name]

@@ -43,7 +43,7 @@ class Deployment:
             scenario,
             self.stores,
             self.folder / f"run-{self.runs}",
-            timeout=10.0,
+            timeout=30.0,
             entries={"developer": self.developer, "auditor": self.auditor},
             simulated=False,
             policy=self.policy,

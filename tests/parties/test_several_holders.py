@@ -180,7 +180,7 @@ def test_parts_that_leave_somebody_out_or_overlap_are_refused_at_the_start(
     scenario = tiny(weights, secure={"auditors": HALVES})
     other_halves(scenario, tmp_path / "stores", records)
     with Company(scenario, tmp_path / "stores", tmp_path / "company") as company:
-        ended = company.wait(60)
+        ended = company.wait(100)
     assert ended["developer"].code == 4
     assert said in ended["developer"].said
     assert ended["north"].code in (4, 5)
@@ -207,7 +207,7 @@ def test_every_auditor_checks_the_parts_that_it_is_told(tmp_path: Path, weights:
     write_stores(scenario, tmp_path / "stores")
     entries = {"developer": developer_that_moves_people}
     with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(60)
+        ended = company.wait(100)
     assert 4 in (ended["north"].code, ended["south"].code)
     assert "announced another part" in ended["north"].said + ended["south"].said
 
@@ -225,7 +225,7 @@ def test_people_of_nobody_are_still_refused_where_all_are_held_by_one(tmp_path: 
     (tmp_path / "stores" / "registry").rename(tmp_path / "whole")
     (tmp_path / "parts" / "north").rename(tmp_path / "stores" / "registry")
     with Company(scenario, tmp_path / "stores", tmp_path / "company") as company:
-        ended = company.wait(60)
+        ended = company.wait(100)
     assert ended["registry"].code == 4
     assert "record ids are unknown" in ended["registry"].said
 
