@@ -190,7 +190,7 @@ class Budgets:
         if np.any(mu2 > self._mu2_caps(epsilon, delta, limit) * (1 + _ROUNDING)):
             what = "an exact release" if charge.exact else "this release"
             raise BudgetExceeded(
-                f"{attribute}: {what} would take a person beyond the policy's {name} = {limit:g} at delta = "
+                f"{attribute}: {what} would take somebody beyond the policy's {name} = {limit:g} at delta = "
                 f"{self._policy.delta:g} (all runs of {self._auditor} together): leave it out, add noise or change "
                 "the policy"
             )

@@ -136,7 +136,7 @@ class Outlook:
             most = self._afterwards(key, names)
             if limit is not None and most > limit * (1 + _ROUNDING):
                 yield (
-                    f"{', '.join(names)}: the run would take a person from epsilon {spent:.4g} to {most:.4g} at delta "
+                    f"{', '.join(names)}: the run would take somebody from epsilon {spent:.4g} to {most:.4g} at delta "
                     f"{self._policy.delta:g}, and the policy's {key} for life is {limit:g}: plan a run of smaller "
                     "epsilon, or raise the limit in the policy"
                 )

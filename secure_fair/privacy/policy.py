@@ -66,7 +66,7 @@ class Policy(Section):
         if policy.epsilon is None and not policy.allow_exact:
             problems.append(
                 f"{path.name}: gives neither epsilon nor allow_exact = true; set epsilon, the most that an attribute "
-                "of a person may cost in all runs together"
+                "of a record, or of a person where the store has them, may cost in all runs together"
             )
         if problems:
             raise UsageError(problems)

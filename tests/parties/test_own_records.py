@@ -56,7 +56,7 @@ def test_two_attributes_adapters_from_the_same_records_are_too_much_together(tmp
     assert codes["auditor"] == 3
     assert codes["developer"] != 0
     assert trained == ["male"]
-    assert "young: this release would take a person beyond the policy's epsilon = 1.5" in said
+    assert "young: this release would take somebody beyond the policy's epsilon = 1.5" in said
 
 
 def test_added_up_by_attribute_they_pass(tmp_path: Path, weights: Path) -> None:

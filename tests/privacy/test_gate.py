@@ -495,7 +495,7 @@ OF_BOTH = [plan_for(name, releases=[PlannedRelease("orthogonality", 100, 100, 0.
 def test_trainings_on_the_same_records_add_up_over_attributes(open_gate, limit: str) -> None:
     gate = open_gate(OF_BOTH, policy=Policy(**{limit: 1.5}))
     with pytest.raises(
-        BudgetExceeded, match=rf"race: this release would take a person beyond the policy's {limit} = 1\.5"
+        BudgetExceeded, match=rf"race: this release would take somebody beyond the policy's {limit} = 1\.5"
     ):
         two_trainings(gate)
     assert gate.records_summary()["gender"]["epsilon"] == 1.0
