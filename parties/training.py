@@ -65,6 +65,7 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
     out.mkdir(parents=True, exist_ok=True)
     settings = train_settings(config.train, config.seed)
     model = make_classifier(config.model, len(data.classes), config.seed, settings.device)
+    method = make_method(config.method)
     warnings: list[str] = []
     began = time.perf_counter()
     with (out / "rounds.jsonl").open("w") as rounds:
@@ -88,7 +89,7 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
         train(
             model,
             data.training,
-            make_method(config.method),
+            method,
             auditors,
             settings,
             on_epoch=on_epoch,
@@ -106,6 +107,7 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
         "device": str(settings.device),
         "utility": utility(data.test.labels.numpy(), probabilities.numpy()),
         "fairness_released": released,
+        "path": method.path(),
         "warnings": warnings,
     }
     with atomic_write(out / "result.json") as file:

@@ -238,6 +238,7 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
         "intersections": {name: list(held) for name, held in scenario.data.joint_attributes.items()},
         "fairness": exact,
         "fairness_released": result["fairness_released"],
+        "path": result["path"],
         "warnings": result["warnings"],
         "worst_intersectional_gap": worst_gap(exact, tuple(scenario.data.joint_attributes)),
         "privacy": privacy,

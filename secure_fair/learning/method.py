@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from torch import Tensor
@@ -15,6 +15,7 @@ from secure_fair.privacy.plan import PlannedRelease
 
 if TYPE_CHECKING:
     from peft import PeftModel
+    from torch import nn
 
 
 DISCLOSED = (
@@ -44,6 +45,7 @@ class Training:
     evaluate: Callable[
         [], tuple[Tensor, Tensor]
     ]  # features (n, d) and probabilities (n, C) of all records, no gradient
+    head: nn.Linear  # from features to logits
 
     @property
     def records(self) -> np.ndarray:
@@ -126,6 +128,10 @@ class Method:
     def strength(self) -> float | None:
         """The strength in force where the method adjusts it itself."""
         return None
+
+    def path(self) -> list[dict[str, Any]]:
+        """Strengths that were weighed against each other after training, with what was released about them."""
+        return []
 
     def finish(self) -> None:
         """Called once, after the last epoch, before the model is evaluated and saved."""

@@ -111,7 +111,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
     classes = model.head.out_features
-    method.start(Training(data.labels, classes, model.backbone, auditors, lambda: predict(model, data, settings)))
+    method.start(
+        Training(data.labels, classes, model.backbone, auditors, lambda: predict(model, data, settings), model.head)
+    )
     history = []
     step = 0
     for epoch in range(settings.epochs):

@@ -45,7 +45,7 @@ def start(method: Method, held: People, y: Tensor, classes: int = 2, model: Clas
     """Start a method on records whose features and probabilities are of no account."""
     model = model or classifier(classes)
     evaluate = (drawn(1, len(y), WIDTH).float(), drawn(2, len(y), classes).softmax(1).float())
-    method.start(Training(y, classes, model.backbone, held.auditors, lambda: evaluate))
+    method.start(Training(y, classes, model.backbone, held.auditors, lambda: evaluate, model.head))
     method.start_epoch(0)
 
 
@@ -329,7 +329,7 @@ def test_orth_descends_the_covariance_with_what_the_sensitive_adapter_sees(tmp_p
 
     method = make_method(chosen)
     before, _ = evaluate()
-    method.start(Training(y, classes, model.backbone, held.auditors, evaluate))
+    method.start(Training(y, classes, model.backbone, held.auditors, evaluate, model.head))
     torch.testing.assert_close(evaluate()[0], before)  # it is not active in training
     with torch.no_grad():
         set_active(model.backbone, ["task", "sensitive0"])
@@ -397,7 +397,7 @@ def test_erase_finds_the_direction_and_shrinks_it(tmp_path: Path) -> None:
     method = make_method(chosen)
     probabilities = torch.cat([1 - p, p], dim=1).float()
     y = labels(2, 600)
-    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (z, probabilities)))
+    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (z, probabilities), classifier().head))
     method.start_epoch(0)
     moved = z.clone().requires_grad_()
     ones = torch.from_numpy(a == 1)
@@ -421,7 +421,9 @@ def test_a_budget_that_is_used_up_ends_the_moments_not_the_training(tmp_path: Pa
     method = make_method(MethodSettings(name=name, release="moments"))
     y = labels(2, 400)
     probabilities = torch.cat([1 - p, p], dim=1).float()
-    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (z.float(), probabilities)))
+    method.start(
+        Training(y, 2, classifier().backbone, held.auditors, lambda: (z.float(), probabilities), classifier().head)
+    )
     memberships = []
     for epoch in range(8):  # the plan has one, and a few in reserve
         method.start_epoch(epoch)
@@ -442,7 +444,7 @@ def test_rr_memberships_are_right_on_average(tmp_path: Path) -> None:
     held = people(tmp_path, chosen, {"a": a}, {"a": 2}, epsilon=1.0, evaluation_epsilon=1.0)
     y = labels(2, 20_000)
     method = make_method(chosen)
-    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (p, p)))
+    method.start(Training(y, 2, classifier().backbone, held.auditors, lambda: (p, p), classifier().head))
     logits = torch.cat([1 - p, p], dim=1).log().float()
     method.penalty(batch_of(logits, y), 0.0)
     ones = torch.from_numpy(a == 1)

@@ -42,6 +42,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
     "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},
     "odds-responses": {"name": "odds", "release": "attributes", "strength": 20.0},
+    "posthoc": {"name": "posthoc", "strength": 20.0},
     "rr": {"name": "rr", "strength": 20.0},
     "steered": {"name": "parity", "release": "moments", "target_gap": 0.001, "strength": 20.0},
     "unl": {"name": "unl"},

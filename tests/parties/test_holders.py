@@ -261,8 +261,8 @@ def test_an_adversary_of_an_intersection_is_paid_for_by_every_holder(tmp_path: P
 def responses_of(everybody: Holders) -> ResponseSource:
     """Memberships as the method rr has them."""
     y = torch.zeros(N, dtype=torch.int64)
-    model: Any = None  # which has no part in it
-    return ResponseSource(Training(y, 2, model, everybody.auditors, lambda: (y, y)), y, 1)
+    nothing: Any = None  # model and head have no part in it
+    return ResponseSource(Training(y, 2, nothing, everybody.auditors, lambda: (y, y), nothing), y, 1)
 
 
 @pytest.mark.parametrize("auditors", [APART, PARTS], ids=["apart", "parts"])
