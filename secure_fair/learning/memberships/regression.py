@@ -94,3 +94,20 @@ def soft_memberships(answers: Sequence[Answer], priors: Tensor) -> Tensor:
         system = expected + torch.diag(noise / variance + floor)
         memberships.append(covariance @ torch.linalg.solve(system, centred[:, group]))
     return torch.stack(memberships, dim=1)
+
+
+def smoothed(rows: Tensor, query: Tensor, lies: Tensor, priors: Tensor) -> Tensor:
+    """Best linear prediction (n, G) of A - prior from ``rows`` (n, G) that are right on average, each off by its own
+    error of variance ``lies`` (G,).
+
+    The prior is that of ``soft_memberships``: m = K (K + s I)^-1 rows, with s = lies / v (the inverse by Woodbury).
+    """
+    along = EXPLAINED * len(query) / (query.T @ query).trace().clamp_min(1e-9)
+    variances = (priors * (1 - priors)).mean(0).clamp_min(1e-4)
+    found = []
+    for row, ratio in zip(rows.T, lies / variances, strict=True):
+        alone = 1 - EXPLAINED + ratio
+        inside = torch.linalg.solve(alone / along * torch.eye(query.shape[1]).double() + query.T @ query, query.T @ row)
+        rest = (row - query @ inside) / alone
+        found.append((1 - EXPLAINED) * rest + along * query @ (query.T @ rest))
+    return torch.stack(found, dim=1)
