@@ -114,9 +114,12 @@ class Budgets:
             return None, Charge(mu2=math.inf)
         return multiplier * rule.moves(request.groups), Charge(mu2=multiplier**-2)
 
-    def paying(self, request: Request, rule: Rule, records: np.ndarray) -> np.ndarray:
-        """Those of ``records`` that pay: all, but a response at random is drawn once for ever, and paid for once."""
-        if not rule.responds_at_random:
+    def paying(self, request: Request, rule: Rule, records: np.ndarray, charge: Charge) -> np.ndarray:
+        """Those of ``records`` that pay: all, but a response at random is drawn once for ever, and paid for once.
+
+        That does not pay for the truth: who answered at random is charged for an exact release all the same.
+        """
+        if not rule.responds_at_random or charge.exact:
             return records
         return records[~self._spending.charged(request.attribute, request.operation, self._rows[records])]
 

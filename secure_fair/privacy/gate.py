@@ -133,7 +133,7 @@ class Gate:
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
         rule = self._admission.check(request, self._pending.values())
         sigma, charge = self._budgets.price(request, rule)
-        charged = self._budgets.paying(request, rule, request.records[self.held[request.records]])
+        charged = self._budgets.paying(request, rule, request.records[self.held[request.records]], charge)
         self._budgets.check(request, charged, charge, beside)
         receipt = self._receipt(
             request.operation, request.attribute, self._table, request.records, tuple(request.shape), sigma, request.of

@@ -146,7 +146,7 @@ class Outlook:
                     mu2 += plan.mu2(kind)
                     if self._rules[kind.operation].responds_at_random:  # paid for once for ever
                         given = self._spending.charged(name, kind.operation, rows)
-                        epsilon += np.where(given, 0.0, math.inf if plan.epsilon is None else plan.epsilon)
+                        epsilon += math.inf if plan.epsilon is None else np.where(given, 0.0, plan.epsilon)
             most = max(most, _largest((mu2, epsilon, delta), self._policy.delta))
         return most
 
