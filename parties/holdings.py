@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from parties.config import RunConfig
-from parties.plans import own_trainings, plan_for, trains_adapter
+from parties.plans import own_trainings, plan_for, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
@@ -157,10 +157,7 @@ class Holdings:
         """
         from secure_fair.learning.adversary import OwnAdversary
 
-        count, privacy = own_trainings(self.config), self.config.privacy
-        target = None
-        if privacy is not None and privacy.epsilon is not None:
-            target = (privacy.epsilon / count, privacy.delta / count)
+        count, target = own_trainings(self.config), training_target(self.config)
 
         def training(attribute: str) -> OwnTraining:
             codes = torch.from_numpy(own.records.codes[attribute])

@@ -6,6 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from parties.plans import training_target
+from scenarios.assemble import run_config
 from scenarios.plans import plans_text
 from scenarios.schema import Scenario
 from secure_fair.privacy.spending import Spending
@@ -69,3 +73,17 @@ def test_added_up_by_attribute_they_pass(tmp_path: Path, weights: Path) -> None:
 
 def test_the_plan_says_what_they_come_to_together(weights: Path) -> None:
     assert "auditor's own records, male, young together: epsilon 2, delta 2e-06" in plans_text(two_adapters(weights))
+
+
+@pytest.mark.parametrize("delta", [1e-6, 1e-5])
+def test_the_trainings_of_one_adversary_stay_within_their_delta(weights: Path, delta: float) -> None:
+    """Even shares of it, added up as the gate does, end above the whole for 5 epochs of 1e-5."""
+    method = {"name": "ent", "adversary_features": "disclosed"}
+    own = {"auditor_records": "own", "dataset": "faces", "target": "wavy_hair", "sensitive": ["male"], "records": 400}
+    privacy = {"epsilon": 1.0, "delta": delta}
+    assert sum([1e-5 / 5] * 5) > 1e-5
+    for epochs in (1, 3, 5, 10, 25):
+        config = run_config(tiny(weights, data=own, method=method, privacy=privacy, train={"epochs": epochs}))
+        target = training_target(config)
+        assert target is not None
+        assert delta * (1 - 1e-9) < sum([target[1]] * epochs) <= delta
