@@ -132,6 +132,7 @@ class Gate:
 
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
         rule = self._admission.check(request, self._pending.values())
+        self._admission.check_count(request, beside)
         sigma, charge = self._budgets.price(request, rule)
         charged = self._budgets.paying(request, rule, request.records[self.held[request.records]], charge)
         self._budgets.check(request, charged, charge, beside)
@@ -202,6 +203,7 @@ class Gate:
             raise ProtocolError(
                 f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
             )
+        self._admission.check_count(request, beside)
         self._budgets.check(request, grant.charged, grant.charge, beside)
         self._admission.check_paid(request, self._rules[request.operation], self._sums.paid)
 

@@ -37,7 +37,8 @@ class Policy(Section):
     minimum_batch: Count = 32
     """Records that a release must be about. It protects nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
-    """Releases of one attribute in one run; without it there is no such limit."""
+    """Releases of one attribute in one run, which the developer may follow by another; without it there is no such
+    limit."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
     """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
     one that follows the protocol, and are refused for one that may deviate."""

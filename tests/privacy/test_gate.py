@@ -191,6 +191,26 @@ def test_max_releases_counts_one_attribute_in_one_run(open_gate) -> None:
     gate.admit(ask(attribute="race"))
 
 
+def test_max_releases_counts_what_is_admitted_together_or_beforehand(open_gate) -> None:
+    gate = open_gate([plan_for(epsilon=None)], policy=Policy(max_releases=2, allow_exact=True))
+    gate.release(gate.admit(ask()), value(4, 1))
+    with pytest.raises(Refusal, match="2 releases made, the policy's max_releases is 2"):
+        gate.admit_together([ask(), ask()])
+    first, second = gate.admit(ask()), gate.admit(ask())  # a grant that is left lying takes nothing away
+    gate.release(second, value(4, 1))
+    with pytest.raises(Refusal, match="max_releases is 2"):
+        gate.release(first, value(4, 1))
+
+
+def test_max_releases_counts_the_whole_of_a_resumed_run_and_no_other(open_gate) -> None:
+    made, policy = [plan_for(epsilon=None)], Policy(max_releases=1, allow_exact=True)
+    gate = open_gate(made, policy=policy)
+    gate.release(gate.admit(ask()), value(4, 1))
+    with pytest.raises(Refusal, match="max_releases is 1"):
+        open_gate(made, policy=policy).admit(ask())
+    open_gate(made, policy=policy, run="another").admit(ask())
+
+
 @pytest.mark.parametrize(
     ("ids", "word"),
     [([], "empty"), ([IDS[0], IDS[0]], "twice"), ([IDS[0], "stranger"], "1 of 2 record ids are unknown")],
