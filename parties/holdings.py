@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from parties.config import RunConfig
-from parties.plans import own_trainings, plan_for, training_target, trains_adapter
+from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
@@ -123,13 +123,14 @@ class Holdings:
         return {attribute: shapes_of(adapter) for attribute, adapter in self.adapters.items()}
 
     def train_adapters(self, own: OwnPictures) -> None:
-        """Train a sensitive adapter for every attribute held here; with an epsilon by DP-SGD. The gate accounts it."""
+        """Train a sensitive adapter for every attribute held here that the method is to be fair to; with an epsilon by
+        DP-SGD. The gate accounts it."""
         # an auditor that trains nothing is spared the seconds that these take to import
         from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
 
         model, privacy = self.config.model, self.config.privacy
-        for attribute, names in self.groups.items():
-            codes, groups = torch.from_numpy(own.records.codes[attribute]), len(names)
+        for attribute in trained_on_own(self.config, self.gate.auditor):
+            codes, groups = torch.from_numpy(own.records.codes[attribute]), len(self.groups[attribute])
             settings = replace(own.settings, seed=self._own_seed(attribute))
             epsilon, delta, name = None, 0.0, ""
             if privacy is None or privacy.epsilon is None:

@@ -45,9 +45,8 @@ def training_target(config: RunConfig) -> tuple[float, float] | None:
 def trained_on_own(config: RunConfig, auditor: str) -> list[str]:
     """The attributes for which this auditor trains something on its own records."""
     held = [attribute for attribute, holders in config.holders.items() if auditor in holders]
-    if trains_adapter(config):
-        return held
-    return [attribute for attribute in held if own_trainings(config) and attribute in config.penalised]
+    trains = trains_adapter(config) or own_trainings(config)
+    return [attribute for attribute in held if trains and attribute in config.penalised]
 
 
 def shares_adapter(config: RunConfig) -> bool:

@@ -74,6 +74,7 @@ def test_a_wrong_file_is_refused_with_all_problems(tmp_path: Path) -> None:
 
 # --- whether a plan fits ----------------------------------------------------------------------------------------------
 
+OWN_ADAPTER = ["method.name=unl", "method.release=", "data.split.auditor=0.2", "data.split.test=0.2"]
 FITS = [
     ("epsilon = 1", [], 0, "the plan fits"),
     ("epsilon = 0.5", [], 3, "from epsilon 0 to 0.8872 at delta 1e-05, and the policy's epsilon for life is 0.5"),
@@ -90,6 +91,8 @@ FITS = [
     ),
     ("epsilon = 1", ["method.name=rr", "method.release="], 0, "randomised_attributes: 1 release"),
     ("epsilon = 0.9", ["method.name=rr", "method.release="], 3, "from epsilon 0 to 1 at delta"),
+    ("epsilon = 1", OWN_ADAPTER, 0, "sensitive_training: 1 release"),
+    ("epsilon = 0.9", OWN_ADAPTER, 3, "from epsilon 0 to 1 at delta"),
     (
         "epsilon = 1",
         ["method.name=unl", "method.release=", "privacy=", "data.split.auditor=0.2", "data.split.test=0.2"],
