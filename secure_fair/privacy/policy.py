@@ -11,7 +11,9 @@ from pydantic import Field, ValidationError
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy.target import DEFAULT_DELTA
-from secure_fair.sections import Count, Positive, Section, describe, listed, near, show
+from secure_fair.sections import Count, Section, describe, listed, near, show
+
+Limit = Annotated[float, Field(gt=0, le=1000)]
 
 
 class Policy(Section):
@@ -21,12 +23,12 @@ class Policy(Section):
     ``allow_exact`` that there is no limit.
     """
 
-    epsilon: Positive | None = None
+    epsilon: Limit | None = None
     """For life, of each attribute of a record (adjacency: substitution of that attribute). A file has it, or
     allow_exact = true."""
-    total_epsilon: Positive | None = None
+    total_epsilon: Limit | None = None
     """For life, of all attributes of a record together."""
-    delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
     """The delta of both."""
     allow_exact: bool | None = None
     """Whether releases without noise are let out, from which attributes can be computed; without it they are not. Only
@@ -105,8 +107,11 @@ class Policy(Section):
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such policy file") from None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the policy cannot be read ({error.strerror}); correct the path, or write one with "
+            "`secure-fair policy init FILE`"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from None
 
