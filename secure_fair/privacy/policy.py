@@ -27,12 +27,14 @@ class Policy(Section):
     """For life, of each attribute of a record (adjacency: substitution of that attribute). A file has it, or
     allow_exact = true."""
     total_epsilon: Limit | None = None
-    """For life, of all attributes of a record together."""
+    """For life, of all attributes of a record together. Without it two columns that say the same of a person (male, and
+    sex) have a budget each."""
     delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
     """The delta of both."""
     allow_exact: bool | None = None
-    """Whether releases without noise are let out, from which attributes can be computed; without it they are not. Only
-    the [policy] of a simulated scenario has it implied, where neither privacy.epsilon nor a limit here is given."""
+    """Whether releases without noise are let out, from which attributes can be computed; without it they are not. It
+    cannot stand beside epsilon or total_epsilon. Only the [policy] of a simulated scenario has it implied, where
+    neither privacy.epsilon nor a limit here is given."""
     # TOML knows lists only
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """The operations that may be asked for; without it every one that has a rule."""
@@ -42,10 +44,11 @@ class Policy(Section):
     """Releases of one attribute in one run, which the developer may follow by another; without it there is no such
     limit."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
-    """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
-    one that follows the protocol, and are refused for one that may deviate."""
+    """How far the developer is trusted. Noised adversaries (adv, and ent on aligned records) and intersections on
+    shares protect attributes only from one that follows the protocol, and are refused unless this says so."""
     row_bounds: Literal["check", "trust"] = "check"
-    """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word."""
+    """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
+    "trust" needs developer = "follows the protocol"."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:

@@ -37,6 +37,7 @@ def test_the_first_file_is_safe_and_is_not_written_over(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.stderr
     policy = policies.load(file)
     assert (policy.epsilon, policy.allow_exact, policy.row_bounds, policy.minimum_batch) == (1.0, False, "check", 32)
+    assert policy.total_epsilon == 2.0  # columns that say the same would have a budget each
     assert all(key in file.read_text() for key in Policy.model_fields)
     file.write_text("epsilon = 7")
     again = invoke("policy", "init", str(file))
