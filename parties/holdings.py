@@ -126,20 +126,20 @@ class Holdings:
         """Train a sensitive adapter for every attribute held here that the method is to be fair to; with an epsilon by
         DP-SGD. The gate accounts it."""
         # an auditor that trains nothing is spared the seconds that these take to import
-        from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
+        from secure_fair.learning.sensitive import train_sensitive, train_sensitive_privately
 
         model, privacy = self.config.model, self.config.privacy
         for attribute in trained_on_own(self.config, self.gate.auditor):
             codes, groups = torch.from_numpy(own.records.codes[attribute]), len(self.groups[attribute])
             settings = replace(own.settings, seed=self._own_seed(attribute))
-            epsilon, delta, name = None, 0.0, ""
+            epsilon, delta = None, 0.0
             if privacy is None or privacy.epsilon is None:
                 trained = train_sensitive(model, own.tokens, codes, groups, settings)
             else:
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
-                epsilon, delta, name = done.epsilon, done.delta, digest(trained.adapter)
-            self._account(attribute, own, epsilon, delta, name)
+                epsilon, delta = done.epsilon, done.delta
+            self._account(attribute, own, epsilon, delta)
             self.adapters[attribute] = trained.adapter
 
     def _own_seed(self, attribute: str) -> int:
@@ -177,11 +177,8 @@ class Holdings:
 
         self.trainings = {attribute: training(attribute) for attribute in self.attributes}
 
-    def _account(
-        self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float, adapter: str = ""
-    ) -> None:
-        ids = own.records.ids
-        self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, adapter=adapter)
+    def _account(self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float) -> None:
+        self.gate.account_training(attribute, own.records.ids, operation=TRAINING, epsilon=epsilon, delta=delta)
 
 
 @dataclass(frozen=True)

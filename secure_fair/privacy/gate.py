@@ -18,7 +18,7 @@ from secure_fair.privacy.noise import NoiseSource, ring_sigma
 from secure_fair.privacy.openings import Opening
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.replay import check_split, paid_adapters, replay
+from secure_fair.privacy.replay import check_split, replay
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rules
 
@@ -78,7 +78,6 @@ class Gate:
         ledger.start(self.run, auditor=self.auditor, training=self.training, **facts)
         self._table = ledger.enrol(self.ids)
         self._rows = ledger.spending.rows(self.ids)
-        self._adapters = paid_adapters(ledger)
         self._sums = RunSums(self._plans, self.held)
         replay(ledger, self.run, attributes=self._plans, table=self._table, size=len(self.ids), sums=self._sums)
         self._admission = Admission(
@@ -219,39 +218,24 @@ class Gate:
     # -- the auditor's own records --
 
     def account_training(
-        self,
-        attribute: str,
-        ids: Sequence[str],
-        *,
-        operation: str,
-        epsilon: float | None,
-        delta: float,
-        adapter: str = "",
+        self, attribute: str, ids: Sequence[str], *, operation: str, epsilon: float | None, delta: float
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 
         Adjacency: add or remove one of these records with all its attributes. So trainings for several attributes add
         up, and the policy's epsilon and total_epsilon both limit their sum (``Budgets.check_lifetime``). Must be called
         before what was trained, or anything made from it, is used: other operations are post-processing of this one.
-        ``adapter`` is a digest of its weights: an adapter that was kept is paid for once, one that is trained anew (or
-        has no digest) once more.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
-        if adapter and (attribute, adapter) in self._adapters:
-            self._sums.paid.add((attribute, operation))
-            self._sums.trained.setdefault(attribute, self._adapters[attribute, adapter])
-            return
         charge = Charge(epsilon=math.inf if epsilon is None else epsilon, delta=0.0 if epsilon is None else delta)
         table = self._ledger.enrol(ids)
         self._budgets.check_lifetime(attribute, self._ledger.spending.rows_of_table(table), charge)
         everyone = np.arange(len(ids), dtype=np.int64)
         sigma = None if epsilon is None else 0.0
         receipt = self._receipt(operation, attribute, table, everyone, (), sigma)  # no shape: nothing is opened
-        self._ledger.plan(receipt, charge, table, everyone, query=adapter)
+        self._ledger.plan(receipt, charge, table, everyone)
         self._sums.note_training(operation, attribute, charge)
-        if adapter:
-            self._adapters[attribute, adapter] = charge
 
     # -- summaries --
 
