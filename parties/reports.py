@@ -21,7 +21,7 @@ REPORT = "party.json"
 
 def write_party_report(out: Path, name: str, meter: Meter | None, network: Network | None, gate: Gate | None) -> None:
     """Write ``party.json``: cost per operation, bytes per peer, and an auditor's account of what it released."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
     traffic = network.traffic() if network else {}
     report: dict[str, Any] = {
         "party": name,
