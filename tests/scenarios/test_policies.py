@@ -15,6 +15,7 @@ from scenarios.progress import JsonReporter, LineReporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.operations import OPERATIONS
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 
 
@@ -164,11 +165,19 @@ def test_a_scenario_contradicts_itself_no_more_than_a_file() -> None:
 @pytest.mark.parametrize("new", [False, True])
 def test_a_state_is_new_if_and_only_if_it_is_said_to_be(tmp_path: Path, new: bool) -> None:
     known, unknown = tmp_path / "known", tmp_path / "unknown"
-    (known / "ledger").mkdir(parents=True)
-    (known / "ledger" / "ledger.jsonl").touch()
+    ledger = Ledger(known / "ledger", "auditor")
+    ledger.start("run")
+    ledger.close()
     assemble.check_state(unknown if new else known, new=new)
     with pytest.raises(UsageError, match="holds a ledger already" if new else "holds no ledger.*--new-state"):
         assemble.check_state(known if new else unknown, new=new)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_state_that_was_only_created_may_be_begun_again(tmp_path: Path, new: bool) -> None:
+    """A first run that ended before it began, for want of a peer: whoever repeats its command line loses nothing."""
+    Ledger(tmp_path / "ledger", "auditor").close()
+    assemble.check_state(tmp_path, new=new)
 
 
 def test_the_outlook_is_lines_or_one_event(capsys: pytest.CaptureFixture[str]) -> None:
