@@ -146,7 +146,7 @@ def refuse(network: Network, peer: str, error: SecureFairError) -> None:
 
 
 def told(error: BaseException) -> str:
-    """What peers are told of an error: its message where that is made of public data alone."""
+    """Say of an error what peers may know: its message where that is made of public data alone."""
     public = isinstance(error, BudgetExceeded | Refusal | ProtocolError | PartyLost)
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 
