@@ -19,17 +19,18 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import BudgetExceeded, Refusal
+from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
-from secure_fair.operations import OPERATIONS
+from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask, Release
 from secure_fair.operations.common.operation import Update
-from secure_fair.privacy.entries import Receipt
+from secure_fair.privacy.entries import Receipt, records_hash, table_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.privacy.request import Request, charged_on
 
 NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond its bound
 
@@ -85,6 +86,7 @@ class SecureAuditors(KnownAuditors):
         self.session = session
         self.ledger = ledger
         self.run = run
+        self.table = table_hash(enrolment.ids)
         self.state = share_holdings(config, session, enrolment)
         self.forecast = Forecast(session)
 
@@ -117,8 +119,16 @@ class SecureAuditors(KnownAuditors):
         if exceeded:
             self._proceed(Proceed(go=False))
             raise exceeded
+        self._check_receipts(granted, requests(ask, records, self.state.facts))
         self._proceed(Proceed(go=True, checkers=_checkers(granted), step_sigma=_step_sigma(granted, ask)))
         return granted
+
+    def _check_receipts(self, granted: Mapping[str, Granted], wanted: Sequence[Request]) -> None:
+        """Check that what each holder has admitted is what was wanted, of every attribute that it holds of it."""
+        for holder, grant in granted.items():
+            held = [name for name in self.components(wanted[0].attribute) if holder in self.config.holders[name]]
+            due = [charged_on(request, name) for request in wanted for name in held]
+            check_receipts(grant.receipts, due, run=self.run, auditor=holder, table=self.table)
 
     def _proceed(self, proceed: Proceed) -> None:
         for auditor in self.config.auditors:
@@ -181,6 +191,31 @@ class SecureAuditors(KnownAuditors):
             message = Train(attribute=attribute, width=width, shapes=shapes_of(adapter or {}) if mine else {})
             messages.send(self.network, auditor, message, raw if mine else b"")
         self.state.share_adversary(attribute, holder, None, width)
+
+
+def check_receipts(
+    receipts: Sequence[Receipt], wanted: Sequence[Request], *, run: str, auditor: str, table: str
+) -> None:
+    """ProtocolError unless an auditor's receipts are of what was wanted of it; ``table``: the enrolled one's name."""
+    if len(receipts) != len(wanted):
+        raise ProtocolError(f"{auditor} gave {len(receipts)} receipts for {len(wanted)} releases")
+    for receipt, request in zip(receipts, wanted, strict=True):
+        due = Receipt(
+            run=run,
+            number=receipt.number,
+            auditor=auditor,
+            operation=request.operation,
+            attribute=request.attribute,
+            records=records_hash(table, request.records),
+            count=len(request.records),
+            shape=tuple(request.shape),
+            sigma=receipt.sigma,
+            of=request.of,
+        )
+        if receipt != due:
+            raise ProtocolError(f"{auditor} gave a receipt of something else: {receipt}, wanted was {due}")
+        if receipt.sigma is not None and not 0 <= receipt.sigma < math.inf:
+            raise ProtocolError(f"{auditor} gave a receipt with sigma {receipt.sigma}: it is finite, 0 or more")
 
 
 def _receipts(granted: Mapping[str, Granted]) -> Iterable[Receipt]:

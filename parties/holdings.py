@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from parties.config import RunConfig
-from parties.plans import own_trainings, plan_for, trains_adapter
+from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
@@ -135,22 +135,23 @@ class Holdings:
         return {attribute: shapes_of(adapter) for attribute, adapter in self.adapters.items()}
 
     def train_adapters(self, own: OwnPictures) -> None:
-        """Train a sensitive adapter for every attribute held here; with an epsilon by DP-SGD. The gate accounts it."""
+        """Train a sensitive adapter for every attribute held here that the method is to be fair to; with an epsilon by
+        DP-SGD. The gate accounts it."""
         # an auditor that trains nothing is spared the seconds that these take to import
-        from secure_fair.learning.sensitive import digest, train_sensitive, train_sensitive_privately
+        from secure_fair.learning.sensitive import train_sensitive, train_sensitive_privately
 
         model, privacy = self.config.model, self.config.privacy
-        for attribute, names in self.groups.items():
-            codes, groups = torch.from_numpy(own.records.codes[attribute]), len(names)
+        for attribute in trained_on_own(self.config, self.gate.auditor):
+            codes, groups = torch.from_numpy(own.records.codes[attribute]), len(self.groups[attribute])
             settings = replace(own.settings, seed=self._own_seed(attribute))
-            epsilon, delta, name = None, 0.0, ""
+            epsilon, delta = None, 0.0
             if privacy is None or privacy.epsilon is None:
                 trained = train_sensitive(model, own.tokens, codes, groups, settings)
             else:
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
-                epsilon, delta, name = done.epsilon, done.delta, digest(trained.adapter)
-            self._account(attribute, own, epsilon, delta, name)
+                epsilon, delta = done.epsilon, done.delta
+            self._account(attribute, own, epsilon, delta)
             self.adapters[attribute] = trained.adapter
 
     def _own_seed(self, attribute: str) -> int:
@@ -169,10 +170,7 @@ class Holdings:
         """
         from secure_fair.learning.adversary import OwnAdversary
 
-        count, privacy = own_trainings(self.config), self.config.privacy
-        target = None
-        if privacy is not None and privacy.epsilon is not None:
-            target = (privacy.epsilon / count, privacy.delta / count)
+        count, target = own_trainings(self.config), training_target(self.config)
 
         def training(attribute: str) -> OwnTraining:
             codes = torch.from_numpy(own.records.codes[attribute])
@@ -191,19 +189,9 @@ class Holdings:
 
         self.trainings = {attribute: training(attribute) for attribute in self.attributes}
 
-    def _account(
-        self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float, adapter: str = ""
-    ) -> None:
-        ids = own.records.ids
-        self.gate.account_training(
-            attribute,
-            ids,
-            operation=TRAINING,
-            epsilon=epsilon,
-            delta=delta,
-            adapter=adapter,
-            persons=own.records.persons,
-        )
+    def _account(self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float) -> None:
+        ids, persons = own.records.ids, own.records.persons
+        self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, persons=persons)
 
 
 @dataclass(frozen=True)

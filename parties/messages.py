@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, SecureFairError
+from secure_fair.errors import BudgetExceeded, DamagedFile, PartyLost, ProtocolError, Refusal, SecureFairError
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
 from secure_fair.operations.common.ask import Ask
@@ -142,7 +142,13 @@ def expect(network: Network, peer: str, kind: type[Kind]) -> tuple[Kind, bytes]:
 
 def refuse(network: Network, peer: str, error: SecureFairError) -> None:
     """Tell the developer why."""
-    send(network, peer, Refused(reason=str(error), budget=isinstance(error, BudgetExceeded)))
+    send(network, peer, Refused(reason=told(error), budget=isinstance(error, BudgetExceeded)))
+
+
+def told(error: BaseException) -> str:
+    """Say of an error what peers may know: its message where that is made of public data alone."""
+    public = isinstance(error, BudgetExceeded | Refusal | ProtocolError | PartyLost)
+    return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 
 
 def pack_ids(ids: Sequence[str]) -> bytes:

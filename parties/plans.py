@@ -31,12 +31,22 @@ def own_trainings(config: RunConfig) -> int:
     return method_of(config).own_trainings(config.method, config.train.epochs) if config.own_records else 0
 
 
+def training_target(config: RunConfig) -> tuple[float, float] | None:
+    """Epsilon and delta of each training of an adversary, an even share; None where it is exact.
+
+    Rounding must not lift the sum of these deltas above the whole: the last training would be refused.
+    """
+    count, privacy = own_trainings(config), config.privacy
+    if privacy is None or privacy.epsilon is None:
+        return None
+    return privacy.epsilon / count, privacy.delta / count * (1 - 1e-10)
+
+
 def trained_on_own(config: RunConfig, auditor: str) -> list[str]:
     """The attributes for which this auditor trains something on its own records."""
     held = [attribute for attribute, holders in config.holders.items() if auditor in holders]
-    if trains_adapter(config):
-        return held
-    return [attribute for attribute in held if own_trainings(config) and attribute in config.penalised]
+    trains = trains_adapter(config) or own_trainings(config)
+    return [attribute for attribute in held if trains and attribute in config.penalised]
 
 
 def shares_adapter(config: RunConfig) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from secure_fair.errors import PartyLost, ProtocolError, Refusal, SecureFairError
+from parties import messages
+from secure_fair.errors import PartyLost
 from secure_fair.files import atomic_write
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
@@ -20,7 +21,7 @@ REPORT = "party.json"
 
 def write_party_report(out: Path, name: str, meter: Meter | None, network: Network | None, gate: Gate | None) -> None:
     """Write ``party.json``: cost per operation, bytes per peer, and an auditor's account of what it released."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
     traffic = network.traffic() if network else {}
     report: dict[str, Any] = {
         "party": name,
@@ -34,10 +35,5 @@ def write_party_report(out: Path, name: str, meter: Meter | None, network: Netwo
 
 
 def leave(network: Network, error: BaseException) -> None:
-    """Tell the peers why this party goes. Only errors that are made of public data are quoted."""
-    if isinstance(error, PartyLost):
-        network.abort(str(error), culprit=error.party)
-    elif isinstance(error, Refusal | ProtocolError) or (isinstance(error, SecureFairError) and error.exit_code == 3):
-        network.abort(str(error))
-    else:
-        network.abort(f"stopped by {type(error).__name__}")
+    """Tell the peers why this party goes, and whom it has lost."""
+    network.abort(messages.told(error), culprit=error.party if isinstance(error, PartyLost) else None)

@@ -17,7 +17,7 @@ from parties.config import RunConfig
 from parties.progress import Progress
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
-from secure_fair.files import atomic_write
+from secure_fair.files import atomic_write, open_private
 from secure_fair.groups import all_groups
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
@@ -62,16 +62,16 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
 
 def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
     """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``."""
-    out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = train_settings(config.train, config.seed)
     model = make_classifier(config.model, len(data.classes), config.seed, settings.device)
     method = make_method(config.method)
     warnings: list[str] = []
     began = time.perf_counter()
-    with (out / "rounds.jsonl").open("w") as rounds:
+    with open_private(out / "rounds.jsonl", "wb") as rounds:
 
         def on_epoch(record: EpochRecord) -> None:
-            rounds.write(json.dumps(asdict(record)) + "\n")
+            rounds.write(json.dumps(asdict(record)).encode() + b"\n")
             rounds.flush()
             progress.epoch(
                 config.method.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from itertools import islice
 from pathlib import Path
 
 from parties.config import Endpoint, RunConfig
@@ -57,15 +58,24 @@ def policy(scenario: Scenario, file: Path | None, *, simulated: bool) -> Policy:
 
 
 def check_state(folder: Path, *, new: bool) -> None:
-    """UsageError unless a state folder that holds no ledger is a ``new`` one, and one that does is not."""
-    known = (folder / LEDGER / "ledger.jsonl").exists()
-    if not known and not new:
+    """UsageError unless a state folder that holds no ledger is a ``new`` one, and one that holds more than a begun one
+    is not."""
+    ledger = folder / LEDGER / "ledger.jsonl"
+    if not ledger.exists() and not new:
         raise UsageError(
             f"--state {folder}: holds no ledger, and without one every budget begins at zero; correct the path, or "
             "give --new-state if this is the first run of all about these people"
         )
-    if known and new:
+    if new and _entries(ledger) > 1:
         raise UsageError(f"--state {folder}: holds a ledger already; leave --new-state out, so that it is gone on with")
+
+
+def _entries(ledger: Path) -> int:
+    """The number of a ledger's entries, counted to 2: the first is its creation."""
+    if not ledger.exists():
+        return 0
+    with ledger.open("rb") as lines:
+        return sum(1 for _ in islice(lines, 2))
 
 
 def agreement(scenario: Scenario) -> dict[str, str]:

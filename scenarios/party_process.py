@@ -61,7 +61,7 @@ class PartyProcess:
         if state is not None and not simulated:
             assemble.check_state(state, new=new_state)
         self._policy_file = policy
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
         if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
             threading.Thread(target=_end_with_launcher, daemon=True).start()

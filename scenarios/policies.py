@@ -37,6 +37,7 @@ EXAMPLES: dict[str, Any] = {
 }
 WRITTEN = (
     "epsilon",
+    "total_epsilon",
     "delta",
     "allow_exact",
     "minimum_batch",
@@ -52,7 +53,7 @@ Made by `secure-fair policy reference`. What an auditor lets out is for its own 
 
     secure-fair policy init policy.toml                # safe limits, every key with its meaning
     secure-fair policy check policy.toml               # every mistake at once
-    secure-fair policy check policy.toml scenario.toml # whether this plan fits: operations, sizes, epsilon
+    secure-fair policy check policy.toml scenario.toml # whether this plan fits a first run
     secure-fair policy show policy.toml                # as the gate takes it
 
 A plan that does not fit is refused before anything is served, with one message at both parties and a line in the ledger

@@ -21,6 +21,7 @@ from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.errors import SecureFairError
+from secure_fair.files import open_private
 
 TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
@@ -72,7 +73,7 @@ def start(
     """One party as ``secure-fair party``, with one thread and nothing in its hands but its own folders."""
     role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
     folder = party_folder(out, name, scenario)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agreed = work / f"{name}.toml"
     agreed.write_text(scenario.to_toml())
     command = [sys.executable, "-m", "scenarios.cli", "party", role, "--format", "json"]
@@ -168,9 +169,9 @@ def free_addresses(count: int) -> list[str]:
 
 
 def _read(name: str, stream: TextIO, log: Path, events: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:
-    with log.open("w") as file:
+    with open_private(log, "wb") as file:
         for line in stream:
-            file.write(line)
+            file.write(line.encode())
             file.flush()
             with contextlib.suppress(json.JSONDecodeError):
                 event = json.loads(line)

@@ -47,6 +47,10 @@ class NotProved(ProtocolError):
     """A party has not proved that what it is committed to keeps to its bound."""
 
 
+class DamagedFile(ProtocolError):
+    """A file of this party's own was changed or torn. The message names its place here, and is not for peers."""
+
+
 class PartyLost(SecureFairError):
     """A party died or fell silent."""
 

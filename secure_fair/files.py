@@ -15,8 +15,8 @@ from typing import BinaryIO, Literal
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside ``path`` to write a file or folder at; it takes the name once the block ended well.
 
-    What was written is on disk before it is named; a file is readable by its owner alone unless it was made otherwise.
-    Several processes may write the same path: the last one to end wins.
+    What was written is on disk before it is named, and private to its owner (0600, folders 0700). Several processes may
+    write the same path: the last one to end wins.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
@@ -24,9 +24,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
             _remove(left)
     try:
         yield partial
-        for file in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
-            if file.is_file():
-                with file.open("rb") as written:
+        for made in (partial, *partial.rglob("*")) if partial.is_dir() else (partial,):
+            made.chmod(0o700 if made.is_dir() else 0o600)
+            if made.is_file():
+                with made.open("rb") as written:
                     os.fsync(written.fileno())
         if path.is_dir():  # no folder with something in it is ever replaced in one step
             _remove(path)

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from secure_fair.files import private_folder
+from scenarios.launch import run_method
+from scenarios.progress import LineReporter
+from secure_fair.files import atomic_write, private_folder
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import Question, ReleaseCache
@@ -63,6 +65,24 @@ def test_stores(tmp_path: Path, random_weights: Path) -> None:
     write_stores(tiny(random_weights), tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"auditor", "developer"}
     assert [open_to_others(tmp_path / name) for name in ("auditor", "developer")] == [[], []]
+
+
+def test_what_appears_whole(tmp_path: Path) -> None:
+    for name, place in (("file", ""), ("folder", "in it"), ("folder", "below/in it")):
+        with atomic_write(tmp_path / name) as partial:
+            (partial / place).parent.mkdir(parents=True, exist_ok=True)
+            (partial / place).write_text("private")
+        assert open_to_others(tmp_path / name) == []
+
+
+@pytest.mark.parametrize("mode", ["secure", "plain"])
+def test_what_every_party_leaves_of_a_run(tmp_path: Path, random_weights: Path, mode: str) -> None:
+    scenario = tiny(random_weights, train={"epochs": 1}, secure={"mode": mode})
+    people = write_stores(scenario, tmp_path / "stores")
+    run_method(scenario, tmp_path / "stores", tmp_path / "run", people, LineReporter())
+    folders = [folder for folder in (tmp_path / "run").iterdir() if folder.is_dir()]
+    assert {folder.name for folder in folders} >= {"developer", "auditor-auditor"}
+    assert [open_to_others(folder) for folder in folders] == [[]] * len(folders)
 
 
 def test_a_folder_of_somebody_s_own_is_left_to_them(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ OPTIONS = [
 store_option = click.option("--store", type=existing_folder, required=True, help="This party's records.")
 STATE_OPTIONS = [
     click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs."),
-    click.option("--new-state", is_flag=True, help="Begin --state: it holds no ledger, and nothing was ever released."),
+    click.option("--new-state", is_flag=True, help="Begin --state: it holds no entry, and nothing was ever released."),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,11 +89,3 @@ def _state(classifier: Classifier) -> Adapter:
         name: (a.detach().float().cpu().clone(), b.detach().float().cpu().clone())
         for name, (a, b) in adapter_state(classifier.backbone).items()
     }
-
-
-def digest(adapter: Adapter) -> str:
-    """SHA-256 (hex) of an adapter's weights, by which a ledger knows it again."""
-    found = hashlib.sha256()
-    for name, (a, b) in adapter.items():
-        found.update(name.encode() + a.numpy().tobytes() + b.numpy().tobytes())
-    return found.hexdigest()

@@ -29,6 +29,7 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
     while (request := _next_request(network, parties)) != GOODBYE:
         items = menu.decode(request[transcript.BYTES :])
         for item in items:
+            _check_owners(parties, item)
             if isinstance(item, menu.Keys):
                 _send_keys(network, parties, item, sources)
         answer = [menu.correction(item, sources, number + i).contiguous().numpy().data for i, item in enumerate(items)]
@@ -41,6 +42,13 @@ def _send_keys(network: Network, parties: Sequence[str], item: menu.Keys, source
         raise ProtocolError(f"keys for {item.verifiers} to what {item.owner} owns, among {len(parties)} parties")
     for verifier, part in menu.keys(item, sources):
         network.send(parties[verifier], CHANNEL, part.data)
+
+
+def _check_owners(parties: Sequence[str], item: menu.Item) -> None:
+    """Check that masks are owned by parties that there are: what nobody owns would be masked by zeros."""
+    for operand in (item.left, item.right) if isinstance(item, menu.Product) else ():
+        if isinstance(operand, menu.Reused) and max(operand.owners, default=0) >= len(parties):
+            raise ProtocolError(f"a mask that {operand.owners} own, among {len(parties)} parties")
 
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:

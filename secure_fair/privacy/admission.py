@@ -12,7 +12,7 @@ from secure_fair.privacy.budgets import RunSums
 from secure_fair.privacy.fit import exactness, unbound
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.request import Request
+from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rule, Rules
 
 
@@ -79,7 +79,10 @@ class Admission:
         noised = plan.multipliers[request.operation] is not None
         if noised and self._policy.suspects and (request.of or not rule.binding):
             raise Refusal(unbound(f"{request.operation} of {request.of or request.attribute}"))
-        self._check_count(request)
+        if request.query and request.query in self._sums.answered:
+            raise Refusal(
+                "this query was answered already: use the answer that you keep; a second one would cost budget"
+            )
         if not request.shape or any(size < 1 for size in request.shape):
             raise Refusal(f"shape {request.shape}: every size must be at least 1")
         self._check_records(request, rule)
@@ -102,15 +105,15 @@ class Admission:
                 "this run"
             )
 
-    def _check_count(self, request: Request) -> None:
-        """Check how often was asked."""
+    def check_count(self, request: Request, beside: Sequence[Grant]) -> None:
+        """Check how many releases of the attribute the run has made, or makes ``beside`` this one.
+
+        An interrupted release counts, for it is spent; what was refused, or admitted and never made, does not.
+        """
         most, releases = self._policy.max_releases, self._sums.releases[request.attribute]
+        releases += sum(grant.request.attribute == request.attribute for grant in beside)
         if most is not None and releases >= most:
             raise Refusal(f"{request.attribute}: {releases} releases made, the policy's max_releases is {most}")
-        if request.query and request.query in self._sums.answered:
-            raise Refusal(
-                "this query was answered already: use the answer that you keep; a second one would cost budget"
-            )
 
     def _check_records(self, request: Request, rule: Rule) -> None:
         records = request.records

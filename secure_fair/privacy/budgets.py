@@ -121,10 +121,13 @@ class Budgets:
             return None, Charge(mu2=math.inf)
         return multiplier * rule.moves(request.groups), Charge(mu2=multiplier**-2)
 
-    def paying(self, request: Request, rule: Rule) -> Payers:
-        """Those who pay: all, but a response at random is a person's, drawn once for ever, and paid for once."""
+    def paying(self, request: Request, rule: Rule, charge: Charge) -> Payers:
+        """Those who pay: all, but a response at random is a person's, drawn once for ever, and paid for once.
+
+        That does not pay for the truth: who answered at random is charged for an exact release all the same.
+        """
         payers = self._sums.payers(request.records)
-        if not rule.responds_at_random:
+        if not rule.responds_at_random or charge.exact:
             return payers
         rows = self._rows[payers.places]
         places = payers.places[~self._spending.charged(request.attribute, request.operation, rows)]

@@ -123,6 +123,14 @@ class PrivateOptimizer(DPOptimizer):
         )
         self._noise = noise
 
+    def _get_flat_grad_sample(self, p: Tensor) -> Tensor:
+        """Take what is not finite in a record's gradient as 0, before it is clipped: clipping bounds no inf or NaN.
+
+        The developer chooses the weights, and could choose them so that one picture alone overflows: its NaN would be
+        in every weight, whatever the noise.
+        """
+        return torch.nan_to_num(super()._get_flat_grad_sample(p), nan=0.0, posinf=0.0, neginf=0.0)
+
     def add_noise(self) -> None:
         """Put each sum of clipped gradients on the grid of clip / 2^30 and add discrete Gaussian noise to it."""
         grid = self.max_grad_norm / 2**_GRID_BITS

@@ -18,7 +18,7 @@ from secure_fair.privacy.noise import NoiseSource, ring_sigma
 from secure_fair.privacy.openings import Opening
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.replay import check_split, paid_adapters, replay
+from secure_fair.privacy.replay import check_split, replay
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rules
 
@@ -84,7 +84,6 @@ class Gate:
         _, first, whose = np.unique(rows, return_index=True, return_inverse=True)
         self.people = first[whose]  # int64 (n,): of each record its person's first one
         self.names = ledger.spending.names(self.ids)
-        self._adapters = paid_adapters(ledger)
         self._sums = RunSums(self._plans, self.held, self.people)
         replay(ledger, self.run, attributes=self._plans, table=self._table, size=len(self.ids), sums=self._sums)
         self._admission = Admission(
@@ -138,8 +137,9 @@ class Gate:
 
     def _admit(self, request: Request, beside: Sequence[Grant]) -> Grant:
         rule = self._admission.check(request, self._pending.values())
+        self._admission.check_count(request, beside)
         sigma, charge = self._budgets.price(request, rule)
-        payers = self._budgets.paying(request, rule)
+        payers = self._budgets.paying(request, rule, charge)
         self._budgets.check(request, payers, charge, beside)
         receipt = self._receipt(
             request.operation, request.attribute, self._table, request.records, tuple(request.shape), sigma, request.of
@@ -208,6 +208,7 @@ class Gate:
             raise ProtocolError(
                 f"the value to be opened has shape {tuple(opening.shape)}, admitted was {request.shape}"
             )
+        self._admission.check_count(request, beside)
         self._budgets.check(request, grant.payers, grant.charge, beside)
         self._admission.check_paid(request, self._rules[request.operation], self._sums.paid)
 
@@ -230,7 +231,6 @@ class Gate:
         operation: str,
         epsilon: float | None,
         delta: float,
-        adapter: str = "",
         persons: Sequence[str] | None = None,
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
@@ -238,15 +238,10 @@ class Gate:
         Adjacency: add or remove one of these records with all its attributes. So trainings for several attributes add
         up, and the policy's epsilon and total_epsilon both limit their sum (``Budgets.check_lifetime``). Must be called
         before what was trained, or anything made from it, is used: other operations are post-processing of this one.
-        ``adapter`` is a digest of its weights: an adapter that was kept is paid for once, one that is trained anew (or
-        has no digest) once more. ``persons``: whose the records are; with an epsilon no two may be one person's.
+        ``persons``: whose the records are; with an epsilon no two may be one person's.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
-        if adapter and (attribute, adapter) in self._adapters:
-            self._sums.paid.add((attribute, operation))
-            self._sums.trained.setdefault(attribute, self._adapters[attribute, adapter])
-            return
         charge = Charge(epsilon=math.inf if epsilon is None else epsilon, delta=0.0 if epsilon is None else delta)
         table = self._ledger.enrol(ids, persons)
         rows, first = np.unique(self._ledger.spending.rows_of_table(table), return_index=True)
@@ -260,10 +255,8 @@ class Gate:
         everyone = np.arange(len(ids), dtype=np.int64)
         sigma = None if epsilon is None else 0.0
         receipt = self._receipt(operation, attribute, table, everyone, (), sigma)  # no shape: nothing is opened
-        self._ledger.plan(receipt, charge, table, everyone, payers=payers, query=adapter)
+        self._ledger.plan(receipt, charge, table, everyone, payers=payers)
         self._sums.note_training(operation, attribute, charge)
-        if adapter:
-            self._adapters[attribute, adapter] = charge
 
     # -- summaries --
 

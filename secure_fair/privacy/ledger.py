@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.errors import DamagedFile, UsageError
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
 from secure_fair.privacy.spending import Spending
@@ -216,7 +216,7 @@ class Ledger:
 def verify(directory: Path) -> int:
     """Check a whole ledger: every line, hash, number, the chain, the head and the tables. The number of entries.
 
-    Raises ProtocolError that names the first entry that was changed, removed, moved or cut off.
+    Raises DamagedFile that names the first entry that was changed, removed, moved or cut off.
     """
     count, _ = _verified_end(directory)
     for entry in _lines(directory / _ENTRIES):
@@ -228,26 +228,24 @@ def verify(directory: Path) -> int:
 
 
 def _names(directory: Path, file: str) -> list[str]:
-    """The lines of a kept list, which is named by its hash; ProtocolError where it is missing or was changed."""
+    """The lines of a kept list, which is named by its hash; DamagedFile where it is missing or was changed."""
     path = directory / _TABLES / file
     content = path.read_bytes() if path.is_file() else None
     if content is None or hashlib.sha256(content).hexdigest() != path.stem:
         what = "missing" if content is None else "changed"
-        raise ProtocolError(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
+        raise DamagedFile(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
     return content.decode().split("\n") if content else []
 
 
 def read_extract(path: Path) -> list[dict[str, Any]]:
-    """The entries of one run's extract, each checked against its hash, and their number; ProtocolError otherwise."""
+    """The entries of one run's extract, each checked against its hash, and their number; DamagedFile otherwise."""
     lines = list(_lines(path))
     if not lines or lines[0].get("kind") != "extract" or lines[0].get("entries") != len(lines) - 1:
-        raise ProtocolError(f"{path}: not a whole extract of a ledger; make it again from the ledger")
+        raise DamagedFile(f"{path}: not a whole extract of a ledger; make it again from the ledger")
     last = 0
     for entry in lines[1:]:
         if entry.get("hash") != _entry_hash(entry) or not entry["entry"] > last:
-            raise ProtocolError(
-                f"{path}: entry {entry.get('entry')} was changed or moved; make it again from the ledger"
-            )
+            raise DamagedFile(f"{path}: entry {entry.get('entry')} was changed or moved; make it again from the ledger")
         last = entry["entry"]
     return lines[1:]
 
@@ -336,29 +334,29 @@ def _differences(number: int, planned: dict[str, Any] | None, received: dict[str
 
 
 def _verified_end(directory: Path) -> tuple[int, str]:
-    """Number and hash of the last entry of a ledger whose chain and head hold; ProtocolError otherwise."""
+    """Number and hash of the last entry of a ledger whose chain and head hold; DamagedFile otherwise."""
     count, previous, hashes = 0, _GENESIS, {0: _GENESIS}
     remedy = "restore it from a backup, or begin a new state directory and treat every budget of this one as spent"
     for entry in _lines(directory / _ENTRIES):
         count += 1
         if entry.get("entry") != count or entry.get("previous") != previous:
-            raise ProtocolError(f"{directory}: ledger entry {count} does not follow the one before it; {remedy}")
+            raise DamagedFile(f"{directory}: ledger entry {count} does not follow the one before it; {remedy}")
         if entry.get("hash") != _entry_hash(entry):
-            raise ProtocolError(f"{directory}: ledger entry {count} was changed; {remedy}")
+            raise DamagedFile(f"{directory}: ledger entry {count} was changed; {remedy}")
         previous = hashes[count] = entry["hash"]
     head = directory / _HEAD
     if not head.is_file():
         if count > 1:  # a ledger with one entry may have lost its first head to a crash
-            raise ProtocolError(f"{directory}: the ledger's head file is missing; {remedy}")
+            raise DamagedFile(f"{directory}: the ledger's head file is missing; {remedy}")
         return count, previous
     try:
         wanted = json.loads(head.read_text())
         known = hashes.get(wanted["entries"])
     except (ValueError, KeyError, TypeError):
-        raise ProtocolError(f"{directory}: the ledger's head file is damaged; {remedy}") from None
+        raise DamagedFile(f"{directory}: the ledger's head file is damaged; {remedy}") from None
     # Entries beyond the head are sound: it waits for the next release, and a crash leaves it behind.
     if known != wanted["hash"]:
-        raise ProtocolError(
+        raise DamagedFile(
             f"{directory}: the ledger ends at entry {count}, its head names entry {wanted['entries']}: "
             f"entries were cut off or rewritten; {remedy}"
         )
@@ -371,9 +369,9 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             try:
                 entry = json.loads(line)
             except ValueError:
-                raise ProtocolError(f"{path}: line {number} is damaged") from None
+                raise DamagedFile(f"{path}: line {number} is damaged") from None
             if not isinstance(entry, dict) or not line.endswith(b"\n"):
-                raise ProtocolError(f"{path}: line {number} is damaged")
+                raise DamagedFile(f"{path}: line {number} is damaged")
             yield entry
 
 

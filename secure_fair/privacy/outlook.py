@@ -138,7 +138,7 @@ class Outlook:
                 yield (
                     f"{', '.join(names)}: the run would take somebody from epsilon {spent:.4g} to {most:.4g} at delta "
                     f"{self._policy.delta:g}, and the policy's {key} for life is {limit:g}: plan a run of smaller "
-                    "epsilon, or raise the limit in the policy"
+                    "epsilon or delta, or raise the limit in the policy"
                 )
 
     def _afterwards(self, key: str, names: Sequence[str]) -> float:
@@ -151,8 +151,13 @@ class Outlook:
             for kind in plan.evaluation if evaluation else plan.releases:
                 mu2[parts] += plan.mu2(kind) * (times[parts] / (plan.records_per_person or 1)) ** 2
                 if self._rules[kind.operation].responds_at_random:  # paid for once for ever
-                    new = parts & ~self._spending.charged(name, kind.operation, rows)
-                    epsilon[new] += math.inf if plan.epsilon is None else plan.epsilon
+                    given = self._spending.charged(name, kind.operation, rows[parts])
+                    epsilon[parts] += math.inf if plan.epsilon is None else np.where(given, 0.0, plan.epsilon)
+        own = np.isin(rows, self._people.own)
+        for plan in self._plans.values():  # trainings count under every limit, whichever attribute they are for
+            if plan.own_training(self._rules) is not None:
+                epsilon[own] += math.inf if plan.epsilon is None else plan.epsilon
+                delta[own] += plan.delta
         return _largest((mu2, epsilon, delta), self._policy.delta)
 
     def _sums(self, key: str, names: Sequence[str], rows: np.ndarray) -> _Sums:
@@ -168,10 +173,9 @@ class Outlook:
 
 
 def new_people() -> tuple[Spending, People]:
-    """Somebody in training and somebody in the test of whom nothing has been released."""
+    """Somebody in training, somebody in the test and a record of the auditor's own, of whom nothing was released."""
     spending = Spending([], lambda name: [])
-    nobody = np.array([], dtype=np.int64)
-    return spending, People(spending.rows(["one"]), spending.rows(["another"]), nobody)
+    return spending, People(*(spending.rows([name]) for name in ("training", "test", "own")))
 
 
 def _uses(attribute: str, plan: Plan, rules: Rules, trainings: int) -> Iterator[Use]:

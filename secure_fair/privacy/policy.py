@@ -11,7 +11,9 @@ from pydantic import Field, ValidationError
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy.target import DEFAULT_DELTA
-from secure_fair.sections import Count, Positive, Section, describe, listed, near, show
+from secure_fair.sections import Count, Section, describe, listed, near, show
+
+Limit = Annotated[float, Field(gt=0, le=1000)]
 
 
 class Policy(Section):
@@ -21,16 +23,18 @@ class Policy(Section):
     ``allow_exact`` that there is no limit.
     """
 
-    epsilon: Positive | None = None
+    epsilon: Limit | None = None
     """For life, of each attribute of a record (adjacency: substitution of that attribute). A file has it, or
     allow_exact = true."""
-    total_epsilon: Positive | None = None
-    """For life, of all attributes of a record together."""
-    delta: Annotated[float, Field(gt=0, lt=1)] = DEFAULT_DELTA
+    total_epsilon: Limit | None = None
+    """For life, of all attributes of a record together. Without it two columns that say the same of a person (male, and
+    sex) have a budget each."""
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
     """The delta of both."""
     allow_exact: bool | None = None
-    """Whether releases without noise are let out, from which attributes can be computed; without it they are not. Only
-    the [policy] of a simulated scenario has it implied, where neither privacy.epsilon nor a limit here is given."""
+    """Whether releases without noise are let out, from which attributes can be computed; without it they are not. It
+    cannot stand beside epsilon or total_epsilon. Only the [policy] of a simulated scenario has it implied, where
+    neither privacy.epsilon nor a limit here is given."""
     # TOML knows lists only
     operations: Annotated[tuple[str, ...], Field(strict=False)] | None = None
     """The operations that may be asked for; without it every one that has a rule."""
@@ -38,15 +42,17 @@ class Policy(Section):
     """Persons that a release must be about; records where the store does not say whose they are. It protects
     nobody by itself: a query can be zero but for one row."""
     max_releases: Count | None = None
-    """Releases of one attribute in one run; without it there is no such limit."""
+    """Releases of one attribute in one run, which the developer may follow by another; without it there is no such
+    limit."""
     max_records_per_person: Count | None = None
     """Records of one person in one release. Without it there is no such limit; each of them costs the person, m of them
     as much as m^2 releases of one."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
-    """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
-    one that follows the protocol, and are refused for one that may deviate."""
+    """How far the developer is trusted. Noised adversaries (adv, and ent on aligned records) and intersections on
+    shares protect attributes only from one that follows the protocol, and are refused unless this says so."""
     row_bounds: Literal["check", "trust"] = "check"
-    """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word."""
+    """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
+    "trust" needs developer = "follows the protocol"."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
@@ -108,8 +114,11 @@ class Policy(Section):
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such policy file") from None
+    except OSError as error:
+        raise UsageError(
+            f"{path}: the policy cannot be read ({error.strerror}); correct the path, or write one with "
+            "`secure-fair policy init FILE`"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: not a TOML file: {error}") from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_fair.errors import ProtocolError, Refusal, UsageError
+from secure_fair.errors import DamagedFile, Refusal, UsageError
 from secure_fair.files import open_private, private_folder
 from secure_fair.privacy.accounting import truth_probability
 from secure_fair.privacy.noise import Bytes, uniform_below
@@ -106,9 +106,7 @@ class Responses:
                         name, answer, groups, epsilon = json.loads(line)
                         answers.setdefault(name, (answer, groups, epsilon))
                 except ValueError:
-                    raise ProtocolError(
-                        f"{path}: damaged; restore it from a backup, do not draw answers again"
-                    ) from None
+                    raise DamagedFile(f"{path}: damaged; restore it from a backup, do not draw answers again") from None
             self._answers[attribute] = answers
         return self._answers[attribute]
 

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy.budgets import RunSums
-from secure_fair.privacy.entries import Charge, charge_of, is_training, members
+from secure_fair.privacy.entries import charge_of, is_training, members
 from secure_fair.privacy.ledger import Ledger
 
 
@@ -37,12 +37,3 @@ def check_split(ledger: Ledger, run: str, training: int) -> None:
         begun = entry.get("training", training) if entry["kind"] == "start" else training
         if begun != training:
             raise UsageError(f"run {run} was begun with {begun} training records, not {training}; resume with as many")
-
-
-def paid_adapters(ledger: Ledger) -> dict[tuple[str, str], Charge]:
-    """The charge of every adapter, by attribute and digest, that any run has paid for."""
-    return {
-        (entry["attribute"], entry["query"]): charge_of(entry)
-        for entry in ledger.entries()
-        if is_training(entry) and entry["query"]
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from typing import Any
 
 from secure_fair.fairness.metrics import worst_gap
@@ -198,7 +199,7 @@ def privacy(summary: Summary) -> Table:
         for auditor, own in held.get("records", {}).items():
             entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in own.items()]
         for name, entry in entries:
-            delta, releases = f"{entry['delta']:.0e}", count(entry.get("releases"))
+            delta, releases = at_most(entry["delta"]), count(entry.get("releases"))
             rows.append((method, name, guarantee(entry), delta, releases, str(entry.get("adjacency", "-"))))
     return Table(("method", "secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
 
@@ -210,6 +211,11 @@ def guarantee(entry: Mapping[str, Any]) -> str:
     if entry.get("exact") or entry.get("epsilon") is None:
         return "none: exact releases"
     return f"{entry['epsilon']:.3g}"
+
+
+def at_most(delta: float) -> str:
+    """A delta to three digits, rounded up: nothing is printed as less than it is. A dash where all is exact."""
+    return f"{float(Context(prec=3, rounding=ROUND_CEILING).create_decimal(repr(delta))):.3g}" if delta else "-"
 
 
 def share(value: float | None) -> str:

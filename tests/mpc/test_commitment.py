@@ -687,6 +687,19 @@ def test_the_dealer_knows_its_parties(owner: int, verifiers: tuple[int, ...]) ->
     assert "among 2 parties" in str(dealer)
 
 
+def product_owned_by(session: Session, owners: tuple[int, ...]) -> None:
+    session.provider.take_product(Product("mul", Reused(0, (2,), owners=owners), Reused(1, (2,))))
+
+
+@pytest.mark.parametrize("owners", [(2,), (0, 2)])
+def test_the_dealer_makes_no_product_of_what_nobody_here_owns(owners: tuple[int, ...]) -> None:
+    """Its mask would be zeros, or lack a part that the request says is in it."""
+    *_, dealer = run_fresh(product_owned_by, owners)
+    assert isinstance(dealer, Failed)
+    assert dealer.kind == "ProtocolError"
+    assert "own, among 2 parties" in str(dealer)
+
+
 MISUSES: list[tuple[str, Any]] = [
     ("and nobody else, pass values", lambda s: commit_rows(s, DEVELOPER, None, (2, 2))),
     ("and nobody else, pass values", lambda s: commit_rows(s, AUDITOR, torch.zeros(2, 2), (2, 2))),

@@ -151,6 +151,33 @@ def test_gradients_are_clipped_record_by_record(physical_batch: int, clip: float
         assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-4 * clip)
 
 
+def step_with_one_that_overflows() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """The sum of the clipped gradients where one record's forward pass overflows, and that of the other records."""
+    model, (inputs, targets) = network(), data(40)
+    inputs[3] *= 1e38
+
+    def predict(rows: torch.Tensor) -> torch.Tensor:
+        return model(rows * 1e3)
+
+    others = torch.arange(40) != 3
+    expected = clipped_sum(model, predict, inputs[others], targets[others], 0.5)
+    settings = PrivateSettings(epsilon=30.0, delta=1e-5, epochs=1, sample_rate=1.0, learning_rate=1e-6, clip=0.5)
+    step = OneStep(list(model.parameters()))
+    train_privately(model, predict, inputs, targets, settings, Randomness(Silence(), PRG(bytes(32))), on_step=step)
+    return step.gradients, expected
+
+
+def test_a_record_that_overflows_counts_for_nothing() -> None:
+    for gradient, wanted in zip(*step_with_one_that_overflows(), strict=True):
+        assert torch.allclose(gradient, wanted, rtol=1e-3, atol=1e-4)
+
+
+def test_clipping_alone_lets_one_record_into_every_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(PrivateOptimizer, "_get_flat_grad_sample")
+    gradients, _ = step_with_one_that_overflows()
+    assert all(gradient.isnan().all() for gradient in gradients)
+
+
 def test_a_lora_adapter_of_a_transformer_is_clipped_record_by_record() -> None:
     torch.manual_seed(0)
     vit = VisionTransformer(img_size=16, patch_size=8, embed_dim=16, depth=2, num_heads=2, num_classes=0).eval()

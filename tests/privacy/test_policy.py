@@ -109,15 +109,20 @@ def test_operations_must_be_names(tmp_path: Path, value: str) -> None:
 
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no such policy file"):
-        Policy.load(tmp_path / "none.toml", RULES)
+    for path, reason in ((tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")):
+        with pytest.raises(UsageError, match=rf"{path}: the policy cannot be read \({reason}\); correct the path, or"):
+            Policy.load(path, RULES)
     with pytest.raises(UsageError, match="not a TOML file"):
         load(tmp_path, "epsilon = = 1")
 
 
-def test_the_constructor_checks_too() -> None:
-    with pytest.raises(ValidationError, match="delta"):
-        Policy(delta=0.0)
+@pytest.mark.parametrize(
+    ("key", "value"), [("delta", 0.0), ("delta", 0.1), ("epsilon", 1001), ("total_epsilon", 1001), ("epsilon", 0)]
+)
+def test_the_constructor_checks_too(key: str, value: float) -> None:
+    """With a delta of one half or an epsilon of thousands a limit would stand there and limit nothing."""
+    with pytest.raises(ValidationError, match=key):
+        Policy(**{key: value})
 
 
 def test_a_target_without_settings_is_exact_and_keeps_one_release_in_reserve() -> None:

@@ -143,6 +143,19 @@ def test_answers_and_moments_add_up(open_gate) -> None:
         second.admit(ask())
 
 
+@pytest.mark.parametrize("limit", ["epsilon", "total_epsilon"])
+def test_an_answer_at_random_does_not_pay_for_the_truth(open_gate, limit: str) -> None:
+    gate: Gate = open_gate([PLAN])
+    gate.release(gate.admit(request()), value(200))
+    exact = plan_for(epsilon=None, releases=PLAN.releases)
+    for policy in (Policy(**{limit: 50.0}), Policy(**{limit: 50.0}, allow_exact=True)):
+        with pytest.raises((BudgetExceeded, Refusal), match="exact release"):
+            open_gate([exact], run="exact", policy=policy).admit(request())
+    gate = open_gate([exact], run="exact")
+    gate.release(gate.admit(request()), value(200))
+    assert np.isinf(gate._ledger.spending.of("gender", gate._rows[:200])[1]).all()
+
+
 def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path: Path) -> None:
     """Drawn and on disk, then killed before the ledger: the next process gives the same answers and charges them."""
     codes = np.zeros(200, dtype=np.int64)

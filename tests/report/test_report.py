@@ -209,6 +209,14 @@ def test_all_methods_together_stand_beside_the_main_one(summary, tmp_path):
     assert "with compared methods" in write_report(tmp_path).read_text()
 
 
+@pytest.mark.parametrize(
+    ("delta", "printed"), [(1e-5, "1e-05"), (1.4e-5, "1.4e-05"), (1.0001e-5, "1.01e-05"), (2e-6, "2e-06"), (0.0, "-")]
+)
+def test_no_delta_is_printed_as_less_than_it_is(summary, delta, printed):
+    summary["privacy"]["attributes"]["gender"]["delta"] = delta
+    assert tables.privacy(summary).rows[0][3] == printed
+
+
 def test_what_an_auditor_learned_of_the_developer_s_is_listed_as_that(summary):
     line = {**summary["openings"][0], "operation": "row check of moment", "says": "whether rows are within 1"}
     summary["openings"].append({**line, "auditor": "developer", "receiver": "auditor"})

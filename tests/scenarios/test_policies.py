@@ -15,6 +15,7 @@ from scenarios.progress import JsonReporter, LineReporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.operations import OPERATIONS
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 
 
@@ -37,6 +38,7 @@ def test_the_first_file_is_safe_and_is_not_written_over(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.stderr
     policy = policies.load(file)
     assert (policy.epsilon, policy.allow_exact, policy.row_bounds, policy.minimum_batch) == (1.0, False, "check", 32)
+    assert policy.total_epsilon == 2.0  # columns that say the same would have a budget each
     assert all(key in file.read_text() for key in Policy.model_fields)
     file.write_text("epsilon = 7")
     again = invoke("policy", "init", str(file))
@@ -74,6 +76,7 @@ def test_a_wrong_file_is_refused_with_all_problems(tmp_path: Path) -> None:
 
 # --- whether a plan fits ----------------------------------------------------------------------------------------------
 
+OWN_ADAPTER = ["method.name=unl", "method.release=", "data.split.auditor=0.2", "data.split.test=0.2"]
 FITS = [
     ("epsilon = 1", [], 0, "the plan fits"),
     ("epsilon = 0.5", [], 3, "from epsilon 0 to 0.8872 at delta 1e-05, and the policy's epsilon for life is 0.5"),
@@ -90,6 +93,8 @@ FITS = [
     ),
     ("epsilon = 1", ["method.name=rr", "method.release="], 0, "randomised_attributes: 1 release"),
     ("epsilon = 0.9", ["method.name=rr", "method.release="], 3, "from epsilon 0 to 1 at delta"),
+    ("epsilon = 1", OWN_ADAPTER, 0, "sensitive_training: 1 release"),
+    ("epsilon = 0.9", OWN_ADAPTER, 3, "from epsilon 0 to 1 at delta"),
     (
         "epsilon = 1",
         ["method.name=unl", "method.release=", "privacy=", "data.split.auditor=0.2", "data.split.test=0.2"],
@@ -160,11 +165,19 @@ def test_a_scenario_contradicts_itself_no_more_than_a_file() -> None:
 @pytest.mark.parametrize("new", [False, True])
 def test_a_state_is_new_if_and_only_if_it_is_said_to_be(tmp_path: Path, new: bool) -> None:
     known, unknown = tmp_path / "known", tmp_path / "unknown"
-    (known / "ledger").mkdir(parents=True)
-    (known / "ledger" / "ledger.jsonl").touch()
+    ledger = Ledger(known / "ledger", "auditor")
+    ledger.start("run")
+    ledger.close()
     assemble.check_state(unknown if new else known, new=new)
     with pytest.raises(UsageError, match="holds a ledger already" if new else "holds no ledger.*--new-state"):
         assemble.check_state(known if new else unknown, new=new)
+
+
+@pytest.mark.parametrize("new", [False, True])
+def test_a_state_that_was_only_created_may_be_begun_again(tmp_path: Path, new: bool) -> None:
+    """A first run that ended before it began, for want of a peer: whoever repeats its command line loses nothing."""
+    Ledger(tmp_path / "ledger", "auditor").close()
+    assemble.check_state(tmp_path, new=new)
 
 
 def test_the_outlook_is_lines_or_one_event(capsys: pytest.CaptureFixture[str]) -> None:
