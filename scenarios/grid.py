@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from scenarios import files
+from scenarios import files, switch
 from scenarios.schema import Scenario, Section
 from secure_fair.errors import UsageError
+from secure_fair.learning.methods import unused_keys
 
 
 class SweepFile(Section):
@@ -47,8 +48,7 @@ class Run:
         """Tells runs apart wherever data and weights lie. A key that the schema gains changes none, at its default."""
         tree = self.scenario.model_dump(mode="json", exclude_defaults=True, exclude={"description", "policy"})
         tree["data"].pop("root", None)
-        if self.scenario.method.release is None:  # then nothing else of the method matters, nor the privacy
-            tree["method"] = {"name": self.scenario.method.name}
+        if self.scenario.method.release is None:  # then the privacy of training does not matter
             tree.pop("privacy", None)
         if "weights" in tree.get("backbone", {}):
             tree["backbone"]["weights"] = Path(tree["backbone"]["weights"]).name
@@ -91,7 +91,8 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
 
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
-    takes the method's first one, whatever the base has. Raises ``UsageError`` with all problems of all points.
+    takes the method's first one, whatever the base has. A run has those keys of the method that it uses; a key that
+    is set and used by none is a problem. Raises ``UsageError`` with all problems of all points.
     """
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}
@@ -104,9 +105,11 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
             words = describe_point(point)
             fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
             release = {"method": {"release": ""}} if "method.name" in point else {}
-            tree = merge(base, fixed, release, sweep.set, nested(point))
+            tree = files.override(merge(base, fixed, release, sweep.set, nested(point)), overrides)
+            for key in switch.unused(tree):
+                del tree["method"][key]
             try:
-                run = Run(Scenario.parse(files.override(tree, overrides)), words)
+                run = Run(Scenario.parse(tree), words)
             except UsageError as error:
                 for problem in error.problems:
                     problems.setdefault(problem, f"{name} with {words or 'no settings'}: {problem}")
@@ -114,6 +117,11 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
                 found.setdefault(run.key, run)
     if problems:
         raise UsageError(list(problems.values()))
+    given = {key for table in (sweep.set, *sweep.grid) for key, _ in leaves(table)}
+    given |= {assignment.partition("=")[0].strip() for assignment in overrides}
+    unused = [f"method.{key}" for key in unused_keys({run.scenario.method.name for run in found.values()})]
+    if given & set(unused):
+        raise UsageError([f"{key}: no method of the sweep uses it; leave it out" for key in unused if key in given])
     return list(found.values())
 
 

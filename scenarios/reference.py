@@ -87,10 +87,10 @@ _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 def _methods() -> str:
     rows = [
         f"| `{name}` | {_subject(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
-        f"{'yes' if method.own_records else 'no'} | {'yes' if method.steered else 'no'} |"
+        f"{'yes' if method.own_records else 'no'} | {', '.join(f'`{key}`' for key in method.keys) or '-'} |"
         for name, method in METHODS.items()
     ]
-    head = "| `method.name` | | `method.release`, the default first | auditor's own records | `target_gap` |"
+    head = "| `method.name` | | `method.release`, the default first | auditor's own records | keys of `[method]` |"
     return "## Methods\n\n" + "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
 
 

@@ -28,7 +28,7 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     from scenarios.schema import Scenario
     from secure_fair.data.check import check as check_data
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
     follow = reporter(output.format)
     try:
         found = check_data(
@@ -65,7 +65,7 @@ def prepare(source: str, overrides: tuple[str, ...], out: Path, output: Output) 
     from scenarios.schema import Scenario
     from secure_fair.errors import UsageError
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
     if out.exists():
         raise UsageError(f"--out {out}: exists already; name another folder")
     follow = reporter(output.format)

@@ -27,7 +27,7 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
     folder = run_folder(scenario, out)
 
     from scenarios.launch import run as launch

@@ -32,7 +32,7 @@ def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
     from scenarios.schema import Scenario
     from secure_fair.errors import UsageError
 
-    loaded = Scenario.load(source, overrides)
+    loaded = Scenario.load(source, overrides, output.note)
     tree = loaded.model_dump(mode="json", exclude_none=True)
     from scenarios.plans import plans_text
 
@@ -52,7 +52,7 @@ def validate(source: str, overrides: tuple[str, ...], output: Output) -> None:
     """Check every key of SCENARIO, and the keys against each other, without running anything."""
     from scenarios.schema import Scenario
 
-    loaded = Scenario.load(source, overrides)
+    loaded = Scenario.load(source, overrides, output.note)
     output.result(
         {"valid": True, "name": loaded.name, "hash": loaded.hash()}, f"{loaded.name} is valid (hash {loaded.hash()})"
     )

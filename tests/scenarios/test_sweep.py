@@ -140,6 +140,15 @@ def test_all_problems_of_all_points_are_told_at_once(tmp_path):
     assert "method.strength" in caught.value.problems[1]
 
 
+def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused(tmp_path):
+    text = SMALL + '[[grid]]\nmethod.name = ["erm", "parity", "unl"]\nmethod.strength = 3.0\nmethod.components = 8\n'
+    found = {run.scenario.method.name: run.scenario.method for run in runs_of(written(tmp_path, text))}
+    assert found["erm"] == Scenario.load("quickstart", ["method.name=erm"]).method
+    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, 16)]
+    with pytest.raises(UsageError, match=r"^method\.sensitive_scale: no method of the sweep uses it; leave it out$"):
+        runs_of(written(tmp_path, text), ["method.sensitive_scale=1"])
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
@@ -161,8 +170,8 @@ def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setti
     assert key("data.root=/elsewhere", "backbone.weights=here/deit_tiny_patch16_224.safetensors") == key()
     others = [key("method.strength=7"), key("seed=1"), key("privacy.epsilon=2"), key("backbone.weights=other.pt")]
     assert len({key(), *others}) == 5
-    erm = ("method.name=erm", "method.release=", "compare=")
-    assert key(*erm, "method.strength=9", "privacy.epsilon=2") == key(*erm)
+    erm = ("method.name=erm", "compare=")
+    assert key(*erm, "privacy.epsilon=2") == key(*erm)
 
 
 @pytest.mark.parametrize("name", library())
