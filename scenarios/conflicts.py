@@ -12,6 +12,7 @@ from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
 from secure_fair.operations import OPERATIONS, RULES
+from secure_fair.privacy.fit import small
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import Privacy
 from secure_fair.sections import listed, near, show
@@ -283,9 +284,5 @@ def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> I
     method = METHODS[method.name].resolved(method)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []
-    rules = [RULES[kind.operation] for kind in kinds]
-    if train.batch_size < policy.minimum_batch and any(rule.row_per_record and rule.on_shares for rule in rules):
-        yield (
-            f"train.batch_size: {train.batch_size} is below policy.minimum_batch {policy.minimum_batch}, and "
-            f"release {method.release} opens every batch; raise the one or lower the other"
-        )
+    operations = [kind.operation for kind in kinds]
+    yield from (reason for _, reason in small(policy, operations, RULES, train.batch_size))

@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 
 from scenarios import assemble
-from scenarios.plans import plans_text
+from scenarios.plans import check_sizes, plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.together import entries_of, spent_together
-from secure_fair.data.split import part_of, split
+from secure_fair.data.split import given_split, part_of, split
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
-from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, worst_gap
 from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
@@ -97,12 +96,10 @@ class People:
         self.scenario = scenario
         self.table = table
         if table.given_split is not None:
-            parts = {name: np.flatnonzero(table.given_split == name) for name in ("developer", "auditor", "test")}
+            parts = given_split(table.given_split)
         else:
             parts = split(len(table.digests), scenario.data.fractions, scenario.seed)
-        for name in ("developer", "test"):
-            if len(parts[name]) == 0:
-                raise UsageError(f"data.split.{name}: no records fall to it; the data set has {len(table.digests)}")
+        check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
         self.join_key = secrets.token_bytes(32)
 
@@ -136,10 +133,6 @@ class People:
             training, test, own = (
                 part_of(rows, part, self.scenario.seed) for rows in (self.training, self.test, self.own)
             )
-            if len(training) + len(test) == 0:
-                raise UsageError(
-                    f"secure.auditors: no record falls to {auditor.name}'s part of the people; raise records"
-                )
             AuditorStore.write(
                 folder / auditor.name,
                 self.table,

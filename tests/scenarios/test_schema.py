@@ -199,7 +199,7 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
         (
             ['compare=["adv"]', "train.batch_size=16"],
             "compare: adv: train.batch_size",
-            "below policy.minimum_batch 32",
+            "below the policy's minimum_batch 32",
         ),
         (["data.auditor_records=own"], "data.auditor_records", 'use "aligned"'),
         (
@@ -207,7 +207,7 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
             "data.split.auditor",
             "pictures of the auditor's own",
         ),
-        (["method.release=rows", "train.batch_size=16"], "train.batch_size", "below policy.minimum_batch 32"),
+        (["method.release=rows", "train.batch_size=16"], "train.batch_size", "below the policy's minimum_batch 32"),
         (["privacy={}"], "privacy", "leave [privacy] out for exact releases"),
         (['compare=["parity"]'], "compare", "is method.name already"),
         (['compare=["erm","erm"]'], "compare", "twice"),
