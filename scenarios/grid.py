@@ -8,7 +8,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from scenarios import files, switch
 from scenarios.schema import Scenario, Section
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import unused_keys
+from secure_fair.sections import describe, show
 
 
 class SweepFile(Section):
@@ -60,31 +60,13 @@ class Run:
         return f"{self.scenario.name}, {self.settings}, seed {self.scenario.seed}"
 
 
-def library() -> dict[str, str]:
-    """Name and TOML text of every sweep that comes with the program, in alphabetical order."""
-    folder = resources("scenarios") / "sweeps"
-    entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name)
-    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in entries}
-
-
 def load(source: str | Path) -> SweepFile:
     """The sweep in a file, or of that name in the library; ``UsageError`` lists every problem."""
-    path = Path(source)
-    if path.is_file():
-        where, text = str(path), path.read_text(encoding="utf-8")
-    elif str(source) in library():
-        where, text = f"library sweep {source}", library()[str(source)]
-    else:
-        raise UsageError(f"{source}: no such sweep file, nor a name of the library (known: {', '.join(library())})")
-    tree = files.parse(text, where)
+    where, text = files.find(source, "sweep")
     try:
-        return SweepFile.model_validate(tree)
+        return SweepFile.model_validate(files.parse(text, where))
     except ValidationError as error:
-        problems = (
-            f"{where}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}, not {detail['input']!r:.80}"
-            for detail in error.errors()
-        )
-        raise UsageError(list(problems)) from None
+        raise UsageError([f"{where}: {describe(detail, SweepFile)}" for detail in error.errors()]) from None
 
 
 def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
@@ -97,10 +79,8 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}
     for grid, seed in itertools.product(sweep.grid, sweep.seeds):
-        named = grid.get("base", sweep.base)
-        bases = [named] if isinstance(named, str) else named
         axes = {key: value for key, value in grid.items() if key != "base"}
-        for name, point in itertools.product(bases, points(axes)):
+        for name, point in itertools.product(bases_of(grid.get("base", sweep.base)), points(axes)):
             base = files.parse(files.find(name)[1], name)
             words = describe_point(point)
             fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
@@ -123,6 +103,14 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     if given & set(unused):
         raise UsageError([f"{key}: no method of the sweep uses it; leave it out" for key in unused if key in given])
     return list(found.values())
+
+
+def bases_of(named: Any) -> Sequence[str]:
+    """The scenarios that ``base`` names."""
+    bases = [named] if isinstance(named, str) else named
+    if not isinstance(bases, list | tuple) or not all(isinstance(name, str) for name in bases):
+        raise UsageError(f"grid.base: {show(named)} is not allowed; it must be a scenario's name, or a list of names")
+    return bases
 
 
 def points(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -149,6 +137,8 @@ def nested(point: Mapping[str, Any]) -> dict[str, Any]:
         branch = tree
         for part in path:
             branch = branch.setdefault(part, {})
+            if not isinstance(branch, dict):
+                raise UsageError(f"{key}: {part} is a value beside it, not a section; leave one of the two out")
         branch[last] = value
     return tree
 
@@ -156,7 +146,8 @@ def nested(point: Mapping[str, Any]) -> dict[str, Any]:
 def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
     """Tables over tables, the later ones winning; "" takes a key out, and an infinite epsilon all of [privacy]."""
     result = _over(*trees)
-    if result.get("privacy", {}).get("epsilon") == math.inf:
+    privacy = result.get("privacy")
+    if isinstance(privacy, Mapping) and privacy.get("epsilon") == math.inf:
         del result["privacy"]
     return result
 
