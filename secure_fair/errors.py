@@ -47,6 +47,14 @@ class NotProved(ProtocolError):
     """A party has not proved that what it is committed to keeps to its bound."""
 
 
+class ProcessFailed(SecureFairError):
+    """A process that was started here ended with an error, or fell silent; the exit code tells which."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 class PartyLost(SecureFairError):
     """A party died or fell silent."""
 
