@@ -49,15 +49,15 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
         stores = Path(folder)
         report.stage("preparing each party's store")
         people.write_stores(stores)
-        folders = [*(out / "compare" / other.method.name for other in scenario.compared), out]
-        *compared, summary = (
-            run_method(one, stores, folder, people, report)
-            for one, folder in zip((*scenario.compared, scenario), folders, strict=True)
-        )
+        compared, folders = [], []
+        for other in scenario.compared:
+            folders.append(out / "compare" / other.method.name)
+            compared.append(run_method(other, stores, folders[-1], people, report))
+        summary = run_method(scenario, stores, out, people, report)
     summary["compare"] = compared
     if compared:
         alone = [one["privacy"] for one in (*compared, summary)]
-        summary["privacy"]["with_compared"] = spent_together(folders, alone)
+        summary["privacy"]["with_compared"] = spent_together([*folders, out], alone)
     summary["total_seconds"] = time.perf_counter() - began
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
