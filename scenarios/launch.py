@@ -65,19 +65,13 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
 
 def load(scenario: Scenario, report: Reporter) -> Dataset:
     """The scenario's data set, decoded once and cached."""
-    data = scenario.data
     return load_table(
-        data.dataset,
-        root=None if data.root is None else Path(data.root),
-        target=data.target,
-        sensitive=data.sensitive,
-        image_size=data.image_size,
+        **scenario.data.asked,
+        image_size=scenario.data.image_size,
         cache=cache_folder(),
-        limit=data.limit,
-        on_bad=data.on_bad,
+        on_bad=scenario.data.on_bad,
         progress=report.progress,
         seed=scenario.seed,
-        **data.dataset_options,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 import numpy as np
 
@@ -18,15 +17,7 @@ from secure_fair.privacy.plan import Plan
 
 def census(scenario: Scenario) -> Census:
     """The records and groups of the data set, from its tables alone. UsageError where it is not here."""
-    data = scenario.data
-    return count_records(
-        data.dataset,
-        root=None if data.root is None else Path(data.root),
-        target=data.target,
-        sensitive=data.sensitive,
-        limit=data.limit,
-        **data.dataset_options,
-    )
+    return count_records(**scenario.data.asked)
 
 
 def sizes(scenario: Scenario, counted: Census) -> dict[str, int]:

@@ -32,16 +32,11 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     follow = reporter(output.format)
     try:
         found = check_data(
-            scenario.data.dataset,
-            root=None if scenario.data.root is None else Path(scenario.data.root),
-            target=scenario.data.target,
-            sensitive=scenario.data.sensitive,
+            **scenario.data.asked,
             image_size=scenario.data.image_size,
             cache=cache_folder(),
-            limit=scenario.data.limit,
             progress=follow.progress,
             seed=scenario.seed,
-            **scenario.data.dataset_options,
         )
     finally:
         follow.close()
