@@ -19,11 +19,11 @@ def override(tree: Mapping[str, Any], assignments: Iterable[str]) -> tuple[dict[
     assigned = list(assignments)
     result = files.override(tree, assigned)
     name = _name(result)
-    if name not in METHODS or name == _name(tree):
+    if name not in METHODS or _name(tree) in (name, None):
         return result, ""
     fitting = files.override(tree, [])
     fitting["method"] = {**fitting.get("method", {}), "name": name}
-    left = [f"method.{key}" for key in unused(fitting)]
+    left = [f"method.{key}" for key in unused({**fitting, "compare": result.get("compare")})]
     release = fitting["method"].get("release")
     if release is not None and release not in METHODS[name].releases:
         left.append("method.release")
@@ -39,10 +39,12 @@ def override(tree: Mapping[str, Any], assignments: Iterable[str]) -> tuple[dict[
 
 def unused(tree: Mapping[str, Any]) -> list[str]:
     """Keys of ``[method]`` that neither the tree's method nor one to compare uses; none where it has no such method."""
-    compare = tree.get("compare")
+    compare, table = tree.get("compare"), tree.get("method")
     named = [_name(tree), *(compare if isinstance(compare, list) else [])]
     methods = [name for name in named if isinstance(name, str) and name in METHODS]
-    return [key for key in unused_keys(methods) if methods and key in tree.get("method", {})]
+    if not methods or not isinstance(table, Mapping):
+        return []
+    return [key for key in unused_keys(methods) if key in table]
 
 
 def _name(tree: Mapping[str, Any]) -> Any:

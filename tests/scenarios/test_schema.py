@@ -379,8 +379,19 @@ def test_another_method_on_the_command_line_leaves_out_what_it_has_no_use_for():
     assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("rows", 4.0, 2, ("erm",))
     assert Scenario.load("quickstart", ["method.name=odds"], notes.append).method.release == "moments"
     assert len(notes) == 2  # odds uses all of it
+    Scenario.load("quickstart", ["method.name=adv", 'compare=["parity"]'], notes.append)  # which uses its components
+    assert notes[-1] == "method.name=adv: left out what adv has no use for: method.release"
     with pytest.raises(UsageError, match=r"method\.components: 8 has no use with adv"):
         Scenario.load("quickstart", ["method.name=adv", "method.components=8", "compare="])
+
+
+@pytest.mark.parametrize("method", ["3", "[]", "{name=3}", '{name="erm",release=[]}', '{name="nobody"}'])
+def test_another_method_in_place_of_nonsense_is_a_scenario_or_a_list_of_problems(tmp_path, method):
+    file = tmp_path / "odd.toml"
+    file.write_text(f'name = "odd"\ncompare = [3, "ent"]\nmethod = {method}\n[data]\ndataset = "faces"\n')
+    for override in ('method={name="adv"}', "method.name=adv", "method.name=erm"):
+        with pytest.raises(UsageError, match=r"compare\.0: 3 is not allowed|is a value, not a section"):
+            Scenario.load(file, [override])
 
 
 def test_faulty_overrides_are_all_listed():
