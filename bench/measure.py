@@ -16,7 +16,7 @@ from bench import ours, stock
 from bench.cases import cases
 from bench.work import Cost, Failure, Outcome, Task
 from parties import identity
-from secure_fair.errors import SecureFairError
+from secure_fair.errors import ProcessFailed
 
 CALLS = (2, 20)  # timed at a time: at least, at most
 BLOCK = 0.1  # seconds that CrypTen's calls in a row should take together
@@ -52,14 +52,6 @@ class BenchRow:
         return {**asdict(self), "rounds": self.rounds}
 
 
-class EngineFailed(SecureFairError):
-    """A process of an engine ended with an error, or fell silent; the exit code tells which."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        self.exit_code = exit_code
-        super().__init__(message)
-
-
 class Engine:
     """The processes of one engine: compute parties by rank, and the one that makes correlated randomness."""
 
@@ -82,7 +74,7 @@ class Engine:
         return [self.receive(rank) for rank in range(len(self.pipes) - 1)]
 
     def receive(self, rank: int) -> Any:
-        """The word of a process; ``EngineFailed`` where it has failed, ended, or says nothing for too long."""
+        """The word of a process; ``ProcessFailed`` where it has failed, ended, or says nothing for too long."""
         for waited in (rank, *(other for other in range(len(self.pipes)) if other != rank)):
             patience = PATIENCE if waited == rank else 0.0
             try:
@@ -90,10 +82,10 @@ class Engine:
             except EOFError:
                 said = Failure("its process has ended")
             if isinstance(said, Failure):
-                raise EngineFailed(f"process {waited} of the measurement: {said.text}", 1)
+                raise ProcessFailed(f"process {waited} of the measurement: {said.text}", 1)
             if waited == rank and said is not None:
                 return said
-        raise EngineFailed(f"process {rank} of the measurement has said nothing for {PATIENCE:g} s", 5)
+        raise ProcessFailed(f"process {rank} of the measurement has said nothing for {PATIENCE:g} s", 5)
 
     def leave(self) -> None:
         """Let every process end by itself."""

@@ -9,9 +9,10 @@ from typing import Any
 from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
-from secure_fair.learning.methods import METHODS
+from secure_fair.learning.methods import METHODS, settings_for, unused_keys
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
 from secure_fair.operations import OPERATIONS, RULES
+from secure_fair.privacy.fit import small
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import Privacy
 from secure_fair.sections import listed, near, show
@@ -20,15 +21,28 @@ RESERVED_NAMES = ("developer", "dealer")
 
 
 def find(sections: dict[str, Any]) -> list[str]:
-    """List every conflict between keys among the sections that are valid by themselves."""
+    """List every conflict between keys among the sections that are valid by themselves.
+
+    Methods to compare run on the same sections, with the keys of the main method that they use.
+    """
+    problems = _found(sections)
+    if {"compare", "method"} <= sections.keys():
+        method = sections["method"]
+        problems += _compare_conflicts(sections["compare"], method)
+        for name in dict.fromkeys(sections["compare"]):
+            compared = _found({**sections, "method": settings_for(name, method)})
+            problems += [f"compare: {name}: {problem}" for problem in compared if problem not in problems]
+    return problems
+
+
+def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "data")),
         (_method_conflicts, ("method", "data")),
-        (_compare_conflicts, ("compare", "method", "data")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
-        (_part_conflicts, ("secure", "method", "compare", "data")),
+        (_part_conflicts, ("secure", "method", "data")),
         (_policy_conflicts, ("policy", "method", "train")),
     ]
     problems: list[str] = []
@@ -142,12 +156,6 @@ def _method_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
             f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
             f'and with "own" no auditor has them; use "aligned", or a method of {listed(others)}'
         )
-    if method.target_gap is not None and not chosen.steered:
-        steered = [name for name, other in METHODS.items() if other.steered]
-        yield (
-            f"method.target_gap: {method.name} releases nothing that tells a gap; set method.strength, or take a "
-            f"method of {listed(steered)}"
-        )
     if release in chosen.adapter_releases and data.split is not None and data.split.auditor == 0:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
     yield from chosen.conflicts(method, own)
@@ -172,16 +180,20 @@ def _penalised_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
             )
 
 
-def _compare_conflicts(compare: Sequence[str], method: MethodSettings, data: Data) -> Iterator[str]:
+def _compare_conflicts(compare: Sequence[str], method: MethodSettings) -> Iterator[str]:
     if len(set(compare)) < len(compare):
         yield f"compare: {show(compare)} names a method twice"
-    for name in dict.fromkeys(compare):
-        if name == method.name:
-            yield f"compare: {show(name)} is method.name already; leave it out"
-            continue
-        other = MethodSettings(name=name, attributes=method.attributes)
-        for problem in _method_conflicts(other, data):
-            yield f"compare: {name}: {problem}"
+    if method.name in compare:
+        yield f"compare: {show(method.name)} is method.name already; leave it out"
+    methods = dict.fromkeys((method.name, *compare))
+    for key in unused_keys(methods):
+        value = getattr(method, key)
+        if value != MethodSettings.model_fields[key].default:
+            users = [name for name, other in METHODS.items() if key in other.keys]
+            yield (
+                f"method.{key}: {show(value)} has no use with {', '.join(methods)}; it is for {', '.join(users)}: "
+                f"leave it out (-o method.{key}=)"
+            )
 
 
 def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
@@ -244,7 +256,7 @@ def _holder_conflicts(attribute: str, holders: Sequence[Auditor]) -> Iterator[st
         )
 
 
-def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[str], data: Data) -> Iterator[str]:
+def _part_conflicts(secure: Secure, method: MethodSettings, data: Data) -> Iterator[str]:
     taken: dict[str, float] = {}
     for index, auditor in enumerate(secure.auditors):
         begins = {attribute: taken.get(attribute, 0.0) for attribute in auditor.attributes}
@@ -264,12 +276,11 @@ def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[st
             '"own" nobody holds any of the developer\'s people; leave records out'
         )
         return
-    for name in dict.fromkeys((method.name, *compare)):
-        if parted and METHODS[name].adapter_releases:
-            yield (
-                f"secure.auditors: {listed(parted)} hold parts of the people (records), and {name} needs one auditor "
-                "that trains an adapter for everybody; leave records out, or use another method"
-            )
+    if parted and METHODS[method.name].adapter_releases:
+        yield (
+            f"secure.auditors: {listed(parted)} hold parts of the people (records), and {method.name} needs one "
+            "auditor that trains an adapter for everybody; leave records out, or use another method"
+        )
 
 
 def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
@@ -278,9 +289,5 @@ def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> I
     method = METHODS[method.name].resolved(method)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []
-    rules = [RULES[kind.operation] for kind in kinds]
-    if train.batch_size < policy.minimum_batch and any(rule.row_per_record and rule.on_shares for rule in rules):
-        yield (
-            f"train.batch_size: {train.batch_size} is below policy.minimum_batch {policy.minimum_batch}, and "
-            f"release {method.release} opens every batch; raise the one or lower the other"
-        )
+    operations = [kind.operation for kind in kinds]
+    yield from (reason for _, reason in small(policy, operations, RULES, train.batch_size))

@@ -10,29 +10,30 @@ from typing import Any
 
 from secure_fair.errors import UsageError
 
+FOLDERS = {"scenario": "library", "sweep": "sweeps"}
 
-def library() -> dict[str, str]:
-    """Name and TOML text of every scenario that comes with the program, in alphabetical order."""
-    folder = files("scenarios") / "library"
+
+def library(kind: str = "scenario") -> dict[str, str]:
+    """Name and TOML text of every scenario, or sweep, that comes with the program, in alphabetical order."""
+    folder = files("scenarios") / FOLDERS[kind]
     entries = sorted(
         (entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name
     )
     return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in entries}
 
 
-def find(source: str | Path) -> tuple[str, str]:
-    """Where a scenario was found (for messages) and its text. ``source`` is a file, or a name of the library."""
+def find(source: str | Path, kind: str = "scenario") -> tuple[str, str]:
+    """Where a scenario or sweep was found (for messages) and its text. ``source``: a file, or a name of the library."""
     path = Path(source)
     if path.is_file():
         try:
             return str(path), path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: cannot be read: {error}") from error
-    known = library()
+    known = library(kind)
     if str(source) in known:
-        return f"library scenario {source}", known[str(source)]
-    names = ", ".join(known) or "none"
-    raise UsageError(f"{source}: no such scenario file, nor a name of the library (known: {names})")
+        return f"library {kind} {source}", known[str(source)]
+    raise UsageError(f"{source}: no such {kind} file, nor a name of the library (known: {', '.join(known)})")
 
 
 def parse(text: str, where: str) -> dict[str, Any]:

@@ -8,15 +8,16 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files as resources
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from scenarios import files
+from scenarios import files, switch
 from scenarios.schema import Scenario, Section
 from secure_fair.errors import UsageError
+from secure_fair.learning.methods import unused_keys
+from secure_fair.sections import describe, show
 
 
 class SweepFile(Section):
@@ -47,8 +48,7 @@ class Run:
         """Tells runs apart wherever data and weights lie. A key that the schema gains changes none, at its default."""
         tree = self.scenario.model_dump(mode="json", exclude_defaults=True, exclude={"description", "policy"})
         tree["data"].pop("root", None)
-        if self.scenario.method.release is None:  # then nothing else of the method matters, nor the privacy
-            tree["method"] = {"name": self.scenario.method.name}
+        if self.scenario.method.release is None:  # then the privacy of training does not matter
             tree.pop("privacy", None)
         if "weights" in tree.get("backbone", {}):
             tree["backbone"]["weights"] = Path(tree["backbone"]["weights"]).name
@@ -60,53 +60,36 @@ class Run:
         return f"{self.scenario.name}, {self.settings}, seed {self.scenario.seed}"
 
 
-def library() -> dict[str, str]:
-    """Name and TOML text of every sweep that comes with the program, in alphabetical order."""
-    folder = resources("scenarios") / "sweeps"
-    entries = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda e: e.name)
-    return {entry.name.removesuffix(".toml"): entry.read_text(encoding="utf-8") for entry in entries}
-
-
 def load(source: str | Path) -> SweepFile:
     """The sweep in a file, or of that name in the library; ``UsageError`` lists every problem."""
-    path = Path(source)
-    if path.is_file():
-        where, text = str(path), path.read_text(encoding="utf-8")
-    elif str(source) in library():
-        where, text = f"library sweep {source}", library()[str(source)]
-    else:
-        raise UsageError(f"{source}: no such sweep file, nor a name of the library (known: {', '.join(library())})")
-    tree = files.parse(text, where)
+    where, text = files.find(source, "sweep")
     try:
-        return SweepFile.model_validate(tree)
+        return SweepFile.model_validate(files.parse(text, where))
     except ValidationError as error:
-        problems = (
-            f"{where}: {'.'.join(map(str, detail['loc']))}: {detail['msg']}, not {detail['input']!r:.80}"
-            for detail in error.errors()
-        )
-        raise UsageError(list(problems)) from None
+        raise UsageError([f"{where}: {describe(detail, SweepFile)}" for detail in error.errors()]) from None
 
 
 def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
 
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
-    takes the method's first one, whatever the base has. Raises ``UsageError`` with all problems of all points.
+    takes the method's first one, whatever the base has. A run has those keys of the method that it uses; a key that
+    is set and used by none is a problem. Raises ``UsageError`` with all problems of all points.
     """
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}
     for grid, seed in itertools.product(sweep.grid, sweep.seeds):
-        named = grid.get("base", sweep.base)
-        bases = [named] if isinstance(named, str) else named
         axes = {key: value for key, value in grid.items() if key != "base"}
-        for name, point in itertools.product(bases, points(axes)):
+        for name, point in itertools.product(bases_of(grid.get("base", sweep.base)), points(axes)):
             base = files.parse(files.find(name)[1], name)
             words = describe_point(point)
             fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
             release = {"method": {"release": ""}} if "method.name" in point else {}
-            tree = merge(base, fixed, release, sweep.set, nested(point))
+            tree = files.override(merge(base, fixed, release, sweep.set, nested(point)), overrides)
+            for key in switch.unused(tree):
+                del tree["method"][key]
             try:
-                run = Run(Scenario.parse(files.override(tree, overrides)), words)
+                run = Run(Scenario.parse(tree), words)
             except UsageError as error:
                 for problem in error.problems:
                     problems.setdefault(problem, f"{name} with {words or 'no settings'}: {problem}")
@@ -114,7 +97,20 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
                 found.setdefault(run.key, run)
     if problems:
         raise UsageError(list(problems.values()))
+    given = {key for table in (sweep.set, *sweep.grid) for key, _ in leaves(table)}
+    given |= {assignment.partition("=")[0].strip() for assignment in overrides}
+    unused = [f"method.{key}" for key in unused_keys({run.scenario.method.name for run in found.values()})]
+    if given & set(unused):
+        raise UsageError([f"{key}: no method of the sweep uses it; leave it out" for key in unused if key in given])
     return list(found.values())
+
+
+def bases_of(named: Any) -> Sequence[str]:
+    """The scenarios that ``base`` names."""
+    bases = [named] if isinstance(named, str) else named
+    if not isinstance(bases, list | tuple) or not all(isinstance(name, str) for name in bases):
+        raise UsageError(f"grid.base: {show(named)} is not allowed; it must be a scenario's name, or a list of names")
+    return bases
 
 
 def points(grid: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -141,6 +137,8 @@ def nested(point: Mapping[str, Any]) -> dict[str, Any]:
         branch = tree
         for part in path:
             branch = branch.setdefault(part, {})
+            if not isinstance(branch, dict):
+                raise UsageError(f"{key}: {part} is a value beside it, not a section; leave one of the two out")
         branch[last] = value
     return tree
 
@@ -148,7 +146,8 @@ def nested(point: Mapping[str, Any]) -> dict[str, Any]:
 def merge(*trees: Mapping[str, Any]) -> dict[str, Any]:
     """Tables over tables, the later ones winning; "" takes a key out, and an infinite epsilon all of [privacy]."""
     result = _over(*trees)
-    if result.get("privacy", {}).get("epsilon") == math.inf:
+    privacy = result.get("privacy")
+    if isinstance(privacy, Mapping) and privacy.get("epsilon") == math.inf:
         del result["privacy"]
     return result
 

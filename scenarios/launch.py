@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 
 from scenarios import assemble
-from scenarios.plans import plans_text
+from scenarios.plans import check_sizes, plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.together import entries_of, spent_together
-from secure_fair.data.split import part_of, split
+from secure_fair.data.split import given_split, part_of, split
 from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
-from secure_fair.errors import UsageError
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, null_floor, worst_gap
 from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
@@ -50,15 +49,15 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
         stores = Path(folder)
         report.stage("preparing each party's store")
         people.write_stores(stores)
-        folders = [*(out / "compare" / other.method.name for other in scenario.compared), out]
-        *compared, summary = (
-            run_method(one, stores, folder, people, report)
-            for one, folder in zip((*scenario.compared, scenario), folders, strict=True)
-        )
+        compared, folders = [], []
+        for other in scenario.compared:
+            folders.append(out / "compare" / other.method.name)
+            compared.append(run_method(other, stores, folders[-1], people, report))
+        summary = run_method(scenario, stores, out, people, report)
     summary["compare"] = compared
     if compared:
         alone = [one["privacy"] for one in (*compared, summary)]
-        summary["privacy"]["with_compared"] = spent_together(folders, alone)
+        summary["privacy"]["with_compared"] = spent_together([*folders, out], alone)
     summary["total_seconds"] = time.perf_counter() - began
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -66,19 +65,13 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
 
 def load(scenario: Scenario, report: Reporter) -> Dataset:
     """The scenario's data set, decoded once and cached."""
-    data = scenario.data
     return load_table(
-        data.dataset,
-        root=None if data.root is None else Path(data.root),
-        target=data.target,
-        sensitive=data.sensitive,
-        image_size=data.image_size,
+        **scenario.data.asked,
+        image_size=scenario.data.image_size,
         cache=cache_folder(),
-        limit=data.limit,
-        on_bad=data.on_bad,
+        on_bad=scenario.data.on_bad,
         progress=report.progress,
         seed=scenario.seed,
-        **data.dataset_options,
     )
 
 
@@ -98,12 +91,10 @@ class People:
         self.scenario = scenario
         self.table = table
         if table.given_split is not None:
-            parts = {name: np.flatnonzero(table.given_split == name) for name in ("developer", "auditor", "test")}
+            parts = given_split(table.given_split)
         else:
             parts = split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
-        for name in ("developer", "test"):
-            if len(parts[name]) == 0:
-                raise UsageError(f"data.split.{name}: no records fall to it; the data set has {len(table.digests)}")
+        check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
         self.join_key = join_key or secrets.token_bytes(KEY_BYTES)
 
@@ -138,10 +129,6 @@ class People:
                 part_of(rows, part, self.scenario.seed, self.table.persons)
                 for rows in (self.training, self.test, self.own)
             )
-            if len(training) + len(test) == 0:
-                raise UsageError(
-                    f"secure.auditors: no record falls to {auditor.name}'s part of the people; raise records"
-                )
             AuditorStore.write(
                 folder / auditor.name,
                 self.table,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -100,6 +101,13 @@ class Data(Section):
     def fractions(self) -> dict[str, float]:
         """The split as ``secure_fair.data.split.split`` takes it."""
         return (self.split or Split()).model_dump()
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The records asked for, as ``load_table``, ``count_records`` and ``check`` take them."""
+        root = None if self.root is None else Path(self.root)
+        wanted = {"dataset": self.dataset, "root": root, "target": self.target, "sensitive": self.sensitive}
+        return {**wanted, "limit": self.limit, **self.dataset_options}
 
     @property
     def dataset_options(self) -> dict[str, Any]:

@@ -1,31 +1,72 @@
-"""The releases that a scenario will make and the noise on each, before anything runs."""
+"""The records of each party and the releases of a scenario with the noise on each, before anything runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-from parties.plans import plan_for, trained_on_own
+import numpy as np
+
+from parties.plans import plan_for, trained_on_own, trains_adapter
 from scenarios import assemble
 from scenarios.schema import Scenario
-from secure_fair.data.table import count_records
+from secure_fair.data.split import part_of, split
+from secure_fair.data.table import Census, count_records
+from secure_fair.errors import UsageError
 from secure_fair.privacy.plan import Plan
 
 
-def plans(scenario: Scenario) -> dict[str, Plan]:
+def census(scenario: Scenario) -> Census:
+    """The records and groups of the data set, from its tables alone. UsageError where it is not here."""
+    return count_records(**scenario.data.asked)
+
+
+def sizes(scenario: Scenario, counted: Census) -> dict[str, int]:
+    """How many records go to developer, auditor and test."""
+    if counted.given is not None:
+        return counted.given
+    parts = split(counted.records, scenario.data.fractions, scenario.seed)
+    return {name: len(rows) for name, rows in parts.items()}
+
+
+def check_sizes(scenario: Scenario, records: Mapping[str, int]) -> None:
+    """UsageError with every key that these numbers of records are too few for."""
+    secure, batch, training = scenario.secure, scenario.train.batch_size, records["developer"]
+    needed = ["developer", "test"]
+    if scenario.data.auditor_records == "own" or trains_adapter(assemble.run_config(scenario)):
+        needed.append("auditor")
+    problems = [f"data.split.{name}: no records fall to it; give it more" for name in needed if not records[name]]
+    if 0 < training < batch:
+        problems.append(f"train.batch_size: {batch} is more than the {training} training records; lower it")
+    for name, part in secure.parts.items():
+        if not any(len(part_of(np.arange(records[one]), part, scenario.seed)) for one in ("developer", "test")):
+            problems.append(f"secure.auditors: no record falls to {name}'s part of the people; raise its records")
+    if problems:
+        raise UsageError(problems)
+
+
+def checked(scenarios: Iterable[Scenario]) -> list[tuple[Scenario, Census]]:
+    """The scenarios, each with the census of its data set; UsageError with all problems where one does not fit it."""
+    known: dict[str, Census] = {}
+    problems: list[str] = []
+    found = []
+    for scenario in scenarios:
+        data = scenario.data.model_dump_json()
+        known[data] = known.get(data) or census(scenario)
+        found.append((scenario, known[data]))
+        try:
+            check_sizes(scenario, sizes(*found[-1]))
+        except UsageError as error:
+            problems += error.problems
+    if problems:
+        raise UsageError(list(dict.fromkeys(problems)))
+    return found
+
+
+def plans(scenario: Scenario, counted: Census | None = None) -> dict[str, Plan]:
     """The plan of each sensitive attribute; reads the data set's tables, but no picture. UsageError without data."""
-    data = scenario.data
-    count, groups = count_records(
-        data.dataset,
-        root=None if data.root is None else Path(data.root),
-        target=data.target,
-        sensitive=data.sensitive,
-        limit=data.limit,
-        **data.dataset_options,
-    )
-    training = round(count * data.fractions["developer"])
-    config = assemble.run_config(scenario)
-    return {name: plan_for(config, name, len(groups[name]), training) for name in data.sensitive}
+    counted, config = counted or census(scenario), assemble.run_config(scenario)
+    training = sizes(scenario, counted)["developer"]
+    return {name: plan_for(config, name, len(counted.groups[name]), training) for name in scenario.data.sensitive}
 
 
 def plans_text(scenario: Scenario) -> str:

@@ -1,28 +1,22 @@
-"""Policy files: a first one, the reference of their keys, and whether a scenario's plan fits one."""
+"""Policy files: a first one, and the reference of their keys, all without torch, which takes seconds to import."""
 
 from __future__ import annotations
 
+import pkgutil
 import textwrap
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 from pydantic.fields import FieldInfo
 
-from parties.plans import own_trainings, plan_for, trains_adapter
-from scenarios import assemble
-from scenarios.plans import plans
-from scenarios.reference import rows_of
-from scenarios.schema import Scenario
-from secure_fair.errors import Refusal, UsageError
-from secure_fair.operations import OPERATIONS, RULES
-from secure_fair.privacy.fit import misfits, reasons
-from secure_fair.privacy.outlook import Outlook, new_people
-from secure_fair.privacy.plan import Plan
+import secure_fair
+from scenarios.keys import rows_of
 from secure_fair.privacy.policy import Policy
-from secure_fair.sections import listed
 
+# every file there is an operation; their names alone are read here
+_FILES = pkgutil.iter_modules([str(Path(secure_fair.__file__).parent / "operations")])
+OPERATION_NAMES = tuple(module.name for module in _FILES if not module.ispkg)
 EXAMPLES: dict[str, Any] = {
     "epsilon": 1.0,
     "total_epsilon": 2.0,
@@ -66,7 +60,7 @@ its `[policy]` no limit; the run warns of exact releases."""
 
 def load(file: Path) -> Policy:
     """An auditor's file."""
-    return Policy.load(file, known=OPERATIONS)
+    return Policy.load(file, known=OPERATION_NAMES)
 
 
 def template() -> str:
@@ -96,56 +90,6 @@ def page() -> str:
 def example(key: str) -> str:
     """A line that sets the key."""
     return _assignment(key, EXAMPLES[key])
-
-
-def fit(
-    policy: Policy, source: str, overrides: Iterable[str], *, auditor: str | None = None, records: int | None = None
-) -> Outlook:
-    """The outlook of a scenario under this policy, for people of whom nothing has been released.
-
-    Refusal or BudgetExceeded where it does not fit; ``records``: how many are for training, where the data set is not
-    here.
-    """
-    scenario = Scenario.load(source, overrides)
-    asked = _plans(scenario, _attributes(scenario, auditor), records)
-    config = assemble.run_config(scenario)
-    found = misfits(policy, asked, RULES, scenario.train.batch_size, config.computed_intersections)
-    if found:
-        raise Refusal("; ".join(reasons(found)))
-    spending, people = new_people()
-    outlook = Outlook(
-        policy=policy,
-        plans=asked,
-        rules=RULES,
-        trainings=own_trainings(config) or int(trains_adapter(config)),
-        spending=spending,
-        people=people,
-    )
-    outlook.check()
-    return outlook
-
-
-def _attributes(scenario: Scenario, auditor: str | None) -> tuple[str, ...]:
-    """The attributes that an auditor of the scenario holds; all of them where nobody is named."""
-    held = {one.name: one.attributes for one in scenario.secure.auditors}
-    if auditor is None:
-        return scenario.data.sensitive
-    if auditor not in held:
-        raise UsageError(f"--auditor {auditor}: the scenario's auditors are {listed(held)}")
-    return held[auditor]
-
-
-def _plans(scenario: Scenario, attributes: Iterable[str], records: int | None) -> dict[str, Plan]:
-    if records is not None:
-        config = assemble.run_config(scenario)
-        return {name: plan_for(config, name, 2, records) for name in attributes}
-    try:
-        found = plans(scenario)
-    except UsageError as error:
-        raise UsageError(
-            [*error.problems, "the plan needs the number of training records: give it with --records N"]
-        ) from None
-    return {name: found[name] for name in attributes}
 
 
 def _meaning(field: FieldInfo) -> str:

@@ -20,19 +20,11 @@ from parties import identity
 from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
-from secure_fair.errors import SecureFairError
+from secure_fair.errors import ProcessFailed
 from secure_fair.files import open_private
 
 TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
-
-
-class PartyFailed(SecureFairError):
-    """A party ended with an error; the exit code is the party's."""
-
-    def __init__(self, message: str, exit_code: int) -> None:
-        self.exit_code = exit_code
-        super().__init__(message)
 
 
 def run_parties(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
@@ -120,16 +112,16 @@ def follow(
         raise verdict(failed, problems)
 
 
-def verdict(failed: dict[str, int], problems: dict[str, str]) -> PartyFailed:
+def verdict(failed: dict[str, int], problems: dict[str, str]) -> ProcessFailed:
     """The error of the party that failed of its own, not of those that left because they lost it."""
     if not failed:
-        return PartyFailed("a party did not end in time", 5)
+        return ProcessFailed("a party did not end in time", 5)
     killed = [name for name, code in failed.items() if code < 0]
     causes = [(name, code) for name, code in failed.items() if code > 0 and code != 5]
     if killed:
-        return PartyFailed(f"lost {killed[0]}: it was killed by signal {-failed[killed[0]]}", 5)
+        return ProcessFailed(f"lost {killed[0]}: it was killed by signal {-failed[killed[0]]}", 5)
     name, code = causes[0] if causes else next(iter(failed.items()))
-    return PartyFailed(f"{name}: {problems.get(name, f'ended with code {code}')}", code if code > 0 else 5)
+    return ProcessFailed(f"{name}: {problems.get(name, f'ended with code {code}')}", code if code > 0 else 5)
 
 
 def pass_on(event: dict[str, Any], report: Reporter) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from scenarios import conflicts, files
+from scenarios import conflicts, files, switch
 from scenarios.models import Auditor, Data, Secure, Split
 from secure_fair.errors import UsageError
-from secure_fair.learning.methods import METHODS
+from secure_fair.learning.methods import METHODS, settings_for
 from secure_fair.learning.settings import Backbone, Lora, MethodName, MethodSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
@@ -45,13 +45,20 @@ class Scenario(Section):
     link: LinkSettings = LinkSettings()
 
     @classmethod
-    def load(cls, source: str | Path, overrides: Iterable[str] = ()) -> Scenario:
+    def load(
+        cls, source: str | Path, overrides: Iterable[str] = (), note: Callable[[str], None] = lambda line: None
+    ) -> Scenario:
         """The scenario in a file, or of that name in the library, with ``section.key=value`` overrides applied.
 
-        Raises ``UsageError`` listing every problem found, each with the path of its key.
+        What an override of ``method.name`` leaves out is said to ``note``. Raises ``UsageError`` listing every problem
+        found, each with the path of its key.
         """
         where, text = files.find(source)
-        return cls.parse(files.override(files.parse(text, where), overrides))
+        tree, left_out = switch.override(files.parse(text, where), overrides)
+        scenario = cls.parse(tree)
+        if left_out:
+            note(left_out)
+        return scenario
 
     @classmethod
     def parse(cls, tree: dict[str, Any]) -> Scenario:
@@ -89,20 +96,14 @@ class Scenario(Section):
         limited = self.policy.epsilon is not None or self.policy.total_epsilon is not None
         return self.policy.allow_exact is None and not asked and not limited
 
-    def with_method(self, name: str) -> Scenario:
-        """This scenario with another method at its default release, and nothing further to compare."""
-        tree = self.model_dump(exclude_none=True, exclude={"compare"})
-        for key in ("release", "target_gap", "orthogonality", "adversary_features"):  # of one method alone
-            tree["method"].pop(key, None)
-        tree["method"]["name"] = name
-        return Scenario.parse(tree)
-
     @property
     def penalised(self) -> tuple[str, ...]:
         """The attributes and intersections that the method is to be fair to.
 
         A sensitive adapter is trained for an attribute, not for an intersection: methods by adapters leave those out.
         """
+        if "attributes" not in METHODS[self.method.name].keys:
+            return ()
         if self.method.attributes is not None:
             return self.method.attributes
         by_adapter = self.method.release in METHODS[self.method.name].adapter_releases
@@ -110,8 +111,10 @@ class Scenario(Section):
 
     @property
     def compared(self) -> tuple[Scenario, ...]:
-        """The scenarios of the methods to compare with, in order, without the main one."""
-        return tuple(self.with_method(name) for name in self.compare)
+        """The scenarios of the methods to compare with, in order: each has the method's keys that it uses, and its
+        default release."""
+        methods = (settings_for(name, self.method) for name in self.compare)
+        return tuple(self.model_copy(update={"method": method, "compare": ()}) for method in methods)
 
     def to_toml(self) -> str:
         """The scenario as resolved: loading this text gives an equal scenario."""

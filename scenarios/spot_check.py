@@ -16,15 +16,10 @@ from scipy import stats
 
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
-from scenarios.sweep import COLUMNS, Lines, PreparedStores, number, rows_of, setting_columns, work_off
-from secure_fair.report.columns import CHECKS, GAPS, RUNS, SETTING_COLUMNS, RunRow
+from scenarios.sweep import COLUMNS, Lines, PreparedStores, number, rows_of, setting_columns, still_to_do, work_off
+from secure_fair.report.columns import CHECKED, CHECKED_COLUMNS, CHECKS, RUNS, SETTING_COLUMNS, RunRow
 
-CHECKED = ("accuracy", *GAPS[:2])
-CHECK_COLUMNS = (
-    *("run", *SETTING_COLUMNS, "seed", "attribute", "releases", "same_predictions"),
-    *(f"{side}_{name}" for name in CHECKED for side in ("plain", "spread", "secure")),
-    *("verdict", "seconds"),
-)
+CHECK_COLUMNS = (*CHECKED_COLUMNS, "revision")
 
 # with exact releases the modes differ by fixed-point error alone, which may turn a prediction on the edge
 EXACT_AGREEMENT = 0.98
@@ -34,12 +29,10 @@ LEVEL = 0.99  # of the prediction intervals that a noised run must lie in, all m
 def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> None:
     """Run ``count`` of the runs that release something, drawn at random, in secure mode; ``out/checks.csv`` tells."""
     table = Lines(out / CHECKS, CHECK_COLUMNS)
-    done = {row["run"] for row in table.rows()}
     # by a fixed seed, so that a restart draws the same
     releasing = [run for run in runs if run.scenario.method.release]
     drawn = random.Random(len(runs)).sample(releasing, min(count, len(releasing)))
-    missing = [run for run in drawn if run.key not in done]
-    report.stage(f"{len(drawn)} secure checks, {len(drawn) - len(missing)} of them done already")
+    missing = still_to_do(table, drawn, "secure checks", report)
     swept = Lines(out / RUNS, COLUMNS).rows()
 
     def finished(run: Run, rows: list[RunRow]) -> None:

@@ -24,17 +24,21 @@ import numpy as np
 from torch import Tensor
 
 from scenarios import assemble, launch
+from scenarios.fit import admit
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
+from secure_fair.files import atomic_write
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
 from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
 
-COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds")
+# what a run comes out as: raised with every change of the program after which the same run has other results
+REVISION = "1"
+COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds", "revision")
 
 Work = Callable[[Run, Path, Reporter], list[RunRow]]
 
@@ -42,9 +46,7 @@ Work = Callable[[Run, Path, Reporter], list[RunRow]]
 def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> None:
     """Run what ``out/runs.csv`` does not have yet; a line per run and attribute is appended to it."""
     table = Lines(out / RUNS, COLUMNS)
-    done = {row["run"] for row in table.rows()}
-    missing = [run for run in runs if run.key not in done]
-    report.stage(f"{len(runs)} runs, {len(runs) - len(missing)} of them done already")
+    missing = still_to_do(table, runs, "runs", report)
 
     def finished(run: Run, rows: list[RunRow]) -> None:
         table.append(rows)
@@ -53,10 +55,25 @@ def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> Non
     work_off(missing, run_once, finished, report, jobs=jobs)
 
 
+def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) -> list[Run]:
+    """The runs that the table does not have. Lines of another revision leave it: their runs are done again."""
+    rows = table.rows()
+    current = [row for row in rows if row["revision"] == REVISION]
+    if len(current) < len(rows):
+        table.replace(current)
+    done, before = {row["run"] for row in current}, {row["run"] for row in rows}
+    missing = [run for run in runs if run.key not in done]
+    again = sum(run.key in before for run in missing)
+    told = f", {again} are done again: the program gives other results now" if again else ""
+    report.stage(f"{len(runs)} {what}, {len(runs) - len(missing)} of them done already{told}")
+    return missing
+
+
 def work_off(
     runs: Sequence[Run], work: Work, finished: Callable[[Run, list[RunRow]], None], report: Reporter, *, jobs: int
 ) -> None:
     """Do ``work`` for every run, in this process or in ``jobs`` others; the tokens are computed here beforehand."""
+    admit(run.scenario for run in runs)
     for run in {token_facts(run.scenario): run for run in runs}.values():
         load_with_tokens(run.scenario, report)
     began, done = time.monotonic(), 0
@@ -140,6 +157,7 @@ def setting_columns(run: Run) -> RunRow:
     scenario, method, privacy = run.scenario, run.scenario.method, run.scenario.privacy
     row = {
         "run": run.key,
+        "revision": REVISION,
         "scenario": scenario.name,
         "dataset": scenario.data.dataset,
         "target": scenario.data.target,
@@ -324,28 +342,40 @@ class Lines:
         self.file, self.columns = file, tuple(columns)
 
     def rows(self) -> list[RunRow]:
-        """All rows. Raises ``UsageError`` for a file with other columns."""
-        reader = csv.DictReader(io.StringIO(self._whole().decode(), newline=""))
-        if reader.fieldnames is not None and tuple(reader.fieldnames) != self.columns:
-            raise UsageError(f"{self.file}: was written by another version, its columns differ; name another --out")
-        return list(reader)
+        """All rows. Raises ``UsageError`` for a file with other columns, or of something else."""
+        try:
+            reader = csv.DictReader(io.StringIO(self._whole().decode(), newline=""))
+            if reader.fieldnames is not None and tuple(reader.fieldnames) != self.columns:
+                raise UsageError(f"{self.file}: was written by another version, its columns differ; name another --out")
+            return list(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise UsageError(f"{self.file}: is no CSV of a sweep ({error}); name another --out") from None
 
     def append(self, rows: Sequence[RunRow]) -> None:
         """Add rows in one write that has reached the disk on return; half a line of an earlier one is cut off."""
         whole = self._whole()
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
-        if not whole:
-            writer.writeheader()
-        writer.writerows(rows)
+        text = self._text(rows, header=not whole)
         descriptor = os.open(self.file, os.O_WRONLY | os.O_CREAT, 0o644)
         try:
             os.ftruncate(descriptor, len(whole))
             os.lseek(descriptor, 0, os.SEEK_END)
-            os.write(descriptor, text.getvalue().encode())
+            os.write(descriptor, text.encode())
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+    def replace(self, rows: Sequence[RunRow]) -> None:
+        """Have these rows in place of all."""
+        with atomic_write(self.file) as partial:
+            partial.write_text(self._text(rows, header=True), encoding="utf-8")
+
+    def _text(self, rows: Sequence[RunRow], *, header: bool) -> str:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        if header:
+            writer.writeheader()
+        writer.writerows(rows)
+        return text.getvalue()
 
     def _whole(self) -> bytes:
         """The file up to the end of its last whole line."""

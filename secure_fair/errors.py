@@ -51,6 +51,14 @@ class DamagedFile(ProtocolError):
     """A file of this party's own was changed or torn. The message names its place here, and is not for peers."""
 
 
+class ProcessFailed(SecureFairError):
+    """A process that was started here ended with an error, or fell silent; the exit code tells which."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(message)
+
+
 class PartyLost(SecureFairError):
     """A party died or fell silent."""
 

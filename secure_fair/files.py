@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a hidden path beside ``path`` to write a file or folder at; it takes the name once the block ended well.
 
     What was written is on disk before it is named, and private to its owner (0600, folders 0700). Several processes may
-    write the same path: the last one to end wins.
+    write the same path, on several machines that share the folder: the last one to end wins.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    own = f".{path.name}.{socket.gethostname()}"
+    partial = path.with_name(f"{own}.{os.getpid()}.partial")
+    # those of other machines are left alone: nobody knows here whether their processes run
+    for left in path.parent.glob(f"{glob.escape(own)}.*.partial"):
         if left == partial or not _runs(int(left.name.split(".")[-2])):
             _remove(left)
     try:

@@ -28,20 +28,15 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     from scenarios.schema import Scenario
     from secure_fair.data.check import check as check_data
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
     follow = reporter(output.format)
     try:
         found = check_data(
-            scenario.data.dataset,
-            root=None if scenario.data.root is None else Path(scenario.data.root),
-            target=scenario.data.target,
-            sensitive=scenario.data.sensitive,
+            **scenario.data.asked,
             image_size=scenario.data.image_size,
             cache=cache_folder(),
-            limit=scenario.data.limit,
             progress=follow.progress,
             seed=scenario.seed,
-            **scenario.data.dataset_options,
         )
     finally:
         follow.close()
@@ -72,7 +67,7 @@ def prepare(source: str, overrides: tuple[str, ...], out: Path, join_key: Path |
     from secure_fair.data.store import read_join_key
     from secure_fair.errors import UsageError
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
     if out.exists():
         raise UsageError(f"--out {out}: exists already; name another folder")
     key_file = join_key or out.parent / "join.key"

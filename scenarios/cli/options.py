@@ -43,6 +43,10 @@ class Output:
         """Write the command's result to stdout: ``tree`` as JSON, or ``text``."""
         click.echo(json.dumps(tree, indent=2) if self.format == "json" else text)
 
+    def note(self, line: str) -> None:
+        """Say on stderr what the user may not expect."""
+        click.echo(json.dumps({"event": "note", "text": line}) if self.format == "json" else f"note: {line}", err=True)
+
 
 def shared_options(command: Callable[..., None]) -> Callable[..., None]:
     """--format and -v, handed to the command as ``output: Output``, and its errors turned into messages."""

@@ -53,13 +53,17 @@ def check(
 
     Exit code 4 where an operation or a size does not fit, 3 where the epsilon for life is too small for a first run.
     """
-    from scenarios.policies import fit, load
+    from scenarios.policies import load
 
     loaded = load(file)
     if source is None:
         output.result({"valid": True, "policy": loaded.as_mapping()}, f"{file} is valid")
         return
-    outlook = fit(loaded, source, overrides, auditor=auditor, records=records)
+    from scenarios.fit import fit, plans_of
+    from scenarios.schema import Scenario
+
+    scenario = Scenario.load(source, overrides, output.note)
+    outlook = fit(loaded, scenario, plans_of(scenario, auditor, records))
     text = "\n".join([*outlook.lines(), f"{file}: the plan fits"])
     output.result({"valid": True, "fits": True, **outlook.facts()}, text)
 

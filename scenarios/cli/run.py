@@ -24,10 +24,12 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
 
     Trains the methods to compare and the main one, audits them, and writes a folder with the report.
     """
+    from scenarios.fit import admit
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
 
-    scenario = Scenario.load(source, overrides)
+    scenario = Scenario.load(source, overrides, output.note)
+    admit((*scenario.compared, scenario))
     folder = run_folder(scenario, out)
 
     from scenarios.launch import run as launch

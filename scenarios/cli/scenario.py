@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from scenarios.cli.options import Output, override_option, shared_options
@@ -32,7 +34,7 @@ def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
     from scenarios.schema import Scenario
     from secure_fair.errors import UsageError
 
-    loaded = Scenario.load(source, overrides)
+    loaded = Scenario.load(source, overrides, output.note)
     tree = loaded.model_dump(mode="json", exclude_none=True)
     from scenarios.plans import plans_text
 
@@ -49,10 +51,16 @@ def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
 @override_option
 @shared_options
 def validate(source: str, overrides: tuple[str, ...], output: Output) -> None:
-    """Check every key of SCENARIO, and the keys against each other, without running anything."""
+    """Check every key of SCENARIO, alone and with the others, and against the tables of its data set if it is here."""
+    from scenarios.plans import checked
     from scenarios.schema import Scenario
 
-    loaded = Scenario.load(source, overrides)
+    loaded = Scenario.load(source, overrides, output.note)
+    root = loaded.data.root
+    if root is None or Path(root).is_dir():
+        checked((*loaded.compared, loaded))
+    else:
+        output.note(f"data.root: {root} is not here; whether the data set fits was not checked")
     output.result(
         {"valid": True, "name": loaded.name, "hash": loaded.hash()}, f"{loaded.name} is valid (hash {loaded.hash()})"
     )

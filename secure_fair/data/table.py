@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,16 @@ import numpy as np
 
 from secure_fair.data import celeba, faces, manifest, utkface
 from secure_fair.data.pictures import Decoded, decode_all, select
-from secure_fair.data.records import Attribute, Listing, Problem, Progress, Record, describe_problems, parse_request
+from secure_fair.data.records import (
+    SPLITS,
+    Attribute,
+    Listing,
+    Problem,
+    Progress,
+    Record,
+    describe_problems,
+    parse_request,
+)
 from secure_fair.errors import UsageError
 
 FACES = 3000  # portraits drawn where neither records nor limit says how many
@@ -122,6 +132,16 @@ def load_table(
     )
 
 
+@dataclass(frozen=True)
+class Census:
+    """The number of records that ``load_table`` would find, and the groups of each sensitive attribute, from the tables
+    alone. ``given``: how many of them the data set itself gives to developer, auditor and test; None if it does not."""
+
+    records: int
+    groups: dict[str, tuple[str, ...]]
+    given: dict[str, int] | None = None
+
+
 def count_records(
     dataset: str,
     *,
@@ -130,16 +150,17 @@ def count_records(
     sensitive: Sequence[str],
     limit: int | None = None,
     **dataset_options: Any,
-) -> tuple[int, dict[str, tuple[str, ...]]]:
-    """How many records ``load_table`` would find and the groups of each sensitive attribute; no picture is opened."""
+) -> Census:
+    """Count the records and groups of a data set; no picture is opened, so that broken ones are counted too."""
     if dataset == "faces":
         count = int(dataset_options.get("records", FACES))
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
-    else:
-        listing = _SOURCES[dataset](root, parse_request(target, sensitive), **dataset_options)
-        count = len(listing.records)
-        groups = dict(zip(sensitive, listing.groups[1:], strict=True))
-    return (count if limit is None else min(count, limit)), groups
+        return Census(count if limit is None else min(count, limit), groups)
+    listing = _SOURCES[dataset](root, parse_request(target, sensitive), **dataset_options)
+    records = _limited(listing.records, limit)
+    splits = Counter(record.split for record in records)
+    given = None if None in splits else {name: splits[name] for name in SPLITS}
+    return Census(len(records), dict(zip(sensitive, listing.groups[1:], strict=True)), given)
 
 
 def _draw_faces(

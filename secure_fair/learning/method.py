@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-DISCLOSED = (
-    'method.adversary_features: "disclosed" is for method ent with data.auditor_records "own" alone, where the auditor '
-    "trains on features of its own pictures; leave it out"
-)
-
-
 @dataclass(frozen=True)
 class Batch:
     """One batch of aligned records on the way to the loss."""
@@ -73,14 +67,14 @@ class Method:
     Every method has a file of its own in ``secure_fair/learning/methods``, named as the method. It declares:
     ``releases``, the forms in which attributes can reach it, the default first; ``adapter_releases``, those of them
     that are made from an adapter which the auditor trains on pictures of its own; ``own_records``, whether it works
-    where the auditors know nobody of the developer's; ``steered``, whether its releases tell a gap that a
-    ``target_gap`` can be held against.
+    where the auditors know nobody of the developer's; ``keys``, those of ``MethodSettings`` that it uses besides name
+    and release: whoever gives it another is told so.
     """
 
     releases: ClassVar[tuple[str, ...]] = ()
     adapter_releases: ClassVar[tuple[str, ...]] = ()
     own_records: ClassVar[bool] = False
-    steered: ClassVar[bool] = False
+    keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
 
     def __init__(self, settings: MethodSettings) -> None:
         self.settings = settings
@@ -96,8 +90,7 @@ class Method:
     @classmethod
     def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
         """Name every key of the resolved settings that does not go with another, beside what all methods check."""
-        if settings.adversary_features == "disclosed":
-            yield DISCLOSED
+        yield from ()
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

@@ -147,11 +147,6 @@ def _interpolate(function: Callable[[Any], Any], degree: int) -> np.ndarray:
     return np.asarray(chebinterpolate(function, degree), dtype=np.float64)
 
 
-def plain_polynomial(u: Tensor, coefficients: np.ndarray) -> Tensor:
-    """sum_j c_j T_j(u) in float64."""
-    return torch.from_numpy(np.polynomial.chebyshev.chebval(u.double().numpy(), coefficients))
-
-
 def shrink_into_ball(session: Session, weights: MPCTensor, ball: float) -> MPCTensor:
     """w (1 - PULL (||w|| / ball)^8), which is in the ball for every w of norm up to 1.48 ball.
 

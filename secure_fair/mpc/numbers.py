@@ -12,7 +12,6 @@ from torch import Tensor
 from secure_fair.errors import ProtocolError, UsageError
 
 MAX_PRECISION_BITS = 24
-MAX_BITS = 46  # a value, scaled, stays below 2^62 at 16 bits of precision
 
 
 def check_precision(precision_bits: int) -> None:

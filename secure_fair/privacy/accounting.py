@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable
 from functools import cache
 
 from scipy.optimize import brentq
 from scipy.special import log_ndtr, ndtr
-from scipy.stats import beta
 
 from secure_fair.errors import UsageError
 
@@ -61,20 +59,6 @@ def gaussian_mu(epsilon: float, delta: float) -> float:
     while gaussian_delta(upper, epsilon) < delta:
         upper *= 2
     return float(brentq(lambda mu: gaussian_delta(mu, epsilon) - delta, 0.0, upper, xtol=1e-14, rtol=1e-13))
-
-
-def composed_mu(releases: Iterable[tuple[float, float]]) -> float:
-    """The mu of one record from the (sensitivity, sigma) of every release that it took part in.
-
-    mu^2 = sum (sensitivity / sigma)^2 (Dong, Roth and Su 2022, Corollary 3.3). It holds for queries chosen
-    adaptively, and for sigmas chosen adaptively under a bound on mu fixed beforehand (Smith and Thakurta 2022).
-    ``sigma`` 0 with a sensitivity is an exact release: mu is infinite. A release without sensitivity costs nothing.
-    """
-    squares = 0.0
-    for sensitivity, sigma in releases:
-        if sensitivity > 0:
-            squares += (sensitivity / sigma) ** 2 if sigma > 0 else math.inf
-    return math.sqrt(squares)
 
 
 def noise_multiplier(epsilon: float, delta: float, participations: float) -> float:
@@ -157,29 +141,6 @@ def truth_probability(epsilon: float, groups: int) -> float:
     if not epsilon >= 0:
         raise UsageError(f"epsilon = {epsilon}: must be 0 or more")
     return 1.0 / (1.0 + (groups - 1) * math.exp(-epsilon))
-
-
-def randomised_response_epsilon(truth: float, groups: int) -> float:
-    """The epsilon of a response that is true with probability ``truth`` and otherwise uniform over the other groups."""
-    if not 1 / groups <= truth <= 1:
-        raise UsageError(f"truth = {truth}: must be between 1 / {groups} and 1")
-    return math.inf if truth == 1 else math.log(truth * (groups - 1) / (1 - truth))
-
-
-def epsilon_lower_bound(hits: int, false_alarms: int, trials: int, delta: float, confidence: float = 0.95) -> float:
-    """A lower bound on epsilon from an attack that says yes in ``hits`` of ``trials`` cases, wrongly ``false_alarms``.
-
-    Any (epsilon, delta)-DP mechanism has hit rate <= exp(epsilon) * false-alarm rate + delta (Kairouz, Oh and Viswanath
-    2015). Both rates are replaced by their Clopper-Pearson bounds, each at half of the error, so that the result
-    exceeds the true epsilon with probability at most 1 - ``confidence``, provided that the attack was fixed before
-    these trials.
-    """
-    if not (0 <= hits <= trials and 0 <= false_alarms <= trials and trials > 0):
-        raise UsageError(f"hits = {hits}, false_alarms = {false_alarms}: must be between 0 and trials = {trials}")
-    error = (1 - confidence) / 2
-    least_hits = float(beta.ppf(error, hits, trials - hits + 1)) if hits else 0.0
-    most_alarms = float(beta.ppf(1 - error, false_alarms + 1, trials - false_alarms)) if false_alarms < trials else 1.0
-    return max(0.0, math.log((least_hits - delta) / most_alarms)) if least_hits > delta else 0.0
 
 
 def _check_delta(delta: float) -> None:

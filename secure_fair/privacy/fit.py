@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from secure_fair.privacy.plan import Plan
@@ -96,19 +96,22 @@ def _forbidden(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Itera
                 )
 
 
+def small(policy: Policy, operations: Iterable[str], rules: Rules, batch_size: int) -> Iterator[tuple[str, str]]:
+    """Operations by which every batch is opened, where the policy wants larger ones; each with the reason."""
+    for operation in operations:
+        rule = rules[operation]
+        if batch_size < policy.minimum_batch and rule.row_per_record and rule.on_shares:
+            yield (
+                operation,
+                f"train.batch_size: {batch_size} is below the policy's minimum_batch {policy.minimum_batch}, and "
+                f"{operation} opens every batch; raise the one or lower the other",
+            )
+
+
 def _small(policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int) -> Iterator[Misfit]:
-    if batch_size >= policy.minimum_batch:
-        return
     for attribute, plan in plans.items():
-        for kind in plan.releases:
-            rule = rules[kind.operation]
-            if rule.row_per_record and rule.on_shares:
-                yield Misfit(
-                    attribute,
-                    kind.operation,
-                    f"{kind.operation} opens every batch, train.batch_size = {batch_size} is below the policy's "
-                    f"minimum_batch = {policy.minimum_batch}: raise the one or lower the other",
-                )
+        operations = (kind.operation for kind in plan.releases)
+        yield from (Misfit(attribute, *found) for found in small(policy, operations, rules, batch_size))
 
 
 def _many(policy: Policy, plans: Mapping[str, Plan]) -> Iterator[Misfit]:

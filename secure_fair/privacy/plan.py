@@ -207,14 +207,6 @@ def make_plan(
     )
 
 
-def encoding_error(columns: int, precision_bits: int) -> float:
-    """eta: how much the fixed-point encoding may lengthen a row of ``columns`` entries, each off by at most 2^-p.
-
-    An honest row is clipped to 1 - eta before it is encoded, and accounted as if it were 1 + eta long.
-    """
-    return math.sqrt(columns) * 2.0**-precision_bits
-
-
 def _guarantee(epsilon: float | None) -> str:
     return "EXACT (no privacy)" if epsilon is None else f"epsilon {epsilon:g}"
 

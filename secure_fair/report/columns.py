@@ -31,6 +31,13 @@ SHORT = {
     GAPS[3]: "FPR",
     GAPS[4]: "worst group",
 }
+# those of checks.csv
+CHECKED = ("accuracy", *GAPS[:2])
+CHECKED_COLUMNS = (
+    *("run", *SETTING_COLUMNS, "seed", "attribute", "releases", "same_predictions"),
+    *(f"{side}_{name}" for name in CHECKED for side in ("plain", "spread", "secure")),
+    *("verdict", "seconds"),
+)
 OWN_COLUMN = ("release ", "strength ", "epsilon ", "components ", "epochs ")  # first words of settings that have one
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report.columns import CHECKS, RUNS, RunRow
+from secure_fair.report.columns import CHECKED_COLUMNS, CHECKS, METRICS, RUNS, SETTING_COLUMNS, RunRow
 from secure_fair.report.differences import differences
 from secure_fair.report.figures import png, svg
 from secure_fair.report.settings import Setting, group_settings
@@ -56,14 +57,14 @@ class SweepReport:
 def write_sweep_report(folder: Path) -> SweepReport:
     """Write ``results.md``, ``summary.csv`` and figures into a sweep's folder, from ``runs.csv`` and ``checks.csv``.
 
-    Raises ``UsageError`` where there is no run to show.
+    Raises ``UsageError`` where there is no run to show, or the files are others.
     """
-    rows = read_rows(folder / RUNS)
+    rows = read_rows(folder / RUNS, (*SETTING_COLUMNS, "seed", "attribute", *METRICS, "epsilon", "status"))
     if not rows:
         raise UsageError(f"{folder / RUNS}: has no runs; run the sweep without --report-only first")
     settings = group_settings(rows)
     files = [*_write_figures(folder, settings), folder / "results.md", folder / "summary.csv"]
-    report = SweepReport(settings, read_rows(folder / CHECKS), differences(rows), files)
+    report = SweepReport(settings, read_rows(folder / CHECKS, CHECKED_COLUMNS), differences(rows), files)
     (folder / "results.md").write_text(report.page(), encoding="utf-8")
     (folder / "summary.csv").write_text(summary_csv(settings), encoding="utf-8")
     return report
@@ -79,9 +80,17 @@ def _write_figures(folder: Path, settings: list[Setting]) -> list[Path]:
     return files
 
 
-def read_rows(file: Path) -> list[RunRow]:
-    """The rows of a CSV; none where there is no such file."""
+def read_rows(file: Path, columns: Sequence[str]) -> list[RunRow]:
+    """The rows of a CSV that has these columns; none where there is no such file. ``UsageError`` for another file."""
     if not file.is_file():
         return []
-    with file.open(newline="", encoding="utf-8") as opened:
-        return list(csv.DictReader(opened))
+    try:
+        with file.open(newline="", encoding="utf-8") as opened:
+            reader = csv.DictReader(opened)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{file}: is no CSV of a sweep: {error}") from None
+    missing = [name for name in columns if name not in (reader.fieldnames or columns)]
+    if missing:
+        raise UsageError(f"{file}: is no CSV of a sweep: it has no column {', '.join(missing)}")
+    return rows

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Sequence
 
-from secure_fair.report.columns import GAPS, METRICS, SETTING_COLUMNS, SHORT, RunRow
+from secure_fair.report.columns import CHECKED, METRICS, SETTING_COLUMNS, SHORT, RunRow
 from secure_fair.report.settings import Setting
 from secure_fair.report.tables import Table
 
@@ -31,12 +31,17 @@ def settings_table(settings: Sequence[Setting]) -> Table:
 
 def checks_table(rows: Sequence[RunRow]) -> Table:
     """The spot checks in secure mode: plain and secure metrics side by side."""
-    names = ("accuracy", *GAPS[:2])
     facts = ("scenario", "settings", "seed", "attribute", "releases", "same_predictions")
-    header = ("task", *facts[1:-1], "same predictions", *(f"{SHORT[name]} plain / secure" for name in names), "verdict")
+    header = (
+        "task",
+        *facts[1:-1],
+        "same predictions",
+        *(f"{SHORT[name]} plain / secure" for name in CHECKED),
+        "verdict",
+    )
     body = []
     for row in rows:
-        pairs = (f"{_three(row[f'plain_{name}'])} / {_three(row[f'secure_{name}'])}" for name in names)
+        pairs = (f"{_three(row[f'plain_{name}'])} / {_three(row[f'secure_{name}'])}" for name in CHECKED)
         body.append((*(row[name] for name in facts), *pairs, row["verdict"]))
     return Table(header, tuple(body))
 

@@ -9,10 +9,11 @@ import pytest
 from click.testing import CliRunner
 
 from bench.cases import cases
-from bench.measure import MODES, Engine, EngineFailed, measure
+from bench.measure import MODES, Engine, measure
 from bench.report import BenchReport
 from bench.work import answer
 from scenarios.cli import main
+from secure_fair.errors import ProcessFailed
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_a_process_that_fails_says_how():
     broken = partial(answer, main=partial(json.loads, "{"))
     engine = Engine([broken, broken])
     try:
-        with pytest.raises(EngineFailed, match="JSONDecodeError"):
+        with pytest.raises(ProcessFailed, match="JSONDecodeError"):
             engine.receive(0)
     finally:
         engine.end()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from sample_files import Load, write_picture
 
+from secure_fair.data.table import count_records
 from secure_fair.errors import UsageError
 
 TABLE = "list_attr_celeba.txt"
@@ -44,6 +45,9 @@ def test_partition_gives_the_split(celeba: Path, load: Load) -> None:
     assert table.given_split is not None
     assert table.given_split.tolist() == ["developer"] * 2 + ["auditor"] * 2 + ["test"] * 2
     assert load("celeba", celeba, "Smiling", ["Male"]).given_split is None
+    asked = {"root": celeba, "target": "Smiling", "sensitive": ["Male"]}
+    assert count_records("celeba", **asked, partition=True).given == {"developer": 2, "auditor": 2, "test": 2}
+    assert count_records("celeba", **asked).given is None
     (celeba / "list_eval_partition.txt").write_text("".join(f"{i + 1:06d}.jpg {i}\n" for i in range(6)))
     skipped = load("celeba", celeba, "Smiling", ["Male"], partition=True, on_bad="skip").skipped
     assert [problem.kind for problem in skipped] == ["missing split"] * 3

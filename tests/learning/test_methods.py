@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from secure_fair.learning.lora import adapter_state, features, row_matrices, set
 from secure_fair.learning.memberships.regression import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
 from secure_fair.learning.memberships.source import shares
 from secure_fair.learning.method import Batch, Method, Training
-from secure_fair.learning.methods import make_method
+from secure_fair.learning.methods import METHODS, make_method
 from secure_fair.learning.methods.orth import scores
 from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import MethodSettings
@@ -386,6 +387,30 @@ def test_unl_subtracts_the_sensitive_adapter_from_the_base(tmp_path: Path) -> No
     start(make_method(chosen), held, labels(2), model=model)
     rows, columns = theirs.adapter[name]
     torch.testing.assert_close(base.detach(), before - 0.5 * 2.0 * columns @ rows, rtol=1e-3, atol=1e-4)
+
+
+class Watched(MethodSettings):
+    """Settings that note which of their keys are read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> object:
+        Watched.read.add(name)
+        return super().__getattribute__(name)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_keys_that_a_method_declares_are_those_that_it_uses(tmp_path: Path, name: str) -> None:
+    """Any other is refused, and one that does nothing would be taken for an effect."""
+    model, plain = classifier(), MethodSettings(name=name)
+    sensitive = {"a": sensitive_of(model)} if METHODS[name].adapter_releases else None
+    held = people(tmp_path, plain, {"a": codes(2)}, {"a": 2}, batch_size=N, sensitive=sensitive)
+    method = make_method(Watched(name=name))
+    Watched.read.clear()
+    start(method, held, labels(2), model=model)
+    method.penalty(batch_of(drawn(3, N, 2).float(), labels(2), drawn(4, N, WIDTH).float()), 0.5)
+    whom = {"attributes"}  # is for whoever tells the method whom to ask about
+    assert Watched.read & MethodSettings.model_fields.keys() - {"release"} == set(METHODS[name].keys) - whom
 
 
 def test_erase_finds_the_direction_and_shrinks_it(tmp_path: Path) -> None:

@@ -355,7 +355,7 @@ def chebyshev(session: Session, coefficients: list[float]) -> Tensor | None:
 @pytest.mark.parametrize("degree", [1, 2, 3, 5, 15, 16])
 def test_polynomials_of_any_degree(degree: int) -> None:
     coefficients = [(-1) ** j / (1 + j * j) for j in range(degree + 1)]
-    expected = approximations.plain_polynomial(torch.linspace(-1, 1, 41, dtype=torch.float64), np.array(coefficients))
+    expected = torch.from_numpy(np.polynomial.chebyshev.chebval(np.linspace(-1, 1, 41), coefficients))
     assert float((run(chebyshev, coefficients)[0] - expected).abs().max()) < 1e-3
 
 

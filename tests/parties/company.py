@@ -27,6 +27,10 @@ from scenarios.schema import Scenario
 
 ROSTER = "parties.toml"
 
+# two attributes of the same people, and each held by another auditor
+BOTH = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
+APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
+
 Entry = Callable[[list[str]], None]
 
 _context = multiprocessing.get_context("forkserver")
@@ -215,6 +219,24 @@ class Company(AbstractContextManager["Company"]):
         ends = self.wait(seconds)
         failed = {name: (end.code, end.said[-2000:]) for name, end in ends.items() if end.code != 0}
         assert failed == {}, failed
+
+
+def ended_company(
+    scenario: Scenario, folder: Path, entries: Mapping[str, Entry] | None = None, seconds: float = 100.0
+) -> tuple[Company, dict[str, Ended]]:
+    """A company below ``folder`` with stores of its own, written unless they are there, and how its parties ended."""
+    if not (folder / "stores").exists():
+        write_stores(scenario, folder / "stores")
+    with Company(scenario, folder / "stores", folder / "company", entries=entries or {}) as company:
+        return company, company.wait(seconds)
+
+
+def with_policy(text: str, arguments: list[str]) -> None:
+    """An auditor with a policy of its own."""
+    folder = Path(arguments[arguments.index("--state") + 1])
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.toml").write_text(text)
+    secure_fair([*arguments, "--policy", str(folder / "policy.toml")])
 
 
 def _go(entry: Entry, arguments: list[str], log: str) -> None:

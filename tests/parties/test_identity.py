@@ -8,15 +8,17 @@ import ssl
 import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from parties import certificates, identity
 from secure_fair.errors import UsageError
+from tests.parties.handmade import rewrite, signed
 
 
 @pytest.fixture
@@ -24,28 +26,6 @@ def directory(tmp_path: Path) -> Path:
     identity.create_authority(tmp_path)
     identity.issue_for_simulation(tmp_path, "auditor")
     return tmp_path
-
-
-def rewrite(directory: Path, **changes: object) -> None:
-    """Replaces the auditor's certificate by one that the authority signed on other days or for other names."""
-    certificate = x509.load_pem_x509_certificate((directory / "auditor" / "certificate.pem").read_bytes())
-    authority_key = serialization.load_pem_private_key((directory / "authority" / "key.pem").read_bytes(), None)
-    assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(changes.get("name", "auditor")))]))
-        .issuer_name(certificate.issuer)
-        .public_key(certificate.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + timedelta(days=float(str(changes.get("start_days", -1)))))
-        .not_valid_after(now + timedelta(days=float(str(changes.get("end_days", 1)))))
-    )
-    if changes.get("alternative", "auditor") is not None:
-        alternative = x509.SubjectAlternativeName([x509.DNSName(str(changes.get("alternative", "auditor")))])
-        builder = builder.add_extension(alternative, critical=False)
-    signed = builder.sign(authority_key, hashes.SHA256())
-    (directory / "auditor" / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
 
 
 def test_what_is_issued_loads(directory: Path) -> None:
@@ -233,17 +213,17 @@ def test_the_expected_name_must_be_in_the_certificate(directory: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"end_days": -0.1}, "expired at .* and this machine's clock says"),
-        ({"start_days": 0.1}, "valid from .* set the clock"),
+        ({"days": (-1, -0.1)}, "expired at .* and this machine's clock says"),
+        ({"days": (0.1, 1)}, "valid from .* set the clock"),
         ({"alternative": "developer"}, "another alternative name"),
         ({"alternative": None}, "no alternative name"),
         ({"name": "Auditor", "alternative": "Auditor"}, "party name 'Auditor'"),
     ],
 )
-def test_a_certificate_that_is_wrong_is_not_loaded(directory: Path, changes: dict[str, object], message: str) -> None:
-    rewrite(directory)
+def test_a_certificate_that_is_wrong_is_not_loaded(directory: Path, changes: dict[str, Any], message: str) -> None:
+    rewrite(directory / "auditor", directory / "authority")
     identity.load(directory / "auditor")  # made by hand, and right
-    rewrite(directory, **changes)
+    rewrite(directory / "auditor", directory / "authority", **changes)
     with pytest.raises(UsageError, match=message):
         identity.load(directory / "auditor")
 
@@ -255,18 +235,8 @@ def test_an_unknown_issuer_is_named(directory: Path, tmp_path: Path, same_name: 
     foreign = (other / "authority" / "certificate.pem").read_bytes()
     if same_name:  # an authority that only calls itself the same
         key = ec.generate_private_key(ec.SECP256R1())
-        ours = x509.load_pem_x509_certificate((directory / "authority" / "certificate.pem").read_bytes())
-        forged = (
-            x509.CertificateBuilder()
-            .subject_name(ours.subject)
-            .issuer_name(ours.subject)
-            .public_key(key.public_key())
-            .serial_number(1)
-            .not_valid_before(ours.not_valid_before_utc)
-            .not_valid_after(ours.not_valid_after_utc)
-            .sign(key, hashes.SHA256())
-        )
-        foreign = forged.public_bytes(serialization.Encoding.PEM)
+        ours = certificates.read_certificate(directory / "authority" / "certificate.pem")
+        foreign = signed(ours.subject, ours.subject, key.public_key(), key)
     (directory / "auditor" / "authority.pem").write_bytes(foreign)
     with pytest.raises(UsageError, match=r"not issued by the authority beside it"):
         identity.load(directory / "auditor")
@@ -274,28 +244,19 @@ def test_an_unknown_issuer_is_named(directory: Path, tmp_path: Path, same_name: 
 
 def test_an_expired_authority_is_found(directory: Path) -> None:
     authority = directory / "authority"
-    ours = x509.load_pem_x509_certificate((authority / "certificate.pem").read_bytes())
-    key = serialization.load_pem_private_key((authority / "key.pem").read_bytes(), None)
-    assert isinstance(key, ec.EllipticCurvePrivateKey)
-    now = datetime.now(UTC)
-    expired = (
-        x509.CertificateBuilder()
-        .subject_name(ours.subject)
-        .issuer_name(ours.subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now - timedelta(days=1))
-        .sign(key, hashes.SHA256())
+    ours, key = (
+        certificates.read_certificate(authority / "certificate.pem"),
+        certificates.read_key(authority / "key.pem"),
     )
-    (directory / "auditor" / "authority.pem").write_bytes(expired.public_bytes(serialization.Encoding.PEM))
+    expired = signed(ours.subject, ours.subject, key.public_key(), key, days=(-2, -1))
+    (directory / "auditor" / "authority.pem").write_bytes(expired)
     with pytest.raises(UsageError, match=r"authority\.pem: expired"):
         identity.load(directory / "auditor")
 
 
 def test_all_that_is_wrong_is_listed_at_once(directory: Path) -> None:
     identity.issue_for_simulation(directory, "developer")
-    rewrite(directory, end_days=-0.1)
+    rewrite(directory / "auditor", directory / "authority", days=(-1, -0.1))
     shutil.copy(directory / "developer" / "key.pem", directory / "auditor" / "key.pem")
     (directory / "auditor" / "key.pem").chmod(0o644)
     with pytest.raises(UsageError) as refused:
@@ -347,5 +308,5 @@ def test_describe_says_what_load_would(directory: Path) -> None:
     authority = identity.describe(directory / "authority")
     assert authority.name == authority.issuer == good.issuer
     assert authority.problems == ()
-    rewrite(directory, end_days=-0.1)
+    rewrite(directory / "auditor", directory / "authority", days=(-1, -0.1))
     assert "expired" in identity.describe(directory / "auditor").problems[0]

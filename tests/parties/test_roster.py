@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
-from parties import certificates, identity
+from parties import identity
 from parties.roster import Roster
 from scenarios.cli.main import main
 from secure_fair.errors import UsageError
 from tests.parties.company import ROSTER, make_identities, tiny
+from tests.parties.handmade import rewrite
 
 NAMES = ["dealer", "auditor", "developer"]
 
@@ -130,21 +128,7 @@ def test_a_malformed_roster_is_refused(agreed: Path, tmp_path: Path, text: str, 
 def test_an_expired_certificate_is_refused(agreed: Path, tmp_path: Path) -> None:
     """By the party that has it, and when the parties agree."""
     shutil.copytree(agreed / "dealer", tmp_path / "dealer")
-    path = tmp_path / "dealer" / "certificate.pem"
-    valid = certificates.read_certificate(path)
-    now = datetime.now(UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(valid.subject)
-        .issuer_name(valid.issuer)
-        .public_key(valid.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=2))
-        .not_valid_after(now - timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("dealer")]), critical=False)
-    )
-    key = certificates.read_key(agreed / "authority" / "key.pem")
-    path.write_bytes(certificates.pem(builder.sign(key, hashes.SHA256())))
+    rewrite(tmp_path / "dealer", agreed / "authority", days=(-2, -1))
     one_message(start(agreed, tmp_path / "dealer", "--parties", str(agreed / ROSTER)), "expired at")
     result = CliRunner().invoke(main, ["identity", "agree", str(tmp_path / "dealer"), "--out", str(tmp_path / ROSTER)])
     one_message((result.exit_code, result.stderr), "expired at")

@@ -20,15 +20,23 @@ from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError
-from tests.parties.company import Company, Entry, secure_fair, tiny, write_stores
+from tests.parties.company import (
+    APART,
+    BOTH,
+    Company,
+    Entry,
+    ended_company,
+    secure_fair,
+    tiny,
+    with_policy,
+    write_stores,
+)
 from tests.parties.planted import found_in
 from tests.parties.test_knowledge import Watch, outside, talking_auditor
 from tests.parties.test_row_bound import stretching_developer
 
-APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
 HALVES = [{"name": name, "attributes": ["male"], "records": 0.5} for name in ("north", "south")]
 TRUSTING = {"developer": "follows the protocol"}  # intersections ask for it
-BOTH = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
 PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
 
 
@@ -60,12 +68,10 @@ def lines_of(stores: Path, holder: str, *others: str) -> list[str]:
 def known_to(watcher: str, folder: Path, scenario: Scenario, clinic: Entry = secure_fair) -> list[str]:
     """Everything of the clinic's people that one other party opened, received or kept, in a whole run."""
     stores = folder / "stores"
-    write_stores(scenario, stores)
     watch = Watch(folder / "watch")
     watch.strace = None  # the way of watching that every machine has
     entries = {watcher: watch.entry(), "clinic": clinic}
-    with Company(scenario, stores, folder / "company", entries=entries) as company:
-        company.wait(100)
+    company, _ = ended_company(scenario, folder, entries)
     own = [stores / watcher, company.out(watcher), company.folder / "states" / watcher]
     own += [company.folder / "identities" / watcher, watch.folder, company.folder / "scenario.toml"]
     found = [f"opened {path}" for path in outside(watch.opened(), own=[*own, Path(scenario.backbone.weights)])]
@@ -109,24 +115,14 @@ def test_each_store_has_its_own_people_and_attributes_alone(tmp_path: Path, weig
 # --- what stops all of them -------------------------------------------------------------------------------------------
 
 
-def with_policy(text: str, arguments: list[str]) -> None:
-    """An auditor with a policy of its own."""
-    folder = Path(arguments[arguments.index("--state") + 1])
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policy.toml").write_text(text)
-    secure_fair([*arguments, "--policy", str(folder / "policy.toml")])
-
-
 @pytest.mark.parametrize(("stingy", "generous"), [("registry", "clinic"), ("clinic", "registry")])
 def test_a_budget_that_ends_at_one_auditor_stops_all_before_anything_is_spent(
     tmp_path: Path, weights: Path, stingy: str, generous: str
 ) -> None:
     method = {"name": "parity", "attributes": ["male x young"]}
     scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
-    write_stores(scenario, tmp_path / "stores")
     entries = {stingy: partial(with_policy, 'epsilon = 0.1\ndeveloper = "follows the protocol"')}
-    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(100)
+    company, ended = ended_company(scenario, tmp_path, entries)
     assert ended["developer"].code == 3, ended["developer"]
     assert f"{stingy} refused" in ended["developer"].said
     assert planned(company, stingy) == planned(company, generous) == []
@@ -138,14 +134,12 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
 ) -> None:
     method = {"name": "parity", "attributes": ["male x young"]}
     scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
-    write_stores(scenario, tmp_path / "stores")
     entries: dict[str, Entry] = {"developer": stretching_developer}
     if trusting == "registry":
         entries["registry"] = partial(
             with_policy, 'epsilon = 50\ndeveloper = "follows the protocol"\nrow_bounds = "trust"'
         )
-    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(100)
+    company, ended = ended_company(scenario, tmp_path, entries)
     # where both check, either may be the first to see it, and the other hears of it from the first
     checking = ["clinic"] if trusting == "registry" else ["clinic", "registry"]
     assert 4 in {ended[name].code for name in checking}
@@ -179,8 +173,7 @@ def test_parts_that_leave_somebody_out_or_overlap_are_refused_at_the_start(
 ) -> None:
     scenario = tiny(weights, secure={"auditors": HALVES})
     other_halves(scenario, tmp_path / "stores", records)
-    with Company(scenario, tmp_path / "stores", tmp_path / "company") as company:
-        ended = company.wait(100)
+    company, ended = ended_company(scenario, tmp_path, seconds=100)
     assert ended["developer"].code == 4
     assert said in ended["developer"].said
     assert ended["north"].code in (4, 5)
@@ -204,10 +197,8 @@ def developer_that_moves_people(arguments: list[str]) -> None:
 
 def test_every_auditor_checks_the_parts_that_it_is_told(tmp_path: Path, weights: Path) -> None:
     scenario = tiny(weights, secure={"auditors": HALVES})
-    write_stores(scenario, tmp_path / "stores")
     entries = {"developer": developer_that_moves_people}
-    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(100)
+    _, ended = ended_company(scenario, tmp_path, entries, 100)
     assert 4 in (ended["north"].code, ended["south"].code)
     assert "announced another part" in ended["north"].said + ended["south"].said
 
@@ -224,8 +215,7 @@ def test_people_of_nobody_are_still_refused_where_all_are_held_by_one(tmp_path: 
     agreed.write_stores(tmp_path / "stores")
     (tmp_path / "stores" / "registry").rename(tmp_path / "whole")
     (tmp_path / "parts" / "north").rename(tmp_path / "stores" / "registry")
-    with Company(scenario, tmp_path / "stores", tmp_path / "company") as company:
-        ended = company.wait(100)
+    _, ended = ended_company(scenario, tmp_path, seconds=100)
     assert ended["registry"].code == 4
     assert "record ids are unknown" in ended["registry"].said
 

@@ -17,7 +17,7 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.shares import from_share
 from secure_fair.operations.common.ask import Ask
 from tests import asks
-from tests.parties.company import Company, tiny, write_stores
+from tests.parties.company import APART, BOTH, Company, ended_company, tiny, with_policy
 from tests.parties.liars import lie_about_bits
 from tests.parties.test_misbehaviour import rogue
 
@@ -72,15 +72,9 @@ def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
 def test_an_intersection_needs_the_word_of_every_holder(
     tmp_path: Path, weights: Path, trusting: tuple[str, ...]
 ) -> None:
-    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
-    data = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
-    scenario = tiny(
-        weights, data=data, secure={"auditors": auditors}, privacy=PRIVACY, policy=TRUST, train={"epochs": 1}
-    )
-    write_stores(scenario, tmp_path / "stores")
-    entries = {} if len(trusting) == 2 else {"clinic": partial(_with_policy, "epsilon = 50\n")}
-    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(100)
+    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST, train={"epochs": 1})
+    entries = {} if len(trusting) == 2 else {"clinic": partial(with_policy, "epsilon = 50\n")}
+    _, ended = ended_company(scenario, tmp_path, entries)
     if len(trusting) == 2:
         assert {name: end.code for name, end in ended.items()} == dict.fromkeys(ended, 0)
         return
@@ -101,13 +95,9 @@ def multiplying_auditor(arguments: list[str]) -> None:
 
 
 def test_memberships_that_are_none_are_refused(tmp_path: Path, weights: Path) -> None:
-    auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["young"]}]
-    data = {"sensitive": ["male", "young"], "intersections": [["male", "young"]]}
-    scenario = tiny(weights, data=data, secure={"auditors": auditors}, privacy=PRIVACY, policy=TRUST)
-    write_stores(scenario, tmp_path / "stores")
+    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST)
     entries = {"clinic": multiplying_auditor}
-    with Company(scenario, tmp_path / "stores", tmp_path / "company", entries=entries) as company:
-        ended = company.wait(100)
+    company, ended = ended_company(scenario, tmp_path, entries)
     assert 4 in (ended["registry"].code, ended["developer"].code)
     assert "clinic has not proved that its input keeps to its bound" in ended["registry"].said + ended["developer"].said
     lines = (company.folder / "states" / "registry" / "ledger" / "ledger.jsonl").read_text().splitlines()
@@ -128,9 +118,3 @@ def test_counts_of_what_is_no_stratum_are_refused(tmp_path: Path, weights: Path,
         ended = company.wait(100)
     assert (ended["auditor"].code, ended["developer"].code) == (4, 4)
     assert "developer has not proved" in ended["auditor"].said
-
-
-def _with_policy(text: str, arguments: list[str]) -> None:
-    from tests.parties.test_several_holders import with_policy
-
-    with_policy(text, arguments)

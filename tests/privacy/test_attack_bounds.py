@@ -10,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from oracles import epsilon_lower_bound
 from people import SCALE, ask, plan_for
 
 from secure_fair.privacy import accounting
@@ -71,7 +72,7 @@ def lower_bound(draw: Callable[[str], np.ndarray], attributes: np.ndarray) -> fl
 
     def bound(scores: np.ndarray, threshold: float) -> float:
         hits, alarms = int((scores[positive] >= threshold).sum()), int((scores[~positive] >= threshold).sum())
-        return accounting.epsilon_lower_bound(hits, alarms, trials, DELTA, CONFIDENCE)
+        return epsilon_lower_bound(hits, alarms, trials, DELTA, CONFIDENCE)
 
     practice = draw("practice")
     thresholds = np.quantile(practice, np.linspace(0.5, 0.9995, 200))

@@ -111,6 +111,27 @@ def test_help_loads_nothing_heavy():
     assert not {"torch", "numpy", "pydantic", "crypten", "matplotlib", "grpc", "rich"} & set(modules)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "scenario list",
+        "policy init new.toml",
+        "policy check policy.toml",
+        "policy show policy.toml",
+        "policy reference",
+    ],
+)
+def test_what_reads_or_writes_a_small_file_does_not_wait_for_torch(words, tmp_path):
+    (tmp_path / "policy.toml").write_text('epsilon = 1.0\noperations = ["moment"]\n')
+    code = (
+        "import sys; from scenarios.cli import main; main(standalone_mode=False); print(*sys.modules, file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *words.split()]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "scenarios.cli.policy" in result.stderr.split()
+    assert not {"torch", "crypten", "scipy"} & set(result.stderr.split())
+
+
 def test_the_module_is_the_program():
     result = subprocess.run([sys.executable, "-m", "scenarios.cli", "--version"], capture_output=True, text=True)
     assert result.stdout.startswith("secure-fair, version ") or "secure-fair" in result.stderr
@@ -139,6 +160,50 @@ def test_scenario_validate_lists_all_problems():
     assert result.stdout == ""
     assert "lora.rank: 0 is not allowed" in result.stderr
     assert 'did you mean "name"?' in result.stderr
+
+
+TOO_FEW = [
+    (["data.records=40"], "train.batch_size: 64 is more than the 24 training records; lower it"),
+    (["data.records=16", "data.split={developer=0.98,auditor=0.0,test=0.02}"], "16 records are too few: test with"),
+    (
+        [
+            "data.records=200",
+            'secure.auditors=[{name="a",attributes=["male"],records=0.999},{name="b",attributes=["male"],records=0.001}]',
+        ],
+        "secure.auditors: no record falls to b's part of the people; raise its records",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), TOO_FEW)
+def test_what_there_are_too_few_records_for_is_refused_before_anything_starts(tmp_path, changes, said):
+    overrides = [word for change in changes for word in ("-o", change)]
+    for command in (["scenario", "validate", "quickstart"], ["run", "quickstart", "--out", str(tmp_path / "run")]):
+        result = invoke(*command, *overrides)
+        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+        assert said in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_refuses_a_plan_that_its_policy_forbids_before_anything_starts(tmp_path):
+    result = invoke("run", "quickstart", "-o", "method.name=adv", "--out", str(tmp_path / "run"))
+    assert result.exit_code == 4
+    assert "adversary_step: protects attributes only from a developer that follows the protocol" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_scenario_validate_reads_the_tables_of_a_data_set_that_is_here(tmp_path):
+    lines = ('name = "mine"', "[data]", 'dataset = "manifest"', f'root = "{tmp_path / "people"}"', 'target = "hat"')
+    file = tmp_path / "mine.toml"
+    file.write_text("\n".join([*lines, 'sensitive = ["gander"]']))
+    elsewhere = invoke("scenario", "validate", str(file))
+    assert elsewhere.exit_code == 0
+    assert "people is not here; whether the data set fits was not checked" in elsewhere.stderr
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people" / "manifest.csv").write_text("path,hat,gender\na.png,yes,f\n")
+    result = invoke("scenario", "validate", str(file))
+    assert result.exit_code == 2
+    assert "no single column 'gander'" in result.stderr
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
@@ -191,7 +256,7 @@ def test_data_prepare_gives_each_party_its_own_store(tmp_path):
     from secure_fair.data.store import AuditorStore, DeveloperStore
 
     out = tmp_path / "stores"
-    small = ("-o", "data.records=40", "-o", "data.image_size=32", "--out", str(out))
+    small = ("-o", "data.records=40", "-o", "data.image_size=32", "-o", "train.batch_size=16", "--out", str(out))
     assert invoke("data", "prepare", "quickstart", *small).exit_code == 0
     developer, auditor = DeveloperStore.open(out / "developer"), AuditorStore.open(out / "auditor")
     assert set(developer.ids) == set(auditor.ids)

@@ -11,6 +11,7 @@ from click.testing import CliRunner, Result
 
 from scenarios import assemble, policies
 from scenarios.cli import main
+from scenarios.fit import fit, plans_of
 from scenarios.progress import JsonReporter, LineReporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
@@ -52,6 +53,7 @@ def test_every_key_has_a_meaning_and_an_example_that_is_read() -> None:
         assert field.description, key
         Policy.model_validate(tomllib.loads(policies.example(key)))
     assert set(policies.EXAMPLES["operations"]) <= set(OPERATIONS)
+    assert tuple(OPERATIONS) == policies.OPERATION_NAMES
 
 
 def test_the_page_of_all_keys_is_current() -> None:
@@ -89,7 +91,7 @@ FITS = [
         "epsilon = 1\nminimum_batch = 65",
         ["method.release=rows"],
         4,
-        "penalty_rows opens every batch, train.batch_size = 64 is below the policy's minimum_batch = 65",
+        "train.batch_size: 64 is below the policy's minimum_batch 65, and penalty_rows opens every batch",
     ),
     ("epsilon = 1", ["method.name=rr", "method.release="], 0, "randomised_attributes: 1 release"),
     ("epsilon = 0.9", ["method.name=rr", "method.release="], 3, "from epsilon 0 to 1 at delta"),
@@ -181,7 +183,8 @@ def test_a_state_that_was_only_created_may_be_begun_again(tmp_path: Path, new: b
 
 
 def test_the_outlook_is_lines_or_one_event(capsys: pytest.CaptureFixture[str]) -> None:
-    outlook = policies.fit(Policy(epsilon=2.0), "quickstart", ())
+    scenario = Scenario.load("quickstart")
+    outlook = fit(Policy(epsilon=2.0), scenario, plans_of(scenario, None, None))
     LineReporter().outlook(outlook.lines(), outlook.facts())
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[:2] for line in lines] == [

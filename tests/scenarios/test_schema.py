@@ -100,6 +100,15 @@ def test_compared_scenarios_differ_in_the_method_alone():
         assert same == scenario
 
 
+def test_a_key_goes_to_every_method_that_uses_it():
+    own = ("data.auditor_records=own", "method.name=orth", 'compare=["erm","ent"]')
+    scenario = parse(*own, "method.adversary_features=disclosed", "method.sensitive_scale=0.5", "method.ramp=3")
+    found = {one.method.name: one.method for one in (scenario, *scenario.compared)}
+    assert found["orth"].sensitive_scale == 0.5
+    assert (found["ent"].adversary_features, found["ent"].ramp, found["ent"].sensitive_scale) == ("disclosed", 3, 0)
+    assert found["erm"] == MethodSettings(name="erm")
+
+
 def test_the_embedded_backbone_is_the_one_that_learning_knows():
     from secure_fair.learning.backbone import EMBEDDED_NAME
 
@@ -180,13 +189,25 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
         ),
         (["method.name=adv", "method.release=moments"], "method.release", 'allowed: "rows"'),
         (["method.name=erm", "method.release=rows"], "method.release", "it releases nothing"),
+        (["method.name=erm", "method.strength=9"], "method.strength", "9.0 has no use with erm; it is for adv, ent"),
+        (["method.adversary_features=disclosed"], "method.adversary_features", "no use with parity; it is for ent"),
+        (
+            ["method.name=unl", 'compare=["orth"]', "method.target_gap=0.1"],
+            "method.target_gap",
+            "0.1 has no use with unl, orth; it is for odds, parity, rr: leave it out (-o method.target_gap=)",
+        ),
+        (
+            ['compare=["adv"]', "train.batch_size=16"],
+            "compare: adv: train.batch_size",
+            "below the policy's minimum_batch 32",
+        ),
         (["data.auditor_records=own"], "data.auditor_records", 'use "aligned"'),
         (
             ["method.name=orth", "data.split={developer=0.5,auditor=0.0,test=0.5}"],
             "data.split.auditor",
             "pictures of the auditor's own",
         ),
-        (["method.release=rows", "train.batch_size=16"], "train.batch_size", "below policy.minimum_batch 32"),
+        (["method.release=rows", "train.batch_size=16"], "train.batch_size", "below the policy's minimum_batch 32"),
         (["privacy={}"], "privacy", "leave [privacy] out for exact releases"),
         (['compare=["parity"]'], "compare", "is method.name already"),
         (['compare=["erm","erm"]'], "compare", "twice"),
@@ -229,7 +250,8 @@ def test_a_method_is_fair_to_all_attributes_and_intersections_unless_it_is_told(
     assert by_adapter.penalised == ("male", "young")
     assert parse().penalised == ("male",)
     scenario = parse(*CROSSED, 'method.attributes=["male x young"]', 'compare=["erm", "odds"]')
-    assert all(other.penalised == ("male x young",) for other in scenario.compared)
+    erm, odds = scenario.compared
+    assert (erm.penalised, odds.penalised) == ((), ("male x young",))
     assert Scenario.parse(tomllib.loads(scenario.to_toml())) == scenario
 
 
@@ -342,6 +364,34 @@ def test_overrides_apply_in_order_and_leave_the_original_alone():
     changed = files.override(tree, ["method.release=", "train.epochs=1", "train.epochs=2", "method.strength=4"])
     assert changed == {"method": {"name": "parity", "strength": 4}, "train": {"epochs": 2}}
     assert tree == {"method": {"name": "parity", "release": "rows"}}
+
+
+def test_another_method_on_the_command_line_leaves_out_what_it_has_no_use_for():
+    """The quickstart is for parity, compares it with erm, and has keys that these two use."""
+    notes = []
+    erm = Scenario.load("quickstart", ["method.name=erm"], notes.append)
+    assert (erm.method, erm.compare) == (MethodSettings(name="erm"), ())
+    assert notes == [
+        "method.name=erm: left out what erm has no use for: method.strength, method.components, method.release, "
+        "erm in compare"
+    ]
+    adv = Scenario.load("quickstart", ["method.name=adv", "method.ramp=2"], notes.append)
+    assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("rows", 4.0, 2, ("erm",))
+    assert Scenario.load("quickstart", ["method.name=odds"], notes.append).method.release == "moments"
+    assert len(notes) == 2  # odds uses all of it
+    Scenario.load("quickstart", ["method.name=adv", 'compare=["parity"]'], notes.append)  # which uses its components
+    assert notes[-1] == "method.name=adv: left out what adv has no use for: method.release"
+    with pytest.raises(UsageError, match=r"method\.components: 8 has no use with adv"):
+        Scenario.load("quickstart", ["method.name=adv", "method.components=8", "compare="])
+
+
+@pytest.mark.parametrize("method", ["3", "[]", "{name=3}", '{name="erm",release=[]}', '{name="nobody"}'])
+def test_another_method_in_place_of_nonsense_is_a_scenario_or_a_list_of_problems(tmp_path, method):
+    file = tmp_path / "odd.toml"
+    file.write_text(f'name = "odd"\ncompare = [3, "ent"]\nmethod = {method}\n[data]\ndataset = "faces"\n')
+    for override in ('method={name="adv"}', "method.name=adv", "method.name=erm"):
+        with pytest.raises(UsageError, match=r"compare\.0: 3 is not allowed|is a value, not a section"):
+            Scenario.load(file, [override])
 
 
 def test_faulty_overrides_are_all_listed():

@@ -16,13 +16,15 @@ from click.testing import CliRunner
 
 from scenarios import launch, spot_check
 from scenarios.cli import main
-from scenarios.grid import Run, SweepFile, library, load, merge, points, runs_of
+from scenarios.files import library
+from scenarios.grid import Run, SweepFile, load, merge, points, runs_of
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
-from scenarios.sweep import COLUMNS, Lines, sweep
+from scenarios.sweep import COLUMNS, REVISION, Lines, sweep
 from secure_fair.errors import UsageError
 from secure_fair.report.columns import GAPS
 from secure_fair.report.settings import group_settings
+from secure_fair.report.sweep import write_sweep_report
 
 SMALL = """
 name = "small"
@@ -140,18 +142,49 @@ def test_all_problems_of_all_points_are_told_at_once(tmp_path):
     assert "method.strength" in caught.value.problems[1]
 
 
+def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused(tmp_path):
+    text = SMALL + '[[grid]]\nmethod.name = ["erm", "parity", "unl"]\nmethod.strength = 3.0\nmethod.components = 8\n'
+    found = {run.scenario.method.name: run.scenario.method for run in runs_of(written(tmp_path, text))}
+    assert found["erm"] == Scenario.load("quickstart", ["method.name=erm"]).method
+    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, 16)]
+    with pytest.raises(UsageError, match=r"^method\.sensitive_scale: no method of the sweep uses it; leave it out$"):
+        runs_of(written(tmp_path, text), ["method.sensitive_scale=1"])
+
+
 @pytest.mark.parametrize(
     ("text", "named"),
     [
         ("name = 1\nbase = 'quickstart'\nseeds = [0]\n[[grid]]\n", "name"),
         ("name = 'a'\nbase = 'quickstart'\nseeds = []\n[[grid]]\n", "seeds"),
         ("name = 'a'\nbase = 'quickstart'\nseeds = [0]\ngrids = 1\n[[grid]]\n", "grids"),
-        ("name = 'a'\nbase = 'quickstart'\nseeds = [0]\n", "grid"),
+        ("name = 'a'\nbase = 'quickstart'\nseeds = [0]\n", "grid: is missing"),
+        ("name = 'a'\nbase = 'quickstart'\nseed = [0]\n[[grid]]\n", r'seed: unknown key .* \(did you mean "seeds"\?\)'),
+        ("name = 'a'\nbase = 'quickstart'\nseeds = [-1]\n[[grid]]\n", "seeds.0: -1 is not allowed; it must be greater"),
     ],
 )
 def test_a_faulty_file_is_refused_by_the_name_of_the_key(tmp_path, text, named):
     with pytest.raises(UsageError, match=rf": {named}"):
         written(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "cannot be read"),
+        (b"name = ", "is not valid TOML"),
+        (f"{SMALL}[[grid]]\nbase = 3\n".encode(), "grid.base: 3 is not allowed"),
+        (f"{SMALL}[[grid]]\nbase = 'nobody'\n".encode(), "nobody: no such scenario file"),
+        (f"{SMALL}[[grid]]\nprivacy = 3\n".encode(), "privacy: 3 is not allowed"),
+        (f"{SMALL}[[grid]]\nmethod = 3\n".encode(), "method: 3 is not allowed"),
+        (f"{SMALL}[[grid]]\nmethod = 3\n'method.name' = 'erm'\n".encode(), "method is a value beside it"),
+    ],
+)
+def test_no_sweep_file_ends_in_a_traceback(tmp_path, content, said):
+    file = tmp_path / "s.toml"
+    file.write_bytes(content)
+    result = CliRunner().invoke(main, ["sweep", str(file), "--out", str(tmp_path / "out")])
+    assert result.exit_code == 2, result.stderr
+    assert said in result.stderr
 
 
 def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setting():
@@ -161,11 +194,11 @@ def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setti
     assert key("data.root=/elsewhere", "backbone.weights=here/deit_tiny_patch16_224.safetensors") == key()
     others = [key("method.strength=7"), key("seed=1"), key("privacy.epsilon=2"), key("backbone.weights=other.pt")]
     assert len({key(), *others}) == 5
-    erm = ("method.name=erm", "method.release=", "compare=")
-    assert key(*erm, "method.strength=9", "privacy.epsilon=2") == key(*erm)
+    erm = ("method.name=erm", "compare=")
+    assert key(*erm, "privacy.epsilon=2") == key(*erm)
 
 
-@pytest.mark.parametrize("name", library())
+@pytest.mark.parametrize("name", library("sweep"))
 def test_the_librarys_sweeps_are_valid_and_name_no_place_of_a_machine(name):
     runs = runs_of(load(name))
     assert {run.scenario.seed for run in runs} == {0, 1, 2}
@@ -189,6 +222,21 @@ def test_a_sweeps_run_equals_run(tmp_path):
     for name in GAPS:
         assert float(found[name]) == pytest.approx(gaps[name], abs=1e-6)
     assert (found["asked_epsilon"], found["epsilon"]) == ("inf", "inf")
+
+
+def test_runs_of_another_revision_are_done_again(tmp_path, capsys):
+    """Their lines would stand beside lines of a program that gives other results."""
+    runs = runs_of(written(tmp_path, SMALL.replace("[0]", "[0, 1]") + ERM))
+    sweep(runs, tmp_path, LineReporter(), jobs=1)
+    before = rows_in(tmp_path)
+    file = tmp_path / "runs.csv"
+    file.write_text(file.read_text().replace(f",{REVISION}\n", ",0\n", 1))
+    capsys.readouterr()
+    sweep(runs, tmp_path, LineReporter(), jobs=1)
+    assert "2 runs, 1 of them done already, 1 are done again" in capsys.readouterr().err
+    assert {line["run"]: line | {"seconds": ""} for line in rows_in(tmp_path)} == {
+        line["run"]: line | {"seconds": ""} for line in before
+    }
 
 
 def test_a_stopped_sweep_goes_on_and_leaves_finished_runs_alone(tmp_path):
@@ -326,3 +374,9 @@ def test_a_csv_of_other_columns_is_refused(tmp_path):
     (tmp_path / "runs.csv").write_text("run,accuracy\n1,0.5\n")
     with pytest.raises(UsageError, match="another version"):
         Lines(tmp_path / "runs.csv", COLUMNS).rows()
+    with pytest.raises(UsageError, match="it has no column scenario, dataset"):
+        write_sweep_report(tmp_path)
+    (tmp_path / "runs.csv").write_bytes(b"\xff\n")
+    for read in (Lines(tmp_path / "runs.csv", COLUMNS).rows, lambda: write_sweep_report(tmp_path)):
+        with pytest.raises(UsageError, match="is no CSV of a sweep"):
+            read()

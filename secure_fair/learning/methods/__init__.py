@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Iterable
 
 from secure_fair.learning.method import Method
 from secure_fair.learning.settings import MethodSettings
@@ -21,11 +22,21 @@ def _found() -> dict[str, type[Method]]:
 
 
 METHODS = _found()
-# every form in which attributes can reach a method
-RELEASES = tuple(dict.fromkeys(release for method in METHODS.values() for release in method.releases))
 
 
 def make_method(settings: MethodSettings) -> Method:
     """The method of that name, with its defaults filled in; the scenario's validation knows the names."""
     method = METHODS[settings.name]
     return method(method.resolved(settings))
+
+
+def settings_for(name: str, given: MethodSettings) -> MethodSettings:
+    """The settings of another method: those of the ``given`` ones that it uses, at its default release."""
+    used = {key: getattr(given, key) for key in METHODS[name].keys}
+    return METHODS[name].resolved(MethodSettings(name=name, **used))
+
+
+def unused_keys(methods: Iterable[str]) -> list[str]:
+    """The keys of ``MethodSettings`` that none of the methods uses."""
+    used = {"name", "release", *(key for name in methods for key in METHODS[name].keys)}
+    return [key for key in MethodSettings.model_fields if key not in used]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.learning.method import DISCLOSED, Extent
+from secure_fair.learning.method import Extent
 from secure_fair.learning.methods.adv import Adv
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.operations import planned
@@ -27,12 +27,16 @@ class Ent(Adv):
     """
 
     own_records = True
+    keys = (*Adv.keys, "adversary_features")
 
     @classmethod
     def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
         """Disclosing the adapter is of use where the auditor trains on its own pictures."""
         if settings.adversary_features == "disclosed" and not own_records:
-            yield DISCLOSED
+            yield (
+                'method.adversary_features: "disclosed" is for data.auditor_records "own" alone, where the auditor '
+                "trains on features of its own pictures; leave it out"
+            )
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

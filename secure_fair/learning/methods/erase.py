@@ -24,6 +24,7 @@ class Erase(Method):
     """
 
     releases = tuple(SOURCES)
+    keys = (*Method.keys, "components")
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

@@ -30,6 +30,7 @@ class Orth(Method):
     releases = ("adapter", "gradient")
     adapter_releases = ("adapter", "gradient")
     own_records = True
+    keys = (*Method.keys, "sensitive_scale", "orthogonality")
 
     @classmethod
     def resolved(cls, settings: MethodSettings) -> MethodSettings:
@@ -41,7 +42,6 @@ class Orth(Method):
     @classmethod
     def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
         """A gradient alone says nothing about predictions."""
-        yield from super().conflicts(settings, own_records)
         if settings.orthogonality == "predictions" and settings.release == "gradient":
             yield (
                 'method.orthogonality: "predictions" needs the sensitive adapter itself, and release "gradient" opens '

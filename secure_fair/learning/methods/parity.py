@@ -32,7 +32,7 @@ class Parity(Method):
     """
 
     releases = tuple(SOURCES)
-    steered = True
+    keys = (*Method.keys, "components", "target_gap")
     by_class: ClassVar[bool] = False
 
     @classmethod

@@ -15,6 +15,7 @@ class Unl(Method):
     releases = ("adapter",)
     adapter_releases = ("adapter",)
     own_records = True
+    keys = ("strength", "attributes")
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

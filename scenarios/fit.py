@@ -1,0 +1,76 @@
+"""Whether a scenario's plan fits a policy, before anybody is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from parties.plans import own_trainings, plan_for, trains_adapter
+from scenarios import assemble
+from scenarios.plans import checked, plans
+from scenarios.schema import Scenario
+from secure_fair.errors import Refusal, UsageError
+from secure_fair.operations import RULES
+from secure_fair.privacy.fit import misfits, reasons
+from secure_fair.privacy.outlook import Outlook, new_people
+from secure_fair.privacy.plan import Plan
+from secure_fair.privacy.policy import Policy
+from secure_fair.sections import listed
+
+
+def admit(scenarios: Iterable[Scenario]) -> None:
+    """Refuse what a simulation of these scenarios would be refused for once it has begun: before a picture is read.
+
+    UsageError where the records are too few, Refusal or BudgetExceeded where ``[policy]`` forbids a plan.
+    """
+    for scenario, counted in checked(scenarios):
+        made = plans(scenario, counted)
+        for auditor in scenario.secure.auditors:
+            fit(scenario.policy, scenario, {name: made[name] for name in auditor.attributes})
+
+
+def fit(policy: Policy, scenario: Scenario, asked: Mapping[str, Plan]) -> Outlook:
+    """The outlook of a scenario's plans under this policy, for people of whom nothing has been released.
+
+    Refusal or BudgetExceeded where they do not fit.
+    """
+    config = assemble.run_config(scenario)
+    found = misfits(policy, asked, RULES, scenario.train.batch_size, config.computed_intersections)
+    if found:
+        raise Refusal("; ".join(reasons(found)))
+    spending, people = new_people()
+    outlook = Outlook(
+        policy=policy,
+        plans=asked,
+        rules=RULES,
+        trainings=own_trainings(config) or int(trains_adapter(config)),
+        spending=spending,
+        people=people,
+    )
+    outlook.check()
+    return outlook
+
+
+def plans_of(scenario: Scenario, auditor: str | None, records: int | None) -> dict[str, Plan]:
+    """The plans of what an auditor holds, of everything where nobody is named; ``records``: how many are for training,
+    where the data set is not here."""
+    attributes = _attributes(scenario, auditor)
+    if records is not None:
+        config = assemble.run_config(scenario)
+        return {name: plan_for(config, name, 2, records) for name in attributes}
+    try:
+        found = plans(scenario)
+    except UsageError as error:
+        raise UsageError(
+            [*error.problems, "the plan needs the number of training records: give it with --records N"]
+        ) from None
+    return {name: found[name] for name in attributes}
+
+
+def _attributes(scenario: Scenario, auditor: str | None) -> tuple[str, ...]:
+    """The attributes that an auditor of the scenario holds; all of them where nobody is named."""
+    held = {one.name: one.attributes for one in scenario.secure.auditors}
+    if auditor is None:
+        return scenario.data.sensitive
+    if auditor not in held:
+        raise UsageError(f"--auditor {auditor}: the scenario's auditors are {listed(held)}")
+    return held[auditor]
