@@ -7,8 +7,8 @@ command line, whose exit codes are taken from the errors instead.
 A deviation is repeated on two auditors' stores that differ in one person's attribute. An attack on what it had opened
 learns on the first two fifths of the answers how those of the two stores differ, and guesses of the others from which
 store they are. The Clopper-Pearson bounds of both its rates give a lower bound on mu, to be compared with the ledger's.
-A release's answers are few: of a single deviation only a gross excess would be found (mu 5 where .5 is accounted, in
-60 answers of either store), of all together a smaller one.
+Answers are few: of a single deviation only a gross excess would be found (mu 5 where .5 is accounted, in 60 answers of
+either store), of all together a smaller one. Where the run ends before its last request they are not judged at all.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
 import time
 import traceback
 from collections.abc import Callable
@@ -119,6 +120,16 @@ class Trio(AbstractContextManager["Trio"]):
         make_identities(self.folder / "identities", list(NAMES), simulated=True)
         write_stores(self.scenario, self.folder / "stores")
         self._write_neighbours()
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes.values():
+            if process.is_alive():
+                os.killpg(process.pid, signal.SIGKILL)  # and what it has forked
+            process.join()
+
+    def _start(self) -> None:
         tree, pipes = self.scenario.to_toml(), {name: _context.Pipe() for name in NAMES}
         self._pipes = {name: near for name, (near, _) in pipes.items()}
         self._processes = {
@@ -130,12 +141,8 @@ class Trio(AbstractContextManager["Trio"]):
         for name in NAMES:
             self._processes[name].start()
             pipes[name][1].close()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.join()
+        for pipe in self._pipes.values():
+            pipe.recv()  # each has its group of processes
 
     def _write_neighbours(self) -> None:
         """Beside the auditor's store two others: in each one person's attribute is the other one, in either part."""
@@ -157,9 +164,8 @@ class Trio(AbstractContextManager["Trio"]):
         turns: int,
         neighbour: bool = False,
         checked: bool = True,
-        within: float = 60.0,
     ) -> Run:
-        """One run; an AssertionError names who has not ended ``within`` so many seconds.
+        """One run; an AssertionError names who has not ended within a minute and a second for each request.
 
         ``neighbour``: one person's attribute is the other one, of those that ``operation`` asks about.
         """
@@ -171,12 +177,14 @@ class Trio(AbstractContextManager["Trio"]):
         job = Job(folder, stores, addresses, operation, deviation, turns, checked)
         for pipe in self._pipes.values():
             pipe.send(job)
-        deadline = time.monotonic() + within
+        deadline = time.monotonic() + 60 + turns
         ended = {name: self._outcome(name, deadline, deviation) for name in NAMES}
         return Run(ended, accounted(folder / "auditor" / "state" / "ledger" / "ledger.jsonl"))
 
     def _outcome(self, name: str, deadline: float, deviation: Deviation | None) -> Ended:
         if not self._pipes[name].poll(max(0.0, deadline - time.monotonic())):
+            self.__exit__()
+            self._start()
             raise AssertionError(f"{name} has not ended in time; {deviation}")
         return self._pipes[name].recv()
 
@@ -191,10 +199,12 @@ def accounted(ledger: Path) -> list[float]:
 
 
 def _serve(name: str, tree: str, identities: Path, timeout: float, pipe: Connection) -> None:
+    os.setpgrp()
     torch.set_num_threads(1)
     (identities.parent / f"{name}.toml").write_text(tree)
     scenario = Scenario.load(str(identities.parent / f"{name}.toml"))
     credentials = identity.load(identities / name)
+    pipe.send("ready")
     while True:
         job = pipe.recv()
         peers = {peer: address for peer, address in job.addresses.items() if peer != name}
