@@ -44,7 +44,7 @@ UNIT = 1 if sys.platform == "darwin" else 1024  # bytes, of the peak that the sy
 
 @dataclass(frozen=True)
 class MomentRow:
-    """What a moment of so many ``rows`` costs, ``proved`` or not; costs are of one call, as in ``BenchRow``.
+    """The costs of a moment of so many ``rows``, its query ``proved`` or not; of one call, as in ``BenchRow``.
 
     ``memory``: bytes by which each party's process, and the dealer's, grew at its peak since it was connected.
     """
