@@ -38,9 +38,9 @@ class Case:
 
 def cases(batch: int, dim: int) -> dict[str, Case]:
     """All operations for ``batch`` records with ``dim`` features, by name."""
-    features = _rows(batch, dim, 1)
+    features = rows_of_norm_one(batch, dim, 1)
     weights = _of_norm((dim, 1), BALL, 2)
-    query, member = _rows(batch, QUERY, 3), _codes(batch, 2, 4)[:, None]
+    query, member = rows_of_norm_one(batch, QUERY, 3), _codes(batch, 2, 4)[:, None]
     task, sensitive = _of_norm((MATRICES, RANK, dim), 4.0, 5), _of_norm((MATRICES, RANK, dim), 4.0, 6)
     logits = 8 * (2 * torch.rand(batch, 1, generator=_generator(7), dtype=torch.float64) - 1)
     groups, columns = torch.nn.functional.one_hot(_codes(batch, 5, 8), 5), _of_norm((dim, 5), BALL, 9)
@@ -76,7 +76,8 @@ def _generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _rows(n: int, k: int, seed: int) -> Tensor:
+def rows_of_norm_one(n: int, k: int, seed: int) -> Tensor:
+    """Random rows (n, k), float64."""
     return torch.nn.functional.normalize(torch.randn(n, k, generator=_generator(seed), dtype=torch.float64), dim=1)
 
 

@@ -17,12 +17,15 @@ from bench.cases import cases
 from bench.work import Cost, Failure, Outcome, Task
 from parties import identity
 from secure_fair.errors import ProcessFailed
+from secure_fair.mpc.transport import Credentials
 
 CALLS = (2, 20)  # timed at a time: at least, at most
 BLOCK = 0.1  # seconds that CrypTen's calls in a row should take together
 PATIENCE = 300.0  # seconds that a process has for one task
 MODES = {**stock.MODES, **ours.MODES}
 COMPUTE_NAMES = ("developer", "auditor", "second", "third")
+
+PartyMain = Callable[[str, Sequence[str], Credentials, Connection], None]  # name, compute parties, certificate, pipe
 
 _context = multiprocessing.get_context("forkserver")
 
@@ -161,14 +164,15 @@ def _in_turns(name: str, by_mode: dict[str, Engine], repeat: int) -> dict[str, l
 
 
 def start_ours(parties: int, batch: int, dim: int, folder: Path) -> Engine:
-    """Compute parties and dealer, each with a certificate, connected."""
-    names = [*COMPUTE_NAMES[:parties], ours.DEALER]
+    """Compute parties and dealer of this project's engine."""
+    return start_parties([*COMPUTE_NAMES[:parties], ours.DEALER], partial(ours.main, batch, dim), folder)
+
+
+def start_parties(names: Sequence[str], main: PartyMain, folder: Path) -> Engine:
+    """A process of ``main`` for each name, the dealer's last: with a certificate, and told where the others are."""
     identity.create_authority(folder)
     credentials = [identity.load(identity.issue_for_simulation(folder, name, days=2)) for name in names]
-    mains = [
-        partial(ours.main, name, names[:-1], own, batch, dim) for name, own in zip(names, credentials, strict=True)
-    ]
-    engine = Engine(mains)
+    engine = Engine([partial(main, name, names[:-1], own) for name, own in zip(names, credentials, strict=True)])
     addresses = {name: engine.receive(rank) for rank, name in enumerate(names)}
     for name, pipe in zip(names, engine.pipes, strict=True):
         pipe.send({peer: address for peer, address in addresses.items() if peer != name})

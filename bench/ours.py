@@ -26,12 +26,12 @@ AHEAD = 2  # calls: what a call takes was asked for before the call before it be
 BOUND = 2.0**20
 
 
-def main(name: str, parties: Sequence[str], own: Credentials, batch: int, dim: int, pipe: Connection) -> None:
+def main(batch: int, dim: int, name: str, parties: Sequence[str], own: Credentials, pipe: Connection) -> None:
     """One process: the dealer, or one compute party."""
-    answer(pipe, lambda: _run(name, parties, own, batch, dim, pipe))
+    answer(pipe, lambda: _run(batch, dim, name, parties, own, pipe))
 
 
-def _run(name: str, parties: Sequence[str], own: Credentials, batch: int, dim: int, pipe: Connection) -> None:
+def _run(batch: int, dim: int, name: str, parties: Sequence[str], own: Credentials, pipe: Connection) -> None:
     torch.set_num_threads(1)
     network = Network(own)
     pipe.send(network.address)

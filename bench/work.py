@@ -34,11 +34,15 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Seconds a call, or the cost and the opened result (None where this party is not the one to open to)."""
+    """Seconds a call, or the cost and the opened result (None where this party is not the one to open to).
+
+    ``memory``: bytes by which the process has grown at its peak, where that is measured.
+    """
 
     seconds: float = 0.0
     cost: Cost | None = None
     result: Tensor | None = None
+    memory: int = 0
 
 
 @dataclass(frozen=True)

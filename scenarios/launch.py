@@ -30,6 +30,7 @@ from secure_fair.data.split import given_split, part_of, split
 from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, null_floor, worst_gap
+from secure_fair.files import private_folder
 from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
 
@@ -42,6 +43,8 @@ SMALLEST_CELL = 10  # test records: a rate of fewer is left out of an intersecti
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     """Run the methods to compare and the main one below ``out``; returns the summary, which is also written there."""
     began = time.perf_counter()
+    private_folder(out)
+    (out / "README.txt").write_text(folder_text(scenario))
     table = load(scenario, report)
     people = People(scenario, table)
     (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
@@ -61,6 +64,23 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     summary["total_seconds"] = time.perf_counter() - began
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
+
+
+def folder_text(scenario: Scenario) -> str:
+    """Whose the run folder is, and what of it each party would hold."""
+    parties = [assemble.DEVELOPER, *(f"auditor-{auditor.name}" for auditor in scenario.secure.auditors)]
+    parties += [assemble.DEALER] if scenario.secure.mode == "secure" else []
+    lines = [
+        "This folder as a whole is the experimenter's alone: who simulates all parties sees what none of them may.",
+        "",
+        "summary.json and report.html have exact rates, computed from everybody's attributes.",
+        "A party would hold the folder of its name, and nothing else of this:",
+        "",
+        *(f"    {name}/" for name in parties),
+    ]
+    if scenario.compare:
+        lines += ["", f"So it is with each folder in compare/: {', '.join(scenario.compare)}."]
+    return "\n".join([*lines, ""])
 
 
 def load(scenario: Scenario, report: Reporter) -> Dataset:

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from bench.cases import cases
 from bench.measure import MODES, Engine, measure
+from bench.moments import measure_moments
 from bench.report import BenchReport
 from bench.work import answer
 from scenarios.cli import main
@@ -18,7 +19,8 @@ from secure_fair.errors import ProcessFailed
 
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
-    return BenchReport(2, 8, 12, 1, measure(parties=2, batch=8, dim=12, repeat=1), None)
+    rows = measure(parties=2, batch=8, dim=12, repeat=1)
+    return BenchReport(2, 8, 12, 1, rows, None, measure_moments([64, 5_000], lambda title: None))
 
 
 def test_every_operation_is_measured_in_every_mode(report):
@@ -61,6 +63,22 @@ def test_bytes_are_those_that_the_shapes_ask_for(report):
         assert opened + dealt <= by_key["product", mode] < opened + dealt + 1000  # and headers, and the request
 
 
+def test_a_proof_costs_what_its_protocol_has(report):
+    """A message for the query, and four with the one auditor; of the dealer its tags and keys."""
+    bare, proved, *large = report.moments
+    assert [(row.rows, row.proved) for row in report.moments] == [(n, p) for n in (64, 5_000) for p in (False, True)]
+    assert (bare.online, proved.online) == (2, 6)  # the query masked and opened, or committed to and proved; the answer
+    for without, with_proof in ((bare, proved), large):
+        entries = without.rows * 16
+        assert 2 * 8 * entries < without.bytes < 2 * 8 * entries + 20 * without.rows + 5_000  # both send a difference
+        assert (
+            with_proof.bytes > 2 * 8 * entries + 2 * 8 * 3 * with_proof.rows
+        )  # difference and key; three slacks a row
+        assert min(without.milliseconds, with_proof.milliseconds) > 0
+        assert set(with_proof.memory) == {"developer", "auditor", "dealer"}
+    assert large[1].memory["auditor"] > 8 * 5_000 * 16  # the differences alone
+
+
 def test_text_page_and_tree_say_the_same(report):
     tree = report.tree()
     assert len(tree["rows"]) == len(report.rows)
@@ -70,8 +88,10 @@ def test_text_page_and_tree_say_the_same(report):
             assert MODES[row.mode] in part
             assert written["rounds"] == row.online + 2 * row.waits
     page = report.page().splitlines()
-    assert len([line for line in page if line.startswith("| ")]) == len(report.rows) + len(cases(8, 12)) + 4
-    assert " --batch 8 --dim 12 " in page[2]
+    lines = len(report.rows) + len(cases(8, 12)) + len(report.moments)
+    assert len([line for line in page if line.startswith("| ")]) == lines + 6
+    assert " --batch 8 --dim 12 --rows 64 --rows 5000 " in page[2]
+    assert [(row["rows"], row["proved"]) for row in tree["moments"]] == [(r.rows, r.proved) for r in report.moments]
 
 
 def test_what_falls_short_is_said(report):
@@ -105,7 +125,21 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tm
 
 def test_the_command_writes_what_it_prints(tmp_path):
     out = tmp_path / "bench.json"
-    arguments = ["bench", "--batch", "2", "--dim", "3", "--repeat", "1", "--out", str(out), "--format", "json"]
+    arguments = [
+        "bench",
+        "--batch",
+        "2",
+        "--dim",
+        "3",
+        "--repeat",
+        "1",
+        "--rows",
+        "9",
+        "--out",
+        str(out),
+        "--format",
+        "json",
+    ]
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout) == json.loads(out.read_text())

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -137,7 +138,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, random_weights: Path) -> 
 
 def test_the_run_folder_has_everything(finished: Finished) -> None:
     assert {path.name for path in finished.out.iterdir()} == {
-        *("scenario.toml", "environment.json", "summary.json", "report.html"),
+        *("README.txt", "scenario.toml", "environment.json", "summary.json", "report.html"),
         *("developer", "auditor-auditor", "dealer"),
     }
     developer = {path.name for path in (finished.out / "developer").iterdir()}
@@ -145,6 +146,17 @@ def test_the_run_folder_has_everything(finished: Finished) -> None:
     assert (finished.out / "auditor-auditor" / "ledger.jsonl").is_file()
     assert finished.summary.keys() >= KEYS
     assert json.loads(finished.stdout) == finished.summary
+
+
+def test_the_folder_as_a_whole_is_the_experimenters(finished: Finished) -> None:
+    """It says so first thing, where its exact rates are shown too, names each party's part, and is for its owner."""
+    readme = (finished.out / "README.txt").read_text()
+    assert readme.startswith("This folder as a whole is the experimenter's alone")
+    folders = {path.name for path in finished.out.iterdir() if path.is_dir()}
+    assert {line.strip(" /") for line in readme.splitlines() if line.startswith("    ")} == folders
+    assert stat.S_IMODE(finished.out.stat().st_mode) == 0o700
+    page = (finished.out / "report.html").read_text()
+    assert page.index("The experimenter's alone") < page.index("<h2>")
 
 
 def test_what_was_released_exactly_is_what_the_experimenter_sees(finished: Finished) -> None:
