@@ -24,18 +24,27 @@ def find(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "data")),
-        (_method_conflicts, ("method", "data")),
-        (_compare_conflicts, ("compare", "method", "data")),
+        (_method_conflicts, ("method", "data", "privacy")),
+        (_compare_conflicts, ("compare", "method", "data", "privacy")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
         (_part_conflicts, ("secure", "method", "compare", "data")),
-        (_policy_conflicts, ("policy", "method", "train")),
+        (_policy_conflicts, ("policy", "method", "train", "data", "privacy")),
     ]
     problems: list[str] = []
     for check, needed in checks:
         if all(key in sections for key in needed):
             problems += check(*(sections[key] for key in needed))  # type: ignore[operator]
     return problems
+
+
+def resolved(method: MethodSettings, data: Data, privacy: Privacy | None) -> MethodSettings:
+    """The method's settings with its defaults, as they are for these data and this privacy.
+
+    They do not depend on the policy, which is each auditor's own business.
+    """
+    noised, own = privacy is not None and privacy.epsilon is not None, data.auditor_records == "own"
+    return METHODS[method.name].resolved(method, noised=noised, own_records=own)
 
 
 def _data_conflicts(data: Data) -> Iterator[str]:
@@ -124,9 +133,9 @@ def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
         yield f'backbone.weights: {show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'
 
 
-def _method_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
+def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | None) -> Iterator[str]:
     chosen = METHODS[method.name]
-    method = chosen.resolved(method)
+    method = resolved(method, data, privacy)
     release, own = method.release, data.auditor_records == "own"
     if release is not None and release not in chosen.releases:
         remedy = f"allowed: {listed(chosen.releases)}" if chosen.releases else "it releases nothing"
@@ -172,7 +181,9 @@ def _penalised_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
             )
 
 
-def _compare_conflicts(compare: Sequence[str], method: MethodSettings, data: Data) -> Iterator[str]:
+def _compare_conflicts(
+    compare: Sequence[str], method: MethodSettings, data: Data, privacy: Privacy | None
+) -> Iterator[str]:
     if len(set(compare)) < len(compare):
         yield f"compare: {show(compare)} names a method twice"
     for name in dict.fromkeys(compare):
@@ -180,7 +191,7 @@ def _compare_conflicts(compare: Sequence[str], method: MethodSettings, data: Dat
             yield f"compare: {show(name)} is method.name already; leave it out"
             continue
         other = MethodSettings(name=name, attributes=method.attributes)
-        for problem in _method_conflicts(other, data):
+        for problem in _method_conflicts(other, data, privacy):
             yield f"compare: {name}: {problem}"
 
 
@@ -267,10 +278,12 @@ def _part_conflicts(secure: Secure, method: MethodSettings, compare: Sequence[st
             )
 
 
-def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
+def _policy_conflicts(
+    policy: Policy, method: MethodSettings, train: Train, data: Data, privacy: Privacy | None
+) -> Iterator[str]:
     yield from policy.unknown_operations(OPERATIONS)
     yield from policy.contradictions()
-    method = METHODS[method.name].resolved(method)
+    method = resolved(method, data, privacy)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []
     rules = [RULES[kind.operation] for kind in kinds]

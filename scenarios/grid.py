@@ -91,7 +91,7 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
 
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
-    takes the method's first one, whatever the base has. Raises ``UsageError`` with all problems of all points.
+    takes the method's default, whatever the base has. Raises ``UsageError`` with all problems of all points.
     """
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}

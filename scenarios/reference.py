@@ -12,6 +12,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from scenarios.schema import Scenario
+from secure_fair.learning.method import Method
 from secure_fair.learning.methods import METHODS
 from secure_fair.operations import OPERATIONS
 from secure_fair.sections import Section, section_of
@@ -86,12 +87,17 @@ _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 
 def _methods() -> str:
     rows = [
-        f"| `{name}` | {_subject(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
+        f"| `{name}` | {_subject(method)} | {_releases(method)} | "
         f"{'yes' if method.own_records else 'no'} | {'yes' if method.steered else 'no'} |"
         for name, method in METHODS.items()
     ]
     head = "| `method.name` | | `method.release`, the default first | auditor's own records | `target_gap` |"
     return "## Methods\n\n" + "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _releases(method: type[Method]) -> str:
+    noised = {method.noised_release: " (with noise the default)"}
+    return ", ".join(f"`{release}`{noised.get(release, '')}" for release in method.releases) or "-"
 
 
 def _operations() -> str:

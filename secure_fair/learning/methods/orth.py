@@ -32,9 +32,9 @@ class Orth(Method):
     own_records = True
 
     @classmethod
-    def resolved(cls, settings: MethodSettings) -> MethodSettings:
+    def resolved(cls, settings: MethodSettings, *, noised: bool = False, own_records: bool = False) -> MethodSettings:
         """Orthogonality of predictions where the adapter itself is opened, else of weights."""
-        settings = super().resolved(settings)
+        settings = super().resolved(settings, noised=noised, own_records=own_records)
         form = settings.orthogonality or ("weights" if settings.release == "gradient" else "predictions")
         return settings.model_copy(update={"orthogonality": form})
 
