@@ -76,7 +76,8 @@ class Admission:
             )
         noised = plan.multipliers[request.operation] is not None
         if noised and self._policy.suspects and (request.of or not rule.binding):
-            raise Refusal(unbound(f"{request.operation} of {request.of or request.attribute}"))
+            what = f"{request.operation} of {request.of or request.attribute}"
+            raise Refusal(unbound(what, intersection=bool(request.of)))
         self._check_count(request)
         if not request.shape or any(size < 1 for size in request.shape):
             raise Refusal(f"shape {request.shape}: every size must be at least 1")

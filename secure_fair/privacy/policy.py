@@ -39,8 +39,8 @@ class Policy(Section):
     max_releases: Count | None = None
     """Releases of one attribute in one run; without it there is no such limit."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
-    """How far the developer is trusted. Noised adversaries (adv, ent) and intersections protect attributes only from
-    one that follows the protocol, and are refused for one that may deviate."""
+    """How far the developer is trusted. Noised adversaries on shares (adv, ent by rows) and intersections protect
+    attributes only from one that follows the protocol, and are refused for one that may deviate."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word."""
 
