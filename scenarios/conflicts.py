@@ -39,17 +39,26 @@ def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "data")),
-        (_method_conflicts, ("method", "data")),
+        (_method_conflicts, ("method", "data", "privacy")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
         (_part_conflicts, ("secure", "method", "data")),
-        (_policy_conflicts, ("policy", "method", "train")),
+        (_policy_conflicts, ("policy", "method", "train", "data", "privacy")),
     ]
     problems: list[str] = []
     for check, needed in checks:
         if all(key in sections for key in needed):
             problems += check(*(sections[key] for key in needed))  # type: ignore[operator]
     return problems
+
+
+def resolved(method: MethodSettings, data: Data, privacy: Privacy | None) -> MethodSettings:
+    """The method's settings with its defaults, as they are for these data and this privacy.
+
+    They do not depend on the policy, which is each auditor's own business.
+    """
+    noised, own = privacy is not None and privacy.epsilon is not None, data.auditor_records == "own"
+    return METHODS[method.name].resolved(method, noised=noised, own_records=own)
 
 
 def _data_conflicts(data: Data) -> Iterator[str]:
@@ -138,9 +147,9 @@ def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
         yield f'backbone.weights: {show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'
 
 
-def _method_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:
+def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | None) -> Iterator[str]:
     chosen = METHODS[method.name]
-    method = chosen.resolved(method)
+    method = resolved(method, data, privacy)
     release, own = method.release, data.auditor_records == "own"
     if release is not None and release not in chosen.releases:
         remedy = f"allowed: {listed(chosen.releases)}" if chosen.releases else "it releases nothing"
@@ -283,10 +292,12 @@ def _part_conflicts(secure: Secure, method: MethodSettings, data: Data) -> Itera
         )
 
 
-def _policy_conflicts(policy: Policy, method: MethodSettings, train: Train) -> Iterator[str]:
+def _policy_conflicts(
+    policy: Policy, method: MethodSettings, train: Train, data: Data, privacy: Privacy | None
+) -> Iterator[str]:
     yield from policy.unknown_operations(OPERATIONS)
     yield from policy.contradictions()
-    method = METHODS[method.name].resolved(method)
+    method = resolved(method, data, privacy)
     extent = Extent(groups=2, epochs=train.epochs, steps=1, own_records=False)
     kinds = METHODS[method.name].planned(method, extent) if method.release in METHODS[method.name].releases else []
     operations = [kind.operation for kind in kinds]

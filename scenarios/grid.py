@@ -73,8 +73,8 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
 
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
-    takes the method's first one, whatever the base has. A run has those keys of the method that it uses; a key that
-    is set and used by none is a problem. Raises ``UsageError`` with all problems of all points.
+    takes the method's default, whatever the base has. A run has those keys of the method that it uses; a key that is
+    set and used by none is a problem. Raises ``UsageError`` with all problems of all points.
     """
     problems: dict[str, str] = {}
     found: dict[str, Run] = {}

@@ -8,6 +8,7 @@ from typing import Any
 
 from scenarios.keys import rows_of
 from scenarios.schema import Scenario
+from secure_fair.learning.method import Method
 from secure_fair.learning.methods import METHODS
 from secure_fair.operations import OPERATIONS
 from secure_fair.sections import Section, section_of
@@ -38,12 +39,17 @@ def _section(name: str, model: type[Section]) -> Iterator[str]:
 
 def _methods() -> str:
     rows = [
-        f"| `{name}` | {_subject(method)} | {', '.join(f'`{r}`' for r in method.releases) or '-'} | "
+        f"| `{name}` | {_subject(method)} | {_releases(method)} | "
         f"{'yes' if method.own_records else 'no'} | {', '.join(f'`{key}`' for key in method.keys) or '-'} |"
         for name, method in METHODS.items()
     ]
     head = "| `method.name` | | `method.release`, the default first | auditor's own records | keys of `[method]` |"
     return "## Methods\n\n" + "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
+
+
+def _releases(method: type[Method]) -> str:
+    noised = {method.noised_release: " (with noise the default)"}
+    return ", ".join(f"`{release}`{noised.get(release, '')}" for release in method.releases) or "-"
 
 
 def _operations() -> str:

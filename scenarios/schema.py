@@ -79,7 +79,7 @@ class Scenario(Section):
 
     def _resolved(self) -> Scenario:
         """The same with the defaults that depend on other keys filled in."""
-        changes: dict[str, Any] = {"method": METHODS[self.method.name].resolved(self.method)}
+        changes: dict[str, Any] = {"method": conflicts.resolved(self.method, self.data, self.privacy)}
         if self.data.split is None and not self.data.split_given:
             changes["data"] = self.data.model_copy(update={"split": Split()})
         if not self.secure.auditors:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from secure_fair.learning.adversaries import unit_rows
 from secure_fair.learning.lora import load_adapter_state
-from secure_fair.learning.methods.adv import unit_rows
 from secure_fair.learning.model import make_classifier
 from secure_fair.learning.settings import ModelSettings
 from secure_fair.learning.train import Labelled, TrainSettings, predict

@@ -65,13 +65,15 @@ class Method:
     """A method adds a penalty to every batch's loss; what it needs from the attributes it asks the auditors for.
 
     Every method has a file of its own in ``secure_fair/learning/methods``, named as the method. It declares:
-    ``releases``, the forms in which attributes can reach it, the default first; ``adapter_releases``, those of them
-    that are made from an adapter which the auditor trains on pictures of its own; ``own_records``, whether it works
-    where the auditors know nobody of the developer's; ``keys``, those of ``MethodSettings`` that it uses besides name
-    and release: whoever gives it another is told so.
+    ``releases``, the forms in which attributes can reach it, the default first; ``noised_release``, the default where
+    noise is asked for on aligned records, if it is another; ``adapter_releases``, those of them that are made from an
+    adapter which the auditor trains on pictures of its own; ``own_records``, whether it works where the auditors know
+    nobody of the developer's; ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever
+    gives it another is told so.
     """
 
     releases: ClassVar[tuple[str, ...]] = ()
+    noised_release: ClassVar[str | None] = None
     adapter_releases: ClassVar[tuple[str, ...]] = ()
     own_records: ClassVar[bool] = False
     keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
@@ -82,10 +84,14 @@ class Method:
     # before anything runs
 
     @classmethod
-    def resolved(cls, settings: MethodSettings) -> MethodSettings:
-        """The settings with the defaults that depend on other keys filled in."""
-        release = settings.release or (cls.releases[0] if cls.releases else None)
-        return settings.model_copy(update={"release": release})
+    def resolved(cls, settings: MethodSettings, *, noised: bool = False, own_records: bool = False) -> MethodSettings:
+        """The settings with the defaults that depend on other keys filled in.
+
+        ``noised``: whether training's releases are; ``own_records``: whether auditors have pictures of their own alone.
+        """
+        first = cls.releases[0] if cls.releases else None
+        usual = cls.noised_release if noised and not own_records and cls.noised_release else first
+        return settings.model_copy(update={"release": settings.release or usual})
 
     @classmethod
     def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:

@@ -69,11 +69,11 @@ class MethodSettings(Section):
     name: MethodName = "parity"
     """The method."""
     release: str | None = None
-    """In which form attributes reach it; without it the method's first."""
+    """In which form attributes reach it; without it the method's first, or its default with noise."""
     strength: NotNegative = 2.0
     """Weight of the penalty (for unl: of the subtracted adapter)."""
     components: Annotated[int, Field(ge=1, le=4096)] = 16
-    """Columns of a moment's query."""
+    """moments: columns of the query."""
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None

@@ -78,7 +78,8 @@ class Admission:
             )
         noised = plan.multipliers[request.operation] is not None
         if noised and self._policy.suspects and (request.of or not rule.binding):
-            raise Refusal(unbound(f"{request.operation} of {request.of or request.attribute}"))
+            what = f"{request.operation} of {request.of or request.attribute}"
+            raise Refusal(unbound(what, intersection=bool(request.of)))
         if request.query and request.query in self._sums.answered:
             raise Refusal(
                 "this query was answered already: use the answer that you keep; a second one would cost budget"

@@ -61,11 +61,12 @@ def _exact(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[
             yield from (Misfit(attribute, operation, reason) for operation in plan.exact_operations(rules))
 
 
-def unbound(what: str) -> str:
-    """Why a policy that suspects the developer refuses a release."""
+def unbound(what: str, intersection: bool) -> str:
+    """Why a policy that suspects the developer refuses a release of an adversary, or of an ``intersection``."""
+    remedy = "leave data.intersections out" if intersection else 'give the scenario method.release = "moments"'
     return (
         f"{what}: protects attributes only from a developer that follows the protocol, and the policy says that it may "
-        'deviate: use a method by moments and no intersections, or set developer = "follows the protocol"'
+        f'deviate: {remedy}, or set developer = "follows the protocol" in the policy'
     )
 
 
@@ -78,9 +79,10 @@ def _unbound(
         for operation in plan.operations(rules):
             noised = plan.multipliers.get(operation) is not None
             if noised and not rules[operation].binding:
-                yield Misfit(attribute, operation, unbound(operation))
+                yield Misfit(attribute, operation, unbound(operation, intersection=False))
         if intersections and any(plan.multipliers.values()):
-            yield Misfit(attribute, "intersection", unbound(f"the intersection {', '.join(intersections)}"))
+            what = f"the intersection {', '.join(intersections)}"
+            yield Misfit(attribute, "intersection", unbound(what, intersection=True))
 
 
 def _forbidden(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[Misfit]:

@@ -48,8 +48,8 @@ class Policy(Section):
     """Records of one person in one release. Without it there is no such limit; each of them costs the person, m of them
     as much as m^2 releases of one."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
-    """How far the developer is trusted. Noised adversaries (adv, and ent on aligned records) and intersections on
-    shares protect attributes only from one that follows the protocol, and are refused unless this says so."""
+    """How far the developer is trusted. Noised adversaries on shares (adv, ent by rows, on aligned records) and
+    intersections protect attributes only from one that follows the protocol, and are refused unless this says so."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
     "trust" needs developer = "follows the protocol"."""

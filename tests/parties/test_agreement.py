@@ -29,8 +29,10 @@ from tests.parties.company import Company, tiny, write_stores
 
 TOLERANCE = 0.01  # relative distance of the updates
 METHODS: dict[str, Mapping[str, Any]] = {
-    "adv": {"name": "adv", "strength": 0.5},
-    "ent": {"name": "ent", "strength": 2.0},
+    "adv": {"name": "adv", "release": "rows", "strength": 0.5},
+    "adv-moments": {"name": "adv", "release": "moments", "strength": 4.0},
+    "ent": {"name": "ent", "release": "rows", "strength": 2.0},
+    "ent-moments": {"name": "ent", "release": "moments", "strength": 8.0},
     "erase": {"name": "erase", "strength": 1.0, "components": 8},
     "erase-rows": {"name": "erase", "release": "rows", "strength": 1.0, "components": 8},
     "erase-responses": {"name": "erase", "release": "attributes", "strength": 1.0, "components": 8},
@@ -226,8 +228,11 @@ def test_several_holders(tmp_path: Path, weights: Path, people: str, method: str
     assert_ledgers_agree(scenario, tmp_path / "secure")
 
 
+TRUSTED = {"developer": "follows the protocol"}
 NOISED = {
     "adv": METHODS["adv"],
+    "adv-moments": METHODS["adv-moments"],
+    "ent-by-default": {"name": "ent"},
     "parity-moments": METHODS["parity-moments"],
     "rr": {"name": "rr"},
 }
@@ -240,7 +245,7 @@ def test_with_noise_every_release_has_it_and_is_charged(
     auditors = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attributes": ["skin_tone"]}]
     data = {"sensitive": ["male", "skin_tone"]}
     privacy = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
-    policy = {"developer": "follows the protocol"}  # adv asks for it
+    policy = TRUSTED if method == METHODS["adv"] else {}  # an adversary on shares asks for it, and nothing else
     scenario = tiny(weights, method=method, data=data, secure={"auditors": auditors}, privacy=privacy, policy=policy)
     write_stores(scenario, tmp_path / "stores")
     with Company(scenario, tmp_path / "stores", tmp_path / "secure") as company:

@@ -248,7 +248,7 @@ def test_what_is_refused_by_one_is_opened_by_none(tmp_path: Path) -> None:
 
 
 def test_an_adversary_of_an_intersection_is_paid_for_by_every_holder(tmp_path: Path) -> None:
-    everybody = holders(tmp_path, APART, method={"name": "adv"})
+    everybody = holders(tmp_path, APART, method={"name": "adv", "release": "rows"})
     rows = asks.adversary_rows(everybody.auditors, JOINT, EVERYBODY, torch.full((N, 4), 0.5))
     assert rows.values.shape == (N, 4)
     for name, attribute in (("registry", "male"), ("clinic", "skin_tone")):

@@ -50,7 +50,7 @@ def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
     tmp_path: Path, weights: Path, stores: Path, policy: Mapping[str, Any]
 ) -> None:
     """With trust the attack succeeds at epsilon 1; by default nothing of the kind is let out."""
-    scenario = tiny(weights, method={"name": "adv"}, privacy=PRIVACY, policy=policy)
+    scenario = tiny(weights, method={"name": "adv", "release": "rows"}, privacy=PRIVACY, policy=policy)
     entries = {"developer": partial(rogue, steer_the_adversary)}
     with Company(scenario, stores, tmp_path, entries=entries) as company:
         ended = company.wait(100)
@@ -62,6 +62,7 @@ def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
         return
     assert (ended["auditor"].code, ended["developer"].code) == (4, 4)
     assert "adversary_step: protects attributes only from a developer that follows the protocol" in said
+    assert 'give the scenario method.release = "moments"' in said
     lines = (tmp_path / "states" / "auditor" / "ledger" / "ledger.jsonl").read_text().splitlines()
     kinds = [(entry["kind"], entry.get("operation")) for entry in map(json.loads, lines)]
     assert ("refused", "adversary_step") in kinds

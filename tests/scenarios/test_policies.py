@@ -97,6 +97,8 @@ FITS = [
     ("epsilon = 0.9", ["method.name=rr", "method.release="], 3, "from epsilon 0 to 1 at delta"),
     ("epsilon = 1", OWN_ADAPTER, 0, "sensitive_training: 1 release"),
     ("epsilon = 0.9", OWN_ADAPTER, 3, "from epsilon 0 to 1 at delta"),
+    ("epsilon = 1", ["method.name=adv", "method.release="], 0, "moment: 4 releases, 4 of a record at most"),
+    ("epsilon = 1", ["method.name=ent", "method.release=rows"], 4, 'give the scenario method.release = "moments"'),
     (
         "epsilon = 1",
         ["method.name=unl", "method.release=", "privacy=", "data.split.auditor=0.2", "data.split.test=0.2"],

@@ -93,7 +93,7 @@ def test_compared_scenarios_differ_in_the_method_alone():
     scenario = parse('compare=["erm","adv"]', "method.strength=3", "privacy.epsilon=1")
     erm, adv = scenario.compared
     assert (erm.method.name, erm.method.release) == ("erm", None)
-    assert (adv.method.name, adv.method.release, adv.method.strength) == ("adv", "rows", 3)
+    assert (adv.method.name, adv.method.release, adv.method.strength) == ("adv", "moments", 3)
     for other in (erm, adv):
         assert other.compare == ()
         same = other.model_copy(update={"method": scenario.method, "compare": scenario.compare})
@@ -187,7 +187,12 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
             "data.split",
             "data.partition says who gets which",
         ),
-        (["method.name=adv", "method.release=moments"], "method.release", 'allowed: "rows"'),
+        (["method.name=orth", "method.release=moments"], "method.release", 'allowed: "adapter", "gradient"'),
+        (
+            ["method.name=ent", "method.release=moments", "data.auditor_records=own"],
+            "method.release",
+            'use release "rows"',
+        ),
         (["method.name=erm", "method.release=rows"], "method.release", "it releases nothing"),
         (["method.name=erm", "method.strength=9"], "method.strength", "9.0 has no use with erm; it is for adv, ent"),
         (["method.adversary_features=disclosed"], "method.adversary_features", "no use with parity; it is for ent"),
@@ -329,10 +334,27 @@ def test_own_records_serve_the_methods_that_need_none_of_the_developer_s():
                 "data.auditor_records=own",
                 "privacy.epsilon=1",
             )
-            if method.own_records:
+            if (name, release) == ("ent", "moments"):  # of attributes that nobody has there
+                assert only_problem(*settings_).startswith("method.release: ")
+            elif method.own_records:
                 parse(*settings_)
             else:
                 assert only_problem(*settings_).startswith("data.auditor_records: ")
+
+
+@pytest.mark.parametrize("name", ["adv", "ent"])
+def test_a_noised_adversary_is_by_default_the_form_that_needs_no_trust(name):
+    """Whatever the policy says, which is no part of the scenario; where nobody can tell moments it is the other."""
+    chosen, noise, trust = f"method.name={name}", "privacy.epsilon=1", "policy.developer=follows the protocol"
+    plain = "method.release="  # the base names another method's
+    assert parse(chosen, plain).method.release == "rows"
+    assert parse(chosen, plain, noise).method.release == "moments"
+    assert parse(chosen, plain, noise, trust).hash() == parse(chosen, plain, noise).hash()
+    assert parse(chosen, noise, trust, "method.release=rows").method.release == "rows"
+    evaluated_alone = parse(chosen, plain, "privacy.evaluation_epsilon=1")
+    assert evaluated_alone.method.release == "rows"
+    if name == "ent":
+        assert parse(chosen, plain, noise, "data.auditor_records=own").method.release == "rows"
 
 
 # --- command line values ----------------------------------------------------------------------------------------------

@@ -33,9 +33,9 @@ class Orth(Method):
     keys = (*Method.keys, "sensitive_scale", "orthogonality")
 
     @classmethod
-    def resolved(cls, settings: MethodSettings) -> MethodSettings:
+    def resolved(cls, settings: MethodSettings, *, noised: bool = False, own_records: bool = False) -> MethodSettings:
         """Orthogonality of predictions where the adapter itself is opened, else of weights."""
-        settings = super().resolved(settings)
+        settings = super().resolved(settings, noised=noised, own_records=own_records)
         form = settings.orthogonality or ("weights" if settings.release == "gradient" else "predictions")
         return settings.model_copy(update={"orthogonality": form})
 

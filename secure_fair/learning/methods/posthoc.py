@@ -31,7 +31,7 @@ class PostHoc(Method):
     """
 
     releases = ("moments", "attributes")
-    steered = True
+    keys = ("strength", "components", "target_gap", "attributes")
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from secure_fair.learning.method import Method
 from secure_fair.learning.methods.parity import Parity
 
 
@@ -10,7 +9,6 @@ class ResponseParity(Parity):
     """The baseline that secure releases must beat (arXiv 2002.11651)."""
 
     releases = ("attributes",)
-    keys = (*Method.keys, "target_gap")
 
 
 METHOD = ResponseParity
