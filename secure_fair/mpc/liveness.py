@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 HEARTBEAT_SECONDS = 1.0
-GRACE_SECONDS = 0.3
+GRACE_SECONDS = 1.0
 """How long a suspicion waits. An ended connection, for evidence that somebody else is to blame: a party that leaves
 because of a loss ends its connections too, and may do so before the others have noticed the loss. What another party
 says, for the suspect's own words, which may still be on their way."""
