@@ -57,7 +57,8 @@ class RandomisedAttributes(Operation):
         people, whose = np.unique(holder.people[records[here]], return_inverse=True)
         names, groups = [holder.names[place] for place in people], len(holder.groups[ask.attribute])
         answers = np.zeros(len(records), dtype=np.int64)
-        answers[here] = holder.responses.answer(grant, names, holder.codes[ask.attribute][people], groups)[whose]
+        codes = holder.codes[ask.attribute][people]
+        answers[here] = holder.responses.answer(grant, names, people, codes, groups)[whose]
         return torch.from_numpy(answers).double(), 1
 
 

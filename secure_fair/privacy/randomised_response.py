@@ -66,12 +66,26 @@ class Responses:
         self._source = source
         self._answers: dict[str, dict[str, tuple[int, int, float]]] = {}
 
-    def answer(self, grant: Grant, ids: Sequence[str], codes: np.ndarray, groups: int) -> np.ndarray:
-        """The answers to an admitted request, int64 (n,): the codes themselves where it is exact."""
-        epsilon = grant.epsilon
+    def answer(
+        self, grant: Grant, ids: Sequence[str], places: np.ndarray, codes: np.ndarray, groups: int
+    ) -> np.ndarray:
+        """The answers to an admitted request, int64 (n,): the codes themselves where it is exact.
+
+        ``places``: int64 (n,), of these people in the enrolled table. Who pays for no new answer must have a kept one;
+        DamagedFile otherwise.
+        """
+        attribute, epsilon = grant.request.attribute, grant.epsilon
         if epsilon is None:
             return codes
-        return self.draw(grant.request.attribute, ids, codes, groups, epsilon)
+        kept = self._held(attribute)
+        paid = np.isin(places, grant.payers.places)
+        missing = sum(name not in kept for name, pays in zip(ids, paid, strict=True) if not pays)
+        if missing:
+            raise DamagedFile(
+                f"{self._path(attribute)}: lacks the answers of {missing} people who paid for them; restore it from a "
+                "backup, do not draw answers again"
+            )
+        return self.draw(attribute, ids, codes, groups, epsilon)
 
     def draw(self, attribute: str, ids: Sequence[str], codes: np.ndarray, groups: int, epsilon: float) -> np.ndarray:
         """Answers, int64 (n,): kept ones where there are any, fresh ones, on disk when this returns, for the others."""

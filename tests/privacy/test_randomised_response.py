@@ -10,7 +10,7 @@ from oracles import epsilon_lower_bound
 from people import IDS, ask, plan_for, value
 from scipy.stats import binomtest
 
-from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
+from secure_fair.errors import BudgetExceeded, DamagedFile, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
@@ -170,3 +170,18 @@ def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path:
     gate.release(gate.admit(request()), value(200))
     assert str(answers.tolist()) == (tmp_path / "drawn").read_text()
     assert gate._ledger.spending.of("gender", gate._rows[:200])[1].tolist() == [1.0] * 200
+
+
+def test_lost_answers_are_not_drawn_again(open_gate, tmp_path: Path) -> None:
+    """The ledger says that they were paid for; second ones would be given away for nothing."""
+    codes, places = np.zeros(200, dtype=np.int64), np.arange(200)
+    for run in ("first", "second"):  # the answers are kept
+        gate = open_gate([PLAN], run=run)
+        grant = gate.admit(request())
+        Responses(tmp_path / "answers", SOURCE).answer(grant, IDS, places, codes, 2)
+        gate.release(grant, value(200))
+    (path,) = (tmp_path / "answers").iterdir()
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:150]))
+    gate = open_gate([PLAN], run="third")
+    with pytest.raises(DamagedFile, match="lacks the answers of 50 people who paid for them; restore it"):
+        Responses(tmp_path / "answers", SOURCE).answer(gate.admit(request()), IDS, places, codes, 2)
