@@ -53,13 +53,14 @@ The moment is the bare product; what the proof of its query adds stands
 
 ## A moment and the proof of its query
 
-A noised moment is proved wherever an auditor checks rows (the default). Measured in the same run: developer, auditor
-and dealer, {columns} columns, one attribute of two groups, whose memberships were committed to beforehand.
+A noised moment is proved wherever an auditor checks rows (the default). Both kinds in one run: developer, auditor and
+dealer, {columns} columns, one attribute of two groups, whose memberships were committed to beforehand.
 
 {moments}
 
 - **rounds**, **MB** sent by all, **ms**: of one release as the parties make it, what the next takes from the dealer
-  being asked for meanwhile; median of {moment_turns} times {moment_calls} releases in a row, either kind in turns.
+  being asked for meanwhile; median of {moment_turns} times {moment_calls} releases in a row, either kind in
+  turns{load}.
 - **memory**: by how much each process grew at its peak since it was connected, memberships and query included.
 - An earlier check, by comparisons on shares and no longer in the program, took 1,859 MB and 16.7 s for 100,000 rows,
   and .41 s for 2,400, on the same kind of machine.

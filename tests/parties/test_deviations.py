@@ -9,6 +9,7 @@ learns on the first two fifths of the answers how those of the two stores differ
 store they are. The Clopper-Pearson bounds of both its rates give a lower bound on mu, to be compared with the ledger's.
 Answers are few: of a single deviation only a gross excess would be found (mu 5 where .5 is accounted, in 60 answers of
 either store), of all together a smaller one. Where the run ends before its last request they are not judged at all.
+Who spoils its own key with the auditor opens random numbers, and the attack has nothing to learn from.
 """
 
 from __future__ import annotations
