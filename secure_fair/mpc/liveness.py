@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 HEARTBEAT_SECONDS = 1.0
-GRACE_SECONDS = 1.0
-"""How long a suspicion waits. An ended connection, for evidence that somebody else is to blame: a party that leaves
-because of a loss ends its connections too, and may do so before the others have noticed the loss. What another party
-says, for the suspect's own words, which may still be on their way."""
+GRACE_SECONDS = 0.3
+"""How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
+ends its connections too, and may do so before the others have noticed the loss."""
+HEARSAY_SECONDS = 1.0
+"""How long what another party says waits for the suspect's own words, which may still be on their way."""
 
 
 class Suspicion(NamedTuple):
@@ -28,18 +29,18 @@ def find_loss(
 
     ``suspicions`` in the order of time; ``silences``: for how long (seconds) each connected party has not been heard.
     A party is lost when it is silent for nine tenths of ``timeout`` (heartbeats come every second, and the rest is for
-    telling the others), blamed by another a grace period ago, or else first to have ended its connection so long ago.
+    telling the others), blamed by another so long ago, or else first to have ended its connection a grace period ago.
     The latter waits while another is unusually quiet: who has left may have done so because of that one.
     """
     told = [suspicion for suspicion in suspicions if suspicion.teller]
-    if told:
-        return told[0] if now > told[0].when + GRACE_SECONDS else None
+    if told and now > told[0].when + HEARSAY_SECONDS:
+        return told[0]
     longest = max(silences.values(), default=0.0)
     if longest > 0.9 * timeout:
         silent = next(party for party in silences if silences[party] == longest)
         return Suspicion(now, silent, f"silent for {longest:.1f} s")
     quiet = longest > max(timeout / 2, 3 * HEARTBEAT_SECONDS)
-    if suspicions and not quiet and now > suspicions[0].when + GRACE_SECONDS:
+    if suspicions and not told and not quiet and now > suspicions[0].when + GRACE_SECONDS:
         return suspicions[0]
     return None
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from secure_fair.mpc.liveness import GRACE_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.liveness import GRACE_SECONDS, HEARSAY_SECONDS, Suspicion, find_circle, find_loss
 
 NOW = 1000.0
 OLD = NOW - GRACE_SECONDS - 0.01
+HEARD = NOW - HEARSAY_SECONDS - 0.01
 
 
 @pytest.mark.parametrize(
@@ -26,11 +27,17 @@ OLD = NOW - GRACE_SECONDS - 0.01
         ([Suspicion(OLD, "bob", "ended")], {"carol": 29.0}, "bob"),
         # who was blamed comes before who left, once his own words had the time to arrive
         (
-            [Suspicion(OLD, "bob", "ended"), Suspicion(NOW - 0.1, "carol", "garbage", teller="bob")],
+            [Suspicion(OLD, "bob", "ended"), Suspicion(OLD, "carol", "garbage", teller="bob")],
             {"carol": 0.4},
             None,
         ),
-        ([Suspicion(OLD, "bob", "ended"), Suspicion(OLD, "carol", "garbage", teller="bob")], {"carol": 0.4}, "carol"),
+        (
+            [Suspicion(HEARD, "bob", "ended"), Suspicion(HEARD, "carol", "garbage", teller="bob")],
+            {"carol": 0.4},
+            "carol",
+        ),
+        # what a party sees for itself need not wait for anybody's words
+        ([Suspicion(OLD, "carol", "silent", teller="bob")], {"carol": 54.1}, "carol"),
     ],
 )
 def test_the_party_really_lost_is_named(
