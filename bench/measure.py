@@ -28,6 +28,7 @@ COMPUTE_NAMES = ("developer", "auditor", "second", "third")
 PartyMain = Callable[[str, Sequence[str], Credentials, Connection], None]  # name, compute parties, certificate, pipe
 
 _context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload([ours.__name__, stock.__name__])  # imported once for all processes
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,6 @@ def measure(
     parties: int, batch: int, dim: int, repeat: int, follow: Callable[[str], None] = lambda title: None
 ) -> list[BenchRow]:
     """Every operation in every mode, ``repeat`` times in turns; ``follow`` hears the title of each operation."""
-    _context.set_forkserver_preload([ours.__name__, stock.__name__])  # imported once for all processes
     rows = []
     with tempfile.TemporaryDirectory(prefix="secure-fair-bench-") as folder:
         engines: dict[str, Engine] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from secure_fair.learning.backbone import EMBEDDED_ARCHITECTURE
 
 import torchvision  # isort: skip
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
+
+
+PRELOADED = ["tests.mpc.preload", "tests.parties.preload", "bench.ours", "bench.stock"]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -39,6 +43,15 @@ def random_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         vit = VisionTransformer(num_classes=0, **EMBEDDED_ARCHITECTURE)
     save_file({name: value.contiguous() for name, value in vit.state_dict().items()}, file)
     return file
+
+
+@pytest.fixture(scope="session", autouse=True)
+def preloaded() -> None:
+    """Have the one server that all processes of a session are forked from import for all of them, once.
+
+    It takes no other list after its start: with the list of whoever comes first, every party would import its own.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(PRELOADED)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -31,7 +31,6 @@ NAMES = ("developer", "auditor", "second", "third", "fourth")
 DEALER = "dealer"
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.mpc.preload"])
 
 
 @lru_cache(maxsize=1)

@@ -106,7 +106,6 @@ def stock_theft(rank: int, comm: Any, provider: Any) -> torch.Tensor:
 
 def run_stock(steal: bool) -> list[torch.Tensor]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.mpc.preload"])
     with tempfile.TemporaryDirectory() as folder:
         pipes = [context.Pipe() for _ in range(3)]
         processes = [

@@ -34,7 +34,6 @@ APART = [{"name": "registry", "attributes": ["male"]}, {"name": "clinic", "attri
 Entry = Callable[[list[str]], None]
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.parties.preload"])
 
 
 def tiny(weights: Path, **sections: Mapping[str, Any]) -> Scenario:

@@ -21,6 +21,9 @@ from tests.parties.test_row_bound import stretching_developer
 LIMITED, EXACT = "epsilon = 3.0", "allow_exact = true"
 
 
+WAITED_OUT = 3.0  # where one party does not even start, and the other waits for it in vain
+
+
 @dataclass
 class Deployment:
     """Runs one after the other on the same states."""
@@ -30,6 +33,7 @@ class Deployment:
     policy: str
     developer: Entry = secure_fair
     auditor: Entry = secure_fair
+    timeout: float = 30.0
     runs: int = field(default=0, init=False)
 
     @property
@@ -43,7 +47,7 @@ class Deployment:
             scenario,
             self.stores,
             self.folder / f"run-{self.runs}",
-            timeout=30.0,
+            timeout=self.timeout,
             entries={"developer": self.developer, "auditor": self.auditor},
             simulated=False,
             policy=self.policy,
@@ -168,7 +172,7 @@ def test_an_operation_that_is_not_permitted_is_refused_before_anything_is_spent(
 
 
 def test_an_auditor_without_a_policy_does_not_start(tmp_path: Path, weights: Path, stores: Path) -> None:
-    ended = Deployment(stores, tmp_path, "").run(tiny(weights, privacy={"epsilon": 1.0}))
+    ended = Deployment(stores, tmp_path, "", timeout=WAITED_OUT).run(tiny(weights, privacy={"epsilon": 1.0}))
     assert ended["auditor"].code == 2
     assert "--policy FILE: is missing" in ended["auditor"].said
     assert "secure-fair policy init FILE" in ended["auditor"].said
@@ -183,7 +187,7 @@ def mistyped(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("party", ["auditor", "developer"])
 def test_a_new_state_is_never_begun_by_a_wrong_path(tmp_path: Path, weights: Path, stores: Path, party: str) -> None:
-    deployment = Deployment(stores, tmp_path, LIMITED, **{party: mistyped})
+    deployment = Deployment(stores, tmp_path, LIMITED, timeout=WAITED_OUT, **{party: mistyped})
     ended = deployment.run(tiny(weights, privacy={"epsilon": 1.0}))[party]
     assert ended.code == 2
     assert "holds no ledger" in ended.said

@@ -53,7 +53,6 @@ DELTA = 1e-5
 EVALUATION = "evaluation_counts"
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["tests.parties.preload"])
 
 
 @dataclass(frozen=True)
