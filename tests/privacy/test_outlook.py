@@ -15,6 +15,11 @@ from secure_fair.privacy.spending import Spending
 NOBODY = np.array([], dtype=np.int64)
 
 
+def once(charge: Charge) -> np.ndarray:
+    """The cost to one person with one record."""
+    return charge.times(np.ones(1, dtype=np.int64))
+
+
 def outlook(
     plans: list[Plan], policy: Policy, spending: Spending | None = None, people: People | None = None
 ) -> Outlook:
@@ -49,7 +54,7 @@ def test_trainings_on_own_records_count_and_add_up_over_attributes(limit: str) -
 
 def test_earlier_trainings_on_the_same_records_count() -> None:
     spending, people = new_people()
-    spending.add("race", "sensitive_training", people.own, Charge(epsilon=1.0, delta=1e-6), training=True)
+    spending.add("race", "sensitive_training", people.own, once(Charge(epsilon=1.0, delta=1e-6)), training=True)
     outlook([trained()], Policy(epsilon=2.0), spending, people).check()
     with pytest.raises(BudgetExceeded, match="from epsilon 1 to 2"):
         outlook([trained()], Policy(epsilon=1.5), spending, people).check()
@@ -68,7 +73,7 @@ def test_who_is_trained_on_and_released_as_well_pays_for_both() -> None:
 
 def test_an_answer_that_was_paid_pays_for_answers_and_not_for_the_truth() -> None:
     spending, people = new_people()
-    spending.add("gender", "randomised_attributes", people.training, Charge(epsilon=1.0))
+    spending.add("gender", "randomised_attributes", people.training, once(Charge(epsilon=1.0)))
     answers = PlannedRelease("randomised_attributes", 1, 1, 1.0)
     again, truth = (plan_for(epsilon=epsilon, releases=[answers], evaluation=[]) for epsilon in (1.0, None))
     outlook([again], Policy(epsilon=1.0), spending, people).check()

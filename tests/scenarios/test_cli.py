@@ -186,7 +186,8 @@ def test_what_there_are_too_few_records_for_is_refused_before_anything_starts(tm
 
 
 def test_run_refuses_a_plan_that_its_policy_forbids_before_anything_starts(tmp_path):
-    result = invoke("run", "quickstart", "-o", "method.name=adv", "--out", str(tmp_path / "run"))
+    adversary = ("-o", "method.name=adv", "-o", "method.release=rows")
+    result = invoke("run", "quickstart", *adversary, "--out", str(tmp_path / "run"))
     assert result.exit_code == 4
     assert "adversary_step: protects attributes only from a developer that follows the protocol" in result.stderr
     assert not (tmp_path / "run").exists()
