@@ -116,7 +116,7 @@ class Holdings:
 
     @property
     def people(self) -> np.ndarray:
-        """Of each enrolled record its person's first one, int64 (enrolled,)."""
+        """The place of the first record of each enrolled record's person, int64 (enrolled,)."""
         return self.gate.people
 
     @property

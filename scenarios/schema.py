@@ -113,8 +113,8 @@ class Scenario(Section):
     def compared(self) -> tuple[Scenario, ...]:
         """The scenarios of the methods to compare with, in order: each has the method's keys that it uses, and its
         default release."""
-        methods = (settings_for(name, self.method) for name in self.compare)
-        return tuple(self.model_copy(update={"method": method, "compare": ()}) for method in methods)
+        methods = [settings_for(name, self.method) for name in self.compare]
+        return tuple(self.model_copy(update={"method": method, "compare": ()})._resolved() for method in methods)
 
     def to_toml(self) -> str:
         """The scenario as resolved: loading this text gives an equal scenario."""

@@ -82,7 +82,7 @@ class Payers:
 
     @classmethod
     def of(cls, records: np.ndarray, first: np.ndarray) -> Payers:
-        """Of a release about these ``records``; ``first``: of each record of the table, its person's first one."""
+        """Count those whose ``records`` these are; ``first``: of each record of the table, its person's first one."""
         return cls(*np.unique(first[records], return_counts=True))
 
 

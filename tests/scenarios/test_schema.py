@@ -199,7 +199,7 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
         (
             ["method.name=unl", 'compare=["orth"]', "method.target_gap=0.1"],
             "method.target_gap",
-            "0.1 has no use with unl, orth; it is for odds, parity, rr: leave it out (-o method.target_gap=)",
+            "0.1 has no use with unl, orth; it is for odds, parity, posthoc, rr: leave it out (-o method.target_gap=)",
         ),
         (
             ['compare=["adv"]', "train.batch_size=16"],
@@ -398,13 +398,13 @@ def test_another_method_on_the_command_line_leaves_out_what_it_has_no_use_for():
         "erm in compare"
     ]
     adv = Scenario.load("quickstart", ["method.name=adv", "method.ramp=2"], notes.append)
-    assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("rows", 4.0, 2, ("erm",))
+    assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("moments", 4.0, 2, ("erm",))
     assert Scenario.load("quickstart", ["method.name=odds"], notes.append).method.release == "moments"
-    assert len(notes) == 2  # odds uses all of it
-    Scenario.load("quickstart", ["method.name=adv", 'compare=["parity"]'], notes.append)  # which uses its components
-    assert notes[-1] == "method.name=adv: left out what adv has no use for: method.release"
-    with pytest.raises(UsageError, match=r"method\.components: 8 has no use with adv"):
-        Scenario.load("quickstart", ["method.name=adv", "method.components=8", "compare="])
+    assert len(notes) == 1  # these use all of it
+    Scenario.load("quickstart", ["method.name=orth", 'compare=["parity"]'], notes.append)  # which uses its components
+    assert notes[-1] == "method.name=orth: left out what orth has no use for: method.release"
+    with pytest.raises(UsageError, match=r"method\.components: 8 has no use with orth"):
+        Scenario.load("quickstart", ["method.name=orth", "method.components=8", "compare="])
 
 
 @pytest.mark.parametrize("method", ["3", "[]", "{name=3}", '{name="erm",release=[]}', '{name="nobody"}'])

@@ -31,9 +31,8 @@ def make_method(settings: MethodSettings) -> Method:
 
 
 def settings_for(name: str, given: MethodSettings) -> MethodSettings:
-    """The settings of another method: those of the ``given`` ones that it uses, at its default release."""
-    used = {key: getattr(given, key) for key in METHODS[name].keys}
-    return METHODS[name].resolved(MethodSettings(name=name, **used))
+    """The settings of another method: those of the ``given`` ones that it uses, and no release."""
+    return MethodSettings(name=name, **{key: getattr(given, key) for key in METHODS[name].keys})
 
 
 def unused_keys(methods: Iterable[str]) -> list[str]:
