@@ -401,10 +401,11 @@ def test_another_method_on_the_command_line_leaves_out_what_it_has_no_use_for():
     assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("moments", 4.0, 2, ("erm",))
     assert Scenario.load("quickstart", ["method.name=odds"], notes.append).method.release == "moments"
     assert len(notes) == 1  # these use all of it
-    Scenario.load("quickstart", ["method.name=orth", 'compare=["parity"]'], notes.append)  # which uses its components
+    orth = ("method.name=orth", "data.split={developer=0.5, auditor=0.2, test=0.3}")
+    Scenario.load("quickstart", [*orth, 'compare=["parity"]'], notes.append)  # which uses its components
     assert notes[-1] == "method.name=orth: left out what orth has no use for: method.release"
     with pytest.raises(UsageError, match=r"method\.components: 8 has no use with orth"):
-        Scenario.load("quickstart", ["method.name=orth", "method.components=8", "compare="])
+        Scenario.load("quickstart", [*orth, "method.components=8", "compare="])
 
 
 @pytest.mark.parametrize("method", ["3", "[]", "{name=3}", '{name="erm",release=[]}', '{name="nobody"}'])
