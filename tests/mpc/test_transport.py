@@ -1196,11 +1196,16 @@ def test_a_stopped_party_is_named_within_the_timeout(identities: Path, behaviour
 
 
 def test_an_interrupt_ends_a_wait(identities: Path) -> None:
+    """One may fall into a callback of gRPC's, where Python prints and ignores it; then it is repeated."""
     with processes(identities, alice="exchange", carol="idle") as party:
         time.sleep(0.3)
-        start = party.signal("alice", signal.SIGINT)
-        assert party.children["alice"].wait(5) != 0
-        assert time.time() - start < 3
+        for _ in range(5):
+            party.signal("alice", signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                assert party.children["alice"].wait(3) != 0
+                break
+        else:
+            pytest.fail("alice goes on after five interrupts")
 
 
 def test_a_short_stop_is_survived(identities: Path) -> None:

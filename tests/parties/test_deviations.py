@@ -105,7 +105,7 @@ def judged(trio: Trio, deviation: Deviation, turns: int) -> tuple[int, float, Gu
     return len(first.opened), mu, found
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [*range(8), *(pytest.param(seed, marks=pytest.mark.long) for seed in range(8, 20))])
 def test_a_deviating_developer_ends_in_good_order_and_learns_no_more(trio: Trio, seed: int) -> None:
     """Few answers each: mostly that everybody ends, and how."""
     judged(trio, Deviation.of(seed), 8)

@@ -269,6 +269,7 @@ def test_workers_compute_what_one_process_does(tmp_path):
     assert found[runs[0].key] == expected | {"seconds": ""}
 
 
+@pytest.mark.long
 def test_workers_end_with_a_sweep_that_is_killed(tmp_path):
     (tmp_path / "sweep.toml").write_text(SMALL.replace("[0]", "[0, 1]") + ERM)
     command = [sys.executable, "-c", "from scenarios.cli import main; main()", "sweep", str(tmp_path / "sweep.toml")]

@@ -24,6 +24,7 @@ def test_both_ways_lead_to_the_same_sum() -> None:
     assert any(not torch.allclose(one, other, rtol=1e-2) for one, other in zip(kept, unclipped, strict=True))
 
 
+@pytest.mark.long
 def test_a_row_is_measured_in_a_process_of_its_own() -> None:
     row = measure(SMALL)
     assert row.bytes >= 0
@@ -32,6 +33,7 @@ def test_a_row_is_measured_in_a_process_of_its_own() -> None:
     assert "| deit_tiny_patch16_224, 32 px, last 1 blocks | 6 | per record |" in text
 
 
+@pytest.mark.long
 def test_a_case_that_fails_says_why() -> None:
     with pytest.raises(RuntimeError, match="no-such-model"):
         measure(replace(SMALL, backbone="no-such-model"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import torch
 from safetensors import safe_open
 
@@ -17,6 +18,7 @@ def test_the_shipped_file_was_made_with_these_settings() -> None:
     assert json.loads(metadata["settings"]) == vars(embedded.Pretraining())
 
 
+@pytest.mark.long
 def test_pretraining_is_reproducible_and_leaves_a_plain_backbone() -> None:
     settings = embedded.Pretraining(portraits=64, held_out=32, teacher_epochs=1, epochs=1, batch_size=32)
     one, scores = embedded.pretrain(settings)
