@@ -49,9 +49,10 @@ def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
 def read_join_key(file: Path) -> bytes:
     """The join key that a file holds; one that does not exist yet gets a new key, for its owner alone to read."""
     try:
-        key = file.read_bytes() if file.exists() else secrets.token_bytes(KEY_BYTES)
         if not file.exists():
-            write_bytes(file, key)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(file, secrets.token_bytes(KEY_BYTES))
+        key = file.read_bytes()
     except OSError as error:
         raise UsageError(f"{file}: the join key can be neither read nor written: {error.strerror}") from error
     if len(key) != KEY_BYTES:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from secure_fair.data.records import Attribute
-from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
+from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, read_join_key, record_ids
 from secure_fair.data.table import Dataset, load_table
 from secure_fair.errors import Refusal, UsageError
 
@@ -221,3 +221,20 @@ def test_auditors_open_checks_too(folders: tuple[Path, Path]) -> None:
     file.write_text("\n".join(lines).replace(lines[1][32:], ",2,0", 1) + "\n")
     with pytest.raises(UsageError, match=r"attributes\.csv:2: code '2' is not in 0 \.\. 1"):
         AuditorStore.open(folders[1])
+
+
+def test_a_join_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "folders" / "join.key"
+    key = read_join_key(file)
+    assert len(key) == KEY_BYTES
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert read_join_key(file) == key
+    assert read_join_key(tmp_path / "other.key") != key
+
+
+def test_another_file_is_no_join_key(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"short")
+    with pytest.raises(UsageError, match="5 bytes are no join key, which has 32"):
+        read_join_key(tmp_path / "short")
+    with pytest.raises(UsageError, match="neither read nor written"):
+        read_join_key(tmp_path)
