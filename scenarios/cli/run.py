@@ -93,7 +93,7 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
         parts += ["Nothing was opened to anybody.", ""]
     protected = tables.privacy(summary)
     if protected.rows:
-        parts += ["What the releases say of one person at most:", protected.text(), ""]
+        parts += ["What the releases say at most of one record, or person where they are told:", protected.text(), ""]
     parts += [f"warning: {text}" for text in tables.warnings(summary)]
     parts.append(f"Run folder: {folder}")
     return "\n".join(parts)
