@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from secure_fair.errors import PartyLost
+
 HEARTBEAT_SECONDS = 1.0
 GRACE_SECONDS = 0.3
 """How long an ended connection waits for evidence that somebody else is to blame: a party that leaves because of a loss
@@ -20,6 +22,8 @@ class Suspicion(NamedTuple):
     party: str
     reason: str
     teller: str = ""
+    exit_code: int = PartyLost.exit_code
+    """That of a refusal, where the party is said to have refused."""
 
 
 def find_loss(

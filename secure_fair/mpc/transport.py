@@ -12,10 +12,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
+from secure_fair.errors import BudgetExceeded, PartyLost, ProtocolError, Refusal, SecureFairError, UsageError
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
@@ -346,9 +347,12 @@ class Network:
 
     # leaving
 
-    def abort(self, reason: str, culprit: str | None = None) -> None:
-        """Stops the session: tells every peer why and who is to blame (None: this party), then leaves."""
-        self._fail(lambda: ProtocolError(f"this party has stopped: {reason}"), reason, culprit)
+    def abort(self, reason: str, culprit: str | None = None, exit_code: int = PartyLost.exit_code) -> None:
+        """Stops the session: tells every peer why and who is to blame (None: this party), then leaves.
+
+        The peers lose a party, unless ``exit_code`` says that it has refused: then all end with that code.
+        """
+        self._fail(lambda: ProtocolError(f"this party has stopped: {reason}"), reason, culprit, exit_code=exit_code)
         self.close()
 
     def close(self) -> None:
@@ -384,7 +388,13 @@ class Network:
     # failures
 
     def _fail(
-        self, error: Callable[[], SecureFairError], reason: str, culprit: str | None, *, tell: bool = True
+        self,
+        error: Callable[[], SecureFairError],
+        reason: str,
+        culprit: str | None,
+        *,
+        tell: bool = True,
+        exit_code: int = PartyLost.exit_code,
     ) -> None:
         """The session is over: every wait ends with ``error`` and the peers are told. Only the first failure counts."""
         with self._changed:
@@ -393,7 +403,8 @@ class Network:
             self._failure = error
             self._failed.set()
             self._changed.notify_all()
-        farewell = encode_control({"reason": _printable(reason), "culprit": culprit or self.name})
+        fields = {"reason": _printable(reason), "culprit": culprit or self.name, "exit_code": exit_code}
+        farewell = encode_control(fields)
         for link in self._links.values():
             if tell:
                 link.farewells.put((Kind.ABORT, farewell))
@@ -421,7 +432,8 @@ class Network:
 
     def _lost(self, loss: Suspicion) -> None:
         text = f"{loss.teller} says: {loss.reason}" if loss.teller else loss.reason
-        self._fail(lambda: PartyLost(loss.party, text), loss.reason, loss.party)  # passed on as it came
+        error = partial(_ended, loss.party, text, loss.exit_code)
+        self._fail(error, loss.reason, loss.party, exit_code=loss.exit_code)  # passed on as it came
         self._links[loss.party].cut()  # releases a send that waits for the lost party
 
     def _suspect(self, link: Link, reason: str) -> None:
@@ -543,16 +555,19 @@ class Network:
             link.wake_receivers()
         elif frame.kind == Kind.ABORT:
             link.farewells.put((Kind.SEEN, b"{}"))
-            self._peer_aborts(link, _printable(str(fields.get("reason"))), str(fields.get("culprit")))
+            reason, culprit = _printable(str(fields.get("reason"))), str(fields.get("culprit"))
+            self._peer_aborts(link, reason, culprit, fields.get("exit_code"))
 
-    def _peer_aborts(self, link: Link, reason: str, culprit: str) -> None:
+    def _peer_aborts(self, link: Link, reason: str, culprit: str, exit_code: object) -> None:
+        code = exit_code if isinstance(exit_code, int) and exit_code in _REFUSALS else PartyLost.exit_code
         if culprit in self._links and culprit != link.peer:
             with self._lock:  # the culprit's own words may still be on their way, a refusal for instance
-                self._suspicions.append(Suspicion(time.monotonic(), culprit, reason, teller=link.peer))
+                self._suspicions.append(Suspicion(time.monotonic(), culprit, reason, link.peer, code))
             return
         blamed = culprit == self.name
         text = f"it has stopped because of this party: {reason}" if blamed else f"it has stopped: {reason}"
-        self._fail(lambda: PartyLost(link.peer, text), reason, self.name if blamed else link.peer)
+        error = partial(_ended, link.peer, text, code)
+        self._fail(error, reason, self.name if blamed else link.peer, exit_code=code)
         link.departed = True
 
     def _mind(self, link: Link) -> None:
@@ -619,6 +634,15 @@ _UNTRUSTED_SIGNS = (
     "Peer name",  # the same in older versions of gRPC
     "HANDSHAKE_FAILURE",  # TLS 1.2 only
 )
+
+
+_REFUSALS: Mapping[int, type[SecureFairError]] = {error.exit_code: error for error in (BudgetExceeded, Refusal)}
+
+
+def _ended(party: str, text: str, exit_code: int) -> SecureFairError:
+    """Why a session has ended: a party has refused, or else is lost."""
+    refused = _REFUSALS.get(exit_code)
+    return refused(f"{party}: {text}") if refused else PartyLost(party, text)
 
 
 def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:

@@ -1103,9 +1103,9 @@ try:
     elif behaviour == "accuse":
         time.sleep(0.3)
         network.abort("the sum is wrong", "bob")
-    elif behaviour == "refuse":
+    elif behaviour.startswith("stop"):
         time.sleep(0.3)
-        network.abort("the policy forbids it")
+        network.abort("the policy forbids it", None, *json.loads(behaviour.removeprefix("stop") or "[]"))
     elif behaviour == "crash":
         time.sleep(0.3)
         raise ZeroDivisionError
@@ -1221,12 +1221,23 @@ def test_a_party_that_ends_without_a_word_is_lost(identities: Path, behaviour: s
             assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
 
 
-def test_a_party_that_refuses_says_why(identities: Path) -> None:
-    with processes(identities, alice="exchange", bob="wait", carol="refuse") as party:
+@pytest.mark.parametrize(
+    ("behaviour", "error"),
+    [
+        ("stop", "PartyLost"),
+        ("stop[4]", "Refusal"),
+        ("stop[3]", "BudgetExceeded"),
+        ("stop[0]", "PartyLost"),  # what is no refusal is a loss, whatever the peer says
+        ("stop[[4]]", "PartyLost"),
+    ],
+)
+def test_a_party_that_refuses_says_why_and_all_end_as_refused(identities: Path, behaviour: str, error: str) -> None:
+    with processes(identities, alice="exchange", bob="wait", carol=behaviour) as party:
         for name in ("alice", "bob"):
             outcome = party.outcome(name)
-            assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
-            assert "the policy forbids it" in outcome["text"]
+            assert outcome["error"] == error, outcome
+            assert outcome["party"] == ("carol" if error == "PartyLost" else None), outcome
+            assert "carol: " in outcome["text"] and "the policy forbids it" in outcome["text"]
 
 
 def test_a_party_that_accuses_another_is_believed_by_all_but_the_accused(identities: Path) -> None:
