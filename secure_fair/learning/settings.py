@@ -80,8 +80,9 @@ class MethodSettings(Section):
     """The strength is adjusted during training until the released gap is about this one."""
     sensitive_scale: NotNegative = 0.0
     """orth: the scale at which the sensitive adapter is active in training; 0 is not at all."""
-    orthogonality: Literal["predictions", "weights"] | None = None
-    """orth: to the sensitive adapter's weights, or of predictions to what it sees; "weights" for gradients."""
+    orthogonality: Literal["predictions", "weights", "rows", "columns", "subspace"] | None = None
+    """orth: of predictions to what the sensitive adapter sees, or to its weights: A_t A_s^T as it is, with rows of
+    length 1, the columns of B, or the directions that B_s A_s reads most; "weights" for gradients."""
     adversary_features: Literal["frozen", "disclosed"] = "frozen"
     """ent with the auditor's own records: of which features the auditor trains its adversary; "disclosed" gives it the
     developer's adapter at the start of every epoch."""
