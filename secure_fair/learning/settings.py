@@ -72,8 +72,8 @@ class MethodSettings(Section):
     """In which form attributes reach it; without it the method's first, or its default with noise."""
     strength: NotNegative = 2.0
     """Weight of the penalty (for unl: of the subtracted adapter)."""
-    components: Annotated[int, Field(ge=1, le=4096)] = 16
-    """moments: columns of the query."""
+    components: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """moments: columns of the query; without it 16, or as few as stand out from the planned noise."""
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None

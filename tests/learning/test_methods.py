@@ -13,7 +13,14 @@ from torch import Tensor
 from secure_fair.errors import BudgetExceeded
 from secure_fair.groups import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
-from secure_fair.learning.memberships.regression import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
+from secure_fair.learning.memberships.regression import (
+    ENCODING_MARGIN,
+    FEWEST_COLUMNS,
+    MOST_COLUMNS,
+    Answer,
+    query_matrix,
+    soft_memberships,
+)
 from secure_fair.learning.memberships.source import shares
 from secure_fair.learning.method import Batch, Method, Training
 from secure_fair.learning.methods import METHODS, make_method
@@ -22,6 +29,7 @@ from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.learning.train import Classifier
 from secure_fair.operations.adversary_step import plain_adversary
+from secure_fair.operations.moment import moment
 from tests import asks
 from tests.learning.clear import TOKENS, WIDTH, People, classifier, people
 
@@ -234,6 +242,27 @@ def test_moments_ask_once_an_epoch_and_never_in_a_batch(tmp_path: Path) -> None:
         method.penalty(batch_of(drawn(3, N, 2).float(), labels(2)), 0.5)
     method.start_epoch(1)
     assert held.opened() == ["group_counts", "moment", "moment"]
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_the_planned_noise_is_that_of_the_answers_mean(tmp_path: Path, groups: int, epochs: int) -> None:
+    chosen = MethodSettings(name="parity", release="moments")
+    held = people(tmp_path, chosen, {"a": codes(groups)}, {"a": groups}, epochs=epochs, epsilon=1.0)
+    made = moment(held.auditors, "a", np.arange(N), drawn(1, N, 3).clamp(-0.5, 0.5)).sigma
+    assert made > 1.0
+    assert held.auditors.noise("moment", "a", N) == pytest.approx(made / epochs**0.5, rel=1e-3)
+    assert held.auditors.noise("adversary_rows", "a", N) == 0.0  # not in the plan
+
+
+def test_without_noise_a_query_has_all_its_columns(tmp_path: Path) -> None:
+    for epsilon, expected in ((None, MOST_COLUMNS), (0.01, FEWEST_COLUMNS)):
+        chosen = MethodSettings(name="parity", release="moments")
+        held = people(tmp_path / str(epsilon), chosen, {"a": codes(2)}, {"a": 2}, epsilon=epsilon)
+        method = make_method(chosen)
+        start(method, held, labels(2))
+        assert method.source.columns(None) == expected  # type: ignore[attr-defined]
+        assert method.source.columns(5) == 5  # type: ignore[attr-defined]
 
 
 # adversary

@@ -138,7 +138,7 @@ class Orth(Method):
 
 
 def bias_for(probabilities: Tensor, rates: Tensor) -> Tensor:
-    """What to add to logits (n, C) so that the mean prediction is ``rates`` (C,), (C,) of mean 0.
+    """A shift (C,) of mean 0 of the logits (n, C), with which the mean prediction is ``rates`` (C,).
 
     It minimises mean logsumexp(logits + b) - rates . b, whose gradient is the difference of both.
     """

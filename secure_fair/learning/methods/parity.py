@@ -55,7 +55,8 @@ class Parity(Method):
 
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()
-        return query_matrix(features, outputs(probabilities), self.strata, self.source.count, self.settings.components)
+        columns = self.source.columns(self.settings.components)
+        return query_matrix(features, outputs(probabilities), self.strata, self.source.count, columns)
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""

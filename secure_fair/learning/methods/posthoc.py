@@ -50,7 +50,8 @@ class PostHoc(Method):
         features, probabilities = self.training.evaluate()
         strata = torch.zeros_like(self.training.labels)
         source = SOURCES[str(self.settings.release)](self.training, strata, 1)
-        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, self.settings.components))
+        columns = source.columns(self.settings.components)
+        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, columns))
         members = {name: source.of_all(name) for name in source.priors}
         correction = Correction(
             torch.cat([features.double(), torch.ones(len(features), 1, dtype=torch.float64)], dim=1),
