@@ -201,7 +201,7 @@ def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setti
 @pytest.mark.parametrize("name", library("sweep"))
 def test_the_librarys_sweeps_are_valid_and_name_no_place_of_a_machine(name):
     runs = runs_of(load(name))
-    assert {run.scenario.seed for run in runs} == {0, 1, 2}
+    assert {run.scenario.seed for run in runs} >= {0, 1, 2}
     assert not any(Path(run.scenario.data.root or "").is_absolute() for run in runs)
 
 
