@@ -12,7 +12,7 @@ from secure_fair.report.columns import GAPS
 from secure_fair.report.differences import BASELINE
 from secure_fair.report.figures import INK, literal, plain
 from secure_fair.report.front import dominated
-from secure_fair.report.settings import Setting
+from secure_fair.report.settings import Setting, told_apart
 from secure_fair.report.sweep_figures import GREY, PALETTE, grid, title
 
 if TYPE_CHECKING:
@@ -70,21 +70,18 @@ def _point(setting: Setting, name: str) -> Point | None:
 
 
 def _names(settings: Sequence[Setting]) -> dict[int, str]:
-    """A short name of every setting: its method, what tells its form from others of that method, strength, epsilon."""
+    """A short name of every setting by ``id``: its method, what tells it from others of that method, and epsilon."""
     forms: dict[str, set[tuple[str, ...]]] = {}
-    strengths: dict[str, set[str]] = {}
     for s in settings:
         forms.setdefault(s.columns["method"], set()).add(_form(s))
-        strengths.setdefault(s.method, set()).add(s.columns["strength"])
-    names = {}
+    words, names = told_apart(settings), {}
     for s in settings:
         method = s.columns["method"]
         alike = set.intersection(*map(set, forms[method]))
-        words = ", ".join(word.split()[-1] for word in _form(s) if word not in alike)
-        name = f"{method} ({words})" if words else method
-        if len(strengths[s.method]) > 1:
-            name += f" {s.columns['strength']}"
-        names[id(s)] = name if s.asked is None or math.isinf(s.asked) else f"{name}, ε {s.asked:g}"
+        own = ", ".join(word.split()[-1] for word in _form(s) if word not in alike)
+        name = f"{method} ({own}) {words[id(s)]}" if own else f"{method} {words[id(s)]}"
+        private = s.asked is not None and math.isfinite(s.asked)
+        names[id(s)] = f"{name.strip()}, ε {s.asked:g}" if private else name.strip()
     return names
 
 

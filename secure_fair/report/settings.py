@@ -82,6 +82,20 @@ class Setting:
         return ", ".join(f"{count} {what}" for what, count in found.items() if count)
 
 
+def told_apart(settings: Sequence[Setting]) -> dict[int, str]:
+    """By ``id``, what tells a setting from others of its method, its epsilon aside: strength and epochs, or nothing."""
+    found = {}
+    for setting in settings:
+        alike = [other.columns for other in settings if other.method == setting.method]
+        words = [
+            form.format(setting.columns[name])
+            for name, form in (("strength", "{}"), ("epochs", "{} epochs"))
+            if len({columns[name] for columns in alike}) > 1
+        ]
+        found[id(setting)] = ", ".join(words)
+    return found
+
+
 def _spreads(rows: Sequence[RunRow]) -> dict[str, Spread | None]:
     names = (*METRICS, *FLOORS.values())
     return {name: Spread.of([float(row[name]) for row in rows if row.get(name)]) for name in names}

@@ -24,24 +24,26 @@ class SweepReport:
     """Everything that was made of a sweep's folder."""
 
     settings: list[Setting]
-    parts: list[Part]
+    parts: dict[str, Part]
     checks: list[RunRow]
     files: list[Path]
 
     def text(self) -> str:
         """Text for the terminal."""
         checks = [checks_table(self.checks).text()] if self.checks else []
-        return "\n\n".join([part.text() for part in self.parts] + checks)
+        return "\n\n".join([part.text() for part in self.parts.values()] + checks)
 
     def page(self) -> str:
         """The same as Markdown."""
         checks = [checks_table(self.checks).markdown()] if self.checks else []
-        return "\n\n".join([part.markdown() for part in self.parts] + checks) + "\n"
+        return "\n\n".join([part.markdown() for part in self.parts.values()] + checks) + "\n"
 
     def tree(self) -> dict[str, Any]:
         """A tree for ``--format json``."""
         listed = list(csv.DictReader(io.StringIO(summary_csv(self.settings), newline="")))
-        return {"settings": listed, "checks": self.checks, "files": [str(file) for file in self.files]}
+        tables = {name: part.table.tree() for name, part in self.parts.items() if name != "settings"}
+        files = [str(file) for file in self.files]
+        return {"settings": listed, "tables": tables, "checks": self.checks, "files": files}
 
 
 def write_sweep_report(folder: Path) -> SweepReport:
@@ -52,7 +54,7 @@ def write_sweep_report(folder: Path) -> SweepReport:
     rows = read_runs(folder / RUNS)
     settings = group_settings(rows)
     files = [*_write_figures(folder, rows), folder / "results.md", folder / "summary.csv"]
-    report = SweepReport(settings, list(tables_of(rows).values()), read_rows(folder / CHECKS, CHECKED_COLUMNS), files)
+    report = SweepReport(settings, tables_of(rows), read_rows(folder / CHECKS, CHECKED_COLUMNS), files)
     (folder / "results.md").write_text(report.page(), encoding="utf-8")
     (folder / "summary.csv").write_text(summary_csv(settings), encoding="utf-8")
     return report

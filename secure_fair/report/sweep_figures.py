@@ -11,7 +11,7 @@ from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.report.columns import GAPS
 from secure_fair.report.differences import BASELINE
 from secure_fair.report.figures import INK, literal, plain
-from secure_fair.report.settings import Setting, Spread
+from secure_fair.report.settings import Setting, Spread, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ Panel = tuple[str, str]
 
 @dataclass(frozen=True)
 class Line:
-    """One method's settings in a panel, and its colour."""
+    """The settings of one method and strength in a panel, and its colour."""
 
     settings: Sequence[Setting]
     colour: str
@@ -39,19 +39,22 @@ class Line:
 def by_epsilon(settings: Sequence[Setting], metric: str) -> Figure | None:
     """A metric by epsilon (log axis, mu above), a panel per task and attribute; None for fewer than two epsilons.
 
-    Lines are means over those seeds whose classifier did not collapse, bands one standard deviation to either side, the
-    dotted line of the same colour exact releases. Below the curves stand the runs that collapsed, of all, and the means
-    that lie beyond the axis: neither rules it.
+    A method has a line for each of its strengths. Lines are means over those seeds whose classifier did not collapse,
+    bands one standard deviation to either side, the dotted line of the same colour exact releases. Below the curves
+    stand the runs that collapsed, of all, and the means that lie beyond the axis: neither rules it.
     """
     finite = sorted({s.asked for s in settings if s.asked is not None and math.isfinite(s.asked)})
     if len(finite) < 2:
         return None
-    colours = {method: PALETTE[i % len(PALETTE)] for i, method in enumerate(_releasing(settings, finite))}
+    words = told_apart(settings)
+    curves = {id(s): f"{s.method} {words[id(s)]}".strip() for s in settings}
+    names = dict.fromkeys(curves[id(s)] for s in settings if s.asked in finite)
+    colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
     panels = list(dict.fromkeys(setting.panel for setting in settings))
     figure, axes = grid(len(panels), height=3.1)
     for axis, panel in zip(axes, panels, strict=True):
         here = [setting for setting in settings if setting.panel == panel]
-        lines = [Line([s for s in here if s.method == method], colour) for method, colour in colours.items()]
+        lines = [Line([s for s in here if curves[id(s)] == name], colour) for name, colour in colours.items()]
         _draw_panel(axis, metric, here, lines, finite)
         axis.set_title(title(panel), fontsize=8.5, color=INK, pad=4)
     axes[0].set_ylabel(NAMES[metric], fontsize=8)
@@ -77,10 +80,6 @@ def title(panel: Panel) -> str:
     """A panel's task, with its attribute where the task's name does not say it."""
     task, attribute = panel
     return task if attribute.lower() in task.lower() else f"{task}, {attribute}"
-
-
-def _releasing(settings: Sequence[Setting], finite: Sequence[float]) -> list[str]:
-    return list(dict.fromkeys(s.method for s in settings if s.asked in finite))
 
 
 def _draw_panel(

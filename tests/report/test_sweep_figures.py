@@ -57,6 +57,16 @@ def test_epsilon_is_logarithmic_with_mu_above() -> None:
     assert "erm" in named
 
 
+def test_every_strength_has_a_line_of_its_own() -> None:
+    """Joined they would go to and fro."""
+    rows = sweep() + [r | {"strength": "9"} for r in sweep() if r["method"] == "parity"]
+    figure = by_epsilon(group_settings(rows), GAPS[0])
+    assert figure is not None
+    named = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert named[:3] == ["parity (moments) 3", "parity (moments) 9", "rr (attributes)"]
+    assert all(list(line.get_xdata()) == sorted(line.get_xdata()) for line in figure.axes[0].lines)
+
+
 def test_one_epsilon_makes_no_figure_by_epsilon() -> None:
     assert by_epsilon(group_settings([row("erm", 0, 0.3), row("parity", 0, 0.1, asked_epsilon="1")]), GAPS[0]) is None
 

@@ -366,7 +366,7 @@ def test_the_report_is_made_of_the_csv_alone(tmp_path):
     table.append(
         [row(seed=str(seed), asked_epsilon=eps, epsilon=eps) for seed in (0, 1) for eps in ("0.3", "3", "inf")]
     )
-    table.append([row(method="erm", release="", strength="", asked_epsilon="", epsilon="0")])
+    table.append([row(method="erm", release="", strength="", asked_epsilon="", epsilon="0", seed="0")])
     file = tmp_path / "s.toml"
     file.write_text(SMALL + ERM)
     result = CliRunner().invoke(main, ["sweep", str(file), "--out", str(tmp_path), "--report-only"])
@@ -375,6 +375,8 @@ def test_the_report_is_made_of_the_csv_alone(tmp_path):
     assert "exact" in (tmp_path / "results.md").read_text()
     with (tmp_path / "summary.csv").open(newline="") as summary:
         assert {line["runs"] for line in csv.DictReader(summary)} == {"1", "2"}
+    (first, *_) = write_sweep_report(tmp_path).tree()["tables"]["differences"]
+    assert (first["method"], first["epsilon"], first["runs"]) == ("parity (moments)", "0.3", "1")
     for name in ("front", "accuracy-epsilon", "gap-epsilon"):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<svg")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
