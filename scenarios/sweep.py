@@ -34,12 +34,15 @@ from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.files import atomic_write
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
-from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, RunRow
+from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
 
 # what a run comes out as: raised with every change of the program after which the same run has other results
 REVISION = "2"
-COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds", "revision")
+COLUMNS = (
+    *("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, *LATER),
+    *("epsilon", "status", "seconds", "revision"),
+)
 
 Work = Callable[[Run, Path, Reporter], list[RunRow]]
 
@@ -164,8 +167,9 @@ def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> 
     common |= {name: number(summary["utility"][name]) for name in UTILITY}
     return [
         common
-        | {"attribute": attribute, "epsilon": epsilon_of(summary, attribute)}
+        | {"attribute": attribute, "groups": cell(len(values["groups"])), "epsilon": epsilon_of(summary, attribute)}
         | {name: number(values[name]) for name in GAPS}
+        | {floor: number(values["null_floor"][name]) for name, floor in FLOORS.items()}
         for attribute, values in summary["fairness"].items()
     ]
 
