@@ -20,6 +20,7 @@ from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
+from secure_fair.mpc.opening import SharedOpening
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -31,8 +32,6 @@ from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.outlook import Outlook
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, charged_on
-
-from crypten.mpc import MPCTensor  # isort: skip
 
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
@@ -150,14 +149,8 @@ class AuditorService:
             raise
         if grants:
             receipts = [grant.receipt for grant in grants]
-            check = self._checks(operation_of(ask), grants)
-            messages.send(self.network, developer, Granted(receipts=receipts, check=check))
+            messages.send(self.network, developer, Granted(receipts=receipts, check=self.gate.checks_rows(grants)))
         return grants
-
-    def _checks(self, operation: Operation, grants: Sequence[Grant]) -> bool:
-        """Whether this party checks the developer's rows: where its noise is made for rows within 1."""
-        noised = any(grant.receipt.sigma for grant in grants)
-        return operation.rule.bounded_rows and noised and self.gate.policy.row_bounds == "check"
 
     def _compute(
         self, operation: Operation, ask: Ask, records: np.ndarray, grants: Sequence[Grant], proceed: Proceed
@@ -170,7 +163,7 @@ class AuditorService:
         opened = len(self._mine(ask))
         updates, openings = grants[: len(grants) - opened], grants[len(grants) - opened :]
         update = self._noise_update(updates, proceed.step_sigma)
-        check = self._checks(operation, grants)
+        check = self.gate.checks_rows(grants)
         with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
             try:
                 inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
@@ -234,26 +227,6 @@ class AuditorService:
                 raise Refusal(f"the adversary has {len(weights)} features, the developer asks for {ask.width}")
         (holder,) = self.config.holders[ask.attribute]
         self.state.share_adversary(ask.attribute, holder, weights, ask.width)
-
-
-@dataclass(frozen=True)
-class SharedOpening:
-    """Shares that the gate may open to one party, by sending this party's share to it alone."""
-
-    session: Session
-    shared: MPCTensor
-
-    @property
-    def scale(self) -> int:
-        return int(self.shared.encoder.scale)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.shared.size())
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Send this party's share, noise (int64, ring units) added; nothing is learned here."""
-        self.session.reveal_to(receiver, self.shared, noise=noise)
 
 
 class KeptNoise:

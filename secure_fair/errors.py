@@ -51,6 +51,12 @@ class DamagedFile(ProtocolError):
     """A file of this party's own was changed or torn. The message names its place here, and is not for peers."""
 
 
+class ClaimFails(SecureFairError):
+    """An attack of a review has won more than the guarantee allows."""
+
+    exit_code = 6
+
+
 class ProcessFailed(SecureFairError):
     """A process that was started here ended with an error, or fell silent; the exit code tells which."""
 

@@ -32,8 +32,8 @@ ALLOWED: dict[str, set[str]] = {
     "secure_fair.operations": {"errors", "groups", "mpc", "privacy"},
     "secure_fair.learning": {"errors", "compat", "files", "groups", "operations", "privacy", "sections"},
     "secure_fair.fairness": set(),
-    "secure_fair.attacks": set(),
-    "secure_fair.report": {"errors", "fairness", "privacy"},
+    "secure_fair.attacks": {"errors", "groups", "mpc", "operations", "privacy", "randomness"},
+    "secure_fair.report": {"errors", "fairness", "files", "privacy"},
 }
 ALLOWED = {
     part: {name if name in ("parties", "secure_fair", "bench") else f"secure_fair.{name}" for name in others}

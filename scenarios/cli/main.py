@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scenarios.cli import bench, data, identity, ledger, page, party, policy, report, run, scenario, sweep
+from scenarios.cli import bench, data, identity, ledger, page, party, policy, report, review, run, scenario, sweep
 from scenarios.cli.options import EXIT_CODES
 
 
@@ -23,5 +23,6 @@ main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)
 main.add_command(report.report)
+main.add_command(review.review)
 main.add_command(sweep.sweep)
 main.add_command(bench.bench)

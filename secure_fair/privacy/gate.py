@@ -123,6 +123,12 @@ class Gate:
                 raise
         return grants
 
+    def checks_rows(self, grants: Sequence[Grant]) -> bool:
+        """Whether the developer must prove its rows before these are opened: their noise is made for rows within 1."""
+        noised = any(grant.receipt.sigma for grant in grants)
+        bounded = noised and self._rules[grants[-1].request.operation].bounded_rows
+        return bounded and self.policy.row_bounds == "check"
+
     def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
         """Write down what was asked for and not given."""
         self._ledger.refused(self.run, operation, attribute, reason)

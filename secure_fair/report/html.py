@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
 from secure_fair.report import figures, tables
+from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
 REPORT = "report.html"
@@ -36,14 +36,10 @@ def write_report(folder: Path) -> Path:
 
 def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
     """The page of a summary; ``files_shown`` are appended as they are, under their names."""
-    from jinja2 import Environment
     from markupsafe import Markup
 
     drawn = {"fairness-utility": figures.fairness_utility(summary), "selection-rates": figures.selection_rates(summary)}
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (files("secure_fair.report") / "page.html").read_text(encoding="utf-8")
-    )
-    return template.render(
+    return template("page.html").render(
         summary=summary,
         main=tables.method_name(summary),
         headline=tables.methods(summary),

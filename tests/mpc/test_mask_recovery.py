@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from secure_fair.attacks import mersenne
+from secure_fair.attacks.common import mersenne
 from secure_fair.mpc.products import fix, mask
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transcript import BYTES

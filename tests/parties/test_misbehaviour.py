@@ -23,6 +23,7 @@ from parties import messages
 from parties.developer import SecureAuditors
 from parties.messages import Finished, Proceed
 from scenarios.schema import Scenario
+from secure_fair.attacks.common.lies import lie_about_rows
 from secure_fair.errors import BudgetExceeded
 from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
@@ -30,7 +31,6 @@ from secure_fair.operations.common.operation import Update
 from secure_fair.privacy.admission import Admission
 from tests import asks
 from tests.parties.company import Company, Ended, secure_fair, tiny
-from tests.parties.liars import lie_about_rows
 
 Attack = Callable[[SecureAuditors], None]
 

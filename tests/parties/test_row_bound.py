@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from torch import Tensor
 
+from secure_fair.attacks.common.lies import lie_about_rows
 from tests.parties.company import Company, secure_fair, tiny
-from tests.parties.liars import lie_about_rows
 
 
 def stretching_developer(arguments: list[str]) -> None:

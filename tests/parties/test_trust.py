@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from parties.developer import SecureAuditors
+from secure_fair.attacks.common.lies import lie_about_bits
 from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.shares import from_share
 from secure_fair.operations.common.ask import Ask
 from tests import asks
 from tests.parties.company import APART, BOTH, Company, ended_company, tiny, with_policy
-from tests.parties.liars import lie_about_bits
 from tests.parties.test_misbehaviour import rogue
 
 TRUST = {"developer": "follows the protocol"}

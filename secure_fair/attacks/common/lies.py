@@ -1,4 +1,7 @@
-"""Developers that commit themselves to what they may not: their own checks are switched off, others' are not."""
+"""Developers that share and commit to what they may not: their own checks are switched off, others' are not.
+
+Whoever lies so does it for good, for a check is replaced: call these in a process that does nothing else.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,11 @@ from torch import Tensor
 from secure_fair.mpc import bounds
 from secure_fair.mpc.authenticated import Integers
 from secure_fair.mpc.bounds import RowSum
+from secure_fair.operations.common.operation import Operation
 
 
 def lie_about_rows() -> None:
-    """Commit to any rows, with slacks that fit to none that are too long."""
+    """Commit to any rows, with slacks that fit to none that are too long; share any where nobody wants a proof."""
 
     def encode(values: Tensor, shape: tuple[int, int]) -> Integers:
         return np.rint(values.double().numpy() * bounds.SCALE).astype(np.int64)
@@ -22,6 +26,7 @@ def lie_about_rows() -> None:
 
     bounds.encode_rows = encode
     bounds.find_slacks = slacks
+    Operation.input_bound = 2.0**40
 
 
 def lie_about_bits() -> None:

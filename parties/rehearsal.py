@@ -1,0 +1,98 @@
+"""A developer, an auditor and a dealer in processes of this machine, over mutual TLS, for one function and no run.
+
+The processes are forked: each is the program as it stands in this one. Whoever wants to know what parties can do to
+each other, and neither a scenario nor a store, calls it: a review of the protocol does.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from parties import identity
+from secure_fair.errors import ProcessFailed
+from secure_fair.mpc.dealer import serve
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.transport import Credentials, Network
+
+DEALER = "dealer"
+COMPUTE = ("developer", "auditor")  # by rank
+PATIENCE = 60.0  # seconds for the whole of it
+
+_context = multiprocessing.get_context("fork")
+
+
+def rehearse(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """What ``function(session, *arguments)`` returns at the developer and at the auditor; it must be picklable.
+
+    Raises ``ProcessFailed`` where a party fails, or says nothing in time.
+    """
+    names = (*COMPUTE, DEALER)
+    processes: list[BaseProcess] = []
+    with tempfile.TemporaryDirectory(prefix="secure-fair-rehearsal-") as folder:
+        identity.create_authority(Path(folder))
+        own = {name: identity.load(identity.issue_for_simulation(Path(folder), name, days=2)) for name in names}
+        pipes = {name: _context.Pipe() for name in names}
+        try:
+            for name in names:
+                party = _context.Process(
+                    target=_main, args=(own[name], function, arguments, pipes[name][1]), daemon=True
+                )
+                with warnings.catch_warnings():  # of threads that a fork leaves behind: the parties use none of them
+                    warnings.simplefilter("ignore", DeprecationWarning)
+                    party.start()
+                processes.append(party)
+                pipes[name][1].close()
+            return _follow({name: near for name, (near, _) in pipes.items()})
+        finally:
+            for process in processes:
+                process.join(5)
+                if process.is_alive():
+                    process.kill()
+                process.join()
+
+
+def _follow(pipes: dict[str, Connection]) -> list[Any]:
+    addresses = {name: _word(name, pipe) for name, pipe in pipes.items()}
+    for name, pipe in pipes.items():
+        pipe.send({peer: address for peer, address in addresses.items() if peer != name})
+    return [_word(name, pipes[name]) for name in COMPUTE]
+
+
+def _word(name: str, pipe: Connection) -> Any:
+    """What a process says; ProcessFailed where that is an error, or nothing."""
+    if not pipe.poll(PATIENCE):
+        raise ProcessFailed(f"{name} has said nothing for {PATIENCE:g} s: try again when the machine has less to do", 5)
+    try:
+        done, said = pipe.recv()
+    except EOFError:
+        raise ProcessFailed(f"the process of {name} has ended without a word", 1) from None
+    if not done:
+        raise ProcessFailed(f"{name}: {said}", 1)
+    return said
+
+
+def _main(own: Credentials, function: Callable[..., Any], arguments: Sequence[Any], pipe: Connection) -> None:
+    torch.set_num_threads(1)
+    network = Network(own, timeout=PATIENCE)
+    try:
+        pipe.send((True, network.address))
+        network.connect(pipe.recv(), {"rehearsal": "1"})
+        if own.name == DEALER:
+            serve(network, COMPUTE)
+        else:
+            session = Session.open(network, parties=COMPUTE, dealer=DEALER)
+            pipe.send((True, function(session, *arguments)))
+            session.close()
+        network.close()
+    except Exception as error:
+        pipe.send((False, f"{type(error).__name__}: {error}"))
+        network.abort(str(error))

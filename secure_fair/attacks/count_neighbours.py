@@ -1,0 +1,40 @@
+"""Worst-case neighbours on counts: an evaluation in which every test record is the only one in its stratum."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan, isolating
+from secure_fair.attacks.common.statistics import Scores
+from secure_fair.privacy.policy import Policy
+
+BLOCK = 400  # strata of an evaluation
+
+
+class CountNeighbours(Attack):
+    """The developer says who is in which stratum; a count of one is that person's attribute and noise."""
+
+    claim = "counts of test records tell of one person's attribute no more than evaluation_epsilon allows"
+    view = "developer"
+    needs = "strata of its own"
+    twin = "the same counts without noise"
+
+    def run(self, context: Context) -> Outcome:
+        """One evaluation of each record."""
+        ceiling = context.terms.evaluation_ceiling
+        assert ceiling.mu is not None
+        trials = context.cheap_trials(ceiling.mu)
+        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
+        return Outcome.scored(ours, twin, ceiling)
+
+    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+        records = blocks(max(trials // (10 if exact else 1), 2 * BLOCK), BLOCK)
+        attributes = balanced(BLOCK * len(records))
+        plan = evaluation_plan(context.terms, exact=exact)
+        with auditor(attributes, plan, EXACT if exact else Policy()) as asked:
+            counts = [asked.ask(EVALUATION, part, isolating(BLOCK), context.terms.precision_bits) for part in records]
+        return Scores.of(np.concatenate(counts)[:, 0], attributes, context.generator("count_neighbours"))
+
+
+ATTACK = CountNeighbours()

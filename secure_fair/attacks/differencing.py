@@ -1,0 +1,49 @@
+"""Differencing two evaluations: the same test records counted twice, with one prediction changed in between."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan
+from secure_fair.attacks.common.statistics import Scores
+from secure_fair.operations.group_counts import indicators
+from secure_fair.privacy.policy import Policy
+
+BATCH = 32  # persons: what a policy wants at least, unless it says otherwise
+TRIALS = 300
+
+
+class Differencing(Attack):
+    """Whoever changed stratum is the difference; both strata tell it, and their mean is the best statistic."""
+
+    claim = "two evaluations that differ in one prediction tell no more than evaluation_epsilon allows"
+    view = "developer"
+    needs = "two evaluations of the same test records"
+    twin = "the same two evaluations without noise"
+
+    def run(self, context: Context) -> Outcome:
+        """A batch of test records, and one person in it, for each trial."""
+        ceiling = context.terms.evaluation_ceiling
+        ours, twin = (self._scores(context, exact) for exact in (False, True))
+        return Outcome.scored(ours, twin, ceiling)
+
+    def _scores(self, context: Context, exact: bool) -> Scores:
+        attributes = balanced(TRIALS)
+        everybody = context.generator("others").integers(0, 2, TRIALS * BATCH)
+        everybody[::BATCH] = attributes
+        strata = torch.arange(BATCH) // (BATCH // 2)
+        moved = torch.where(torch.arange(BATCH) == 0, 1, strata)
+        plan, differences = evaluation_plan(context.terms, participations=2, exact=exact), []
+        with auditor(everybody, plan, EXACT if exact else Policy()) as asked:
+            for batch in blocks(TRIALS * BATCH, BATCH):
+                first, second = (
+                    asked.ask(EVALUATION, batch, indicators(either, 2), context.terms.precision_bits)[:, 0]
+                    for either in (strata, moved)
+                )
+                differences.append(((first - second)[0] - (first - second)[1]) / 2)
+        return Scores.of(np.array(differences), attributes, context.generator("differencing"))
+
+
+ATTACK = Differencing()
