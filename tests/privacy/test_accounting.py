@@ -9,10 +9,11 @@ from dp_accounting.pld import PLDAccountant
 from hypothesis import given
 from hypothesis import strategies as st
 from opacus.accountants import PRVAccountant
-from oracles import composed_mu, epsilon_lower_bound
+from oracles import composed_mu
 from scipy.integrate import quad
 from scipy.stats import norm
 
+from secure_fair.attacks.common.statistics import Rates
 from secure_fair.errors import UsageError
 from secure_fair.privacy import accounting
 from secure_fair.privacy.randomised_response import confusion
@@ -159,7 +160,7 @@ def test_lower_bound_never_passes_the_truth_by_chance_too_often() -> None:
     generator = np.random.default_rng(1)
     hits = generator.binomial(trials, accounting.truth_probability(epsilon, 2), 400)
     alarms = generator.binomial(trials, 1 - accounting.truth_probability(epsilon, 2), 400)
-    bounds = np.array([epsilon_lower_bound(int(h), int(a), trials, 0.0) for h, a in zip(hits, alarms, strict=True)])
+    bounds = np.array([Rates(int(h), trials, int(a), trials).epsilon(0.0) for h, a in zip(hits, alarms, strict=True)])
     assert np.mean(bounds > epsilon) <= 0.05
     assert bounds.mean() > 0.8
 

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from oracles import epsilon_lower_bound
 from people import SCALE, ask, plan_for
 
+from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy import accounting
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.noise import NoiseSource, SystemNoise
@@ -57,27 +57,13 @@ def attack(
     return sum(gate.release(gate.admit(request), opening).numpy()[:, 0] for _ in range(participations)) / participations
 
 
-def area(scores: np.ndarray, attributes: np.ndarray) -> float:
-    """Area under the attack's receiver operating curve."""
-    ranks = np.argsort(np.argsort(scores)) + 1.0
-    positive = attributes == 1
-    count = positive.sum()
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (len(scores) - count)))
+def scored(scores: np.ndarray, attributes: np.ndarray) -> Scores:
+    return Scores.of(scores, attributes, np.random.default_rng(0))
 
 
-def lower_bound(draw: Callable[[str], np.ndarray], attributes: np.ndarray) -> float:
-    """A lower bound on epsilon: the threshold is the best one on a first set of draws, judged on a second."""
-    positive = attributes == 1
-    trials = int(positive.sum())
-
-    def bound(scores: np.ndarray, threshold: float) -> float:
-        hits, alarms = int((scores[positive] >= threshold).sum()), int((scores[~positive] >= threshold).sum())
-        return epsilon_lower_bound(hits, alarms, trials, DELTA, CONFIDENCE)
-
-    practice = draw("practice")
-    thresholds = np.quantile(practice, np.linspace(0.5, 0.9995, 200))
-    threshold = max(thresholds, key=lambda value: bound(practice, value))
-    return bound(draw("attack"), threshold)
+def least_epsilon(scores: np.ndarray, attributes: np.ndarray) -> float:
+    """A lower bound on epsilon: the threshold is the best one for half of the records, judged on the others."""
+    return scored(scores, attributes).rates_for_epsilon(DELTA).epsilon(DELTA, CONFIDENCE)
 
 
 @pytest.mark.parametrize(("ratio", "ceiling"), [(1, 0.987), (2, 0.868), (5, 0.673), (10, 0.588), (20, 0.545)])
@@ -86,12 +72,12 @@ def test_attack_reaches_the_ceiling_and_not_more(open_gate, ratio: int, ceiling:
     attributes = np.arange(12_000) % 2
     epsilon = accounting.gaussian_epsilon(math.sqrt(10) / ratio, DELTA)
     scores = attack(open_gate, "run", attributes, epsilon, 10)
-    assert area(scores, attributes) == pytest.approx(ceiling, abs=4 * 0.0053)
+    assert scored(scores, attributes).area() == pytest.approx(ceiling, abs=4 * 0.0053)
 
 
 def test_an_exact_release_gives_every_attribute_away(open_gate) -> None:
     attributes = np.random.default_rng(0).integers(0, 2, 400)
-    assert area(attack(open_gate, "run", attributes, None, 1), attributes) == 1.0
+    assert scored(attack(open_gate, "run", attributes, None, 1), attributes).area() == 1.0
 
 
 def test_accounting_for_secret_batches_would_be_wrong(open_gate) -> None:
@@ -102,8 +88,8 @@ def test_accounting_for_secret_batches_would_be_wrong(open_gate) -> None:
     """
     promised = accounting.poisson_epsilon(1.0, 0.01, 1000, DELTA)
     truth = accounting.gaussian_epsilon(math.sqrt(10), DELTA)
-    attributes = np.arange(20_000) % 2
-    certified = lower_bound(lambda run: attack(open_gate, run, attributes, truth, 10), attributes)
+    attributes = np.arange(40_000) % 2
+    certified = least_epsilon(attack(open_gate, "run", attributes, truth, 10), attributes)
     assert promised < 2.2
     assert 2 * promised < certified <= truth
 
@@ -111,13 +97,13 @@ def test_accounting_for_secret_batches_would_be_wrong(open_gate) -> None:
 @pytest.mark.parametrize("epsilon", [1.0, 3.0, 8.0])
 def test_the_gate_keeps_its_epsilon(open_gate, epsilon: float) -> None:
     """A lower bound that holds with 99.9 % stays below the claim, and is not an empty one."""
-    attributes = np.arange(60_000) % 2
-    certified = lower_bound(lambda run: attack(open_gate, run, attributes, epsilon, 4), attributes)
+    attributes = np.arange(120_000) % 2
+    certified = least_epsilon(attack(open_gate, "run", attributes, epsilon, 4), attributes)
     assert 0.25 * epsilon < certified <= epsilon
 
 
 def test_halved_noise_is_caught(open_gate) -> None:
-    """The same attack on a gate whose noise has half the scale certifies more than the gate claims."""
-    attributes = np.arange(600_000) % 2
-    certified = lower_bound(lambda run: attack(open_gate, run, attributes, 1.0, 4, HalvedNoise()), attributes)
-    assert certified > 1.0
+    """The same attack on a gate whose noise has half the scale certifies more mu than the gate claims."""
+    attributes = np.arange(40_000) % 2
+    scores = scored(attack(open_gate, "run", attributes, 1.0, 4, HalvedNoise()), attributes)
+    assert scores.rates_for_mu().mu(CONFIDENCE) > accounting.gaussian_mu(1.0, DELTA)

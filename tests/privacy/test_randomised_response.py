@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracles import epsilon_lower_bound
 from people import IDS, ask, plan_for, value
 from scipy.stats import binomtest
 
+from secure_fair.attacks.common.statistics import Rates
 from secure_fair.errors import BudgetExceeded, DamagedFile, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.plan import PlannedRelease
@@ -56,7 +56,7 @@ def test_an_attack_reaches_the_lower_bound_and_not_more() -> None:
     epsilon, trials = 1.0, 100_000
     hits = int(respond(np.ones(trials, dtype=np.int64), 2, epsilon, SOURCE).sum())
     alarms = int(respond(np.zeros(trials, dtype=np.int64), 2, epsilon, SOURCE).sum())
-    bound = epsilon_lower_bound(hits, alarms, trials, 0.0, confidence=0.999)
+    bound = Rates(hits, trials, alarms, trials).epsilon(0.0, 0.999)
     assert 0.95 < bound <= 1.0
 
 
