@@ -41,24 +41,19 @@ def test_bounds_pass_the_truth_in_five_of_a_hundred_at_most(mu: float, trials: i
 
 
 def test_a_threshold_chosen_by_the_judged_trials_would_pass_the_truth_too_often() -> None:
-    """The twin: without two halves the best of many thresholds is taken at its word."""
-    generator, trials, passed = np.random.default_rng(0), 400, 0
+    """The twin: the best of all thresholds is taken at its word, and is wrong more than the 20 % that it admits."""
+    generator, passed = np.random.default_rng(0), 0
     for _ in range(REPETITIONS):
-        scores = drawn(generator, 0.0, trials)
-        bounds = (
-            Rates(
-                int((scores.positive >= value).sum()), trials // 2, int((scores.negative >= value).sum()), trials // 2
-            ).mu(0.6)
-            for value in scores.positive
-        )
-        passed += max(bounds) > 0
-    assert passed > 0.4 * REPETITIONS
+        positive, negative = generator.normal(size=(2, 400))
+        hits, alarms = ((values >= positive[:, None]).sum(1) for values in (positive, negative))
+        passed += Rates(hits, 400, alarms, 400).mu(0.8).max() > 0
+    assert passed > 0.3 * REPETITIONS
 
 
-def test_the_bound_on_mu_reaches_half_of_it() -> None:
+def test_the_bound_on_mu_reaches_half_of_it_nine_times_of_ten() -> None:
     generator = np.random.default_rng(1)
-    bounds = [drawn(generator, 0.268, 22_000).rates_for_mu().mu() for _ in range(20)]
-    assert min(bounds) > 0.134
+    bounds = np.array([drawn(generator, 0.268, 22_000).rates_for_mu().mu() for _ in range(20)])
+    assert (bounds > 0.134).mean() >= 0.9
 
 
 def test_mu_sees_halved_noise_where_epsilon_does_not() -> None:

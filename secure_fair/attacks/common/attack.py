@@ -136,11 +136,11 @@ class Won:
             high=high,
             auc=scores.area(),
             hit_rate=scores.hit_rate(),
-            mu=None if for_mu is None else for_mu.mu(),
-            epsilon=for_epsilon.epsilon(ceiling.delta),
+            mu=None if for_mu is None else float(for_mu.mu()),
+            epsilon=float(for_epsilon.epsilon(ceiling.delta)),
             strict_share=clopper_pearson(hits, judged, STRICT)[0],
-            strict_mu=None if for_mu is None else for_mu.mu(STRICT),
-            strict_epsilon=for_epsilon.epsilon(ceiling.delta, STRICT),
+            strict_mu=None if for_mu is None else float(for_mu.mu(STRICT)),
+            strict_epsilon=float(for_epsilon.epsilon(ceiling.delta, STRICT)),
         )
 
     def beyond(self, ceiling: Ceiling) -> bool:

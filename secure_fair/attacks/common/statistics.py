@@ -7,8 +7,8 @@ for trials of one release each, independent given the attributes, half of which 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy.special import ndtri
@@ -18,44 +18,56 @@ CONFIDENCE = 0.95  # of every bound and interval that is told
 STRICT = 0.999  # of the bounds that a verdict rests on: many are judged in one review, and right ones should pass
 _THRESHOLDS = 200
 
+Counts: TypeAlias = Any  # int, or an array int64 of them
+
 
 def clopper_pearson(hits: int, trials: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """The two-sided interval of a probability that was met ``hits`` times in ``trials`` (Clopper and Pearson 1934)."""
-    error = (1 - confidence) / 2
-    low = float(beta.ppf(error, hits, trials - hits + 1)) if hits else 0.0
-    high = float(beta.ppf(1 - error, hits + 1, trials - hits)) if hits < trials else 1.0
-    return low, high
+    return float(_least(hits, trials, confidence)), float(_most(hits, trials, confidence))
+
+
+def _least(hits: Counts, trials: int, confidence: float) -> np.ndarray:
+    low = beta.ppf((1 - confidence) / 2, np.maximum(hits, 1), trials - np.asarray(hits) + 1)
+    return np.where(np.asarray(hits) > 0, low, 0.0)
+
+
+def _most(hits: Counts, trials: int, confidence: float) -> np.ndarray:
+    high = beta.ppf((1 + confidence) / 2, np.asarray(hits) + 1, np.maximum(trials - np.asarray(hits), 1))
+    return np.where(np.asarray(hits) < trials, high, 1.0)
 
 
 @dataclass(frozen=True)
 class Rates:
     """An attack that says yes in ``hits`` of ``positives`` trials, and wrongly in ``alarms`` of ``negatives``.
 
-    Fixed before these trials. Both rates are replaced by the ends of intervals at half of the error each.
+    Fixed before these trials. Both rates are replaced by the ends of intervals at half of the error each. ``hits`` and
+    ``alarms`` may be arrays, of several attacks.
     """
 
-    hits: int
+    hits: Counts
     positives: int
-    alarms: int
+    alarms: Counts
     negatives: int
 
-    def ends(self, confidence: float) -> tuple[float, float]:
-        """The least hit rate and the most false alarms: both hold with this confidence."""
-        least, _ = clopper_pearson(self.hits, self.positives, confidence)
-        _, most = clopper_pearson(self.alarms, self.negatives, confidence)
-        return least, most
-
-    def mu(self, confidence: float = CONFIDENCE) -> float:
+    def mu(self, confidence: float = CONFIDENCE) -> np.ndarray:
         """A lower bound on mu of Gaussian DP: hit rate <= Phi(Phi^-1(false alarms) + mu) (Dong, Roth, Su 2022, 2.6)."""
-        least, most = self.ends(confidence)
-        if least <= most or most >= 1.0 or least <= 0.0:
-            return 0.0
-        return float(ndtri(least) - ndtri(most))
+        least, most = self._ends(confidence)
+        said = (least > most) & (least > 0) & (most < 1)
+        return np.where(said, ndtri(np.where(said, least, 0.5)) - ndtri(np.where(said, most, 0.5)), 0.0)
 
-    def epsilon(self, delta: float, confidence: float = CONFIDENCE) -> float:
+    def epsilon(self, delta: float, confidence: float = CONFIDENCE) -> np.ndarray:
         """A lower bound on epsilon: hit rate <= exp(epsilon) false alarms + delta (Kairouz, Oh and Viswanath 2015)."""
-        least, most = self.ends(confidence)
-        return max(0.0, math.log((least - delta) / most)) if least > delta else 0.0
+        least, most = self._ends(confidence)
+        return np.log(np.maximum((least - delta) / most, 1.0))
+
+    def _ends(self, confidence: float) -> tuple[np.ndarray, np.ndarray]:
+        """The least hit rate and the most false alarms: both hold with this confidence."""
+        return _least(self.hits, self.positives, confidence), _most(self.alarms, self.negatives, confidence)
+
+    @property
+    def right(self) -> Counts:
+        """Trials that are guessed right."""
+        return self.hits + self.negatives - self.alarms
 
 
 @dataclass(frozen=True)
@@ -89,31 +101,34 @@ class Scores:
 
     def rates_for_mu(self) -> Rates:
         """The second half by the threshold that proves most of mu on the first."""
-        return self._judged(max(self._candidates(), key=lambda value: self._practised(value).mu()))
+        candidates = self._candidates(0.05, 0.95)
+        return self._judged(candidates[np.argmax(self._practised(candidates).mu(STRICT))])
 
     def rates_for_epsilon(self, delta: float) -> Rates:
         """The second half by the threshold that proves most of epsilon on the first."""
-        return self._judged(max(self._candidates(), key=lambda value: self._practised(value).epsilon(delta)))
+        candidates = self._candidates(0.5, 0.9995)
+        return self._judged(candidates[np.argmax(self._practised(candidates).epsilon(delta, STRICT))])
 
     def guesses(self) -> tuple[int, int]:
         """How many of the second half are guessed right by the first half's best threshold, and of how many."""
-        best = max(self._candidates(), key=lambda value: _right(self._practised(value)))
-        judged = self._judged(best)
-        return _right(judged), judged.positives + judged.negatives
+        candidates = self._candidates(0.05, 0.95)
+        judged = self._judged(candidates[np.argmax(self._practised(candidates).right)])
+        return int(judged.right), judged.positives + judged.negatives
 
     def hit_rate(self, alarms: float = 0.01) -> float:
         """The hit rate on the second half at the threshold that lets so many ``alarms`` through on the first."""
         first, _ = _halves(self.negative)
         allowed = np.nextafter(np.quantile(first, 1 - alarms, method="higher"), np.inf)
-        judged = self._judged(float(allowed))
-        return judged.hits / judged.positives
+        judged = self._judged(allowed)
+        return float(judged.hits / judged.positives)
 
-    def _candidates(self) -> np.ndarray:
+    def _candidates(self, low: float, high: float) -> np.ndarray:
+        """Thresholds between these quantiles of the first half."""
         first = np.concatenate([_halves(self.positive)[0], _halves(self.negative)[0]])
-        return np.unique(np.quantile(first, np.linspace(0.0005, 0.9995, _THRESHOLDS), method="lower"))
+        return np.unique(np.quantile(first, np.linspace(low, high, _THRESHOLDS), method="lower"))
 
-    def _practised(self, threshold: float) -> Rates:
-        return _counted(_halves(self.positive)[0], _halves(self.negative)[0], threshold)
+    def _practised(self, thresholds: np.ndarray) -> Rates:
+        return _counted(_halves(self.positive)[0], _halves(self.negative)[0], thresholds)
 
     def _judged(self, threshold: float) -> Rates:
         return _counted(_halves(self.positive)[1], _halves(self.negative)[1], threshold)
@@ -123,10 +138,8 @@ def _halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[: len(values) // 2], values[len(values) // 2 :]
 
 
-def _counted(positive: np.ndarray, negative: np.ndarray, threshold: float) -> Rates:
-    hits, alarms = int((positive >= threshold).sum()), int((negative >= threshold).sum())
+def _counted(positive: np.ndarray, negative: np.ndarray, threshold: np.ndarray | float) -> Rates:
+    hits, alarms = (
+        len(values) - np.searchsorted(np.sort(values), threshold, side="left") for values in (positive, negative)
+    )
     return Rates(hits, len(positive), alarms, len(negative))
-
-
-def _right(rates: Rates) -> int:
-    return rates.hits + rates.negatives - rates.alarms
