@@ -210,7 +210,7 @@ class OwnPictures:
         own, settings = store.own(), train_settings(config.train, config.seed)
         tokens = cached_tokens(
             config.model,
-            own.pictures,
+            own.inputs,
             folder / "cache",
             settings.dtype,
             settings.device,

@@ -10,7 +10,14 @@ from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secur
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
-from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
+from secure_fair.learning.settings import (
+    EMBEDDED_BACKBONE,
+    IDENTITY_BACKBONE,
+    Backbone,
+    Lora,
+    MethodSettings,
+    Train,
+)
 from secure_fair.operations import OPERATIONS, RULES
 from secure_fair.privacy.fit import small
 from secure_fair.privacy.policy import Policy
@@ -38,7 +45,7 @@ def find(sections: dict[str, Any]) -> list[str]:
 def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
-        (_backbone_conflicts, ("backbone", "data")),
+        (_backbone_conflicts, ("backbone", "lora", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
@@ -66,10 +73,12 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
     if data.dataset == "faces" and data.root is not None:
         yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
-    for dataset, keys in DATASET_KEYS.items():
-        for key in keys:
-            if dataset != data.dataset and getattr(data, key) is not None:
-                yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
+    for key in dict.fromkeys(key for keys in DATASET_KEYS.values() for key in keys):
+        owners = [f'"{dataset}"' for dataset, keys in DATASET_KEYS.items() if key in keys]
+        if key not in DATASET_KEYS[data.dataset] and getattr(data, key) is not None:
+            named = " and ".join(owners)
+            yield f'data.{key}: belongs to dataset {named}, and this one is "{data.dataset}"; leave it out'
+    yield from _table_conflicts(data)
     yield from _attribute_conflicts(data)
     yield from _intersection_conflicts(data)
     if len(set(data.sensitive)) < len(data.sensitive):
@@ -77,7 +86,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
-        key = "split_column" if data.split_column is not None else "partition"
+        key = next(key for key in ("split_column", "test_file", "partition") if getattr(data, key))
         yield f"data.split: data.{key} says who gets which record; leave one of the two out"
     if data.split is not None:
         total = data.split.developer + data.split.auditor + data.split.test
@@ -88,6 +97,22 @@ def _data_conflicts(data: Data) -> Iterator[str]:
                 yield f"data.split.{part}: is 0; it needs records"
         if data.auditor_records == "own" and data.split.auditor == 0:
             yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+
+
+def _table_conflicts(data: Data) -> Iterator[str]:
+    """Whether the keys of a table go together; its columns are known when it is read."""
+    if data.dataset != "table":
+        return
+    if data.image_size != Data.model_fields["image_size"].default:
+        yield f"data.image_size: {data.image_size} has no use with a table, which has no pictures; leave it out"
+    if data.test_file is not None and data.split_column is not None:
+        yield "data.test_file: data.split_column says which records are the test's; leave one of the two out"
+    if data.test_file is not None and data.test_file == data.file:
+        yield f"data.test_file: {show(data.test_file)} is data.file too; name another file, or leave it out"
+    if data.test_file is not None and data.auditor_records == "own":
+        yield (
+            'data.test_file: leaves no records for an auditor with data.auditor_records "own"; use data.split_column'
+        )
 
 
 def _attribute_conflicts(data: Data) -> Iterator[str]:
@@ -136,7 +161,26 @@ def _intersection_conflicts(data: Data) -> Iterator[str]:
             yield f"data.intersections: {show(name)} is the name of a column too; rename the column"
 
 
-def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
+def _backbone_conflicts(backbone: Backbone, lora: Lora, data: Data) -> Iterator[str]:
+    identity = backbone.name == IDENTITY_BACKBONE
+    if data.dataset == "table":
+        # a name that nobody gave is not wrong: the scenario's defaults are not filled in where it has other faults
+        if "name" in backbone.model_fields_set and not identity:
+            yield (
+                f"backbone.name: {show(backbone.name)} takes pictures, and the features of a table are its columns; "
+                f"leave it out, or name {show(IDENTITY_BACKBONE)}"
+            )
+        if backbone.weights != Backbone().weights:
+            yield f"backbone.weights: {show(backbone.weights)} has no use with a table; leave it out"
+        if lora != Lora():
+            yield "lora: has no use with a table, of which only the linear head is trained; leave it out"
+        return
+    if identity:
+        yield (
+            f'backbone.name: {show(IDENTITY_BACKBONE)} is for dataset "table" alone, whose columns are the features; '
+            f"name a vision transformer, such as {show(EMBEDDED_BACKBONE)}"
+        )
+        return
     embedded = backbone.name == EMBEDDED_BACKBONE
     if backbone.weights == "embedded" and not embedded:
         yield (
@@ -159,6 +203,13 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
         )
         return
     yield from _penalised_conflicts(method, data)
+    if data.dataset == "table" and chosen.moves_features:
+        others = [name for name, other in METHODS.items() if not other.moves_features]
+        yield (
+            f"method.name: {method.name} works by moving the features, and those of a table are its columns, which "
+            f"nothing moves: only the linear head is trained; use a method of {listed(others)}"
+        )
+        return
     if own and not chosen.own_records:
         others = [name for name, other in METHODS.items() if other.own_records]
         yield (
@@ -216,7 +267,7 @@ def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
     if privacy is not None and privacy.records_per_person is not None and not data.persons_given:
         yield (
             f"privacy.records_per_person: {privacy.records_per_person} has no use: the data do not say whose each "
-            "record is; set data.person_column (manifest) or data.identities = true (celeba), or leave it out"
+            "record is; set data.person_column (manifest, table) or data.identities = true (celeba), or leave it out"
         )
 
 

@@ -109,13 +109,13 @@ class People:
     def __init__(self, scenario: Scenario, table: Dataset, join_key: bytes | None = None) -> None:
         """Draw a new ``join_key`` where none is given: then no other preparation has the same ids."""
         self.scenario = scenario
-        self.table = table
         if table.given_split is not None:
             parts = given_split(table.given_split)
         else:
             parts = split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
         check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
+        self.table = table.encoded(self.training)
         self.join_key = join_key or secrets.token_bytes(KEY_BYTES)
 
     def sensitive(self) -> dict[str, Attribute]:

@@ -13,11 +13,13 @@ from secure_fair.sections import NotNegative, Section
 PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 PARTS_TOLERANCE = 1e-4  # three thirds may be written 0.3333; whoever is last has the rest
+LABELLED_KEYS = ("file", "id_column", "split_column", "person_column", "classes")
 DATASET_KEYS: dict[str, tuple[str, ...]] = {
     "faces": ("records", "correlation", "base_rate"),
     "utkface": (),
     "celeba": ("partition", "identities"),
-    "manifest": ("file", "path_column", "id_column", "split_column", "person_column", "classes"),
+    "manifest": ("path_column", *LABELLED_KEYS),
+    "table": ("test_file", "features", "categories", *LABELLED_KEYS),
 }
 
 
@@ -33,10 +35,10 @@ class Split(Section):
 
 
 class Data(Section):
-    """The pictures, the task and the sensitive attributes."""
+    """The pictures or rows, the task and the sensitive attributes."""
 
-    dataset: Literal["faces", "utkface", "celeba", "manifest"]
-    """Drawn portraits, UTKFace, CelebA, or any CSV of paths and columns."""
+    dataset: Literal["faces", "utkface", "celeba", "manifest", "table"]
+    """Drawn portraits, UTKFace, CelebA, any CSV of paths and columns, or any CSV whose columns are the features."""
     root: str | None = None
     """The folder that holds it; none for drawn portraits."""
     target: Annotated[str, Field(min_length=1)]
@@ -67,20 +69,28 @@ class Data(Section):
     """celeba: split as its own list says."""
     identities: bool | None = None
     """celeba: count persons, as its own list of identities has them, instead of records."""
-    # manifest
+    # manifest and table
     file: str | None = None
-    """manifest: the CSV, below root."""
+    """manifest, table: the CSV, below root."""
     path_column: str | None = None
     """manifest: the column of picture paths."""
     id_column: str | None = None
-    """manifest: the column of record ids."""
+    """manifest, table: the column of record ids. Without it the ids of a table's rows follow from all that they say."""
     split_column: str | None = None
-    """manifest: the column that says developer, auditor or test."""
+    """manifest, table: the column that says developer, auditor or test."""
     person_column: str | None = None
-    """manifest: the column that says whose record it is. Privacy is then a person's, with all records; without it a
-    record's."""
+    """manifest, table: the column that says whose record it is. Privacy is then a person's, with all records; without
+    it a record's."""
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
-    """manifest: by column, the values in their order."""
+    """manifest, table: by column, the values in their order."""
+    # table
+    test_file: str | None = None
+    """table: another CSV of these columns, below root: its rows are the test's, and those of file the developer's."""
+    features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """table: the columns that are features; without it all but target, sensitive attributes, ids, parts and persons.
+    Columns of numbers are standardised, others become a feature for each value, a missing value another."""
+    categories: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
+    """table: columns whose numbers are names of categories."""
 
     @property
     def joint_attributes(self) -> dict[str, tuple[str, ...]]:
@@ -90,7 +100,7 @@ class Data(Section):
     @property
     def split_given(self) -> bool:
         """Whether the data set itself says who gets which record."""
-        return self.split_column is not None or self.partition is True
+        return self.split_column is not None or self.test_file is not None or self.partition is True
 
     @property
     def persons_given(self) -> bool:

@@ -74,7 +74,7 @@ def work_off(
 ) -> None:
     """Do ``work`` for every run, in this process or in ``jobs`` others; the tokens are computed here beforehand."""
     admit(run.scenario for run in runs)
-    for run in {token_facts(run.scenario): run for run in runs}.values():
+    for run in {token_facts(run.scenario): run for run in runs if not is_table(run.scenario)}.values():
         load_with_tokens(run.scenario, report)
     began, done = time.monotonic(), 0
 
@@ -264,6 +264,11 @@ def token_facts(scenario: Scenario) -> str:
     return repr((pictures, backbone, config.train.precision, config.train.device))
 
 
+def is_table(scenario: Scenario) -> bool:
+    """Whether the inputs are features already, so that there are no tokens to compute or to keep."""
+    return assemble.run_config(scenario).model.identity
+
+
 def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Tensor]:
     """The scenario's table and the tokens (N, T, d) of all its pictures, which the user's cache keeps for any split."""
     config = assemble.run_config(scenario)
@@ -271,7 +276,7 @@ def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Ten
     table = launch.load(scenario, report)
     tokens = cached_tokens(
         config.model,
-        table.pictures,
+        table.inputs,
         launch.cache_folder() / "tokens",
         settings.dtype,
         settings.device,
@@ -295,11 +300,15 @@ class PreparedStores:
         facts = repr((scenario.data, scenario.secure.auditors, scenario.seed, token_facts(scenario)))
         if _kept is None or _kept.facts != facts:
             cls.forget()
-            table, tokens = load_with_tokens(scenario, report)
-            people = launch.People(scenario, table)
             stores = Path(tempfile.mkdtemp(prefix="stores-", dir=folder))
-            people.write_stores(stores)
-            place_tokens(scenario, people, stores, tokens)
+            if is_table(scenario):
+                people = launch.People(scenario, launch.load(scenario, report))
+                people.write_stores(stores)
+            else:
+                table, tokens = load_with_tokens(scenario, report)
+                people = launch.People(scenario, table)
+                people.write_stores(stores)
+                place_tokens(scenario, people, stores, tokens)
             _kept = cls(facts, stores, people)
         return _kept
 
@@ -325,11 +334,11 @@ def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens
         keep_tokens(tokens[[row_of[id_] for id_ in ids]], tokens_file(config.model, pictures, folder / "cache", dtype))
 
     developer = DeveloperStore.open(stores / assemble.DEVELOPER)
-    place(stores / assemble.DEVELOPER, developer.pictures, developer.ids)
+    place(stores / assemble.DEVELOPER, developer.inputs, developer.ids)
     if len(people.own):
         for auditor in scenario.secure.auditors:
             own = AuditorStore.open(stores / auditor.name).own()
-            place(stores / auditor.name, own.pictures, own.ids)
+            place(stores / auditor.name, own.inputs, own.ids)
 
 
 # --- the CSV ----------------------------------------------------------------------------------------------------------

@@ -38,12 +38,25 @@ class AttributeReport:
 
 
 @dataclass(frozen=True)
+class ColumnReport:
+    """One column of a table: its categories, none for numbers, and how many records lack it."""
+
+    name: str
+    categories: tuple[str, ...]
+    missing: int
+
+
+@dataclass(frozen=True)
 class DataReport:
-    """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look."""
+    """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look.
+
+    ``image_size``: of pictures; ``columns``: of a table.
+    """
 
     dataset: str
     records: int
-    image_size: int
+    image_size: int | None
+    columns: tuple[ColumnReport, ...]
     target: str
     classes: tuple[str, ...]
     class_counts: np.ndarray
@@ -54,10 +67,12 @@ class DataReport:
     def tree(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
         kinds = Counter(problem.kind for problem in self.problems)
+        pictures = {} if self.image_size is None else {"image_size": self.image_size}
+        columns = {a.name: {"categories": list(a.categories), "missing": a.missing} for a in self.columns}
         return {
             "dataset": self.dataset,
             "records": self.records,
-            "image_size": self.image_size,
+            **(pictures or {"columns": columns}),
             "target": {
                 "name": self.target,
                 "classes": {
@@ -85,7 +100,8 @@ class DataReport:
 
     def text(self) -> str:
         """The report for a terminal; every problem is listed."""
-        lines = [f"{self.dataset}: {self.records} records of {self.image_size} px, {len(self.problems)} left out"]
+        size = f"{self.image_size} px" if self.image_size is not None else f"{len(self.columns)} columns"
+        lines = [f"{self.dataset}: {self.records} records of {size}, {len(self.problems)} left out"]
         shares = zip(self.classes, self.class_counts.tolist(), strict=True)
         lines += ["", f"target {self.target}"]
         lines += [f"  {name:<24} {count:>8} {count / max(self.records, 1):>8.1%}" for name, count in shares]
@@ -97,6 +113,10 @@ class DataReport:
                 size = sum(counts)
                 cells = "  ".join(f"{count:>6} {count / max(size, 1):>7.1%}" for count in counts)
                 lines.append(f"  {group:<24} {size:>8} {size / max(self.records, 1):>8.1%}  {cells}")
+        lines += ["", "features"] if self.columns else []
+        for column in self.columns:
+            kind = f"{len(column.categories)} categories" if column.categories else "numbers"
+            lines.append(f"  {column.name:<24} {kind}" + (f", {column.missing} missing" if column.missing else ""))
         lines += ["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else []
         lines += ["", *(f"left out: {problem}" for problem in self.problems)] if self.problems else []
         return "\n".join(lines)
@@ -142,7 +162,11 @@ def describe(dataset: str, table: Dataset) -> DataReport:
     return DataReport(
         dataset=dataset,
         records=len(table),
-        image_size=int(table.pictures.shape[1]),
+        image_size=None if table.columns else int(table.inputs.shape[1]),
+        columns=tuple(
+            ColumnReport(column.name, column.values or (), int(np.isnan(table.inputs[:, place]).sum()))
+            for place, column in enumerate(table.columns)
+        ),
         target=table.target.name,
         classes=table.target.groups,
         class_counts=counts,

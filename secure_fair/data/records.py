@@ -37,9 +37,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Record:
-    """One picture and its codes: first the target's, then the sensitive attributes' in the order of asking."""
+    """One picture, or row, and its codes: first the target's, then the sensitive attributes' in the order of asking."""
 
-    name: str  # path below the data set's folder
+    name: str  # path below the data set's folder; a row's has the line as well
     file: Path
     place: str
     codes: tuple[int, ...]
@@ -68,6 +68,7 @@ class Attribute:
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 _COMPARISON = re.compile(r"(?P<column>[^<>=]*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
+_SIGNED_NAME = re.compile(r"[<>]=?(?![-+]?(\d+(\.\d*)?|\.\d+)$)[^<>=\s][^<>=]*")
 _COMPLEMENT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
@@ -95,12 +96,15 @@ class Expression:
 
 
 def parse_expression(text: str) -> Expression:
-    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else."""
+    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else.
+
+    A column may be called ``>50K``, as UCI's Adult has it: a sign right before what is no number begins a name.
+    """
     text = text.strip()
     match = _COMPARISON.fullmatch(text)
     if match and match["column"]:
         return Expression(text, match["column"], match["sign"], match["number"])
-    if not text or re.search(r"[<>=]", text):
+    if not text or (re.search(r"[<>=]", text) and not _SIGNED_NAME.fullmatch(text)):
         raise UsageError(f'cannot read {text!r}: write a column, or a column compared with a number, as in "age > 35"')
     return Expression(text, text)
 
@@ -132,7 +136,7 @@ def describe_problems(problems: Sequence[Problem]) -> list[str]:
 def require_folder(dataset: str, root: Path | None) -> Path:
     """The data set's folder, or UsageError where none is named or none is there."""
     if root is None:
-        raise UsageError(f"{dataset} needs a folder with its pictures: set data.root")
+        raise UsageError(f"{dataset} needs a folder with its files: set data.root")
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder; set data.root to the folder of {dataset}")
     return root

@@ -1,21 +1,23 @@
-"""The table of a data set: pictures, labels and attributes together, as only the launcher may see them."""
+"""The table of a data set: inputs, labels and attributes together, as only the launcher may see them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from secure_fair.data import celeba, faces, manifest, utkface
+from secure_fair.data import celeba, faces, manifest, tabular, utkface
+from secure_fair.data.encoding import Column, Encoding
 from secure_fair.data.pictures import Decoded, decode_all, select
 from secure_fair.data.records import (
     SPLITS,
     Attribute,
+    Expression,
     Listing,
     Problem,
     Progress,
@@ -31,35 +33,51 @@ _SOURCES: dict[str, Callable[..., Listing]] = {
     "utkface": utkface.list_records,
     "celeba": celeba.list_records,
     "manifest": manifest.list_records,
+    "table": tabular.list_records,
 }
 DATASETS = ("faces", *_SOURCES)
+_LABELLED = {"file", "id_column", "split_column", "person_column", "classes"}
 OPTIONS = {
     "faces": {"records", "correlation", "base_rate"},
     "utkface": set(),
     "celeba": {"partition", "identities"},
-    "manifest": {"file", "path_column", "id_column", "split_column", "person_column", "classes"},
+    "manifest": {"path_column", *_LABELLED},
+    "table": {"test_file", "features", "categories", *_LABELLED},
 }
 
 
 @dataclass
 class Dataset:
-    """N records. ``pictures`` uint8 (N, S, S, 3), perhaps memory-mapped; ``digests`` SHA-256 in hex, all different.
+    """N records. ``inputs``: pictures, uint8 (N, S, S, 3), perhaps memory-mapped, or a table's rows, float64 (N, c) as
+    ``columns`` say and float32 (N, d) once they are ``encoded``. ``digests`` SHA-256 in hex, all different.
 
-    A digest is of the file's bytes, or of the pixels where the picture was drawn. ``given_split`` has "developer",
-    "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped`` lists what was
-    left out and why.
+    A digest is of the file's bytes, of the pixels where the picture was drawn, or of a row. ``given_split`` has
+    "developer", "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped``
+    lists what was left out and why.
     """
 
-    pictures: np.ndarray
+    inputs: np.ndarray
     digests: list[str]
     target: Attribute
     sensitive: dict[str, Attribute]
     given_split: np.ndarray | None = None
     persons: list[str] | None = None
     skipped: list[Problem] = field(default_factory=list)
+    columns: tuple[Column, ...] = ()
+    encoding: Encoding | None = None
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def encoded(self, training: np.ndarray) -> Dataset:
+        """The same with a table's rows as features, by the statistics of the rows ``training`` and of no others.
+
+        Pictures stay as they are.
+        """
+        if not self.columns:
+            return self
+        encoding = Encoding.fit(self.columns, self.inputs[training])
+        return replace(self, inputs=encoding.encode(self.columns, self.inputs), encoding=encoding)
 
 
 def load_table(
@@ -76,17 +94,19 @@ def load_table(
     seed: int = 0,
     **dataset_options: Any,
 ) -> Dataset:
-    """Load ``faces``, ``utkface``, ``celeba`` or ``manifest``, labelled as asked for.
+    """Load ``faces``, ``utkface``, ``celeba``, ``manifest`` or ``table``, labelled as asked for.
 
     ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). ``limit`` takes that many
     records, chosen by the hash of their names, so that neither order nor anything in the names decides. Pictures are
     decoded once and kept below ``cache``. ``seed`` determines the portraits; nothing else depends on it.
-    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition, identities; manifest: file,
-    path_column, id_column, split_column, person_column, classes.
+    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition, identities; manifest and table:
+    file, id_column, split_column, person_column, classes; manifest: path_column; table: test_file, features,
+    categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
     first is kept and the others are listed, whatever ``on_bad`` says; where their labels differ all of them are bad.
+    Equal rows of a table are different people's.
     """
     if dataset not in DATASETS:
         raise UsageError(f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}")
@@ -103,7 +123,10 @@ def load_table(
         return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
     listing = _SOURCES[dataset](root, expressions, **dataset_options)
     _refuse(listing.problems, on_bad)
-    records = _limited(listing.records, limit)
+    places = _limited(listing.records, limit)
+    if isinstance(listing, tabular.RowListing):
+        return _rows(listing, places, expressions, root)
+    records = [listing.records[place] for place in places]
 
     def decoded_so_far(done: int, total: int) -> None:
         if progress is not None:
@@ -115,20 +138,56 @@ def load_table(
     _refuse(broken + list(conflicts.values()), on_bad)
     left_out = decoded.failures.keys() | conflicts.keys() | repeats.keys()
     rows = np.array([row for row in range(len(records)) if row not in left_out], dtype=np.int64)
-    if not len(rows):
-        problems = [*listing.problems, *broken, *conflicts.values()]
-        raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
-    kept = [records[row] for row in rows]
-    codes = np.array([record.codes for record in kept], dtype=np.int64)
-    attributes = [Attribute(e.text, codes[:, i].copy(), listing.groups[i]) for i, e in enumerate(expressions)]
-    return Dataset(
-        pictures=select(decoded, rows, cache),
+    bad = [*listing.problems, *broken, *conflicts.values()]
+    _require_records(rows, bad, root)
+    table = _labelled(
+        [records[row] for row in rows],
+        expressions,
+        listing.groups,
+        inputs=select(decoded, rows, cache),
         digests=[decoded.digests[row] for row in rows],
+    )
+    return replace(table, skipped=[*bad, *repeats.values()])
+
+
+def _rows(
+    listing: tabular.RowListing, places: Sequence[int], expressions: Sequence[Expression], root: Path | None
+) -> Dataset:
+    """The rows at these places of a table."""
+    _require_records(places, listing.problems, root)
+    table = _labelled(
+        [listing.records[place] for place in places],
+        expressions,
+        listing.groups,
+        inputs=listing.inputs[places],
+        digests=[listing.digests[place] for place in places],
+    )
+    return replace(table, skipped=listing.problems, columns=listing.columns)
+
+
+def _require_records(kept: Sequence[int] | np.ndarray, problems: Sequence[Problem], root: Path | None) -> None:
+    if not len(kept):
+        raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
+
+
+def _labelled(
+    kept: Sequence[Record],
+    expressions: Sequence[Expression],
+    groups: Sequence[tuple[str, ...]],
+    *,
+    inputs: np.ndarray,
+    digests: list[str],
+) -> Dataset:
+    """The data set of these records, in their order."""
+    codes = np.array([record.codes for record in kept], dtype=np.int64)
+    attributes = [Attribute(e.text, codes[:, i].copy(), groups[i]) for i, e in enumerate(expressions)]
+    return Dataset(
+        inputs=inputs,
+        digests=digests,
         target=attributes[0],
         sensitive={attribute.name: attribute for attribute in attributes[1:]},
         given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
         persons=None if kept[0].person is None else [str(record.person) for record in kept],
-        skipped=[*listing.problems, *broken, *conflicts.values(), *repeats.values()],
     )
 
 
@@ -157,10 +216,10 @@ def count_records(
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
         return Census(count if limit is None else min(count, limit), groups)
     listing = _SOURCES[dataset](root, parse_request(target, sensitive), **dataset_options)
-    records = _limited(listing.records, limit)
-    splits = Counter(record.split for record in records)
+    places = _limited(listing.records, limit)
+    splits = Counter(listing.records[place].split for place in places)
     given = None if None in splits else {name: splits[name] for name in SPLITS}
-    return Census(len(records), dict(zip(sensitive, listing.groups[1:], strict=True)), given)
+    return Census(len(places), dict(zip(sensitive, listing.groups[1:], strict=True)), given)
 
 
 def _draw_faces(
@@ -192,7 +251,7 @@ def _draw_faces(
     )
     named = {name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in (target, *sensitive)}
     return Dataset(
-        pictures=pictures,
+        inputs=pictures,
         digests=[hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
         target=named[target],
         sensitive={name: named[name] for name in sensitive},
@@ -205,11 +264,12 @@ def _refuse(problems: list[Problem], on_bad: str) -> None:
         raise UsageError([*describe_problems(problems), remedy])
 
 
-def _limited(records: list[Record], limit: int | None) -> list[Record]:
+def _limited(records: Sequence[Record], limit: int | None) -> list[int]:
+    """The places of the records that are used, ascending."""
     if limit is None or limit >= len(records):
-        return records
+        return list(range(len(records)))
     by_hash = sorted(range(len(records)), key=lambda i: hashlib.sha256(records[i].name.encode()).digest())
-    return [records[i] for i in sorted(by_hash[:limit])]
+    return sorted(by_hash[:limit])
 
 
 def _place(record: Record) -> str:

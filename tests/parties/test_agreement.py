@@ -280,7 +280,7 @@ def test_what_is_left_predicts_the_same_outside(tmp_path: Path, weights: Path, s
     model = peft.PeftModel.from_pretrained(vit, str(out / "adapter")).eval()
     head = load_file(out / "head.safetensors")
     store = DeveloperStore.open(stores / "developer")
-    pictures = torch.from_numpy(np.array(store.pictures[store.test])).permute(0, 3, 1, 2).float() / 255
+    pictures = torch.from_numpy(np.array(store.inputs[store.test])).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         features = model((pictures - mean) / deviation)
     found = (features @ head["weight"].T + head["bias"]).softmax(1).double()

@@ -30,6 +30,7 @@ class Orth(Method):
     releases = ("adapter", "gradient")
     adapter_releases = ("adapter", "gradient")
     own_records = True
+    moves_features = True
     keys = (*Method.keys, "sensitive_scale", "orthogonality")
 
     @classmethod
@@ -61,6 +62,7 @@ class Orth(Method):
 
         self.training = training
         self.lora = lora
+        self.model = model = lora.adapted(training.model)
         self.auditors = training.auditors
         self.scores: list[Tensor] = []  # (n, G - 1) of each attribute
         self.covariances: dict[int, Tensor] = {}  # (G - 1, C'), running means
@@ -70,9 +72,9 @@ class Orth(Method):
         if self.settings.orthogonality == "predictions":
             before, _ = training.evaluate()
             for place, (attribute, adapter) in enumerate(opened.items()):
-                lora.add_sensitive(training.model, adapter, lora.scaling(training.model), f"sensitive{place}")
+                lora.add_sensitive(model, adapter, lora.scaling(model), f"sensitive{place}")
                 after, _ = training.evaluate()
-                lora.set_active(training.model, [lora.TASK])
+                lora.set_active(model, [lora.TASK])
                 self.scores.append(scores(before, after, len(self.auditors.groups(attribute)) - 1))
         first = next(iter(opened.values()))
         together = {
@@ -84,14 +86,14 @@ class Orth(Method):
         }  # the sum of the adapters, as one of their ranks' sum
         self.sensitive = [rows for rows, _ in together.values()]
         if self.settings.sensitive_scale:
-            lora.add_sensitive(training.model, together, self.settings.sensitive_scale * lora.scaling(training.model))
+            lora.add_sensitive(model, together, self.settings.sensitive_scale * lora.scaling(model))
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """The scenario's strength times the penalty, or times a term that has its released gradient."""
         strength = self.settings.strength * self.ramped(progress)
         if self.settings.orthogonality == "predictions":
             return strength * self._covariance(batch)
-        task = list(self.lora.row_matrices(self.training.model).values())
+        task = list(self.lora.row_matrices(self.model).values())
         total = task[0].new_zeros(())
         if self.settings.release == "adapter":
             for mine, theirs in zip(task, self.sensitive, strict=True):
@@ -118,7 +120,7 @@ class Orth(Method):
 
     def finish(self) -> None:
         """Drop the sensitive adapters: the model is used without them."""
-        self.lora.set_active(self.training.model, [self.lora.TASK])
+        self.lora.set_active(self.model, [self.lora.TASK])
 
 
 def scores(before: Tensor, after: Tensor, count: int) -> Tensor:

@@ -15,6 +15,7 @@ class Unl(Method):
     releases = ("adapter",)
     adapter_releases = ("adapter",)
     own_records = True
+    moves_features = True
     keys = ("strength", "attributes")
 
     @classmethod
@@ -24,11 +25,12 @@ class Unl(Method):
 
     def start(self, training: Training) -> None:
         """Fetch the adapters and negate them."""
-        from secure_fair.learning.lora import negate_into_base, scaling  # peft takes seconds to import
+        from secure_fair.learning.lora import adapted, negate_into_base, scaling  # peft takes seconds to import
 
-        scale = self.settings.strength * scaling(training.model)
+        model = adapted(training.model)
+        scale = self.settings.strength * scaling(model)
         for attribute in training.auditors.attributes:
-            negate_into_base(training.model, sensitive_adapter(training.auditors, attribute), scale)
+            negate_into_base(model, sensitive_adapter(training.auditors, attribute), scale)
 
 
 METHOD = Unl
