@@ -86,7 +86,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
-        key = next(key for key in ("split_column", "test_file", "partition") if getattr(data, key))
+        key = next(key for key in ("split_column", "evaluation_file", "partition") if getattr(data, key))
         yield f"data.split: data.{key} says who gets which record; leave one of the two out"
     if data.split is not None:
         total = data.split.developer + data.split.auditor + data.split.test
@@ -95,7 +95,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         for part in ("developer", "test"):
             if getattr(data.split, part) == 0:
                 yield f"data.split.{part}: is 0; it needs records"
-        if data.auditor_records == "own" and data.split.auditor == 0:
+        if data.auditor_records == "own" and data.split.auditor == 0 and data.dataset != "table":
             yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
 
 
@@ -105,13 +105,12 @@ def _table_conflicts(data: Data) -> Iterator[str]:
         return
     if data.image_size != Data.model_fields["image_size"].default:
         yield f"data.image_size: {data.image_size} has no use with a table, which has no pictures; leave it out"
-    if data.test_file is not None and data.split_column is not None:
-        yield "data.test_file: data.split_column says which records are the test's; leave one of the two out"
-    if data.test_file is not None and data.test_file == data.file:
-        yield f"data.test_file: {show(data.test_file)} is data.file too; name another file, or leave it out"
-    if data.test_file is not None and data.auditor_records == "own":
+    if data.evaluation_file is not None and data.split_column is not None:
+        yield "data.evaluation_file: data.split_column says which records are the test's; leave one of the two out"
+    if data.auditor_records == "own":
         yield (
-            'data.test_file: leaves no records for an auditor with data.auditor_records "own"; use data.split_column'
+            'data.auditor_records: "own" has no use with a table: what auditors train on records of their own is about '
+            'features that move, and those of a table do not; use "aligned"'
         )
 
 
