@@ -56,8 +56,8 @@ def list_records(
     features: Sequence[str] | None = None,
     categories: Sequence[str] = (),
 ) -> RowListing:
-    """Every row of ``root``/``file``, then of ``evaluation_file`` if there is one: its rows are the test's, and those of
-    ``file`` the developer's.
+    """Every row of ``root``/``file``, then of ``evaluation_file`` if there is one: its rows are the test's, and those
+    of ``file`` the developer's.
 
     Expressions, ids, parts, persons and classes are as in a manifest. ``features`` are columns, by default all that
     have no other meaning; a sensitive column never is one. A feature is a number where most of its values are, unless
@@ -109,8 +109,8 @@ def _read(
             key = "data.evaluation_file" if place else "data.file"
             raise UsageError(f"{table}: no such file; set {key} to the CSV's name below data.root")
         header, lines = read_csv(table)
-        require_columns(header, [*meaning.columns, *(features or ()), *categories, *found.names], table)
         found.names[:] = found.names or _features(header, meaning, features, table)
+        require_columns(header, [*meaning.columns, *categories, *found.names], table)
         reader = _FileRows(header, meaning, name, ids)
         for line, cells in lines:
             row = reader.read(line, cells)
@@ -141,7 +141,7 @@ class _FileRows(RowReader):
 def _features(header: Sequence[str], meaning: Meaning, asked: Sequence[str] | None, table: Path) -> list[str]:
     """The columns that are features: those asked for, or all that mean nothing else."""
     taken = {*meaning.named, *(e.column for e in meaning.expressions)}
-    found = [name for name in header if name not in taken] if asked is None else list(asked)
+    found = [name for name in header if name not in taken] if asked is None else list(dict.fromkeys(asked))
     wrong = [name for name in found if name in taken]
     if wrong:
         raise UsageError(

@@ -1,6 +1,7 @@
 """The real sets, where they are: base rates as their description states them.
 
-``SECURE_FAIR_DATA`` names the folder with ``utkface/``, ``celeba/`` and ``adult/``; by default ``../shared/data`` seen from here.
+``SECURE_FAIR_DATA`` names the folder with ``utkface/``, ``celeba/`` and ``adult/``; by default ``../shared/data`` seen
+from here.
 """
 
 from __future__ import annotations
