@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,25 +33,15 @@ class Split(Section):
     """The result is tested on these."""
 
 
-class Data(Section):
-    """The pictures, the task and the sensitive attributes."""
+class DataSet(Section):
+    """One data set: where it is, what it is asked for, and the keys of its kind."""
 
     dataset: Literal["faces", "utkface", "celeba", "manifest"]
     """Drawn portraits, UTKFace, CelebA, or any CSV of paths and columns."""
     root: str | None = None
     """The folder that holds it; none for drawn portraits."""
-    target: Annotated[str, Field(min_length=1)]
-    """The task: a column, or one compared with a number ("age > 35")."""
     sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
-    """The sensitive attributes: columns in the same form."""
-    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
-    """Lists of two or more of them, whose combinations are groups as well."""
-    auditor_records: Literal["aligned", "own"] = "aligned"
-    """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
-    split: Split | None = None
-    """Who gets which records, where the data set does not say."""
-    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
-    """Side of the square pictures, in pixels."""
+    """The sensitive attributes: columns, or columns compared with a number ("age > 35")."""
     limit: Annotated[int, Field(ge=16)] | None = None
     """Use so many records at most."""
     on_bad: Literal["refuse", "skip"] = "refuse"
@@ -58,13 +49,7 @@ class Data(Section):
     # faces
     records: Annotated[int, Field(ge=16)] | None = None
     """faces: how many are drawn."""
-    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """faces: between the task and the first sensitive attribute."""
-    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    """faces: share of the task's class 1."""
     # celeba
-    partition: bool | None = None
-    """celeba: split as its own list says."""
     identities: bool | None = None
     """celeba: count persons, as its own list of identities has them, instead of records."""
     # manifest
@@ -74,13 +59,72 @@ class Data(Section):
     """manifest: the column of picture paths."""
     id_column: str | None = None
     """manifest: the column of record ids."""
-    split_column: str | None = None
-    """manifest: the column that says developer, auditor or test."""
     person_column: str | None = None
     """manifest: the column that says whose record it is. Privacy is then a person's, with all records; without it a
     record's."""
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
     """manifest: by column, the values in their order."""
+
+    @property
+    def persons_given(self) -> bool:
+        """Whether the data set says which records are one person's."""
+        return self.person_column is not None or self.identities is True
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The records asked for, as ``load_attributes`` and ``count_records`` take them."""
+        root = None if self.root is None else Path(self.root)
+        wanted = {"dataset": self.dataset, "root": root, "sensitive": self.sensitive, "limit": self.limit}
+        return {**wanted, **self.dataset_options}
+
+    @property
+    def dataset_options(self) -> dict[str, Any]:
+        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
+        values = {key: getattr(self, key, None) for key in DATASET_KEYS[self.dataset]}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def foreign_keys(self) -> Iterator[tuple[str, str]]:
+        """Keys that are given here and belong to another data set, each with that one's name."""
+        for dataset, keys in DATASET_KEYS.items():
+            if dataset != self.dataset:
+                yield from ((key, dataset) for key in keys if getattr(self, key, None) is not None)
+
+
+class AuditorData(DataSet):
+    """The auditors' own people, where they come from another data set than the developer's: its sensitive attributes
+    stand for those of data.sensitive, in their order."""
+
+    groups: dict[str, dict[str, Annotated[tuple[str, ...], Field(strict=False)]]] = Field(default_factory=dict)
+    """By attribute of data.sensitive and by its group: the groups of this data set that it is made of; needed where
+    their names are not the same."""
+
+
+class Data(DataSet):
+    """The pictures, the task and the sensitive attributes."""
+
+    target: Annotated[str, Field(min_length=1)]
+    """The task: a column in the same form."""
+    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    """Lists of two or more of the sensitive attributes, whose combinations are groups as well."""
+    auditor_records: Literal["aligned", "own"] = "aligned"
+    """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
+    auditor: AuditorData | None = None
+    """With auditor_records "own": the other data set that the auditors' own people come from."""
+    split: Split | None = None
+    """Who gets which records, where the data set does not say."""
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
+    """Side of the square pictures, in pixels."""
+    # faces
+    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """faces: between the task and the first sensitive attribute."""
+    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """faces: share of the task's class 1."""
+    # celeba
+    partition: bool | None = None
+    """celeba: split as its own list says."""
+    # manifest
+    split_column: str | None = None
+    """manifest: the column that says developer, auditor or test."""
 
     @property
     def joint_attributes(self) -> dict[str, tuple[str, ...]]:
@@ -93,27 +137,19 @@ class Data(Section):
         return self.split_column is not None or self.partition is True
 
     @property
-    def persons_given(self) -> bool:
-        """Whether the data set says which records are one person's."""
-        return self.person_column is not None or self.identities is True
+    def default_split(self) -> Split:
+        """The split where nobody says one: nothing for auditors whose people come from another data set."""
+        return Split() if self.auditor is None else Split(developer=0.6, auditor=0.0, test=0.4)
 
     @property
     def fractions(self) -> dict[str, float]:
         """The split as ``secure_fair.data.split.split`` takes it."""
-        return (self.split or Split()).model_dump()
+        return (self.split or self.default_split).model_dump()
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The records asked for, as ``load_table``, ``count_records`` and ``check`` take them."""
-        root = None if self.root is None else Path(self.root)
-        wanted = {"dataset": self.dataset, "root": root, "target": self.target, "sensitive": self.sensitive}
-        return {**wanted, "limit": self.limit, **self.dataset_options}
-
-    @property
-    def dataset_options(self) -> dict[str, Any]:
-        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
-        values = {key: getattr(self, key) for key in DATASET_KEYS[self.dataset]}
-        return {key: value for key, value in values.items() if value is not None}
+        """The same with the task, as ``load_table``, ``count_records`` and ``check`` take it."""
+        return {**super().asked, "target": self.target}
 
 
 class Auditor(Section):

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from secure_fair.data.table import Dataset
+from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, open_private, write_bytes
 
@@ -185,7 +185,7 @@ class AuditorStore:
     @staticmethod
     def write(
         folder: Path,
-        table: Dataset,
+        table: AttributeTable,
         *,
         attributes: Sequence[str],
         aligned: np.ndarray,
