@@ -72,16 +72,17 @@ class MethodSettings(Section):
     """In which form attributes reach it; without it the method's first, or its default with noise."""
     strength: NotNegative = 2.0
     """Weight of the penalty (for unl: of the subtracted adapter)."""
-    components: Annotated[int, Field(ge=1, le=4096)] = 16
-    """moments: columns of the query."""
+    components: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """moments: columns of the query; without it 16, or as few as stand out from the planned noise."""
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
     """The strength is adjusted during training until the released gap is about this one."""
     sensitive_scale: NotNegative = 0.0
     """orth: the scale at which the sensitive adapter is active in training; 0 is not at all."""
-    orthogonality: Literal["predictions", "weights"] | None = None
-    """orth: to the sensitive adapter's weights, or of predictions to what it sees; "weights" for gradients."""
+    orthogonality: Literal["predictions", "weights", "rows", "columns", "subspace"] | None = None
+    """orth: of predictions to what the sensitive adapter sees, or to its weights: A_t A_s^T as it is, with rows of
+    length 1, the columns of B, or the directions that B_s A_s reads most; "weights" for gradients."""
     adversary_features: Literal["frozen", "disclosed"] = "frozen"
     """ent with the auditor's own records: of which features the auditor trains its adversary; "disclosed" gives it the
     developer's adapter at the start of every epoch."""

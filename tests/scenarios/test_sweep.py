@@ -146,7 +146,7 @@ def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused
     text = SMALL + '[[grid]]\nmethod.name = ["erm", "parity", "unl"]\nmethod.strength = 3.0\nmethod.components = 8\n'
     found = {run.scenario.method.name: run.scenario.method for run in runs_of(written(tmp_path, text))}
     assert found["erm"] == Scenario.load("quickstart", ["method.name=erm"]).method
-    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, 16)]
+    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, None)]
     with pytest.raises(UsageError, match=r"^method\.sensitive_scale: no method of the sweep uses it; leave it out$"):
         runs_of(written(tmp_path, text), ["method.sensitive_scale=1"])
 

@@ -23,7 +23,7 @@ STEPS = 200  # of L-BFGS, at most
 class PostHoc(Method):
     """Trains without a penalty, then moves the head alone, away from predictions that differ between groups.
 
-    The head (C, d + 1) that is sought minimises KL(p0 || p) + strength * 2/(G-1) sum_g (d_g - mean d)^2, with p0 the
+    The head (C, d + 1) that is sought minimises KL(p0 || p) + strength * 2 sum_g (d_g - mean d)^2, with p0 the
     predictions after training and d_g the distances of ``secure_fair.learning.gaps``, from memberships that one release
     tells at the end of training. All of the budget's noise is in that one, and heads for a whole path of strengths are
     its post-processing (``path``). With a ``target_gap`` the first strength of the path is taken whose estimated gap
@@ -50,7 +50,8 @@ class PostHoc(Method):
         features, probabilities = self.training.evaluate()
         strata = torch.zeros_like(self.training.labels)
         source = SOURCES[str(self.settings.release)](self.training, strata, 1)
-        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, self.settings.components))
+        columns = source.columns(self.settings.components)
+        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, columns))
         members = {name: source.of_all(name) for name in source.priors}
         correction = Correction(
             torch.cat([features.double(), torch.ones(len(features), 1, dtype=torch.float64)], dim=1),
@@ -134,8 +135,7 @@ class Correction:
     def _penalty(self, probabilities: Tensor) -> Tensor:
         total = probabilities.new_zeros(())
         for distance in self._distances(probabilities).values():
-            groups = distance.shape[1]
-            total = total + 2 / (groups - 1) * (distance - distance.mean(1, keepdim=True)).square().sum()
+            total = total + 2 * (distance - distance.mean(1, keepdim=True)).square().sum()
         return total
 
     def _distances(self, probabilities: Tensor) -> dict[str, Tensor]:
