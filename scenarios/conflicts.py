@@ -41,6 +41,7 @@ def _found(sections: dict[str, Any]) -> list[str]:
         (_own_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
+        (_validation_conflicts, ("method", "train")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
         (_part_conflicts, ("secure", "method", "data")),
@@ -205,6 +206,15 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
     if release in chosen.adapter_releases and nobody:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
     yield from chosen.conflicts(method, own)
+
+
+def _validation_conflicts(method: MethodSettings, train: Train) -> Iterator[str]:
+    """An accuracy is given up by records that were not trained on, or it is not known."""
+    if method.accuracy_loss is not None and not train.validation:
+        yield (
+            f"method.accuracy_loss: {show(method.accuracy_loss)} is measured on validation records, and there are "
+            "none; set train.validation = 0.2"
+        )
 
 
 def _penalised_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:

@@ -57,6 +57,9 @@ class Train(Section):
     """AdamW's."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Fraction of all steps over which the learning rate rises."""
+    validation: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Part of the training records that nothing is fitted to: by them a choice is made after training
+    (method.accuracy_loss). Their attributes take part in releases as others' do."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast: "auto" is bfloat16 where the device is fast at it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -77,7 +80,10 @@ class MethodSettings(Section):
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The strength is adjusted during training until the released gap is about this one."""
+    """The strength is adjusted during training, or taken from posthoc's path, until the released gap is about this."""
+    accuracy_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """posthoc: the strongest correction that costs no more accuracy than this on the validation records (0.02 is two
+    points); with a target_gap no more of it than that asks for."""
     sensitive_scale: NotNegative = 0.0
     """orth: the scale at which the sensitive adapter is active in training; 0 is not at all."""
     orthogonality: Literal["predictions", "weights", "rows", "columns", "subspace"] | None = None

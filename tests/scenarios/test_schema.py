@@ -143,7 +143,7 @@ def test_all_errors_are_listed_at_once_each_with_path_value_and_what_is_allowed(
     )
     for expected in (
         "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, "
-        "target_gap, sensitive_scale, orthogonality, adversary_features, attributes "
+        "target_gap, accuracy_loss, sensitive_scale, orthogonality, adversary_features, attributes "
         '(did you mean "strength"?)',
         'train.epochs: "x" is not allowed; it must be a valid integer',
         'lora.rank: "8" is not allowed; it must be a valid integer',
@@ -197,6 +197,17 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
         (["method.name=erm", "method.release=rows"], "method.release", "it releases nothing"),
         (["method.name=erm", "method.strength=9"], "method.strength", "9.0 has no use with erm; it is for adv, ent"),
         (["method.adversary_features=disclosed"], "method.adversary_features", "no use with parity; it is for ent"),
+        (
+            ["method.name=posthoc", "method.accuracy_loss=0.02"],
+            "method.accuracy_loss",
+            "0.02 is measured on validation records, and there are none; set train.validation = 0.2",
+        ),
+        (
+            ["method.name=orth", "method.release=gradient", "method.orthogonality=rows"],
+            "method.orthogonality",
+            '"rows" needs the sensitive adapter itself, and release "gradient" opens none; use release "adapter", or '
+            'orthogonality "weights"',
+        ),
         (
             ["method.name=unl", 'compare=["orth"]', "method.target_gap=0.1"],
             "method.target_gap",
