@@ -12,19 +12,17 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
+from scenarios.grid import Run
 from secure_fair.errors import ProcessFailed, UsageError
+from secure_fair.report.columns import RunRow
 
-if TYPE_CHECKING:
-    from scenarios.grid import Run
-    from scenarios.sweep import Work
-    from secure_fair.report.columns import RunRow
-
+Work = Callable[[Run, Path], list[RunRow]]
 PATIENCE = "10 s"  # for the scheduler to answer
 _one_at_a_time = threading.Lock()  # a process keeps the stores of one run
 _folder: Path | None = None
@@ -77,15 +75,13 @@ def results(client: Any, work: Work, runs: Sequence[Run]) -> Iterator[tuple[Run,
 
 def do(work: Work, run: Run) -> list[RunRow]:
     """At a worker: one run, in a folder that this process keeps for its stores."""
-    from scenarios.sweep import Quiet
-
     global _folder
     with _one_at_a_time:
         if _folder is None:
             _folder = Path(tempfile.mkdtemp(prefix="secure-fair-worker-"))
             atexit.register(shutil.rmtree, _folder, ignore_errors=True)
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-        return work(run, _folder, Quiet(None))
+        return work(run, _folder)
 
 
 def _port(parts: Any) -> int | None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def _results(
     """Every run with its lines, as they come."""
     if cluster_at is not None:
         with cluster.workers(cluster_at) as client:
-            yield from cluster.results(client, work, runs)
+            yield from cluster.results(client, partial(_quietly, work), runs)
         return
     for run in {token_facts(run.scenario): run for run in runs}.values():
         load_with_tokens(run.scenario, report)
@@ -115,6 +116,10 @@ def _results(
         for run in runs:
             yield run, work(run, Path(folder), Quiet(report))
         PreparedStores.forget()
+
+
+def _quietly(work: Work, run: Run, folder: Path) -> list[RunRow]:
+    return work(run, folder, Quiet(None))
 
 
 def _in_processes(runs: Sequence[Run], work: Work, folder: Path, jobs: int) -> Iterator[tuple[Run, list[RunRow]]]:
