@@ -211,7 +211,7 @@ class OwnPictures:
         own, settings = store.own(), replace(train_settings(config.train, config.seed), validation=0.0)
         tokens = cached_tokens(
             config.model,
-            own.pictures,
+            own.inputs,
             folder / "cache",
             settings.dtype,
             settings.device,

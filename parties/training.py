@@ -15,9 +15,11 @@ from torch import Tensor
 
 from parties.config import RunConfig
 from parties.progress import Progress
+from parties.rows import HEAD, TABLE_MODEL, table_model
+from secure_fair.data.encoding import Encoding
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
-from secure_fair.files import atomic_write, open_private
+from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
@@ -37,14 +39,15 @@ class Prepared:
     test: Labelled
     test_ids: list[str]
     classes: tuple[str, ...]
+    encoding: Encoding | None = None  # of a table's columns
 
 
 def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
-    """Run the frozen part of the backbone over all pictures, once."""
+    """Run the frozen part of the backbone over all pictures, once; a table's rows are features already."""
     settings = train_settings(config.train, config.seed)
     tokens = cached_tokens(
         config.model,
-        store.pictures,
+        store.inputs,
         cache,
         settings.dtype,
         settings.device,
@@ -57,14 +60,19 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
         Labelled(tokens[test_rows], labels[test_rows]),
         [store.ids[index] for index in store.test],
         store.classes,
+        store.encoding,
     )
 
 
 def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
-    """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``."""
+    """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``.
+
+    A table has no adapter, but the encoding of its columns.
+    """
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = train_settings(config.train, config.seed)
-    model = make_classifier(config.model, len(data.classes), config.seed, settings.device)
+    width = data.training.tokens.shape[-1]
+    model = make_classifier(config.model, len(data.classes), config.seed, settings.device, width)
     method = make_method(config.method)
     warnings: list[str] = []
     began = time.perf_counter()
@@ -151,9 +159,12 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
 
 
 def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
-    with atomic_write(out / "adapter") as folder:
-        save_adapter(model.backbone, folder)
-    with atomic_write(out / "head.safetensors") as file:
+    if model.backbone is not None:
+        with atomic_write(out / "adapter") as folder:
+            save_adapter(model.backbone, folder)
+    if data.encoding is not None:
+        write_bytes(out / TABLE_MODEL, table_model(data.encoding, data.classes))
+    with atomic_write(out / HEAD) as file:
         head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
         save_file(head, file)
     with atomic_write(out / "predictions.csv") as file, file.open("w", newline="") as rows:

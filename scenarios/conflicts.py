@@ -6,11 +6,18 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secure
+from scenarios.models import PARTS_TOLERANCE, Auditor, Data, DataSet, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
-from secure_fair.learning.settings import EMBEDDED_BACKBONE, Backbone, MethodSettings, Train
+from secure_fair.learning.settings import (
+    EMBEDDED_BACKBONE,
+    IDENTITY_BACKBONE,
+    Backbone,
+    Lora,
+    MethodSettings,
+    Train,
+)
 from secure_fair.operations import OPERATIONS, RULES
 from secure_fair.privacy.fit import small
 from secure_fair.privacy.policy import Policy
@@ -38,7 +45,8 @@ def find(sections: dict[str, Any]) -> list[str]:
 def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
-        (_backbone_conflicts, ("backbone", "data")),
+        (_own_data_conflicts, ("data",)),
+        (_backbone_conflicts, ("backbone", "lora", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
         (_validation_conflicts, ("method", "train")),
         (_privacy_conflicts, ("privacy", "data")),
@@ -63,22 +71,14 @@ def resolved(method: MethodSettings, data: Data, privacy: Privacy | None) -> Met
 
 
 def _data_conflicts(data: Data) -> Iterator[str]:
-    if data.dataset != "faces" and data.root is None:
-        yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
-    if data.dataset == "faces" and data.root is not None:
-        yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
-    for dataset, keys in DATASET_KEYS.items():
-        for key in keys:
-            if dataset != data.dataset and getattr(data, key) is not None:
-                yield f'data.{key}: belongs to dataset "{dataset}", and this one is "{data.dataset}"; leave it out'
-    yield from _attribute_conflicts(data)
+    yield from _data_set_conflicts("data", data)
+    yield from _table_conflicts(data)
+    yield from _attribute_conflicts("data", data, ("target", data.target))
     yield from _intersection_conflicts(data)
-    if len(set(data.sensitive)) < len(data.sensitive):
-        yield f"data.sensitive: {show(data.sensitive)} names an attribute twice"
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
-        key = "split_column" if data.split_column is not None else "partition"
+        key = next(key for key in ("split_column", "evaluation_file", "partition") if getattr(data, key))
         yield f"data.split: data.{key} says who gets which record; leave one of the two out"
     if data.split is not None:
         total = data.split.developer + data.split.auditor + data.split.test
@@ -87,27 +87,93 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         for part in ("developer", "test"):
             if getattr(data.split, part) == 0:
                 yield f"data.split.{part}: is 0; it needs records"
-        if data.auditor_records == "own" and data.split.auditor == 0:
-            yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+        own_of_split = data.auditor_records == "own" and data.auditor is None and data.dataset != "table"
+        if own_of_split and data.split.auditor == 0:  # of a table "own" itself is refused
+            yield (
+                'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own: give '
+                "it a share, or name another data set in [data.auditor]"
+            )
 
 
-def _attribute_conflicts(data: Data) -> Iterator[str]:
+def _table_conflicts(data: Data) -> Iterator[str]:
+    """Whether the keys of a table go together; its columns are known when it is read."""
+    if data.dataset != "table":
+        return
+    if data.image_size != Data.model_fields["image_size"].default:
+        yield f"data.image_size: {data.image_size} has no use with a table, which has no pictures; leave it out"
+    if data.evaluation_file is not None and data.split_column is not None:
+        yield "data.evaluation_file: data.split_column says which records are the test's; leave one of the two out"
+    if data.auditor_records == "own":
+        yield (
+            'data.auditor_records: "own" has no use with a table: what auditors train on records of their own is about '
+            'features that move, and those of a table do not; use "aligned"'
+        )
+    if data.auditor is not None:
+        yield (
+            f"data.auditor: {show(data.auditor.dataset)} cannot stand beside a table, which auditors know by the "
+            "developer's records alone; leave [data.auditor] out"
+        )
+
+
+def _own_data_conflicts(data: Data) -> Iterator[str]:
+    """Whether the auditors' own data set is one of its own, and can stand for the developer's attributes."""
+    own = data.auditor
+    if own is None or data.dataset == "table":  # beside a table it is refused as a whole
+        return
+    yield from _data_set_conflicts("data.auditor", own)
+    yield from _attribute_conflicts("data.auditor", own)
+    if data.auditor_records != "own":
+        yield (
+            f"data.auditor_records: {show(data.auditor_records)} is not possible with [data.auditor], whose people are "
+            'not the developer\'s; set it to "own", or leave [data.auditor] out'
+        )
+    if data.dataset != "faces" and (own.dataset, own.root, own.file) == (data.dataset, data.root, data.file):
+        yield (
+            f"data.auditor.root: {show(own.root)} is the developer's data set; name another, or leave [data.auditor] "
+            "out: the auditors then have a random part of that one (data.split.auditor)"
+        )
+    if len(own.sensitive) != len(data.sensitive):
+        yield (
+            f"data.auditor.sensitive: {show(own.sensitive)} must stand for {show(data.sensitive)} (data.sensitive), "
+            "one for each, in the same order"
+        )
+    for name in own.groups:
+        if name not in data.sensitive:
+            yield (
+                f"data.auditor.groups: {show(name)} is not among data.sensitive (allowed: {listed(data.sensitive)})"
+                f"{near(name, data.sensitive)}"
+            )
+
+
+def _data_set_conflicts(where: str, data: DataSet) -> Iterator[str]:
+    if data.dataset != "faces" and data.root is None:
+        yield f"{where}.root: is missing; name the folder that holds {data.dataset} (-o {where}.root=FOLDER)"
+    if data.dataset == "faces" and data.root is not None:
+        yield f'{where}.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
+    for key, owners in data.foreign_keys():
+        named = " and ".join(map(show, owners))
+        yield f'{where}.{key}: belongs to dataset {named}, and this one is "{data.dataset}"; leave it out'
+    if len(set(data.sensitive)) < len(data.sensitive):
+        yield f"{where}.sensitive: {show(data.sensitive)} names an attribute twice"
+
+
+def _attribute_conflicts(where: str, data: DataSet, *others: tuple[str, str]) -> Iterator[str]:
     """Whether the data set can have such columns; those of tables are known when the table is read."""
     from secure_fair.data import faces, utkface
     from secure_fair.data.records import parse_expression
 
-    for key, text in (("target", data.target), *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
+    for key, text in (*others, *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
         try:
             column, compared = parse_expression(text).column, parse_expression(text).sign is not None
         except UsageError as error:
-            yield f"data.{key}: {error}"
+            yield f"{where}.{key}: {error}"
             continue
         if data.dataset == "faces" and text not in faces.ATTRIBUTES:
-            yield f"data.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
+            yield f"{where}.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
         elif data.dataset == "utkface" and column not in utkface.COLUMNS:
-            yield f"data.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
+            yield f"{where}.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
         elif data.dataset == "utkface" and compared != (column == "age"):
-            yield f'data.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
+            yield f'{where}.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
 
 
 def _intersection_conflicts(data: Data) -> Iterator[str]:
@@ -137,7 +203,26 @@ def _intersection_conflicts(data: Data) -> Iterator[str]:
             yield f"data.intersections: {show(name)} is the name of a column too; rename the column"
 
 
-def _backbone_conflicts(backbone: Backbone, data: Data) -> Iterator[str]:
+def _backbone_conflicts(backbone: Backbone, lora: Lora, data: Data) -> Iterator[str]:
+    identity = backbone.name == IDENTITY_BACKBONE
+    if data.dataset == "table":
+        # a name that nobody gave is not wrong: the scenario's defaults are not filled in where it has other faults
+        if "name" in backbone.model_fields_set and not identity:
+            yield (
+                f"backbone.name: {show(backbone.name)} takes pictures, and the features of a table are its columns; "
+                f"leave it out, or name {show(IDENTITY_BACKBONE)}"
+            )
+        if backbone.weights != Backbone().weights:
+            yield f"backbone.weights: {show(backbone.weights)} has no use with a table; leave it out"
+        if lora != Lora():
+            yield "lora: has no use with a table, of which only the linear head is trained; leave it out"
+        return
+    if identity:
+        yield (
+            f'backbone.name: {show(IDENTITY_BACKBONE)} is for dataset "table" alone, whose columns are the features; '
+            f"name a vision transformer, such as {show(EMBEDDED_BACKBONE)}"
+        )
+        return
     embedded = backbone.name == EMBEDDED_BACKBONE
     if backbone.weights == "embedded" and not embedded:
         yield (
@@ -160,13 +245,21 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
         )
         return
     yield from _penalised_conflicts(method, data)
+    if data.dataset == "table" and chosen.moves_features:
+        others = [name for name, other in METHODS.items() if not other.moves_features]
+        yield (
+            f"method.name: {method.name} works by moving the features, and those of a table are its columns, which "
+            f"nothing moves: only the linear head is trained; use a method of {listed(others)}"
+        )
+        return
     if own and not chosen.own_records:
         others = [name for name, other in METHODS.items() if other.own_records]
         yield (
             f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
             f'and with "own" no auditor has them; use "aligned", or a method of {listed(others)}'
         )
-    if release in chosen.adapter_releases and data.split is not None and data.split.auditor == 0:
+    nobody = data.split is not None and data.split.auditor == 0 and data.auditor is None
+    if release in chosen.adapter_releases and nobody:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
     yield from chosen.conflicts(method, own)
 
@@ -226,7 +319,7 @@ def _privacy_conflicts(privacy: Privacy | None, data: Data) -> Iterator[str]:
     if privacy is not None and privacy.records_per_person is not None and not data.persons_given:
         yield (
             f"privacy.records_per_person: {privacy.records_per_person} has no use: the data do not say whose each "
-            "record is; set data.person_column (manifest) or data.identities = true (celeba), or leave it out"
+            "record is; set data.person_column (manifest, table) or data.identities = true (celeba), or leave it out"
         )
 
 

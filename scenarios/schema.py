@@ -12,10 +12,10 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from scenarios import conflicts, files, switch
-from scenarios.models import Auditor, Data, Secure, Split
+from scenarios.models import Auditor, Data, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import METHODS, settings_for
-from secure_fair.learning.settings import Backbone, Lora, MethodName, MethodSettings, Train
+from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodName, MethodSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import Privacy
@@ -81,7 +81,12 @@ class Scenario(Section):
         """The same with the defaults that depend on other keys filled in."""
         changes: dict[str, Any] = {"method": conflicts.resolved(self.method, self.data, self.privacy)}
         if self.data.split is None and not self.data.split_given:
-            changes["data"] = self.data.model_copy(update={"split": Split()})
+            changes["data"] = self.data.model_copy(update={"split": self.data.default_split})
+        if self.data.dataset == "table":
+            if "name" not in self.backbone.model_fields_set:
+                changes["backbone"] = self.backbone.model_copy(update={"name": IDENTITY_BACKBONE})
+            if self.train.precision == "auto":  # a linear head is fast as it is
+                changes["train"] = self.train.model_copy(update={"precision": "fp32"})
         if not self.secure.auditors:
             only = Auditor(name="auditor", attributes=self.data.sensitive)
             changes["secure"] = self.secure.model_copy(update={"auditors": (only,)})

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secure_fair.data.records import Attribute, Problem, Progress
-from secure_fair.data.table import Dataset, load_table
+from secure_fair.data.records import Attribute, Problem
+from secure_fair.data.table import Dataset, load_attributes, load_table
 
 FEW = 30  # below this many records, a cell's rate says little (binomial standard error above 9 points at one half)
 
@@ -38,12 +37,25 @@ class AttributeReport:
 
 
 @dataclass(frozen=True)
+class ColumnReport:
+    """One column of a table: its categories, none for numbers, and how many records lack it."""
+
+    name: str
+    categories: tuple[str, ...]
+    missing: int
+
+
+@dataclass(frozen=True)
 class DataReport:
-    """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look."""
+    """``class_counts`` int64 (classes,). ``problems`` are what was left out; ``warnings`` what deserves a look.
+
+    ``image_size``: of pictures; ``columns``: of a table.
+    """
 
     dataset: str
     records: int
-    image_size: int
+    image_size: int | None
+    columns: tuple[ColumnReport, ...]
     target: str
     classes: tuple[str, ...]
     class_counts: np.ndarray
@@ -53,11 +65,12 @@ class DataReport:
 
     def tree(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        kinds = Counter(problem.kind for problem in self.problems)
+        pictures = {} if self.image_size is None else {"image_size": self.image_size}
+        columns = {a.name: {"categories": list(a.categories), "missing": a.missing} for a in self.columns}
         return {
             "dataset": self.dataset,
             "records": self.records,
-            "image_size": self.image_size,
+            **(pictures or {"columns": columns}),
             "target": {
                 "name": self.target,
                 "classes": {
@@ -79,13 +92,14 @@ class DataReport:
                 }
                 for a in self.attributes
             },
-            "problems": {"count": len(self.problems), "kinds": dict(kinds), "all": [str(p) for p in self.problems]},
+            "problems": _problems_tree(self.problems),
             "warnings": list(self.warnings),
         }
 
     def text(self) -> str:
         """The report for a terminal; every problem is listed."""
-        lines = [f"{self.dataset}: {self.records} records of {self.image_size} px, {len(self.problems)} left out"]
+        size = f"{self.image_size} px" if self.image_size is not None else f"{len(self.columns)} columns"
+        lines = [f"{self.dataset}: {self.records} records of {size}, {len(self.problems)} left out"]
         shares = zip(self.classes, self.class_counts.tolist(), strict=True)
         lines += ["", f"target {self.target}"]
         lines += [f"  {name:<24} {count:>8} {count / max(self.records, 1):>8.1%}" for name, count in shares]
@@ -97,42 +111,67 @@ class DataReport:
                 size = sum(counts)
                 cells = "  ".join(f"{count:>6} {count / max(size, 1):>7.1%}" for count in counts)
                 lines.append(f"  {group:<24} {size:>8} {size / max(self.records, 1):>8.1%}  {cells}")
+        lines += ["", "features"] if self.columns else []
+        for column in self.columns:
+            kind = f"{len(column.categories)} categories" if column.categories else "numbers"
+            lines.append(f"  {column.name:<24} {kind}" + (f", {column.missing} missing" if column.missing else ""))
         lines += ["", *(f"warning: {warning}" for warning in self.warnings)] if self.warnings else []
         lines += ["", *(f"left out: {problem}" for problem in self.problems)] if self.problems else []
         return "\n".join(lines)
 
 
-def check(
-    dataset: str,
-    *,
-    root: Path | None = None,
-    target: str,
-    sensitive: Sequence[str],
-    image_size: int,
-    cache: Path,
-    limit: int | None = None,
-    progress: Progress | None = None,
-    seed: int = 0,
-    **dataset_options: Any,
-) -> DataReport:
+@dataclass(frozen=True)
+class AttributesReport:
+    """A data set without a task: ``groups`` has the records of each group, by attribute."""
+
+    dataset: str
+    records: int
+    image_size: int
+    groups: dict[str, dict[str, int]]
+    problems: tuple[Problem, ...]
+
+    def tree(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        return {
+            "dataset": self.dataset,
+            "records": self.records,
+            "image_size": self.image_size,
+            "sensitive": self.groups,
+            "problems": _problems_tree(self.problems),
+        }
+
+    def text(self) -> str:
+        """The report for a terminal; every problem is listed."""
+        lines = [f"{self.dataset}: {self.records} records of {self.image_size} px, {len(self.problems)} left out"]
+        for name, groups in self.groups.items():
+            lines += ["", f"sensitive {name}"]
+            lines += [
+                f"  {group:<24} {count:>8} {count / max(self.records, 1):>8.1%}" for group, count in groups.items()
+            ]
+        return "\n".join([*lines, *(f"left out: {problem}" for problem in self.problems)])
+
+
+def check(dataset: str, **how: Any) -> DataReport:
     """Load a data set as ``load_table`` does, leaving out what is bad, and describe it.
 
     Raises UsageError only for what leaves nothing to describe: no folder, no such column, no usable record.
     """
-    table = load_table(
-        dataset,
-        root=root,
-        target=target,
-        sensitive=sensitive,
-        image_size=image_size,
-        cache=cache,
-        limit=limit,
-        on_bad="skip",
-        progress=progress,
-        seed=seed,
-        **dataset_options,
+    return describe(dataset, load_table(dataset, **{**how, "on_bad": "skip"}))
+
+
+def check_attributes(dataset: str, **how: Any) -> AttributesReport:
+    """The same of a data set without a task, as ``load_attributes`` loads it."""
+    table = load_attributes(dataset, **{**how, "on_bad": "skip"})
+    counts = {name: np.bincount(one.codes, minlength=len(one.groups)) for name, one in table.sensitive.items()}
+    return AttributesReport(
+        dataset=dataset,
+        records=len(table),
+        image_size=int(table.inputs.shape[1]),
+        groups={
+            name: dict(zip(one.groups, counts[name].tolist(), strict=True)) for name, one in table.sensitive.items()
+        },
+        problems=tuple(table.skipped),
     )
-    return describe(dataset, table)
 
 
 def describe(dataset: str, table: Dataset) -> DataReport:
@@ -142,7 +181,11 @@ def describe(dataset: str, table: Dataset) -> DataReport:
     return DataReport(
         dataset=dataset,
         records=len(table),
-        image_size=int(table.pictures.shape[1]),
+        image_size=None if table.columns else int(table.inputs.shape[1]),
+        columns=tuple(
+            ColumnReport(column.name, column.values or (), int(np.isnan(table.inputs[:, place]).sum()))
+            for place, column in enumerate(table.columns)
+        ),
         target=table.target.name,
         classes=table.target.groups,
         class_counts=counts,
@@ -150,6 +193,11 @@ def describe(dataset: str, table: Dataset) -> DataReport:
         problems=tuple(table.skipped),
         warnings=tuple(_warnings(table.target, counts, attributes)),
     )
+
+
+def _problems_tree(problems: Sequence[Problem]) -> dict[str, Any]:
+    kinds = Counter(problem.kind for problem in problems)
+    return {"count": len(problems), "kinds": dict(kinds), "all": [str(problem) for problem in problems]}
 
 
 def _cross(target: Attribute, attribute: Attribute) -> AttributeReport:

@@ -37,10 +37,10 @@ class Problem:
 
 @dataclass(frozen=True)
 class Record:
-    """One picture and its codes: first the target's, then the sensitive attributes' in the order of asking."""
+    """One picture, or row, and its codes: first the target's, then the sensitive attributes' in the order of asking."""
 
-    name: str  # path below the data set's folder
-    file: Path
+    name: str  # path below the data set's folder; a row's has the line as well
+    file: Path  # of the picture, or the table
     place: str
     codes: tuple[int, ...]
     split: str | None = None
@@ -68,6 +68,7 @@ class Attribute:
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 _COMPARISON = re.compile(r"(?P<column>[^<>=]*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
+_SIGNED_NAME = re.compile(r"[<>]=?(?![-+]?(\d+(\.\d*)?|\.\d+)$)[^<>=\s][^<>=]*")
 _COMPLEMENT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
@@ -95,21 +96,29 @@ class Expression:
 
 
 def parse_expression(text: str) -> Expression:
-    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else."""
+    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else.
+
+    A column may be called ``>50K``, as UCI's Adult has it: a sign right before what is no number begins a name.
+    """
     text = text.strip()
     match = _COMPARISON.fullmatch(text)
     if match and match["column"]:
         return Expression(text, match["column"], match["sign"], match["number"])
-    if not text or re.search(r"[<>=]", text):
+    if not text or (re.search(r"[<>=]", text) and not _SIGNED_NAME.fullmatch(text)):
         raise UsageError(f'cannot read {text!r}: write a column, or a column compared with a number, as in "age > 35"')
     return Expression(text, text)
 
 
 def parse_request(target: str, sensitive: Sequence[str]) -> list[Expression]:
     """The target's expression and then the sensitive attributes'; all different, at least one sensitive."""
-    expressions = [parse_expression(text) for text in (target, *sensitive)]
-    if len(expressions) < 2:
+    if not sensitive:
         raise UsageError("no sensitive attribute is named: name at least one")
+    return parse_columns((target, *sensitive))
+
+
+def parse_columns(texts: Sequence[str]) -> list[Expression]:
+    """The expressions of these texts, all different."""
+    expressions = [parse_expression(text) for text in texts]
     repeated = [text for text, count in Counter(e.text for e in expressions).items() if count > 1]
     if repeated:
         raise UsageError(f"asked for twice among target and sensitive attributes: {', '.join(repeated)}")
@@ -132,7 +141,7 @@ def describe_problems(problems: Sequence[Problem]) -> list[str]:
 def require_folder(dataset: str, root: Path | None) -> Path:
     """The data set's folder, or UsageError where none is named or none is there."""
     if root is None:
-        raise UsageError(f"{dataset} needs a folder with its pictures: set data.root")
+        raise UsageError(f"{dataset} needs a folder with its files: set data.root")
     if not root.is_dir():
         raise UsageError(f"{root}: no such folder; set data.root to the folder of {dataset}")
     return root

@@ -1,8 +1,11 @@
 """The parties' stores: a folder per party with what that party may know, and nothing else.
 
-A record's id is an HMAC of its picture's digest under a join key that only the launcher holds: both sides can match
-ids, neither can compute one. Records lie in an order that follows from the seed and the pixels, or from the ids: no
-order of the data set survives, for that order can tell attributes (UTKFace's names sort by them).
+A record's id is an HMAC of its digest under a join key that only the launcher holds: both sides can match ids, neither
+can compute one. Records lie in an order that follows from the seed and the inputs, or from the ids: no order of the
+data set survives, for that order can tell attributes (UTKFace's names sort by them).
+
+Inputs are pictures, or a table's rows once they are encoded; a store of rows has the encoding too, if it is the
+developer's.
 """
 
 from __future__ import annotations
@@ -22,16 +25,27 @@ from typing import Any
 
 import numpy as np
 
-from secure_fair.data.table import Dataset
+from secure_fair.data.encoding import Encoding
+from secure_fair.data.inputs import (
+    PICTURES,
+    ROWS,
+    SIZES,
+    file_name,
+    order_of,
+    read_inputs,
+    size_of,
+    write_inputs,
+)
+from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
-from secure_fair.files import atomic_write, open_private, write_bytes
+from secure_fair.files import atomic_write, write_bytes
 
 FORMAT = 1
 KEY_BYTES = 32
 PERSON = "person"  # the column of an auditor's tables that says whose record it is
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
 _ID = re.compile(r"[0-9a-f]{32}")
-_CHUNK = 256
+_ENCODING = "encoding.json"  # of a table's columns, which the developer may know
 
 
 def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
@@ -62,23 +76,20 @@ def read_join_key(file: Path) -> bytes:
 
 @dataclass(frozen=True)
 class DeveloperStore:
-    """The developer's part of N records: pictures, labels, which are for training; no attribute.
+    """The developer's part of N records: inputs, labels, which are for training; no attribute.
 
-    ``pictures`` uint8 (N, S, S, 3), memory-mapped; ``labels`` int64 (N,), indices into ``classes``; ``training`` and
-    ``test``: ascending int64 indices that partition 0 .. N-1.
+    ``inputs``: pictures, uint8 (N, S, S, 3), or a table's rows, float32 (N, d), memory-mapped; ``labels`` int64 (N,),
+    indices into ``classes``; ``training`` and ``test``: ascending int64 indices that partition 0 .. N-1. ``encoding``:
+    how a table's columns became the rows.
     """
 
-    pictures: np.ndarray
+    inputs: np.ndarray
     ids: list[str]
     labels: np.ndarray
     classes: tuple[str, ...]
     training: np.ndarray
     test: np.ndarray
-
-    @property
-    def image_size(self) -> int:
-        """Side of the square pictures, in pixels."""
-        return int(self.pictures.shape[1])
+    encoding: Encoding | None = None
 
     @staticmethod
     def write(
@@ -86,25 +97,28 @@ class DeveloperStore:
     ) -> None:
         """Write the records whose indices into ``table`` are ``training`` and ``test``; the folder appears whole.
 
-        Only pictures, target and digests of the table are read. Raises UsageError where the folder holds something.
+        Only inputs, target and digests of the table are read. Raises UsageError where the folder holds something.
         """
         rows = np.concatenate([training, test])
         _check_rows(rows, len(table))
         ids = record_ids(join_key, (table.digests[row] for row in rows))
-        order = _pixel_order(table.pictures, rows, ids, seed)
+        order = order_of(table.inputs, rows, ids, seed)
         with _new_folder(folder) as new:
-            _write_pictures(new / "pictures.npy", table.pictures, rows[order])
+            write_inputs(new / file_name(table.inputs), table.inputs, rows[order])
             records = [
                 (ids[i], str(table.target.codes[rows[i]]), "train" if i < len(training) else "test") for i in order
             ]
             _write_csv(new / "records.csv", ("id", "label", "split"), records)
-            _write_meta(new, {"classes": list(table.target.groups), "image_size": int(table.pictures.shape[1])})
+            if table.encoding is not None:
+                write_bytes(new / _ENCODING, table.encoding.text())
+            _write_meta(new, {"classes": list(table.target.groups), **size_of(table.inputs)})
 
     @classmethod
     def open(cls, folder: Path) -> DeveloperStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
-        _check_files(folder, {"pictures.npy", "records.csv", "meta.json"})
-        meta = _read_meta(folder, {"classes", "image_size"})
+        tabular = (folder / ROWS).exists()
+        _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
+        meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
         rows = _read_csv(folder / "records.csv", ("id", "label", "split"))
         ids = _read_ids(folder / "records.csv", rows)
@@ -112,19 +126,22 @@ class DeveloperStore:
         for line, row in enumerate(rows, 2):
             if row[2] not in ("train", "test"):
                 raise UsageError(f"{folder / 'records.csv'}:{line}: split is {row[2]!r}; it must be train or test")
-        pictures = _read_pictures(folder / "pictures.npy", len(rows), meta["image_size"])
+        inputs = read_inputs(folder / (ROWS if tabular else PICTURES), len(rows), meta)
         in_training = np.array([row[2] == "train" for row in rows], dtype=bool)
-        return cls(pictures, ids, labels, classes, np.flatnonzero(in_training), np.flatnonzero(~in_training))
+        training, test = np.flatnonzero(in_training), np.flatnonzero(~in_training)
+        encoding = _read_encoding(folder / _ENCODING, inputs.shape[1]) if tabular else None
+        return cls(inputs, ids, labels, classes, training, test, encoding)
 
 
 @dataclass(frozen=True)
 class OwnRecords:
-    """Pictures of the auditor's own: uint8 (M, S, S, 3), their ids, and int64 (M,) codes of every attribute held.
+    """Inputs of the auditor's own: pictures, uint8 (M, S, S, 3), or rows, float32 (M, d), their ids, and int64 (M,)
+    codes of every attribute held.
 
     ``persons``: ids of those whose they are, where the data set says so.
     """
 
-    pictures: np.ndarray
+    inputs: np.ndarray
     ids: list[str]
     codes: dict[str, np.ndarray]
     persons: list[str] | None = None
@@ -177,15 +194,15 @@ class AuditorStore:
             raise UsageError(
                 f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
             )
-        meta = _read_meta(self.folder, {"groups", "persons", "image_size"})
+        meta = _read_meta(self.folder, {"groups", "persons"}, *SIZES.values())
         table = self.folder / "own.csv"
         ids, persons, codes = _read_holdings(table, self.groups, self.persons is not None)
-        return OwnRecords(_read_pictures(self.folder / "own.npy", len(ids), meta["image_size"]), ids, codes, persons)
+        return OwnRecords(read_inputs(self.folder / "own.npy", len(ids), meta), ids, codes, persons)
 
     @staticmethod
     def write(
         folder: Path,
-        table: Dataset,
+        table: AttributeTable,
         *,
         attributes: Sequence[str],
         aligned: np.ndarray,
@@ -220,10 +237,10 @@ class AuditorStore:
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
             meta: dict[str, Any] = {"groups": groups, "persons": named}
             if len(own):
-                order = _pixel_order(table.pictures, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
-                _write_pictures(new / "own.npy", table.pictures, rows[order])
+                order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
+                write_inputs(new / "own.npy", table.inputs, rows[order])
                 _write_csv(new / "own.csv", header, [line(int(i)) for i in order])
-                meta["image_size"] = int(table.pictures.shape[1])
+                meta |= size_of(table.inputs)
             _write_meta(new, meta)
 
     @classmethod
@@ -231,7 +248,7 @@ class AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
         _check_files(folder, {"attributes.csv", "meta.json"} | own)
-        meta = _read_meta(folder, {"groups", "persons"} | ({"image_size"} if own else set()))
+        meta = _read_meta(folder, {"groups", "persons"}, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
@@ -247,16 +264,6 @@ class AuditorStore:
                     f"{folder}: {len(both)} records are the auditor's own and the developer's: write it again"
                 )
         return store
-
-
-# --- order ------------------------------------------------------------------------------------------------------------
-
-
-def _pixel_order(pictures: np.ndarray, rows: np.ndarray, ids: Sequence[str], seed: int) -> np.ndarray:
-    """Positions in ``rows``, sorted by SHA-256(seed || pixels); equal pixels by their ids."""
-    prefix = str(seed).encode() + b":"
-    keys = [(hashlib.sha256(prefix + pictures[row].tobytes()).digest(), ids[i]) for i, row in enumerate(rows)]
-    return np.array(sorted(range(len(rows)), key=keys.__getitem__), dtype=np.int64)
 
 
 def _check_rows(rows: np.ndarray, n: int) -> None:
@@ -276,14 +283,6 @@ def _new_folder(folder: Path) -> Iterator[Path]:
     with atomic_write(folder) as new:
         new.mkdir(mode=0o700)
         yield new
-
-
-def _write_pictures(file: Path, pictures: np.ndarray, rows: np.ndarray) -> None:
-    with open_private(file, "wb") as out:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), *pictures.shape[1:])}
-        np.lib.format.write_array_header_1_0(out, header)
-        for start in range(0, len(rows), _CHUNK):
-            out.write(np.ascontiguousarray(pictures[rows[start : start + _CHUNK]]).tobytes())
 
 
 def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -313,17 +312,33 @@ def _check_files(folder: Path, expected: set[str]) -> None:
         )
 
 
-def _read_meta(folder: Path, keys: set[str]) -> dict[str, Any]:
+def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
+    """The meta of a store with these keys, and with one of ``sizes`` if there are any: a whole number above 0."""
     file = folder / "meta.json"
     try:
         meta = json.loads(file.read_bytes())
     except ValueError as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
-    if not isinstance(meta, dict) or set(meta) != {"format", *keys} or meta["format"] != FORMAT:
-        raise UsageError(f"{file}: expected format {FORMAT} and {', '.join(sorted(keys))}: write the store again")
-    if "image_size" in meta and not isinstance(meta["image_size"], int):
-        raise UsageError(f"{file}: image_size is {meta['image_size']!r}; it must be a whole number")
+    found = set(meta) if isinstance(meta, dict) else set()
+    size = found & set(sizes)
+    if found != {"format", *keys, *size} or len(size) != bool(sizes) or meta["format"] != FORMAT:
+        expected = ", ".join([*sorted(keys), *([" or ".join(sizes)] if sizes else [])])
+        raise UsageError(f"{file}: expected format {FORMAT} and {expected}: write the store again")
+    for key in size:
+        if not isinstance(meta[key], int) or meta[key] < 1:
+            raise UsageError(f"{file}: {key} is {meta[key]!r}; it must be a whole number above 0")
     return meta
+
+
+def _read_encoding(file: Path, features: int) -> Encoding:
+    try:
+        tree = json.loads(file.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{file}: not JSON: {error}") from error
+    encoding = Encoding.of_tree(tree, str(file))
+    if len(encoding.features) != features:
+        raise UsageError(f"{file}: gives {len(encoding.features)} features, the rows have {features}: write it again")
+    return encoding
 
 
 def _names(folder: Path, names: object) -> tuple[str, ...]:
@@ -375,14 +390,3 @@ def _read_codes(file: Path, rows: Sequence[Sequence[str]], column: int, count: i
         if row[column] not in allowed:
             raise UsageError(f"{file}:{line}: code {row[column]!r} is not in 0 .. {count - 1}")
     return np.array([allowed[row[column]] for row in rows], dtype=np.int64)
-
-
-def _read_pictures(file: Path, n: int, image_size: int) -> np.ndarray:
-    try:
-        pictures = np.load(file, mmap_mode="r" if n else None, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"{file}: not a whole array of pictures: {error}") from error
-    shape = (n, image_size, image_size, 3)
-    if pictures.dtype != np.uint8 or pictures.shape != shape:
-        raise UsageError(f"{file}: {pictures.dtype} {pictures.shape} instead of uint8 {shape}: write the store again")
-    return np.asarray(pictures) if n == 0 else pictures

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from secure_fair.learning.adversaries import unit_rows
-from secure_fair.learning.lora import load_adapter_state
+from secure_fair.learning.lora import adapted, load_adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.learning.settings import ModelSettings
 from secure_fair.learning.train import Labelled, TrainSettings, predict
@@ -43,7 +43,7 @@ class OwnAdversary:
         """
         classifier = make_classifier(self.model, self.groups, self.settings.seed, self.settings.device)
         if adapter is not None:
-            load_adapter_state(classifier.backbone, adapter)
+            load_adapter_state(adapted(classifier.backbone), adapter)
         features, _ = predict(classifier, Labelled(self.tokens, self.codes), self.settings)
         return train_linear(unit_rows(features), self.codes, self.groups, target)
 

@@ -71,6 +71,13 @@ def adapt(
     return model
 
 
+def adapted(model: PeftModel | None) -> PeftModel:
+    """The model, for whoever works on its adapters; UsageError where there is none, but only features and a head."""
+    if model is None:
+        raise UsageError("the features are the inputs themselves: there is no backbone, and no adapter on it")
+    return model
+
+
 def features(model: PeftModel, tokens: Tensor) -> Tensor:
     """Pooled features (B, d) of tokens (B, tokens, d) that `frozen_prefix` made for the model's adapted blocks."""
     return suffix(backbone(model), tokens, first_adapted_block(model))

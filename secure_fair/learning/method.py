@@ -35,7 +35,7 @@ class Training:
 
     labels: Tensor  # (n,) int64
     classes: int
-    model: PeftModel
+    model: PeftModel | None  # None where the inputs are the features, and the head is all that is trained
     auditors: Auditors
     evaluate: Callable[
         [], tuple[Tensor, Tensor]
@@ -70,7 +70,8 @@ class Method:
     ``releases``, the forms in which attributes can reach it, the default first; ``noised_release``, the default where
     noise is asked for on aligned records, if it is another; ``adapter_releases``, those of them that are made from an
     adapter which the auditor trains on pictures of its own; ``own_records``, whether it works where the auditors know
-    nobody of the developer's; ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever
+    nobody of the developer's; ``moves_features``, whether it works by what it does to the features, and so not where
+    they are a table's columns; ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever
     gives it another is told so.
     """
 
@@ -78,6 +79,7 @@ class Method:
     noised_release: ClassVar[str | None] = None
     adapter_releases: ClassVar[tuple[str, ...]] = ()
     own_records: ClassVar[bool] = False
+    moves_features: ClassVar[bool] = False
     keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
 
     def __init__(self, settings: MethodSettings) -> None:

@@ -43,8 +43,15 @@ def train_settings(train: Train, seed: int) -> TrainSettings:
     return TrainSettings(**train.model_dump(exclude={"device", "precision"}), seed=seed, dtype=dtype, device=device)
 
 
-def make_classifier(settings: ModelSettings, classes: int, seed: int, device: torch.device) -> Classifier:
-    """A fresh classifier; two calls with one seed give the same parameters."""
+def make_classifier(
+    settings: ModelSettings, classes: int, seed: int, device: torch.device, features: int = 0
+) -> Classifier:
+    """A fresh classifier; two calls with one seed give the same parameters.
+
+    ``features``: how many a table has, where the backbone is the identity: the classifier is then a linear head.
+    """
+    if settings.identity:
+        return Classifier(None, features, classes, seed).to(device)
     vit = load_backbone(settings.backbone.name, settings.backbone.weights, settings.image_size)
     lora = settings.lora
     width = vit.num_features
@@ -54,19 +61,24 @@ def make_classifier(settings: ModelSettings, classes: int, seed: int, device: to
 
 def cached_tokens(
     settings: ModelSettings,
-    pictures: np.ndarray,
+    inputs: np.ndarray,
     cache: Path,
     dtype: torch.dtype,
     device: torch.device,
     progress: Callable[[int, int], None],
 ) -> Tensor:
-    """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for these pictures."""
-    file = tokens_file(settings, pictures, cache, dtype)
+    """Tokens (N, T, d) that enter the first adapted block, computed once and kept in ``cache`` for these pictures.
+
+    The rows of a table (N, d) are the features themselves: nothing is computed, and nothing kept.
+    """
+    if settings.identity:
+        return torch.from_numpy(np.array(inputs))
+    file = tokens_file(settings, inputs, cache, dtype)
     if file.is_file():
         return torch.load(file, weights_only=True, mmap=True)
     vit = load_backbone(settings.backbone.name, settings.backbone.weights, settings.image_size).to(device)
     tokens = frozen_prefix(
-        vit, pictures, settings.lora.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
+        vit, inputs, settings.lora.last_blocks, batch_size=128, dtype=dtype, device=device, progress=progress
     ).cpu()
     keep_tokens(tokens, file)
     return tokens

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from secure_fair.learning.lora import adapter_state
+from secure_fair.learning.lora import adapted, adapter_state
 from secure_fair.learning.method import Method
 from secure_fair.learning.model import make_classifier
 from secure_fair.learning.settings import MethodSettings, ModelSettings
@@ -87,5 +87,5 @@ def train_sensitive_privately(
 def _state(classifier: Classifier) -> Adapter:
     return {
         name: (a.detach().float().cpu().clone(), b.detach().float().cpu().clone())
-        for name, (a, b) in adapter_state(classifier.backbone).items()
+        for name, (a, b) in adapter_state(adapted(classifier.backbone)).items()
     }

@@ -16,6 +16,7 @@ from pydantic import Field
 from secure_fair.sections import Count, NotNegative, Positive, Section, among
 
 EMBEDDED_BACKBONE = "secure_fair_faces"
+IDENTITY_BACKBONE = "identity"  # of a table, whose columns are the features
 # every file there is a method; their names alone are read here
 METHOD_NAMES = tuple(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "methods")]))
 MethodName = Annotated[str, among(METHOD_NAMES)]
@@ -23,10 +24,11 @@ Targets = tuple[Literal["attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"], ...]
 
 
 class Backbone(Section):
-    """The vision transformer under the adapter."""
+    """The vision transformer under the adapter; a table has none."""
 
     name: Annotated[str, Field(min_length=1)] = EMBEDDED_BACKBONE
-    """A timm vision transformer, or the small one that comes with the program."""
+    """A timm vision transformer, or the small one that comes with the program; "identity" for a table, whose columns
+    are the features, and of which only the linear head is trained (then the default)."""
     weights: Annotated[str, Field(min_length=1)] = "embedded"
     """"embedded" (for the small one alone), "timm" (a download), or a file (safetensors or pth, timm's key names)."""
 
@@ -103,6 +105,11 @@ class ModelSettings:
     backbone: Backbone
     lora: Lora
     image_size: int
+
+    @property
+    def identity(self) -> bool:
+        """Whether the inputs are the features already, with nothing to adapt."""
+        return self.backbone.name == IDENTITY_BACKBONE
 
 
 def batches_per_epoch(records: int, batch_size: int) -> int:

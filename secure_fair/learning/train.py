@@ -59,7 +59,10 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Records as the loop takes them: tokens (n, T, d) that enter the first adapted block, labels (n,) int64."""
+    """Records as the loop takes them: tokens (n, T, d) that enter the first adapted block, labels (n,) int64.
+
+    Without a backbone the tokens are features (n, d).
+    """
 
     tokens: Tensor
     labels: Tensor
@@ -69,11 +72,14 @@ class Labelled:
 
 
 class Classifier(nn.Module):
-    """An adapted backbone with a linear head; the head starts small, so that the first predictions are even."""
+    """An adapted backbone with a linear head; the head starts small, so that the first predictions are even.
 
-    def __init__(self, backbone: PeftModel, width: int, classes: int, seed: int) -> None:
+    Without a backbone the tokens are the features.
+    """
+
+    def __init__(self, backbone: PeftModel | None, width: int, classes: int, seed: int) -> None:
         super().__init__()
-        self.backbone: PeftModel = backbone
+        self.backbone: PeftModel | None = backbone
         self.head = nn.Linear(width, classes)
         with torch.no_grad():
             self.head.weight.normal_(0, 0.01, generator=torch.Generator().manual_seed(seed))
@@ -81,7 +87,8 @@ class Classifier(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, d) and logits (B, C) in float32."""
-        features = adapted_features(self.backbone, tokens).float()
+        features = tokens if self.backbone is None else adapted_features(self.backbone, tokens)
+        features = features.float()
         return features, self.head(features)
 
 
@@ -89,7 +96,8 @@ def predict(model: Classifier, data: Labelled, settings: TrainSettings) -> tuple
     """Features (n, d) and probabilities (n, C) of all records, on the CPU, without gradient."""
     kept = []
     model.eval()
-    with torch.no_grad(), merged(model.backbone), autocast(settings):
+    folded = contextlib.nullcontext() if model.backbone is None else merged(model.backbone)
+    with torch.no_grad(), folded, autocast(settings):
         for tokens in data.tokens.split(4 * settings.batch_size):
             features, logits = model(tokens.to(settings.device))
             kept.append((features.float().cpu(), logits.float().softmax(1).cpu()))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sample_files import Load, write_picture
 
-from secure_fair.data.manifest import unmangle
+from secure_fair.data.csv_rows import unmangle
 from secure_fair.errors import UsageError
 
 

@@ -33,10 +33,10 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
         return replace(attribute, codes=attribute.codes[order])
 
     return Dataset(
-        drawn.pictures[order],
+        drawn.inputs[order],
         [drawn.digests[i] for i in order],
-        sort(drawn.target),
         {name: sort(attribute) for name, attribute in drawn.sensitive.items()},
+        target=sort(drawn.target),
     )
 
 
@@ -60,17 +60,17 @@ def folders(table: Dataset, tmp_path: Path) -> tuple[Path, Path]:
 
 
 def rows_of(table: Dataset, pictures: np.ndarray) -> list[int]:
-    found = {picture.tobytes(): i for i, picture in enumerate(table.pictures)}
+    found = {picture.tobytes(): i for i, picture in enumerate(table.inputs)}
     return [found[picture.tobytes()] for picture in pictures]
 
 
 def test_round_trip_and_join(table: Dataset, folders: tuple[Path, Path]) -> None:
     developer, auditor = DeveloperStore.open(folders[0]), AuditorStore.open(folders[1])
-    rows = rows_of(table, developer.pictures)
+    rows = rows_of(table, developer.inputs)
     assert sorted(rows) == list(range(42))
     np.testing.assert_array_equal(developer.labels, table.target.codes[rows])
     assert developer.classes == ("no", "yes")
-    assert developer.image_size == 16
+    assert developer.inputs.shape[1:] == (16, 16, 3)
     assert sorted(rows[i] for i in developer.training) == TRAINING.tolist()
     assert sorted(rows[i] for i in developer.test) == TEST.tolist()
     assert auditor.attributes == ("male", "skin_tone")
@@ -79,7 +79,7 @@ def test_round_trip_and_join(table: Dataset, folders: tuple[Path, Path]) -> None
     for name, attribute in table.sensitive.items():
         np.testing.assert_array_equal(auditor.codes(name, developer.ids), attribute.codes[rows])
     own = auditor.own()
-    own_rows = rows_of(table, own.pictures)
+    own_rows = rows_of(table, own.inputs)
     assert sorted(own_rows) == OWN.tolist()
     for name, attribute in table.sensitive.items():
         np.testing.assert_array_equal(own.codes[name], attribute.codes[own_rows])
@@ -104,7 +104,7 @@ def test_order_does_not_depend_on_the_order_of_the_table(
     flip = np.arange(60)[::-1]
     flipped = replace(
         table,
-        pictures=table.pictures[flip],
+        inputs=table.inputs[flip],
         digests=[table.digests[i] for i in flip],
         target=replace(table.target, codes=table.target.codes[flip]),
     )
@@ -132,8 +132,8 @@ def test_ids_need_the_join_key(table: Dataset, folders: tuple[Path, Path], tmp_p
 
 def test_auditors_store_has_no_picture_or_label_of_the_developers(table: Dataset, folders: tuple[Path, Path]) -> None:
     content = b"".join(file.read_bytes() for file in folders[1].iterdir())
-    assert not any(table.pictures[row].tobytes() in content for row in (*TRAINING, *TEST))
-    assert any(table.pictures[row].tobytes() in content for row in OWN)
+    assert not any(table.inputs[row].tobytes() in content for row in (*TRAINING, *TEST))
+    assert any(table.inputs[row].tobytes() in content for row in OWN)
     with (folders[1] / "attributes.csv").open() as file:
         assert next(csv.reader(file)) == ["id", "male", "skin_tone"]
 

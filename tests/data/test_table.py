@@ -12,7 +12,7 @@ from PIL import Image
 from sample_files import Load, write_picture
 
 from secure_fair.data.pictures import decode
-from secure_fair.data.table import load_table
+from secure_fair.data.table import load_attributes, load_labels, load_table
 from secure_fair.errors import UsageError
 
 
@@ -54,11 +54,29 @@ def test_deep_pictures_are_refused(tmp_path: Path) -> None:
         decode(encoded(deep, tmp_path, "deep.png"), 16)
 
 
+def test_a_side_is_read_without_the_columns_of_the_other(manifest: Path, tmp_path: Path) -> None:
+    """The CSV of one need not have them; what both have is the same."""
+    how = {"root": manifest, "image_size": 16, "cache": tmp_path / "cache"}
+    whole = load_table("manifest", target="hair", sensitive=["band"], **how)
+    table = manifest / "manifest.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    for without, load in (("band", load_labels), ("hair", load_attributes)):
+        place = lines[0].index(without)
+        table.write_text("\n".join(",".join(cells[:place] + cells[place + 1 :]) for cells in lines) + "\n")
+        alone = load("manifest", **({"target": "hair"} if without == "band" else {"sensitive": ["band"]}), **how)
+        assert alone.digests == whole.digests
+        if without == "band":
+            assert alone.target.codes.tolist() == whole.target.codes.tolist()
+            assert alone.sensitive == {}
+        else:
+            assert alone.sensitive["band"].codes.tolist() == whole.sensitive["band"].codes.tolist()
+
+
 def test_digest_is_of_the_file(utkface: Path, load: Load) -> None:
     table = load("utkface", utkface, "gender", ["race"])
     files = sorted(utkface.iterdir())
     assert table.digests == [hashlib.sha256(file.read_bytes()).hexdigest() for file in files]
-    np.testing.assert_array_equal(table.pictures[3], decode(files[3].read_bytes(), 16))
+    np.testing.assert_array_equal(table.inputs[3], decode(files[3].read_bytes(), 16))
 
 
 def test_bad_pictures_are_refused_or_listed(utkface: Path, load: Load) -> None:
@@ -73,9 +91,9 @@ def test_bad_pictures_are_refused_or_listed(utkface: Path, load: Load) -> None:
     assert "3 bad records: 2 broken picture, 1 truncated picture" in str(refused.value)
     for _ in range(2):  # decoded, then from the cache
         table = load("utkface", utkface, "gender", ["race"], on_bad="skip")
-        assert len(table) == len(table.pictures) == len(table.target.codes) == 5
+        assert len(table) == len(table.inputs) == len(table.target.codes) == 5
         assert len(table.skipped) == 3
-        np.testing.assert_array_equal(table.pictures[0], decode(files[3].read_bytes(), 16))
+        np.testing.assert_array_equal(table.inputs[0], decode(files[3].read_bytes(), 16))
 
 
 def test_no_usable_picture_is_an_error_even_when_skipping(utkface: Path, load: Load) -> None:
@@ -133,18 +151,18 @@ def test_pictures_are_decoded_once(utkface: Path, load: Load) -> None:
     assert calls == [("pictures", 8, 8)]
     second = load("utkface", utkface, "age > 30", ["race"], **options)
     assert calls == [("pictures", 8, 8)]
-    np.testing.assert_array_equal(first.pictures, second.pictures)
+    np.testing.assert_array_equal(first.inputs, second.inputs)
     load("utkface", utkface, "gender", ["race"], image_size=20, **options)
     assert len(calls) == 2
     write_picture(sorted(utkface.iterdir())[0], 77)
-    assert not np.array_equal(load("utkface", utkface, "gender", ["race"], **options).pictures[0], first.pictures[0])
+    assert not np.array_equal(load("utkface", utkface, "gender", ["race"], **options).inputs[0], first.inputs[0])
 
 
 def test_a_damaged_cache_is_made_again(utkface: Path, load: Load, tmp_path: Path) -> None:
-    pictures = np.array(load("utkface", utkface, "gender", ["race"]).pictures)
+    pictures = np.array(load("utkface", utkface, "gender", ["race"]).inputs)
     (array,) = (tmp_path / "cache").glob("*.npy")
     array.write_bytes(array.read_bytes()[:-100])
-    np.testing.assert_array_equal(load("utkface", utkface, "gender", ["race"]).pictures, pictures)
+    np.testing.assert_array_equal(load("utkface", utkface, "gender", ["race"]).inputs, pictures)
     assert not [file for file in (tmp_path / "cache").iterdir() if file.name.startswith(".")]
 
 
@@ -163,7 +181,7 @@ def test_faces_as_a_table(tmp_path: Path) -> None:
     assert len(table) == len(set(table.digests)) == 30
     assert list(table.sensitive) == ["male", "skin_tone"]
     assert table.sensitive["skin_tone"].groups == ("light", "medium", "dark")
-    assert table.digests[0] == hashlib.sha256(table.pictures[0].tobytes()).hexdigest()
+    assert table.digests[0] == hashlib.sha256(table.inputs[0].tobytes()).hexdigest()
     assert load_table("faces", records=30, limit=5, correlation=-0.5, seed=4, **settings).digests == table.digests[:5]
 
 

@@ -18,7 +18,7 @@ def test_labels_come_from_the_names(utkface: Path, load: Load) -> None:
     assert table.sensitive["gender"].codes.tolist() == [0, 1] * 4
     assert table.sensitive["race"].codes.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert table.sensitive["age >= 60"].codes.tolist() == [0] * 5 + [1] * 3
-    assert table.pictures.shape == (8, 16, 16, 3)
+    assert table.inputs.shape == (8, 16, 16, 3)
     assert table.given_split is None
 
 

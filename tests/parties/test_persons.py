@@ -33,7 +33,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for place in range(400):
             names = [f"{place}.png", f"{place}-again.png"]
             for name, level in zip(names, (1, 9), strict=True):
-                Image.fromarray(drawn.pictures[place]).save(root / name, compress_level=level)
+                Image.fromarray(drawn.inputs[place]).save(root / name, compress_level=level)
             hair, male = drawn.target.codes[place], drawn.sensitive["male"].codes[place]
             rows.writerow([*names, hair, male, f"person {place // 2}"])
     return root

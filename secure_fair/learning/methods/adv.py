@@ -27,6 +27,7 @@ class Adv(Method):
 
     releases = ("rows", "moments")
     noised_release = "moments"
+    moves_features = True
     keys = (*Method.keys, "components")
 
     @classmethod

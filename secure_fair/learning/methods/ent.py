@@ -66,11 +66,12 @@ class Ent(Adv):
         disclosed = self.settings.adversary_features == "disclosed"
         if not self.auditors.own_records or (epoch > 0 and not disclosed):
             return
-        from secure_fair.learning.lora import adapter_state, backbone  # peft takes seconds to import
+        from secure_fair.learning.lora import adapted, adapter_state, backbone  # peft takes seconds to import
 
-        adapter = adapter_state(self.training.model) if disclosed else None
+        model = adapted(self.training.model)
+        adapter = adapter_state(model) if disclosed else None
         for attribute in self.auditors.attributes:
-            self.auditors.train_adversary(attribute, backbone(self.training.model).num_features, adapter)
+            self.auditors.train_adversary(attribute, backbone(model).num_features, adapter)
 
     def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Tensor:
         """dH/du of the adversary as it stands."""

@@ -24,6 +24,7 @@ class Erase(Method):
     """
 
     releases = tuple(SOURCES)
+    moves_features = True
     keys = (*Method.keys, "components")
 
     @classmethod

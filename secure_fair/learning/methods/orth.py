@@ -33,6 +33,7 @@ class Orth(Method):
     releases = ("adapter", "gradient")
     adapter_releases = ("adapter", "gradient")
     own_records = True
+    moves_features = True
     keys = (*Method.keys, "sensitive_scale", "orthogonality")
 
     @classmethod
@@ -64,6 +65,7 @@ class Orth(Method):
 
         self.training = training
         self.lora = lora
+        self.model = model = lora.adapted(training.model)
         self.auditors = training.auditors
         self.scores: list[Tensor] = []  # (n, G - 1) of each attribute
         self.covariances: dict[int, Tensor] = {}  # (G - 1, C'), running means
@@ -73,9 +75,9 @@ class Orth(Method):
         if self.settings.orthogonality == "predictions":
             before, _ = training.evaluate()
             for place, (attribute, adapter) in enumerate(opened.items()):
-                lora.add_sensitive(training.model, adapter, lora.scaling(training.model), f"sensitive{place}")
+                lora.add_sensitive(model, adapter, lora.scaling(model), f"sensitive{place}")
                 after, _ = training.evaluate()
-                lora.set_active(training.model, [lora.TASK])
+                lora.set_active(model, [lora.TASK])
                 self.scores.append(scores(before, after, len(self.auditors.groups(attribute)) - 1))
         first = next(iter(opened.values()))
         together = {
@@ -87,14 +89,14 @@ class Orth(Method):
         }  # the sum of the adapters, as one of their ranks' sum
         self.sensitive = list(together.values())
         if self.settings.sensitive_scale:
-            lora.add_sensitive(training.model, together, self.settings.sensitive_scale * lora.scaling(training.model))
+            lora.add_sensitive(model, together, self.settings.sensitive_scale * lora.scaling(model))
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """The scenario's strength times the penalty, or times a term that has its released gradient."""
         strength = self.settings.strength * self.ramped(progress)
         if self.settings.orthogonality == "predictions":
             return strength * self._covariance(batch)
-        task = self.lora.matrices(self.training.model)
+        task = self.lora.matrices(self.model)
         return strength * (self._overlap(task) if self.settings.release == "adapter" else self._descent(task))
 
     def _overlap(self, task: Sequence[Pair]) -> Tensor:
@@ -131,7 +133,7 @@ class Orth(Method):
         """Drop the sensitive adapters: the model is used without them, and predicts each class as often as before."""
         explained_away = self.settings.release == "adapter" and self.settings.sensitive_scale > 0
         rates = self.training.evaluate()[1].mean(0) if explained_away else None
-        self.lora.set_active(self.training.model, [self.lora.TASK])
+        self.lora.set_active(self.model, [self.lora.TASK])
         if rates is not None:
             shift = bias_for(self.training.evaluate()[1], rates)
             self.training.head.bias.data += shift.to(self.training.head.bias)

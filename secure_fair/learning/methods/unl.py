@@ -18,6 +18,7 @@ class Unl(Method):
     releases = ("adapter",)
     adapter_releases = ("adapter",)
     own_records = True
+    moves_features = True
     keys = ("strength", "attributes")
 
     @classmethod
@@ -27,12 +28,13 @@ class Unl(Method):
 
     def start(self, training: Training) -> None:
         """Fetch the adapters and negate them."""
-        from secure_fair.learning.lora import add_sensitive, scaling  # peft takes seconds to import
+        from secure_fair.learning.lora import adapted, add_sensitive, scaling  # peft takes seconds to import
 
-        scale = self.settings.strength * scaling(training.model)
+        model = adapted(training.model)
+        scale = self.settings.strength * scaling(model)
         for place, attribute in enumerate(training.auditors.attributes):
             adapter = sensitive_adapter(training.auditors, attribute)
-            add_sensitive(training.model, adapter, -scale, f"negated{place}")
+            add_sensitive(model, adapter, -scale, f"negated{place}")
 
 
 METHOD = Unl

@@ -1,0 +1,76 @@
+"""A finished model of a table, applied to new rows: the encoding of the columns, and the linear head."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from secure_fair.data.csv_rows import read_csv, require_columns
+from secure_fair.data.encoding import Encoding, read_cells
+from secure_fair.data.records import Problem, describe_problems
+from secure_fair.errors import UsageError
+
+HEAD = "head.safetensors"
+TABLE_MODEL = "table.json"  # the encoding, and the names of the classes
+
+
+def table_model(encoding: Encoding, classes: tuple[str, ...]) -> bytes:
+    """The content of ``TABLE_MODEL``."""
+    return (json.dumps({**encoding.tree(), "classes": list(classes)}, indent=1) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class RowModel:
+    """Probabilities of ``classes`` are the softmax of ``weight`` (C, d) z + ``bias`` (C,), z the features of a row."""
+
+    encoding: Encoding
+    classes: tuple[str, ...]
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def load(cls, folder: Path) -> RowModel:
+        """The model that a run has left in the developer's ``folder``. UsageError where there is none of a table."""
+        file, head = folder / TABLE_MODEL, folder / HEAD
+        missing = [path.name for path in (file, head) if not path.is_file()]
+        if missing:
+            raise UsageError(f"{folder}: no model of a table, for it lacks {', '.join(missing)}; name RUN/developer")
+        tree = json.loads(file.read_bytes())
+        encoding, weights = Encoding.of_tree(tree, str(file)), load_file(head)
+        if weights["weight"].shape != (len(tree["classes"]), len(encoding.features)):
+            raise UsageError(f"{folder}: {TABLE_MODEL} and {HEAD} are of different models; name one run's folder")
+        return cls(encoding, tuple(tree["classes"]), weights["weight"], weights["bias"])
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Probabilities (n, C), float64, of features (n, d)."""
+        logits = features.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def predict(self, table: Path) -> np.ndarray:
+        """Probabilities (n, C) of the rows of a CSV, which has the columns of the features, and may have others.
+
+        Raises UsageError for missing columns, and for values that training did not have: nothing is known of them.
+        """
+        header, lines = read_csv(table)
+        columns = self.encoding.columns
+        require_columns(header, [column.name for column in columns], table)
+        short = [
+            Problem(f"{table}:{line}", "wrong line", f"{len(cells)} fields")
+            for line, cells in lines
+            if len(cells) != len(header)
+        ]
+        rows = [dict(zip(header, (cell.strip() for cell in cells), strict=False)) for _, cells in lines]
+        if short:
+            raise UsageError(describe_problems(short))
+        held, faults = read_cells(columns, rows)
+        if faults:
+            found = [Problem(f"{table}:{lines[row][0]}", *fault) for row, fault in sorted(faults.items())]
+            raise UsageError(
+                [*describe_problems(found), "correct these values, or leave them empty: they count as missing"]
+            )
+        return self.probabilities(self.encoding.encode(columns, held))
