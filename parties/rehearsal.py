@@ -31,7 +31,7 @@ _context = multiprocessing.get_context("fork")
 
 
 def rehearse(function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """What ``function(session, *arguments)`` returns at the developer and at the auditor; it must be picklable.
+    """Return what ``function(session, *arguments)`` gives at the developer and at the auditor; it must be picklable.
 
     Raises ``ProcessFailed`` where a party fails, or says nothing in time.
     """
@@ -68,7 +68,7 @@ def _follow(pipes: dict[str, Connection]) -> list[Any]:
 
 
 def _word(name: str, pipe: Connection) -> Any:
-    """What a process says; ProcessFailed where that is an error, or nothing."""
+    """Hear what a process says; ProcessFailed where that is an error, or nothing."""
     if not pipe.poll(PATIENCE):
         raise ProcessFailed(f"{name} has said nothing for {PATIENCE:g} s: try again when the machine has less to do", 5)
     try:

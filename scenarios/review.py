@@ -23,7 +23,7 @@ GROUPS = 2  # of the attribute that is attacked
 
 
 def terms_of(scenario: Scenario) -> Terms:
-    """What the scenario promises of one attribute by itself; UsageError where it is exact and promises nothing."""
+    """The promise of a scenario about one attribute by itself; UsageError where it is exact and promises nothing."""
     privacy, config = scenario.privacy, assemble.run_config(scenario)
     if privacy is None or privacy.epsilon is None:
         raise UsageError(

@@ -89,7 +89,7 @@ class Auditor:
         return ask, grant
 
     def ask(self, operation: str, records: np.ndarray, query: Tensor | None, precision_bits: int) -> np.ndarray:
-        """What the developer is told, float64, who asks with ``query`` (n, k); None where nothing is on shares."""
+        """Answer the developer, float64, who asks with ``query`` (n, k); None where nothing is on shares."""
         ask, grant = self.admit(operation, records, 0 if query is None else query.shape[1])
         scale = 2**precision_bits
         if query is None:

@@ -1,4 +1,4 @@
-"""What an attack's scores prove: lower bounds on the mu and the epsilon of a release, and intervals of what was won.
+"""The proof in an attack's scores: lower bounds on the mu and the epsilon of a release, and intervals of what was won.
 
 The trials are split at random. The first half chooses the threshold, the second is judged by it, so that the bounds are
 formal: each exceeds the truth with a probability of at most 1 less its confidence, whatever the attack is. They are
