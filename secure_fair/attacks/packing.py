@@ -82,7 +82,7 @@ def _try(session: Session, terms: Terms, attributes: np.ndarray, policy: Policy,
 
 
 def _told(session: Session, said: bool) -> bool:
-    """What the auditor says, at both; the developer, who has no say in it, is not listened to."""
+    """The auditor's word, at both; the developer, who has no say in it, is not listened to."""
     word = torch.tensor([int(said and session.name == AUDITOR)], dtype=torch.int64)
     return bool(session.communicator.all_reduce(word))
 
