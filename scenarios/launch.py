@@ -103,16 +103,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secure-fair"
 
 
+def parts_of(scenario: Scenario, table: Dataset) -> dict[str, np.ndarray]:
+    """Whose each record is: ascending indices into the table by part."""
+    if table.given_split is not None:
+        return given_split(table.given_split)
+    return split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
+
+
 class People:
     """Who of the data set is whose record, under which id; known to the launcher alone."""
 
     def __init__(self, scenario: Scenario, table: Dataset, join_key: bytes | None = None) -> None:
         """Draw a new ``join_key`` where none is given: then no other preparation has the same ids."""
         self.scenario = scenario
-        if table.given_split is not None:
-            parts = given_split(table.given_split)
-        else:
-            parts = split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
+        parts = parts_of(scenario, table)
         check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
         self.table = table.encoded(self.training)

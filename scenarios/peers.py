@@ -1,0 +1,230 @@
+"""Ours beside others' fair linear models: the same features, the same records, and who can see which attributes.
+
+Pictures become the pooled features of the frozen backbone, and these a table; what is trained is a linear model alone.
+Ours run as every run of the program does, in plain mode: with their stores, gate, noise and ledger.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.peers.measure import PEERS, measure, require
+from bench.peers.parts import Part, Parts, Score
+from bench.peers.report import PeersReport
+from bench.peers.rows import Row, to_csv
+from scenarios import launch
+from scenarios.progress import Reporter
+from scenarios.schema import Scenario
+from scenarios.sweep import Quiet
+from secure_fair.data.encoding import Column
+from secure_fair.data.table import Dataset
+from secure_fair.errors import UsageError
+from secure_fair.learning.model import choose_device, pooled_features
+from secure_fair.learning.settings import ModelSettings
+from secure_fair.privacy.accounting import gaussian_mu
+
+VALIDATION = 0.2  # of the developer's records: settings are chosen by them, and nothing is fitted to them
+METHODS = ("parity", "posthoc")
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+EPSILONS = (0.3, 1.0, math.inf)
+RELEASE = "moments"
+TRAINED = ("epochs", "batch_size", "learning_rate", "weight_decay", "warmup", "device")
+TABLE, PAGE = "peers.csv", "peers.md"
+
+
+def compare(scenario: Scenario, out: Path, seeds: int, target: float, report: Reporter) -> PeersReport:
+    """Run everybody for so many seeds, from the scenario's on; writes ``peers.csv`` and ``peers.md`` into ``out``.
+
+    Settings are chosen for the gap ``target``. UsageError for what is no task of two classes and one attribute, and
+    where a peer's package is not installed.
+    """
+    check(scenario)
+    rows: list[Row] = []
+    for seed in range(scenario.seed, scenario.seed + seeds):
+        report.stage(f"seed {seed}")
+        people = features_of(scenario.model_copy(update={"seed": seed}), out, report)
+        rows += measure(people.parts(), seed, lambda name: report.stage(f"  {name}"))
+        rows += ours(people, report)
+        (out / TABLE).write_text(to_csv(rows, target))
+    versions = sorted({peer.version for peer in PEERS})
+    found = PeersReport(rows, target, versions)
+    (out / PAGE).write_text(found.page(), encoding="utf-8")
+    return found
+
+
+def check(scenario: Scenario) -> None:
+    """UsageError with everything that the scenario asks for and the peers cannot do."""
+    require()
+    problems = []
+    if len(scenario.data.sensitive) > 1:
+        names = ", ".join(scenario.data.sensitive)
+        problems.append(
+            f"data.sensitive: {names} are {len(scenario.data.sensitive)} attributes, and peers are compared by one; "
+            f"give one with -o 'data.sensitive=[\"{scenario.data.sensitive[0]}\"]'"
+        )
+    if scenario.data.auditor_records == "own":
+        problems.append(
+            'data.auditor_records: is "own"; the peers need the attributes of the records that they train on: '
+            "-o data.auditor_records=aligned"
+        )
+    if problems:
+        raise UsageError(problems)
+
+
+@dataclass(frozen=True)
+class FeaturePeople:
+    """A comparison's records: a table of features whose training part is fitted to, and whose test part is the
+    validation records and then those of the test."""
+
+    scenario: Scenario
+    people: launch.People
+    validation: np.ndarray  # places in the table, ascending
+    test: np.ndarray
+
+    @property
+    def attribute(self) -> str:
+        """The sensitive attribute."""
+        return self.scenario.data.sensitive[0]
+
+    def parts(self) -> Parts:
+        """The records as the peers take them."""
+        groups = self.people.table.sensitive[self.attribute].groups
+        fit, validation, test = (self._part(rows) for rows in (self.people.training, self.validation, self.test))
+        return Parts(fit, validation, test, len(groups))
+
+    def _part(self, rows: np.ndarray) -> Part:
+        table = self.people.table
+        return Part(
+            table.inputs[rows].astype(np.float64),
+            table.target.codes[rows],
+            table.sensitive[self.attribute].codes[rows],
+        )
+
+
+def features_of(scenario: Scenario, out: Path, report: Reporter) -> FeaturePeople:
+    """The scenario's records as a table of features, a part of the developer's kept for validation."""
+    table = launch.load(scenario, report)
+    classes = table.target.groups
+    if len(classes) != 2:
+        raise UsageError(f"data.target: has {len(classes)} classes, and the peers know two; compare it with a number")
+    parts = launch.parts_of(scenario, table)
+    shuffled = np.random.default_rng((scenario.seed, 2)).permutation(parts["developer"])
+    validation = np.sort(shuffled[: round(VALIDATION * len(shuffled))])
+    given = np.full(len(table), "auditor", dtype=object)
+    given[parts["developer"]] = "developer"
+    given[parts["test"]] = given[validation] = "test"
+    made = replace(_table(scenario, table, report), given_split=given)
+    linear = linear_scenario(scenario, out)
+    return FeaturePeople(linear, launch.People(linear, made), validation, parts["test"])
+
+
+def _table(scenario: Scenario, table: Dataset, report: Reporter) -> Dataset:
+    """A table as it is; pictures as a table of their pooled features, which are numbers as a table's are."""
+    if table.columns:
+        return table
+    features = pooled_features(
+        ModelSettings(scenario.backbone, scenario.lora, scenario.data.image_size),
+        table.inputs,
+        launch.cache_folder() / "features",
+        choose_device(scenario.train.device),
+        lambda done, total: report.progress("backbone", done, total),
+    ).numpy()
+    columns = tuple(Column(f"feature {place}", None) for place in range(features.shape[1]))
+    return replace(table, inputs=features.astype(np.float64), columns=columns)
+
+
+def linear_scenario(scenario: Scenario, out: Path, **method: Any) -> Scenario:
+    """The scenario of a linear model on the features, in plain mode; ``method``: keys of its section."""
+    delta = {} if scenario.privacy is None else {"delta": scenario.privacy.delta}
+    epsilon = method.pop("epsilon", math.inf)
+    noised = {"privacy": {"epsilon": epsilon, "reserve_releases": 0, **delta}} if math.isfinite(epsilon) else {}
+    return Scenario.parse(
+        {
+            "name": f"{scenario.name}-peers"[:80],
+            "seed": scenario.seed,
+            "data": {
+                "dataset": "table",
+                "root": str(out),
+                "target": scenario.data.target,
+                "sensitive": list(scenario.data.sensitive),
+            },
+            "train": scenario.train.model_dump(include=set(TRAINED)),
+            "method": method or {"name": "erm"},
+            "secure": {"mode": "plain"},
+            **noised,
+        }
+    )
+
+
+def ours(found: FeaturePeople, report: Reporter) -> Iterator[Row]:
+    """A row per method, epsilon and strength, each a run of its own with releases and noise of its own."""
+    with tempfile.TemporaryDirectory(prefix="secure-fair-peers-") as folder:
+        stores = Path(folder) / "stores"
+        found.people.write_stores(stores)
+        for name in METHODS:
+            for epsilon in EPSILONS:
+                report.stage(f"  ours: {name}, {_words(epsilon)}")
+                for strength in STRENGTHS:
+                    with tempfile.TemporaryDirectory(dir=folder) as out:
+                        scenario = linear_scenario(
+                            found.scenario, Path(out), name=name, release=RELEASE, strength=strength, epsilon=epsilon
+                        )
+                        launch.run_plain(scenario, stores, Path(out), Quiet(report))
+                        yield _row(found, scenario, Path(out))
+
+
+def _words(epsilon: float) -> str:
+    return f"epsilon {epsilon:g}" if math.isfinite(epsilon) else "exact releases"
+
+
+def _row(found: FeaturePeople, scenario: Scenario, out: Path) -> Row:
+    """The row of a finished run."""
+    result = json.loads((out / launch.assemble.DEVELOPER / "result.json").read_text())
+    (account,) = (json.loads(file.read_text()) for file in out.glob("auditor-*/party.json"))
+    spent = account["privacy"][found.attribute]
+    predictions = _predictions(found, out / launch.assemble.DEVELOPER / "predictions.csv")
+    table, judged = found.people.table, found.test
+    held = table.sensitive[found.attribute]
+    validated = table.target.codes[found.validation] == predictions[found.validation]
+    exact = spent["epsilon"] is None
+    asked = math.inf if scenario.privacy is None else scenario.privacy.epsilon or math.inf
+    return Row(
+        method=f"ours: {scenario.method.name}, {_words(asked)}",
+        setting=f"strength {scenario.method.strength:g}",
+        seed=scenario.seed,
+        epsilon=math.inf if exact else spent["epsilon"],
+        mu=math.inf if exact else gaussian_mu(spent["epsilon"], spent["delta"]),
+        attribute_given=False,
+        known_accuracy=float(validated.mean()),
+        known_gap=_told_gap(scenario, result, out),
+        test=Score.of(table.target.codes[judged], predictions[judged], held.codes[judged], len(held.groups)),
+        seconds=result["training_seconds"],
+    )
+
+
+def _predictions(found: FeaturePeople, file: Path) -> np.ndarray:
+    """Predicted classes by place in the table, -1 of records that were trained on."""
+    places = found.people.positions()
+    predictions = np.full(len(found.people.table), -1)
+    with file.open(newline="") as rows:
+        for row in csv.DictReader(rows):
+            predictions[places[row["id"]]] = int(row["prediction"])
+    return predictions
+
+
+def _told_gap(scenario: Scenario, result: dict[str, Any], out: Path) -> float:
+    """The gap that the developer knows of, from the releases alone."""
+    if result["path"]:
+        (gaps,) = (step["gaps"] for step in result["path"] if step["strength"] == scenario.method.strength)
+    else:
+        gaps = json.loads((out / launch.assemble.DEVELOPER / "rounds.jsonl").read_text().splitlines()[-1])["gaps"]
+    return float(max(gaps.values()))
