@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
 
 from parties.config import RunConfig
 from parties.enrolment import Enrolment
+from parties.plans import plan_for
 from secure_fair.groups import joint_groups
+from secure_fair.operations import RULES
 from secure_fair.privacy.release_cache import ReleaseCache
 
 
@@ -38,6 +41,16 @@ class KnownAuditors:
     def answering(self, name: str) -> tuple[str, ...]:
         """The auditors that admit and pay for what is asked about it."""
         return self.config.answering(name)
+
+    def noise(self, operation: str, attribute: str, records: int) -> float:
+        """The noise that is planned on an operation's answer about an attribute, by all whose noise is in it."""
+        groups, sensitivity = len(self.groups(attribute)), RULES[operation].moves(len(self.groups(attribute)))
+        variance = 0.0
+        for component in self.components(attribute):
+            held = groups if component == attribute else len(self.groups(component))
+            deviation = plan_for(self.config, component, held, records).of_mean(operation) * sensitivity
+            variance += len(self.config.holders[component]) * deviation**2
+        return math.sqrt(variance)
 
     def people(self, records: np.ndarray) -> list[str]:
         """Ids of enrolled records."""

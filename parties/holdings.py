@@ -207,7 +207,8 @@ class OwnPictures:
         """Run the frozen part of the backbone over them, once."""
         from secure_fair.learning.model import cached_tokens, train_settings
 
-        own, settings = store.own(), train_settings(config.train, config.seed)
+        # the validation part is the developer's: nothing is chosen by it here
+        own, settings = store.own(), replace(train_settings(config.train, config.seed), validation=0.0)
         tokens = cached_tokens(
             config.model,
             own.inputs,

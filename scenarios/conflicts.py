@@ -47,6 +47,7 @@ def _found(sections: dict[str, Any]) -> list[str]:
         (_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "lora", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
+        (_validation_conflicts, ("method", "train")),
         (_privacy_conflicts, ("privacy", "data")),
         (_auditor_conflicts, ("secure", "data")),
         (_part_conflicts, ("secure", "method", "data")),
@@ -86,7 +87,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
-        key = next(key for key in ("split_column", "test_file", "partition") if getattr(data, key))
+        key = next(key for key in ("split_column", "evaluation_file", "partition") if getattr(data, key))
         yield f"data.split: data.{key} says who gets which record; leave one of the two out"
     if data.split is not None:
         total = data.split.developer + data.split.auditor + data.split.test
@@ -95,7 +96,7 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         for part in ("developer", "test"):
             if getattr(data.split, part) == 0:
                 yield f"data.split.{part}: is 0; it needs records"
-        if data.auditor_records == "own" and data.split.auditor == 0:
+        if data.auditor_records == "own" and data.split.auditor == 0 and data.dataset != "table":
             yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
 
 
@@ -105,13 +106,12 @@ def _table_conflicts(data: Data) -> Iterator[str]:
         return
     if data.image_size != Data.model_fields["image_size"].default:
         yield f"data.image_size: {data.image_size} has no use with a table, which has no pictures; leave it out"
-    if data.test_file is not None and data.split_column is not None:
-        yield "data.test_file: data.split_column says which records are the test's; leave one of the two out"
-    if data.test_file is not None and data.test_file == data.file:
-        yield f"data.test_file: {show(data.test_file)} is data.file too; name another file, or leave it out"
-    if data.test_file is not None and data.auditor_records == "own":
+    if data.evaluation_file is not None and data.split_column is not None:
+        yield "data.evaluation_file: data.split_column says which records are the test's; leave one of the two out"
+    if data.auditor_records == "own":
         yield (
-            'data.test_file: leaves no records for an auditor with data.auditor_records "own"; use data.split_column'
+            'data.auditor_records: "own" has no use with a table: what auditors train on records of their own is about '
+            'features that move, and those of a table do not; use "aligned"'
         )
 
 
@@ -219,6 +219,15 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
     if release in chosen.adapter_releases and data.split is not None and data.split.auditor == 0:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
     yield from chosen.conflicts(method, own)
+
+
+def _validation_conflicts(method: MethodSettings, train: Train) -> Iterator[str]:
+    """An accuracy is given up by records that were not trained on, or it is not known."""
+    if method.accuracy_loss is not None and not train.validation:
+        yield (
+            f"method.accuracy_loss: {show(method.accuracy_loss)} is measured on validation records, and there are "
+            "none; set train.validation = 0.2"
+        )
 
 
 def _penalised_conflicts(method: MethodSettings, data: Data) -> Iterator[str]:

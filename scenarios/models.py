@@ -19,7 +19,7 @@ DATASET_KEYS: dict[str, tuple[str, ...]] = {
     "utkface": (),
     "celeba": ("partition", "identities"),
     "manifest": ("path_column", *LABELLED_KEYS),
-    "table": ("test_file", "features", "categories", *LABELLED_KEYS),
+    "table": ("evaluation_file", "features", "categories", *LABELLED_KEYS),
 }
 
 
@@ -50,7 +50,7 @@ class Data(Section):
     auditor_records: Literal["aligned", "own"] = "aligned"
     """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
     split: Split | None = None
-    """Who gets which records, where the data set does not say."""
+    """Who gets which records, where the data set does not say; of a table the auditors get none by default."""
     image_size: Annotated[int, Field(ge=16, le=1024)] = 112
     """Side of the square pictures, in pixels."""
     limit: Annotated[int, Field(ge=16)] | None = None
@@ -84,7 +84,7 @@ class Data(Section):
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
     """manifest, table: by column, the values in their order."""
     # table
-    test_file: str | None = None
+    evaluation_file: str | None = None
     """table: another CSV of these columns, below root: its rows are the test's, and those of file the developer's."""
     features: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] | None = None
     """table: the columns that are features; without it all but target, sensitive attributes, ids, parts and persons.
@@ -100,7 +100,7 @@ class Data(Section):
     @property
     def split_given(self) -> bool:
         """Whether the data set itself says who gets which record."""
-        return self.split_column is not None or self.test_file is not None or self.partition is True
+        return self.split_column is not None or self.evaluation_file is not None or self.partition is True
 
     @property
     def persons_given(self) -> bool:

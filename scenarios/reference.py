@@ -40,11 +40,13 @@ def _section(name: str, model: type[Section]) -> Iterator[str]:
 def _methods() -> str:
     rows = [
         f"| `{name}` | {_subject(method)} | {_releases(method)} | "
-        f"{'yes' if method.own_records else 'no'} | {', '.join(f'`{key}`' for key in method.keys) or '-'} |"
+        f"{'yes' if method.own_records else 'no'} | {'no' if method.moves_features else 'yes'} | "
+        f"{', '.join(f'`{key}`' for key in method.keys) or '-'} |"
         for name, method in METHODS.items()
     ]
-    head = "| `method.name` | | `method.release`, the default first | auditor's own records | keys of `[method]` |"
-    return "## Methods\n\n" + "\n".join([head, "| --- | --- | --- | --- | --- |", *rows])
+    titles = ("`method.release`, the default first", "auditor's own records", "tables", "keys of `[method]`")
+    head = f"| `method.name` | | {' | '.join(titles)} |"
+    return "## Methods\n\n" + "\n".join([head, f"| --- | --- |{' --- |' * len(titles)}", *rows])
 
 
 def _releases(method: type[Method]) -> str:

@@ -81,7 +81,8 @@ class Scenario(Section):
         """The same with the defaults that depend on other keys filled in."""
         changes: dict[str, Any] = {"method": conflicts.resolved(self.method, self.data, self.privacy)}
         if self.data.split is None and not self.data.split_given:
-            changes["data"] = self.data.model_copy(update={"split": Split()})
+            split = Split(developer=0.75, auditor=0.0) if self.data.dataset == "table" else Split()
+            changes["data"] = self.data.model_copy(update={"split": split})
         if self.data.dataset == "table":
             if "name" not in self.backbone.model_fields_set:
                 changes["backbone"] = self.backbone.model_copy(update={"name": IDENTITY_BACKBONE})

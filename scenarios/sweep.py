@@ -37,7 +37,7 @@ from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, Run
 from secure_fair.report.tables import duration
 
 # what a run comes out as: raised with every change of the program after which the same run has other results
-REVISION = "1"
+REVISION = "2"
 COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds", "revision")
 
 Work = Callable[[Run, Path, Reporter], list[RunRow]]

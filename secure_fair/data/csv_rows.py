@@ -70,16 +70,17 @@ class RowReader:
     ) -> None:
         """``filled``: further columns that no row may leave empty; ``ids``: those of other files, with their places."""
         self.header, self.meaning = header, meaning
-        self.filled = {*filled, *meaning.named, *(e.column for e in meaning.expressions)}
+        wanted = {*filled, *meaning.named, *(e.column for e in meaning.expressions)}
+        self.filled = [column for column in header if column in wanted]
         self.ids: dict[str, str] = {} if ids is None else ids
 
     def read(self, line: int, cells: Sequence[str]) -> Row | Fault:
         """The row, or its first fault."""
         if len(cells) != len(self.header):
             return "wrong line", f"{len(cells)} fields instead of {len(self.header)}"
-        row = dict(zip(self.header, (cell.strip() for cell in cells), strict=True))
-        for column in self.header:
-            if column in self.filled and not row[column]:
+        row = dict(zip(self.header, map(str.strip, cells), strict=True))
+        for column in self.filled:
+            if not row[column]:
                 return "empty value", f"{column} is empty"
         fault = self._repeated(line, row) or self.own_fault(line, row)
         if fault is not None:

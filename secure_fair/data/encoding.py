@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -34,10 +35,13 @@ class Column:
 
         ``category``: whether numbers are categories too. UsageError for more categories than can be columns.
         """
-        filled = [cell for cell in cells if cell not in MISSING]
-        if not category and 2 * sum(finite(cell) is not None for cell in filled) > len(filled):
+        filled = Counter(cells)
+        for cell in MISSING:
+            del filled[cell]
+        numbers = sum(count for cell, count in filled.items() if finite(cell) is not None)
+        if not category and 2 * numbers > filled.total():
             return cls(name, None)
-        values = tuple(sorted(set(filled), key=natural))
+        values = tuple(sorted(filled, key=natural))
         if len(values) > MOST_CATEGORIES:
             raise UsageError(
                 f"column {name!r} has {len(values)} distinct values, such as {values[0]!r}; at most {MOST_CATEGORIES} "
@@ -160,14 +164,13 @@ def read_cells(columns: Sequence[Column], rows: Sequence[Mapping[str, str]]) -> 
     found = np.full((len(rows), len(columns)), np.nan)
     faults: dict[int, Fault] = {}
     for place, column in enumerate(columns):
-        known: dict[str, float | Fault] = {}
-        for row, cells in enumerate(rows):
-            cell = cells[column.name]
-            value = known[cell] if cell in known else known.setdefault(cell, column.read(cell))
-            if isinstance(value, tuple):
-                faults.setdefault(row, value)
-            else:
-                found[row, place] = value
+        cells = [row[column.name] for row in rows]
+        read = {cell: column.read(cell) for cell in set(cells)}
+        wrong = {cell: value for cell, value in read.items() if isinstance(value, tuple)}
+        found[:, place] = [np.nan if cell in wrong else read[cell] for cell in cells]
+        for row, cell in enumerate(cells if wrong else ()):
+            if cell in wrong:
+                faults.setdefault(row, wrong[cell])
     return found, faults
 
 

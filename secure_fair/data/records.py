@@ -40,7 +40,7 @@ class Record:
     """One picture, or row, and its codes: first the target's, then the sensitive attributes' in the order of asking."""
 
     name: str  # path below the data set's folder; a row's has the line as well
-    file: Path
+    file: Path  # of the picture, or the table
     place: str
     codes: tuple[int, ...]
     split: str | None = None

@@ -42,7 +42,7 @@ OPTIONS = {
     "utkface": set(),
     "celeba": {"partition", "identities"},
     "manifest": {"path_column", *_LABELLED},
-    "table": {"test_file", "features", "categories", *_LABELLED},
+    "table": {"evaluation_file", "features", "categories", *_LABELLED},
 }
 
 
@@ -100,7 +100,7 @@ def load_table(
     records, chosen by the hash of their names, so that neither order nor anything in the names decides. Pictures are
     decoded once and kept below ``cache``. ``seed`` determines the portraits; nothing else depends on it.
     ``dataset_options``: faces: records, correlation, base_rate; celeba: partition, identities; manifest and table:
-    file, id_column, split_column, person_column, classes; manifest: path_column; table: test_file, features,
+    file, id_column, split_column, person_column, classes; manifest: path_column; table: evaluation_file, features,
     categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read

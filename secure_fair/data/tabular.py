@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,27 @@ from secure_fair.errors import UsageError
 
 @dataclass(frozen=True)
 class RowListing(Listing):
-    """A listing whose records are rows: ``inputs`` float64 (N, columns) as ``columns`` say, and a digest of each."""
+    """A listing whose records are ``rows``: ``inputs`` are float64 (N, columns) as ``columns`` say."""
 
     columns: tuple[Column, ...]
     inputs: np.ndarray
-    digests: list[str]
+    rows: list[Row]
+    meaning: Meaning
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """SHA-256 in hex of each row's id, or of all that it says but its part, told apart from equal rows before."""
+        column, before = self.meaning.id_column, Counter[str]()
+        texts = []
+        for row in self.rows:
+            if column is not None:
+                texts.append(f"id {row.cells[column]}")
+            else:
+                says = sorted(item for item in row.cells.items() if item[0] != self.meaning.split_column)
+                text = json.dumps(says)
+                before[text] += 1
+                texts.append(f"row {before[text]} {text}")
+        return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
 
 def list_records(
@@ -31,7 +48,7 @@ def list_records(
     expressions: Sequence[Expression],
     *,
     file: str = "table.csv",
-    test_file: str | None = None,
+    evaluation_file: str | None = None,
     id_column: str | None = None,
     split_column: str | None = None,
     person_column: str | None = None,
@@ -39,8 +56,8 @@ def list_records(
     features: Sequence[str] | None = None,
     categories: Sequence[str] = (),
 ) -> RowListing:
-    """Every row of ``root``/``file``, then of ``test_file`` if there is one: its rows are the test's, and those of
-    ``file`` the developer's.
+    """Every row of ``root``/``file``, then of ``evaluation_file`` if there is one: its rows are the test's, and those
+    of ``file`` the developer's.
 
     Expressions, ids, parts, persons and classes are as in a manifest. ``features`` are columns, by default all that
     have no other meaning; a sensitive column never is one. A feature is a number where most of its values are, unless
@@ -52,17 +69,19 @@ def list_records(
     """
     folder = require_folder("table", root)
     meaning = Meaning(expressions, id_column, split_column, person_column, classes)
-    parts = {file: None} if test_file is None else {file: "developer", test_file: "test"}
+    if evaluation_file == file:
+        raise UsageError(f"data.evaluation_file: {file!r} is data.file too; name another file, or leave it out")
+    parts = {file: None} if evaluation_file is None else {file: "developer", evaluation_file: "test"}
     found = _read(folder, parts, meaning, features, categories)
     rows = [row for _, _, row in found.rows]
     columns = _columns(found.names, rows, categories, folder / file)
     inputs, faults = read_cells(columns, [row.cells for row in rows])
     good = [place for place in range(len(rows)) if place not in faults]
     groups = meaning.groups([rows[place].values for place in good], folder / file)
-    records = [_record(*found.rows[place], groups, folder) for place in good]
+    records = [_record(*found.rows[place], groups, folder / file) for place in good]
     wrong = [Problem(found.rows[place][0], *fault) for place, fault in sorted(faults.items())]
-    digests = _digests([rows[place] for place in good], meaning)
-    return RowListing(records, groups, [*found.problems, *wrong], columns, inputs[good], digests)
+    problems = [*found.problems, *wrong]
+    return RowListing(records, groups, problems, columns, inputs[good], [rows[place] for place in good], meaning)
 
 
 @dataclass(frozen=True)
@@ -87,11 +106,11 @@ def _read(
     for place, (name, part) in enumerate(parts.items()):
         table = folder / name
         if not table.is_file():
-            key = "data.test_file" if place else "data.file"
+            key = "data.evaluation_file" if place else "data.file"
             raise UsageError(f"{table}: no such file; set {key} to the CSV's name below data.root")
         header, lines = read_csv(table)
-        require_columns(header, [*meaning.columns, *(features or ()), *categories, *found.names], table)
         found.names[:] = found.names or _features(header, meaning, features, table)
+        require_columns(header, [*meaning.columns, *categories, *found.names], table)
         reader = _FileRows(header, meaning, name, ids)
         for line, cells in lines:
             row = reader.read(line, cells)
@@ -102,9 +121,9 @@ def _read(
     return found
 
 
-def _record(place: str, split: str | None, row: Row, groups: Sequence[tuple[str, ...]], folder: Path) -> Record:
+def _record(place: str, split: str | None, row: Row, groups: Sequence[tuple[str, ...]], table: Path) -> Record:
     codes = tuple(names.index(value) for names, value in zip(groups, row.values, strict=True))
-    return Record(place, folder / place.rpartition(":")[0], place, codes, split, row.person)
+    return Record(place, table, place, codes, split, row.person)
 
 
 class _FileRows(RowReader):
@@ -122,7 +141,7 @@ class _FileRows(RowReader):
 def _features(header: Sequence[str], meaning: Meaning, asked: Sequence[str] | None, table: Path) -> list[str]:
     """The columns that are features: those asked for, or all that mean nothing else."""
     taken = {*meaning.named, *(e.column for e in meaning.expressions)}
-    found = [name for name in header if name not in taken] if asked is None else list(asked)
+    found = [name for name in header if name not in taken] if asked is None else list(dict.fromkeys(asked))
     wrong = [name for name in found if name in taken]
     if wrong:
         raise UsageError(
@@ -145,19 +164,3 @@ def _columns(names: Sequence[str], rows: Sequence[Row], categories: Sequence[str
     if problems:
         raise UsageError(problems)
     return tuple(found)
-
-
-def _digests(rows: Sequence[Row], meaning: Meaning) -> list[str]:
-    """SHA-256 in hex of each row's id, or of all that it says but its part, told apart from equal rows before it."""
-    before: Counter[str] = Counter()
-    digests = []
-    for row in rows:
-        if meaning.id_column is not None:
-            text = f"id {row.cells[meaning.id_column]}"
-        else:
-            cells = sorted((name, cell) for name, cell in row.cells.items() if name != meaning.split_column)
-            text = json.dumps(cells)
-            before[text] += 1
-            text = f"row {before[text]} {text}"
-        digests.append(hashlib.sha256(text.encode()).hexdigest())
-    return digests

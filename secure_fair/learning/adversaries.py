@@ -62,8 +62,8 @@ class FittedAdversary:
     a step costs nothing, and there is nothing on shares that a developer could tamper with.
     """
 
-    def __init__(self, training: Training, components: int) -> None:
-        """``components``: columns of a moment's query."""
+    def __init__(self, training: Training, components: int | None) -> None:
+        """``components``: columns of a moment's query; None: as the noise allows."""
         self.training = training
         self.components = components
         self.strata = torch.zeros_like(training.labels)
@@ -89,7 +89,7 @@ class FittedAdversary:
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()
         unit = unit_rows(features - features.mean(0))
-        return query_matrix(unit, outputs(probabilities), self.strata, 1, self.components)
+        return query_matrix(unit, outputs(probabilities), self.strata, 1, self.source.columns(self.components))
 
     def _estimates(self, attribute: str, records: np.ndarray) -> Tensor:
         """Estimated memberships (B, 1 or G) in columns as attributes are held: right on average, not within [0, 1]."""

@@ -1,8 +1,8 @@
 """Low-rank adapters (LoRA, Hu et al. 2021) on the last blocks of a backbone, by peft.
 
 Several adapters can live on one model: "task", the only one that is ever trained, and frozen sensitive ones, which a
-method may switch on during training. An adapter changes the weight W (d_out, d_in) of a linear layer into
-W + scaling * B A with A (rank, d_in) and B (d_out, rank); scaling is alpha / rank.
+method may switch on during training, or subtract for good. An adapter changes the weight W (d_out, d_in) of a linear
+layer into W + scaling * B A with A (rank, d_in) and B (d_out, rank); scaling is alpha / rank.
 
 Wherever adapters are listed, the order is the backbone's: block by block, inside a block attn.qkv, attn.proj,
 mlp.fc1, mlp.fc2. Names are the backbone's module names, such as "blocks.11.attn.qkv".
@@ -103,6 +103,11 @@ def row_matrices(model: PeftModel, adapter: str = TASK) -> dict[str, nn.Paramete
     return {name: _matrices(layer, adapter)[0] for name, layer in _layers(model, adapter).items()}
 
 
+def matrices(model: PeftModel, adapter: str = TASK) -> list[tuple[nn.Parameter, nn.Parameter]]:
+    """The parameters A and B themselves, module by module in the fixed order."""
+    return [_matrices(layer, adapter) for layer in _layers(model, adapter).values()]
+
+
 def adapter_state(model: PeftModel, adapter: str = TASK) -> AdapterState:
     """Copies of all A and B, float32 in host memory, in the fixed order."""
     state = {}
@@ -127,19 +132,42 @@ def load_adapter_state(model: PeftModel, state: Mapping[str, tuple[Tensor, Tenso
             parameter.data.copy_(value)
 
 
-def save_adapter(model: PeftModel, directory: Path, adapter: str = TASK) -> None:
-    """Write peft's adapter_config.json and adapter_model.safetensors.
+def save_adapter(model: PeftModel, directory: Path) -> None:
+    """Write the sum of the active adapters as one, in peft's adapter_config.json and adapter_model.safetensors.
 
     `peft.PeftModel.from_pretrained(timm_vit, directory)` restores it on the same backbone. peft's own saving would put
-    an adapter of this name in a folder below.
+    an adapter of this name in a folder below. A frozen adapter beside the task's is saved with it, as further ranks.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    state = get_peft_model_state_dict(model, adapter_name=adapter)
+    frozen = [name for name in model.active_adapters if name != TASK]
+    state = get_peft_model_state_dict(model, adapter_name=TASK)
+    config = LoraConfig(**model.peft_config[TASK].to_dict())
+    for name in frozen:
+        state, config.r = _joined(model, name, state), config.r + _rank(model, name)
+    config.lora_alpha = cast(Any, scaling(model) * config.r)
     save_file({key: _copy(value) for key, value in state.items()}, directory / SAFETENSORS_WEIGHTS_NAME)
-    config = LoraConfig(**model.peft_config[adapter].to_dict())
     config.inference_mode = True
     config.target_modules = sorted(config.target_modules or [])  # a set's order would differ from run to run
     config.save_pretrained(str(directory))
+
+
+def _joined(model: PeftModel, name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The task's ``state`` with an adapter beside it in each module; zeros where that one has none."""
+    held, factor, rank = adapter_state(model, name), scaling(model, name) / scaling(model), _rank(model, name)
+    joined = {}
+    for module, (rows, columns) in adapter_state(model).items():
+        none = torch.zeros(rank, rows.shape[1]), torch.zeros(columns.shape[0], rank)
+        added = held.pop(module, none)
+        prefix = f"base_model.model.{module}"
+        joined[f"{prefix}.lora_A.weight"] = torch.cat([_copy(state[f"{prefix}.lora_A.weight"]), added[0]])
+        joined[f"{prefix}.lora_B.weight"] = torch.cat([_copy(state[f"{prefix}.lora_B.weight"]), factor * added[1]], 1)
+    if held or joined.keys() != state.keys():
+        raise UsageError(f"adapter {name!r} changes {', '.join(held)}, which the task's does not: it cannot be saved")
+    return joined
+
+
+def _rank(model: PeftModel, adapter: str) -> int:
+    return int(cast(LoraConfig, model.peft_config[adapter]).r)
 
 
 def add_sensitive(
@@ -196,21 +224,6 @@ def set_active(model: PeftModel, names: Sequence[str]) -> None:
         for layer in _layers(model, adapter).values():
             for matrix in _matrices(layer, adapter):
                 matrix.requires_grad_(adapter == TASK and adapter in names)
-
-
-def negate_into_base(
-    model: PeftModel | VisionTransformer, state: Mapping[str, tuple[Tensor, Tensor]], scale: float
-) -> None:
-    """W <- W - scale * B A in the base weights (arXiv 2503.05684, "unl"). `scale` as for `add_sensitive`.
-
-    Tokens of `frozen_prefix` stay valid if the state's blocks all come after the prefix.
-    """
-    vit = backbone(model) if isinstance(model, PeftModel) else model
-    _check_state(vit, state)
-    with torch.no_grad():
-        for name, (rows, columns) in state.items():
-            weight = _linear(vit, name).weight
-            weight -= scale * (columns.to(weight) @ rows.to(weight))
 
 
 def _config(rank: int, alpha: float, names: list[str]) -> LoraConfig:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from secure_fair.learning.settings import MethodSettings
@@ -40,6 +41,7 @@ class Training:
         [], tuple[Tensor, Tensor]
     ]  # features (n, d) and probabilities (n, C) of all records, no gradient
     head: nn.Linear  # from features to logits
+    validation: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))  # records not fitted to
 
     @property
     def records(self) -> np.ndarray:

@@ -59,6 +59,9 @@ class Train(Section):
     """AdamW's."""
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """Fraction of all steps over which the learning rate rises."""
+    validation: Annotated[float, Field(ge=0, lt=0.5)] = 0.0
+    """Part of the training records that nothing is fitted to: by them a choice is made after training
+    (method.accuracy_loss). Their attributes take part in releases as others' do."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     """Autocast: "auto" is bfloat16 where the device is fast at it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -74,16 +77,20 @@ class MethodSettings(Section):
     """In which form attributes reach it; without it the method's first, or its default with noise."""
     strength: NotNegative = 2.0
     """Weight of the penalty (for unl: of the subtracted adapter)."""
-    components: Annotated[int, Field(ge=1, le=4096)] = 16
-    """moments: columns of the query."""
+    components: Annotated[int, Field(ge=1, le=4096)] | None = None
+    """moments: columns of the query; without it 16, or as few as stand out from the planned noise."""
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The strength is adjusted during training until the released gap is about this one."""
+    """The strength is adjusted during training, or taken from posthoc's path, until the released gap is about this."""
+    accuracy_loss: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """posthoc: the strongest correction that costs no more accuracy than this on the validation records (0.02 is two
+    points); with a target_gap no more of it than that asks for."""
     sensitive_scale: NotNegative = 0.0
     """orth: the scale at which the sensitive adapter is active in training; 0 is not at all."""
-    orthogonality: Literal["predictions", "weights"] | None = None
-    """orth: to the sensitive adapter's weights, or of predictions to what it sees; "weights" for gradients."""
+    orthogonality: Literal["predictions", "weights", "rows", "columns", "subspace"] | None = None
+    """orth: of predictions to what the sensitive adapter sees, or to its weights: A_t A_s^T as it is, with rows of
+    length 1, the columns of B, or the directions that B_s A_s reads most; "weights" for gradients."""
     adversary_features: Literal["frozen", "disclosed"] = "frozen"
     """ent with the auditor's own records: of which features the auditor trains its adversary; "disclosed" gives it the
     developer's adapter at the start of every epoch."""

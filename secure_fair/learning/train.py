@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -35,6 +36,7 @@ class TrainSettings:
     seed: int
     dtype: torch.dtype
     device: torch.device
+    validation: float = 0.0  # part of the records that is not trained on
 
 
 @dataclass(frozen=True)
@@ -112,16 +114,19 @@ def train(
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[EpochRecord]:
-    """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch."""
+    """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch.
+
+    A part of the records, drawn by the seed, is left out where the settings have a validation part.
+    """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    steps = settings.epochs * batches_per_epoch(len(data), settings.batch_size)
+    fitted, validation = held_out(len(data), settings)
+    steps = settings.epochs * batches_per_epoch(len(fitted), settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
     classes = model.head.out_features
-    method.start(
-        Training(data.labels, classes, model.backbone, auditors, lambda: predict(model, data, settings), model.head)
-    )
+    evaluate = partial(predict, model, data, settings)
+    method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
     history = []
     step = 0
     for epoch in range(settings.epochs):
@@ -129,9 +134,8 @@ def train(
         method.start_epoch(epoch)
         model.train()
         losses, confusion = 0.0, torch.zeros(classes**2, dtype=torch.int64)
-        batches = torch.randperm(len(data), generator=order).tensor_split(
-            batches_per_epoch(len(data), settings.batch_size)
-        )
+        shuffled = fitted[torch.randperm(len(fitted), generator=order)]
+        batches = shuffled.tensor_split(batches_per_epoch(len(fitted), settings.batch_size))
         for index, records in enumerate(batches):
             labels = data.labels[records].to(settings.device)
             with autocast(settings):
@@ -154,11 +158,18 @@ def train(
             step += 1
             on_step(step, steps)
         seconds = time.perf_counter() - began
-        record = _record(epoch + 1, losses / len(data), confusion.reshape(classes, classes), method, seconds)
+        record = _record(epoch + 1, losses / len(fitted), confusion.reshape(classes, classes), method, seconds)
         history.append(record)
         on_epoch(record)
     method.finish()
     return history
+
+
+def held_out(records: int, settings: TrainSettings) -> tuple[Tensor, Tensor]:
+    """Indices of the records that are trained on, and of those that are not, int64, ascending."""
+    order = torch.randperm(records, generator=torch.Generator().manual_seed(settings.seed + 1))
+    aside = round(settings.validation * records)
+    return order[aside:].sort().values, order[:aside].sort().values
 
 
 def _record(epoch: int, loss: float, confusion: Tensor, method: Method, seconds: float) -> EpochRecord:

@@ -83,6 +83,14 @@ class Plan:
         exact = [operation for operation, multiplier in self.multipliers.items() if multiplier is None]
         return [*exact, *([] if training is None else [training])]
 
+    def of_mean(self, operation: str) -> float:
+        """Sigma of the mean of all answers that one record is planned to be in, in units of one's sensitivity; 0 where
+        they are exact, or none."""
+        for kind in (*self.releases, *self.evaluation):
+            if kind.operation == operation:
+                return (self.multipliers[operation] or 0.0) / math.sqrt(kind.participations)
+        return 0.0
+
     def is_evaluation(self, operation: str) -> bool:
         """True if the operation draws on the evaluation's budget."""
         return any(kind.operation == operation for kind in self.evaluation)

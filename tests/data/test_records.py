@@ -18,6 +18,8 @@ from secure_fair.errors import UsageError
         ("age>=35", "age", ">=", "35"),
         (" body mass < -1.5 ", "body mass", "<", "-1.5"),
         ("x <= .5", "x", "<=", ".5"),
+        (">50K", ">50K", None, None),
+        ("<=50K or so", "<=50K or so", None, None),
     ],
 )
 def test_grammar(text: str, column: str, sign: str | None, number: str | None) -> None:
@@ -26,7 +28,8 @@ def test_grammar(text: str, column: str, sign: str | None, number: str | None) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "> 3", "age >", "age > x", "age > 3 > 4", "age == 3", "age = 3", "age => 3"]
+    "text",
+    ["", "  ", "> 3", ">3", "> x", ">50K > 3", "age >", "age > x", "age > 3 > 4", "age == 3", "age = 3", "age => 3"],
 )
 def test_other_forms_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match="cannot read"):

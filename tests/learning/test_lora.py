@@ -23,7 +23,6 @@ from secure_fair.learning.lora import (
     features,
     first_adapted_block,
     load_adapter_state,
-    negate_into_base,
     row_matrices,
     save_adapter,
     scaling,
@@ -150,12 +149,17 @@ def test_features_are_those_of_the_merged_weights(vit: VisionTransformer, weight
     )
 
 
+@pytest.mark.parametrize("beside", [(), ("one",), ("one", "fewer")], ids=["alone", "one more", "two more"])
 @pytest.mark.parametrize("last_blocks", [2, None])  # 8 and 24 modules: peft shortens long lists of names
 def test_peft_alone_loads_a_saved_adapter(
-    vit: VisionTransformer, weights: Path, last_blocks: int | None, tmp_path: Path
+    vit: VisionTransformer, weights: Path, last_blocks: int | None, beside: tuple[str, ...], tmp_path: Path
 ) -> None:
     model = adapt(vit, 4, 8, ALL_TARGETS, last_blocks)
     load_adapter_state(model, random_state(adapter_state(model), 1))
+    for place, name in enumerate(beside):
+        state = random_state(adapter_state(model), 2 + place, rank=2 + place)
+        kept = {module: pair for module, pair in state.items() if name == "one" or module.endswith("fc1")}
+        add_sensitive(model, kept, -0.7 + place, name)
     save_adapter(model, tmp_path / "adapter")
     assert {file.name for file in (tmp_path / "adapter").iterdir()} == {
         "adapter_config.json",
@@ -233,21 +237,14 @@ def test_row_matrices_are_the_parameters_themselves(vit: VisionTransformer) -> N
         assert torch.equal(columns, before[name][1])
 
 
-def test_negation_undoes_a_sensitive_adapter(vit: VisionTransformer, weights: Path, tokens: Tensor) -> None:
+def test_a_negated_adapter_is_undone_by_itself(vit: VisionTransformer, weights: Path, tokens: Tensor) -> None:
     model = adapt(vit, 4, 8, ALL_TARGETS, 2)
     task, sensitive = random_state(adapter_state(model), 1), random_state(adapter_state(model), 2)
     load_adapter_state(model, task)
-    negate_into_base(model, sensitive, 0.7)
+    add_sensitive(model, sensitive, -0.7, "negated")
     assert_same_features(model, merged(weights, (2, task), (-0.7, sensitive)), tokens)
     add_sensitive(model, sensitive, 0.7)
     assert_same_features(model, merged(weights, (2, task)), tokens)
-
-
-def test_negation_before_adapting_is_the_same(vit: VisionTransformer, weights: Path, tokens: Tensor) -> None:
-    sensitive = random_state(adapter_state(adapt(load_backbone("test_vit", weights, 64), 4, 8, ALL_TARGETS, 2)), 2)
-    negate_into_base(vit, sensitive, 0.7)
-    assert not any(parameter.requires_grad for parameter in vit.parameters())
-    assert_same_features(adapt(vit, 4, 8, ALL_TARGETS, 2), merged(weights, (-0.7, sensitive)), tokens)
 
 
 def test_settings_that_make_no_adapter(vit: VisionTransformer) -> None:

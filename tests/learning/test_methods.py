@@ -13,7 +13,14 @@ from torch import Tensor
 from secure_fair.errors import BudgetExceeded
 from secure_fair.groups import all_groups, membership_matrix
 from secure_fair.learning.lora import adapter_state, features, row_matrices, set_active
-from secure_fair.learning.memberships.regression import ENCODING_MARGIN, Answer, query_matrix, soft_memberships
+from secure_fair.learning.memberships.regression import (
+    ENCODING_MARGIN,
+    FEWEST_COLUMNS,
+    MOST_COLUMNS,
+    Answer,
+    query_matrix,
+    soft_memberships,
+)
 from secure_fair.learning.memberships.source import shares
 from secure_fair.learning.method import Batch, Method, Training
 from secure_fair.learning.methods import METHODS, make_method
@@ -22,6 +29,7 @@ from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.learning.train import Classifier
 from secure_fair.operations.adversary_step import plain_adversary
+from secure_fair.operations.moment import moment
 from tests import asks
 from tests.learning.clear import TOKENS, WIDTH, People, classifier, people
 
@@ -58,14 +66,14 @@ def batch_of(logits: Tensor, y: Tensor, z: Tensor | None = None) -> Batch:
 
 
 def squared_gaps(logits: Tensor, a: np.ndarray, groups: int, strata: Tensor) -> Tensor:
-    """2/(G-1) sum_g (mean of group g - mean of the groups' means)^2, mean over strata, sum over outputs."""
+    """2 sum_g (mean of group g - mean of the groups' means)^2, mean over strata, sum over outputs."""
     p = logits.softmax(1)
     p = p[:, 1:] if p.shape[1] == 2 else p
     total = p.new_zeros(())
     for stratum in strata.unique():
         inside = strata == stratum
         means = torch.stack([p[inside & torch.from_numpy(a == group)].mean(0) for group in range(groups)])
-        total = total + 2 / (groups - 1) * (means - means.mean(0)).square().sum()
+        total = total + 2 * (means - means.mean(0)).square().sum()
     return total / len(strata.unique())
 
 
@@ -236,6 +244,27 @@ def test_moments_ask_once_an_epoch_and_never_in_a_batch(tmp_path: Path) -> None:
     assert held.opened() == ["group_counts", "moment", "moment"]
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+@pytest.mark.parametrize("epochs", [1, 4])
+def test_the_planned_noise_is_that_of_the_answers_mean(tmp_path: Path, groups: int, epochs: int) -> None:
+    chosen = MethodSettings(name="parity", release="moments")
+    held = people(tmp_path, chosen, {"a": codes(groups)}, {"a": groups}, epochs=epochs, epsilon=1.0)
+    made = moment(held.auditors, "a", np.arange(N), drawn(1, N, 3).clamp(-0.5, 0.5)).sigma
+    assert made > 1.0
+    assert held.auditors.noise("moment", "a", N) == pytest.approx(made / epochs**0.5, rel=1e-3)
+    assert held.auditors.noise("adversary_rows", "a", N) == 0.0  # not in the plan
+
+
+def test_without_noise_a_query_has_all_its_columns(tmp_path: Path) -> None:
+    for epsilon, expected in ((None, MOST_COLUMNS), (0.01, FEWEST_COLUMNS)):
+        chosen = MethodSettings(name="parity", release="moments")
+        held = people(tmp_path / str(epsilon), chosen, {"a": codes(2)}, {"a": 2}, epsilon=epsilon)
+        method = make_method(chosen)
+        start(method, held, labels(2))
+        assert method.source.columns(None) == expected  # type: ignore[attr-defined]
+        assert method.source.columns(5) == 5  # type: ignore[attr-defined]
+
+
 # adversary
 
 
@@ -297,6 +326,31 @@ def test_orth_descends_the_overlap_of_the_row_spaces(tmp_path: Path, release: st
     expected = torch.autograd.grad(STRENGTH * overlap, exact)
     for one, other in zip(found, expected, strict=True):
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-3)
+
+
+def test_explaining_away_keeps_how_often_each_class_is_predicted(tmp_path: Path) -> None:
+    chosen = MethodSettings(name="orth", release="adapter", sensitive_scale=3.0, orthogonality="rows")
+    model = classifier(3)
+    held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": sensitive_of(model)})
+    tokens, y = drawn(1, N, TOKENS, WIDTH).float(), labels(3)
+    with torch.no_grad():
+        model.head.weight += drawn(2, 3, WIDTH).float()
+
+    def evaluate() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            z, logits = model(tokens)
+        return z, logits.softmax(1)
+
+    method = make_method(chosen)
+    method.start(Training(y, 3, model.backbone, held.auditors, evaluate, model.head))
+    during = evaluate()[1].mean(0)
+    with torch.no_grad():
+        set_active(model.backbone, ["task"])
+        dropped = evaluate()[1].mean(0)
+        set_active(model.backbone, ["task", "sensitive"])
+    assert float((dropped - during).abs().max()) > 0.02  # or there is nothing to set right
+    method.finish()
+    torch.testing.assert_close(evaluate()[1].mean(0), during, atol=1e-4, rtol=0)
 
 
 def test_orth_has_the_sensitive_adapter_active_in_training_and_drops_it(tmp_path: Path) -> None:
@@ -376,17 +430,23 @@ def test_without_a_target_no_strength_is_adjusted() -> None:
     assert make_method(MethodSettings(name="parity", release="rows")).strength() is None
 
 
-def test_unl_subtracts_the_sensitive_adapter_from_the_base(tmp_path: Path) -> None:
+def test_unl_subtracts_the_sensitive_adapter_and_leaves_the_base(tmp_path: Path) -> None:
     chosen = MethodSettings(name="unl", release="adapter", strength=0.5)
     model = classifier()
     theirs = sensitive_of(model)
     held = people(tmp_path, chosen, {"a": codes(2)}, {"a": 2}, sensitive={"a": theirs})
     name = next(iter(theirs.adapter))
-    base = model.backbone.get_base_model().get_submodule(name).get_base_layer().weight
-    before = base.detach().clone()
-    start(make_method(chosen), held, labels(2), model=model)
-    rows, columns = theirs.adapter[name]
-    torch.testing.assert_close(base.detach(), before - 0.5 * 2.0 * columns @ rows, rtol=1e-3, atol=1e-4)
+    layer = model.backbone.get_base_model().get_submodule(name)
+    inputs = drawn(5, 3, layer.in_features).float()
+    with torch.no_grad():
+        before, base = layer(inputs), layer.get_base_layer().weight.clone()
+        method = make_method(chosen)
+        start(method, held, labels(2), model=model)
+        method.finish()
+        rows, columns = theirs.adapter[name]
+        expected = before - 0.5 * 2.0 * inputs @ (columns @ rows).T
+        torch.testing.assert_close(layer(inputs), expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(layer.get_base_layer().weight, base)
 
 
 class Watched(MethodSettings):

@@ -26,6 +26,7 @@ class Planted:
         self.codes = draw.integers(0, groups, N)
         shown = self.codes == 0
         self.labels = torch.from_numpy((draw.random(N) < np.where(shown, 0.75, 0.3)).astype(np.int64))
+        self.validation = torch.empty(0, dtype=torch.int64)
         features = draw.normal(size=(N, WIDTH))
         features[:, 0] += 1.5 * self.labels.numpy()
         features[:, 1] += 2.0 * shown
@@ -71,6 +72,7 @@ class Planted:
                 held.auditors,
                 lambda: (self.features, self.probabilities()),
                 self.head,
+                self.validation,
             )
         )
         method.start_epoch(0)
@@ -131,6 +133,38 @@ def test_a_target_takes_the_first_strength_that_keeps_to_it(tmp_path: Path) -> N
 def test_a_target_out_of_reach_takes_the_end_of_the_path(tmp_path: Path) -> None:
     method = Planted().correct(tmp_path, target_gap=1e-6)
     assert method.strength() == STRENGTHS[-1]
+
+
+@pytest.mark.parametrize("target", [None, 0.25])
+def test_the_strongest_correction_is_taken_whose_price_validation_records_allow(
+    tmp_path: Path, target: float | None
+) -> None:
+    planted = Planted()
+    planted.validation = torch.arange(0, N, 3)
+    right = float((planted.probabilities().argmax(1) == planted.labels)[planted.validation].double().mean())
+    method = planted.correct(tmp_path, accuracy_loss=0.03, target_gap=target)
+    costs = {step["strength"]: right - step["accuracy"] for step in method.path()}
+    gaps = {step["strength"]: step["gaps"]["a"] for step in method.path()}
+    taken = method.strength()
+    assert taken is not None
+    assert 0 < taken < STRENGTHS[-1]
+    assert costs[taken] <= 0.03
+    after = float((planted.probabilities().argmax(1) == planted.labels)[planted.validation].double().mean())
+    assert right - after == pytest.approx(costs[taken])  # measured on those, and on the head that is left
+    stronger = min(strength for strength in costs if strength > taken)
+    if target is None:
+        assert costs[stronger] > 0.03
+    else:
+        assert gaps[taken] <= target < min(gap for strength, gap in gaps.items() if strength < taken)
+
+
+def test_a_target_that_costs_too_much_gives_way_to_the_accuracy(tmp_path: Path) -> None:
+    planted = Planted()
+    planted.validation = torch.arange(0, N, 3)
+    method = planted.correct(tmp_path, accuracy_loss=0.03, target_gap=1e-6)
+    alone = Planted()
+    alone.validation = planted.validation
+    assert method.strength() == alone.correct(tmp_path / "alone", accuracy_loss=0.03).strength()
 
 
 def test_no_other_head_near_by_is_better() -> None:

@@ -55,6 +55,9 @@ class Noting(Erm):
         self.batches: list[np.ndarray] = []
         self.progress: list[float] = []
 
+    def start(self, training: Training) -> None:
+        self.training = training
+
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         self.batches.append(batch.records)
         self.progress.append(progress)
@@ -122,6 +125,15 @@ def test_every_record_comes_once_an_epoch_in_batches_that_are_not_short(
     assert all(len(seen) >= min(batch, records) for seen in method.batches)
     assert not np.array_equal(method.batches[0], method.batches[per_epoch])  # a new order each epoch
     assert method.progress == [epoch + index / per_epoch for epoch in range(2) for index in range(per_epoch)]
+
+
+def test_validation_records_are_not_trained_on(data: Labelled, auditors: PlainAuditors) -> None:
+    method, with_settings = Noting(), settings(batch_size=16, epochs=2, validation=0.25)
+    train(classifier(), data, method, auditors, with_settings)
+    seen = set(np.concatenate(method.batches).tolist())
+    assert len(seen) == round(0.75 * len(data))
+    assert seen.isdisjoint(method.training.validation.tolist())
+    assert len(seen) + len(method.training.validation) == len(data)
 
 
 def test_epochs_are_reported_as_they_end(data: Labelled, auditors: PlainAuditors) -> None:

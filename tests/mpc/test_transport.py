@@ -1237,7 +1237,8 @@ def test_a_party_that_refuses_says_why_and_all_end_as_refused(identities: Path, 
             outcome = party.outcome(name)
             assert outcome["error"] == error, outcome
             assert outcome["party"] == ("carol" if error == "PartyLost" else None), outcome
-            assert "carol: " in outcome["text"] and "the policy forbids it" in outcome["text"]
+            assert "carol: " in outcome["text"]
+            assert "the policy forbids it" in outcome["text"]
 
 
 def test_a_party_that_accuses_another_is_believed_by_all_but_the_accused(identities: Path) -> None:

@@ -142,7 +142,7 @@ def test_all_errors_are_listed_at_once_each_with_path_value_and_what_is_allowed(
     )
     for expected in (
         "method.strenght: unknown key (value 3); known: name, release, strength, components, ramp, "
-        "target_gap, sensitive_scale, orthogonality, adversary_features, attributes "
+        "target_gap, accuracy_loss, sensitive_scale, orthogonality, adversary_features, attributes "
         '(did you mean "strength"?)',
         'train.epochs: "x" is not allowed; it must be a valid integer',
         'lora.rank: "8" is not allowed; it must be a valid integer',
@@ -196,6 +196,17 @@ def test_conflicts_show_beside_faulty_values_elsewhere():
         (["method.name=erm", "method.release=rows"], "method.release", "it releases nothing"),
         (["method.name=erm", "method.strength=9"], "method.strength", "9.0 has no use with erm; it is for adv, ent"),
         (["method.adversary_features=disclosed"], "method.adversary_features", "no use with parity; it is for ent"),
+        (
+            ["method.name=posthoc", "method.accuracy_loss=0.02"],
+            "method.accuracy_loss",
+            "0.02 is measured on validation records, and there are none; set train.validation = 0.2",
+        ),
+        (
+            ["method.name=orth", "method.release=gradient", "method.orthogonality=rows"],
+            "method.orthogonality",
+            '"rows" needs the sensitive adapter itself, and release "gradient" opens none; use release "adapter", or '
+            'orthogonality "weights"',
+        ),
         (
             ["method.name=unl", 'compare=["orth"]', "method.target_gap=0.1"],
             "method.target_gap",
@@ -394,15 +405,14 @@ def test_another_method_on_the_command_line_leaves_out_what_it_has_no_use_for():
     erm = Scenario.load("quickstart", ["method.name=erm"], notes.append)
     assert (erm.method, erm.compare) == (MethodSettings(name="erm"), ())
     assert notes == [
-        "method.name=erm: left out what erm has no use for: method.strength, method.components, method.release, "
-        "erm in compare"
+        "method.name=erm: left out what erm has no use for: method.strength, method.release, erm in compare"
     ]
     adv = Scenario.load("quickstart", ["method.name=adv", "method.ramp=2"], notes.append)
     assert (adv.method.release, adv.method.strength, adv.method.ramp, adv.compare) == ("moments", 4.0, 2, ("erm",))
     assert Scenario.load("quickstart", ["method.name=odds"], notes.append).method.release == "moments"
     assert len(notes) == 1  # these use all of it
     orth = ("method.name=orth", "data.split={developer=0.5, auditor=0.2, test=0.3}")
-    Scenario.load("quickstart", [*orth, 'compare=["parity"]'], notes.append)  # which uses its components
+    Scenario.load("quickstart", [*orth, 'compare=["parity"]', "method.components=8"], notes.append)  # which uses them
     assert notes[-1] == "method.name=orth: left out what orth has no use for: method.release"
     with pytest.raises(UsageError, match=r"method\.components: 8 has no use with orth"):
         Scenario.load("quickstart", [*orth, "method.components=8", "compare="])

@@ -146,7 +146,7 @@ def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused
     text = SMALL + '[[grid]]\nmethod.name = ["erm", "parity", "unl"]\nmethod.strength = 3.0\nmethod.components = 8\n'
     found = {run.scenario.method.name: run.scenario.method for run in runs_of(written(tmp_path, text))}
     assert found["erm"] == Scenario.load("quickstart", ["method.name=erm"]).method
-    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, 16)]
+    assert [(found[name].strength, found[name].components) for name in ("parity", "unl")] == [(3.0, 8), (3.0, None)]
     with pytest.raises(UsageError, match=r"^method\.sensitive_scale: no method of the sweep uses it; leave it out$"):
         runs_of(written(tmp_path, text), ["method.sensitive_scale=1"])
 
@@ -201,7 +201,7 @@ def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setti
 @pytest.mark.parametrize("name", library("sweep"))
 def test_the_librarys_sweeps_are_valid_and_name_no_place_of_a_machine(name):
     runs = runs_of(load(name))
-    assert {run.scenario.seed for run in runs} == {0, 1, 2}
+    assert {run.scenario.seed for run in runs} >= {0, 1, 2}
     assert not any(Path(run.scenario.data.root or "").is_absolute() for run in runs)
 
 

@@ -6,6 +6,7 @@ the attributes only through F^T (a - pi): k numbers, however many records there 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,22 @@ ENCODING_MARGIN = 2.0**-8  # enough for 256 columns at 12 bits, 65,536 at 16
 EXPLAINED = 0.5  # share of the attribute's variance that features are expected to explain
 EMPHASIS = 2.0  # of the predictions' columns, whose covariance with the attribute is the gap itself
 ROUNDING = 1e-3  # of the moments' variance: what exact answers are trusted to, for queries may be nearly alike
+
+MOST_COLUMNS, FEWEST_COLUMNS = 16, 2
+STANDS_OUT = 4.0  # standard deviations of the noise that a column's answer is to have of the attribute's
+
+
+def affordable_columns(records: int, groups: int, sigma: float) -> int:
+    """How many columns a query of so many ``records`` can have whose mean answer has noise ``sigma``.
+
+    Rows of norm 1 are shared among k columns: of the answer F^T (a - pi) each has the expected square
+    v EXPLAINED (n/k)^2 by the prior of ``soft_memberships``, with v the variance of a membership, against sigma^2.
+    """
+    if not sigma:
+        return MOST_COLUMNS
+    variance = (groups - 1) / groups**2
+    standing = records * math.sqrt(variance * EXPLAINED) / (STANDS_OUT * sigma)
+    return min(max(int(standing), FEWEST_COLUMNS), MOST_COLUMNS)
 
 
 def query_matrix(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:

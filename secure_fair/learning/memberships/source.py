@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.groups import all_groups
+from secure_fair.learning.memberships.regression import MOST_COLUMNS, affordable_columns
 from secure_fair.learning.method import Batch, Extent, Training
 from secure_fair.operations import planned
 from secure_fair.operations.group_counts import group_counts
@@ -35,6 +36,16 @@ class MembershipSource:
         self.priors: dict[str, Tensor] = {}
         for attribute in self.auditors.attributes:
             self.priors[attribute] = self.take_priors(attribute)
+
+    def columns(self, asked: int | None) -> int:
+        """Columns of a query's block for one stratum: as many as ``asked``, or as stand out from the noise."""
+        if asked is not None:
+            return asked
+        records = len(self.training.labels)
+        noises = {name: self.auditors.noise("moment", name, records) for name in self.auditors.attributes}
+        sizes = {name: len(self.auditors.groups(name)) for name in noises}
+        found = [affordable_columns(records // self.count, sizes[name], sigma) for name, sigma in noises.items()]
+        return min(found, default=MOST_COLUMNS)
 
     @staticmethod
     def planned(extent: Extent) -> list[PlannedRelease]:

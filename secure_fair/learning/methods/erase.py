@@ -43,7 +43,7 @@ class Erase(Method):
         self.centre = features.double().mean(0)
         centred = features.double() - self.centre
         _, variances, axes = torch.linalg.svd(centred.T @ centred / len(centred))
-        kept = slice(self.settings.components)
+        kept = slice(self.source.columns(self.settings.components))
         self.basis = axes[kept].T
         scores = _scaled(centred @ self.basis)
         self.source.start_epoch(lambda: clip_rows(centred @ self.basis / variances[kept].clamp_min(1e-12).sqrt()))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
 from secure_fair.learning.gaps import outputs, running
 from secure_fair.learning.method import Batch, Extent, Method, Training
+from secure_fair.learning.overlaps import OVERLAPS, Pair
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.operations import planned
 from secure_fair.operations.orthogonality import orthogonality
@@ -21,9 +22,11 @@ class Orth(Method):
 
     ``release="adapter"``: the auditor's adapter is opened to the developer. Where ``sensitive_scale`` is not 0 it is
     active, so scaled, while the task adapter is trained: it explains away what the attribute explains, and is dropped
-    at inference. The penalty is the developer's own computation. ``orthogonality="weights"``: sum ||A_t A_s^T||^2.
-    "predictions": how the sensitive adapter changes the features of a record says, along few directions, what it sees
-    in it; the predictions' squared covariance with these scores is penalised.
+    at inference; the head's bias is then set so that each class is predicted as often as with it, which needs no
+    attribute. The penalty is the developer's own computation. ``orthogonality="predictions"``: how the sensitive
+    adapter changes the features of a record says, along few directions, what it sees in it; the predictions' squared
+    covariance with these scores is penalised. "weights", "rows", "columns", "subspace": the overlap of both adapters,
+    summed over modules (``secure_fair.learning.overlaps``).
     ``release="gradient"``: only the gradient of sum ||A_t A_s^T||^2 by A_t is opened, at every step.
     """
 
@@ -42,11 +45,11 @@ class Orth(Method):
 
     @classmethod
     def conflicts(cls, settings: MethodSettings, own_records: bool) -> Iterator[str]:
-        """A gradient alone says nothing about predictions."""
-        if settings.orthogonality == "predictions" and settings.release == "gradient":
+        """A gradient is that of one form alone."""
+        if settings.orthogonality != "weights" and settings.release == "gradient":
             yield (
-                'method.orthogonality: "predictions" needs the sensitive adapter itself, and release "gradient" opens '
-                'none; use release "adapter", or orthogonality "weights"'
+                f'method.orthogonality: "{settings.orthogonality}" needs the sensitive adapter itself, and release '
+                '"gradient" opens none; use release "adapter", or orthogonality "weights"'
             )
 
     @classmethod
@@ -84,7 +87,7 @@ class Orth(Method):
             )
             for name in first
         }  # the sum of the adapters, as one of their ranks' sum
-        self.sensitive = [rows for rows, _ in together.values()]
+        self.sensitive = list(together.values())
         if self.settings.sensitive_scale:
             lora.add_sensitive(model, together, self.settings.sensitive_scale * lora.scaling(model))
 
@@ -93,17 +96,25 @@ class Orth(Method):
         strength = self.settings.strength * self.ramped(progress)
         if self.settings.orthogonality == "predictions":
             return strength * self._covariance(batch)
-        task = list(self.lora.row_matrices(self.model).values())
-        total = task[0].new_zeros(())
-        if self.settings.release == "adapter":
-            for mine, theirs in zip(task, self.sensitive, strict=True):
-                total = total + (mine @ theirs.to(mine).T).square().sum()
-        else:
-            for attribute in self.auditors.attributes:
-                gradients = orthogonality(self.auditors, attribute, [matrix.detach() for matrix in task])
-                for mine, gradient in zip(task, gradients, strict=True):
-                    total = total + (mine * gradient.to(mine)).sum()
-        return strength * total
+        task = self.lora.matrices(self.model)
+        return strength * (self._overlap(task) if self.settings.release == "adapter" else self._descent(task))
+
+    def _overlap(self, task: Sequence[Pair]) -> Tensor:
+        """The chosen form, summed over modules."""
+        form = OVERLAPS[str(self.settings.orthogonality)]
+        total = task[0][0].new_zeros(())
+        for mine, (rows, columns) in zip(task, self.sensitive, strict=True):
+            total = total + form(mine, (rows.to(mine[0]), columns.to(mine[1])))
+        return total
+
+    def _descent(self, task: Sequence[Pair]) -> Tensor:
+        """A term that has the released gradients of sum ||A_t A_s^T||^2."""
+        total = task[0][0].new_zeros(())
+        for attribute in self.auditors.attributes:
+            gradients = orthogonality(self.auditors, attribute, [rows.detach() for rows, _ in task])
+            for (rows, _), gradient in zip(task, gradients, strict=True):
+                total = total + (rows * gradient.to(rows)).sum()
+        return total
 
     def _covariance(self, batch: Batch) -> Tensor:
         """4 sum Cov(score, p)^2, one factor being a running mean: the squared gap of an attribute told by a score."""
@@ -119,8 +130,32 @@ class Orth(Method):
         return total
 
     def finish(self) -> None:
-        """Drop the sensitive adapters: the model is used without them."""
+        """Drop the sensitive adapters: the model is used without them, and predicts each class as often as before."""
+        explained_away = self.settings.release == "adapter" and self.settings.sensitive_scale > 0
+        rates = self.training.evaluate()[1].mean(0) if explained_away else None
         self.lora.set_active(self.model, [self.lora.TASK])
+        if rates is not None:
+            shift = bias_for(self.training.evaluate()[1], rates)
+            self.training.head.bias.data += shift.to(self.training.head.bias)
+
+
+def bias_for(probabilities: Tensor, rates: Tensor) -> Tensor:
+    """A shift (C,) of mean 0 of the logits (n, C), with which the mean prediction is ``rates`` (C,).
+
+    It minimises mean logsumexp(logits + b) - rates . b, whose gradient is the difference of both.
+    """
+    logits = probabilities.double().clamp_min(1e-12).log()
+    shift = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
+    search = torch.optim.LBFGS([shift], max_iter=100, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        search.zero_grad()
+        total = (logits + shift).logsumexp(1).mean() - rates.double() @ shift
+        total.backward()
+        return total
+
+    search.step(loss)
+    return (shift - shift.mean()).detach()
 
 
 def scores(before: Tensor, after: Tensor, count: int) -> Tensor:

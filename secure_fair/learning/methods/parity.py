@@ -1,7 +1,7 @@
 """Demographic parity and equalised odds as penalties that are linear in the attribute.
 
-The penalty is 2/(G-1) sum_g (d_g - mean d)^2 with d_g the distances of ``secure_fair.learning.gaps``: the squared gap
-for two groups.
+The penalty is 2 sum_g (d_g - mean d)^2 with d_g the distances of ``secure_fair.learning.gaps``: the squared gap for two
+groups, and for several the sum over pairs of groups of their squared gaps, 2/G times.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ class Parity(Method):
 
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()
-        return query_matrix(features, outputs(probabilities), self.strata, self.source.count, self.settings.components)
+        columns = self.source.columns(self.settings.components)
+        return query_matrix(features, outputs(probabilities), self.strata, self.source.count, columns)
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""
@@ -67,8 +68,7 @@ class Parity(Method):
             distance = distances(predicted, members.to(predicted), strata, priors.to(predicted))
             earlier = self.distances.get(attribute)
             if earlier is not None:
-                groups = distance.shape[1]
-                pull = 4 / (groups - 1) * (earlier - earlier.mean(1, keepdim=True))
+                pull = 4 * (earlier - earlier.mean(1, keepdim=True))
                 total = total + (pull * distance).sum() / self.source.count
             self.distances[attribute] = running(earlier, distance)
         strength = self.settings.strength

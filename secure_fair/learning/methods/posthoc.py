@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -23,15 +25,16 @@ STEPS = 200  # of L-BFGS, at most
 class PostHoc(Method):
     """Trains without a penalty, then moves the head alone, away from predictions that differ between groups.
 
-    The head (C, d + 1) that is sought minimises KL(p0 || p) + strength * 2/(G-1) sum_g (d_g - mean d)^2, with p0 the
+    The head (C, d + 1) that is sought minimises KL(p0 || p) + strength * 2 sum_g (d_g - mean d)^2, with p0 the
     predictions after training and d_g the distances of ``secure_fair.learning.gaps``, from memberships that one release
     tells at the end of training. All of the budget's noise is in that one, and heads for a whole path of strengths are
     its post-processing (``path``). With a ``target_gap`` the first strength of the path is taken whose estimated gap
-    is no larger, else the scenario's strength.
+    is no larger; with an ``accuracy_loss`` the last before one that costs more on the validation records, or an earlier
+    one that keeps to the ``target_gap``; else the scenario's strength. Nothing of it is seen on test records.
     """
 
     releases = ("moments", "attributes")
-    keys = ("strength", "components", "target_gap", "attributes")
+    keys = ("strength", "components", "target_gap", "accuracy_loss", "attributes")
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:
@@ -50,7 +53,8 @@ class PostHoc(Method):
         features, probabilities = self.training.evaluate()
         strata = torch.zeros_like(self.training.labels)
         source = SOURCES[str(self.settings.release)](self.training, strata, 1)
-        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, self.settings.components))
+        columns = source.columns(self.settings.components)
+        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, columns))
         members = {name: source.of_all(name) for name in source.priors}
         correction = Correction(
             torch.cat([features.double(), torch.ones(len(features), 1, dtype=torch.float64)], dim=1),
@@ -68,24 +72,31 @@ class PostHoc(Method):
             self.training.head.bias.copy_(heads[self._strength][:, -1])
 
     def _describe(self, correction: Correction, head: Tensor) -> dict[str, Any]:
-        """Estimated gaps and the accuracy of one head on the training records."""
-        right = (correction.logits(head).argmax(1) == self.training.labels).double().mean()
-        return {"gaps": correction.gaps(head), "accuracy": float(right)}
+        """Estimated gaps and the accuracy of one head: on the validation records, or those that were trained on."""
+        right = (correction.logits(head).argmax(1) == self.training.labels).double()
+        measured = self.training.validation if len(self.training.validation) else slice(None)
+        return {"gaps": correction.gaps(head), "accuracy": float(right[measured].mean())}
 
     def _chosen(self) -> float:
-        target = self.settings.target_gap
-        if target is None:
+        target, loss = self.settings.target_gap, self.settings.accuracy_loss
+        if not self._adjusts:
             return self.settings.strength
-        within = [step["strength"] for step in self._path if max(step["gaps"].values()) <= target]
-        return float(within[0] if within else self._path[-1]["strength"])
+        least = -math.inf if loss is None else self._path[0]["accuracy"] - loss
+        affordable = list(takewhile(lambda step: step["accuracy"] >= least, self._path))
+        within = [step for step in affordable if target is not None and max(step["gaps"].values()) <= target]
+        return float((within or affordable[-1:])[0]["strength"])
+
+    @property
+    def _adjusts(self) -> bool:
+        return self.settings.target_gap is not None or self.settings.accuracy_loss is not None
 
     def path(self) -> list[dict[str, Any]]:
-        """The strengths, each with the gaps that the release tells of it and its accuracy in training."""
+        """The strengths, each with the gaps that the release tells of it and its accuracy in training or validation."""
         return self._path
 
     def strength(self) -> float | None:
         """The strength that was taken from the path."""
-        return None if self.settings.target_gap is None else self._strength
+        return self._strength if self._adjusts else None
 
     def gaps(self) -> Mapping[str, float]:
         """Estimated gaps of the corrected head; none before the end."""
@@ -134,8 +145,7 @@ class Correction:
     def _penalty(self, probabilities: Tensor) -> Tensor:
         total = probabilities.new_zeros(())
         for distance in self._distances(probabilities).values():
-            groups = distance.shape[1]
-            total = total + 2 / (groups - 1) * (distance - distance.mean(1, keepdim=True)).square().sum()
+            total = total + 2 * (distance - distance.mean(1, keepdim=True)).square().sum()
         return total
 
     def _distances(self, probabilities: Tensor) -> dict[str, Tensor]:

@@ -10,7 +10,10 @@ from secure_fair.privacy.plan import PlannedRelease
 
 
 class Unl(Method):
-    """W <- W - strength * scaling * B_s A_s for every sensitive adapter, before the first step (arXiv 2503.05684)."""
+    """W <- W - strength * scaling * B_s A_s for every sensitive adapter, before the first step (arXiv 2503.05684).
+
+    The base's weights stay as they are: the negated adapters are active beside the task's, and are saved with it.
+    """
 
     releases = ("adapter",)
     adapter_releases = ("adapter",)
@@ -25,12 +28,13 @@ class Unl(Method):
 
     def start(self, training: Training) -> None:
         """Fetch the adapters and negate them."""
-        from secure_fair.learning.lora import adapted, negate_into_base, scaling  # peft takes seconds to import
+        from secure_fair.learning.lora import adapted, add_sensitive, scaling  # peft takes seconds to import
 
         model = adapted(training.model)
         scale = self.settings.strength * scaling(model)
-        for attribute in training.auditors.attributes:
-            negate_into_base(model, sensitive_adapter(training.auditors, attribute), scale)
+        for place, attribute in enumerate(training.auditors.attributes):
+            adapter = sensitive_adapter(training.auditors, attribute)
+            add_sensitive(model, adapter, -scale, f"negated{place}")
 
 
 METHOD = Unl

@@ -72,6 +72,9 @@ class Auditors(Protocol):
     def answering(self, name: str) -> tuple[str, ...]:
         """The auditors that admit and pay for what is asked about this attribute or intersection."""
 
+    def noise(self, operation: str, attribute: str, records: int) -> float:
+        """Standard deviation, planned and public, of the mean of all answers about so many ``records``; 0 is exact."""
+
     def people(self, records: np.ndarray) -> list[str]:
         """Ids of enrolled records."""
 
