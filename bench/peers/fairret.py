@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from bench.peers.parts import Part, Parts
 from bench.peers.peer import Peer, Rule
 
-STEPS = 1500
+STEPS = 1000
 BATCH = 1024  # records: a batch's gap is the noisier the fewer they are
 LEARNING_RATE = 1e-2
 
@@ -20,7 +20,7 @@ class NormViolation(Peer):
     name = "fairret NormLoss"
     module = package = "fairret"
     knob = "strength"
-    path = (0.1, 0.3, 1.0, 3.0)
+    path = (0.1, 0.2, 0.5, 1.0)
     loss = "NormLoss"
 
     def fit(self, parts: Parts, setting: float, seed: int) -> Rule:

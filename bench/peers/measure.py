@@ -53,8 +53,9 @@ def measure(parts: Parts, seed: int, follow: Callable[[str], None], peers: Seque
                 epsilon=None,
                 mu=None,
                 attribute_given=peer.attribute_given,
-                known_accuracy=validated.accuracy,
-                known_gap=validated.demographic_parity,
+                accuracy=validated.accuracy,
+                gap=validated.demographic_parity,
+                told=validated.demographic_parity,
                 test=tested,
                 seconds=seconds,
             )

@@ -18,6 +18,10 @@ SCORES = {
     "equalized_odds": "EO",
     "by_chance": "DP by chance",
 }
+BLINDLY = (
+    "(The same methods as a developer without attributes would set them: by the gap of mean predictions that the "
+    "releases tell, which is not yet the gap of decisions.)"
+)
 HEADER = ("method", "epsilon", "needs attribute", "setting", *SCORES.values(), "seconds")
 
 
@@ -31,7 +35,7 @@ class PeersReport:
 
     def text(self) -> str:
         """The chosen settings, for the terminal."""
-        return f"{self._chosen().text()}\n{self._about()}"
+        return "\n".join([self._chosen().text(), self._about(), "", self._blindly().text(), BLINDLY])
 
     def page(self) -> str:
         """Everything as Markdown."""
@@ -40,6 +44,8 @@ class PeersReport:
                 f"Settings chosen for a gap of {self.target:g}:",
                 self._chosen().markdown(),
                 self._about(),
+                self._blindly().markdown(),
+                BLINDLY,
                 "Every setting, the most accurate first:",
                 self._all().markdown(),
                 'Front, by accuracy and DP: "all" where no other line is better, "blind" where none is that needs no '
@@ -51,16 +57,20 @@ class PeersReport:
 
     def tree(self) -> dict[str, Any]:
         """A tree for ``--format json``."""
-        table = self._chosen()
-        return {
-            "target_gap": self.target,
-            "versions": list(self.versions),
-            "chosen": [dict(zip(table.header, line, strict=True)) for line in table.rows],
-        }
+        found: dict[str, Any] = {"target_gap": self.target, "versions": list(self.versions)}
+        for name, table in (("chosen", self._chosen()), ("chosen_blindly", self._blindly())):
+            found[name] = [dict(zip(table.header, line, strict=True)) for line in table.rows]
+        return found
 
     def _chosen(self) -> Table:
         """A line per method: its chosen rows of all seeds together."""
         groups = _grouped((row.method, row) for row in chosen(self.rows, self.target))
+        return Table(HEADER, tuple(_line(rows) for rows in groups.values()))
+
+    def _blindly(self) -> Table:
+        """The same of those methods alone whose user has no attributes, by what releases tell."""
+        rows = [row for row in self.rows if row.epsilon is not None]
+        groups = _grouped((row.method, row) for row in chosen(rows, self.target, blindly=True))
         return Table(HEADER, tuple(_line(rows) for rows in groups.values()))
 
     def _all(self) -> Table:
@@ -72,15 +82,15 @@ class PeersReport:
         lines = []
         for rows in groups:
             group = rows[0].group
-            where = "all" if everybody[group] else "blind" if without.get(group) else "-"
+            where = "all" if everybody[group] else "no attribute" if without.get(group) else "-"
             lines.append((*_line(rows), where))
         return Table((*HEADER, "front"), tuple(lines))
 
     def _about(self) -> str:
         return (
-            f"(DP, EO: gaps between groups on test records, mean ± standard deviation over the seeds. A method takes "
-            f"its most accurate setting whose gap is {self.target:g} at most: on validation records with their "
-            "attributes where these are in the clear, by what its releases tell where an epsilon, or exact, stands.)"
+            "(DP, EO: gaps between groups on test records, mean ± standard deviation over the seeds. Of each method "
+            f"the setting is taken that is most accurate on the validation records with a DP gap there of "
+            f"{self.target:g} at most. clear: attributes in the clear; exact: by exact releases.)"
         )
 
 
