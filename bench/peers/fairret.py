@@ -53,6 +53,7 @@ class SmoothViolation(NormViolation):
     """The same with the smooth maximum of the groups' distances."""
 
     name = "fairret LSELoss"
+    path = (0.1, 0.2, 0.5, 1.0, 3.0)
     loss = "LSELoss"
 
 
