@@ -14,16 +14,18 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
-from scenarios import assemble, launch
+from scenarios import assemble, cluster, launch
 from scenarios.fit import admit
 from scenarios.grid import Run, cell
 from scenarios.progress import Reporter
@@ -33,18 +35,24 @@ from secure_fair.data.table import Dataset
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.files import atomic_write
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
-from secure_fair.report.columns import GAPS, RUNS, SETTING_COLUMNS, UTILITY, RunRow
+from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
 
 # what a run comes out as: raised with every change of the program after which the same run has other results
 REVISION = "2"
-COLUMNS = ("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, "epsilon", "status", "seconds", "revision")
+COLUMNS = (
+    *("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, *LATER),
+    *("epsilon", "status", "seconds", "revision"),
+)
 
 Work = Callable[[Run, Path, Reporter], list[RunRow]]
 
 
-def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> None:
-    """Run what ``out/runs.csv`` does not have yet; a line per run and attribute is appended to it."""
+def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int, cluster_at: str | None = None) -> None:
+    """Run what ``out/runs.csv`` does not have yet; a line per run and attribute is appended to it.
+
+    ``cluster_at``: the address of a Dask scheduler, whose workers do them.
+    """
     table = Lines(out / RUNS, COLUMNS)
     missing = still_to_do(table, runs, "runs", report)
 
@@ -52,7 +60,7 @@ def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int) -> Non
         table.append(rows)
         report.stage(f"  {run.label}: {outcome(rows)}")
 
-    work_off(missing, run_once, finished, report, jobs=jobs)
+    work_off(missing, run_once, finished, report, jobs=jobs, cluster_at=cluster_at)
 
 
 def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) -> list[Run]:
@@ -70,44 +78,62 @@ def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) 
 
 
 def work_off(
-    runs: Sequence[Run], work: Work, finished: Callable[[Run, list[RunRow]], None], report: Reporter, *, jobs: int
+    runs: Sequence[Run],
+    work: Work,
+    finished: Callable[[Run, list[RunRow]], None],
+    report: Reporter,
+    *,
+    jobs: int,
+    cluster_at: str | None = None,
 ) -> None:
-    """Do ``work`` for every run, in this process or in ``jobs`` others; the tokens are computed here beforehand."""
+    """Do ``work`` for every run: in this process, in ``jobs`` others, which find the tokens computed, or on a cluster,
+    where every worker computes those that it does not have."""
     admit(run.scenario for run in runs)
+    began = time.monotonic()
+    with closing(_results(runs, work, report, jobs, cluster_at)) as results:
+        for done, (run, rows) in enumerate(results, start=1):
+            finished(run, rows)
+            left = (time.monotonic() - began) / done * (len(runs) - done)
+            report.progress("runs", done, len(runs))
+            report.stage(f"  {done} of {len(runs)} runs done, about {duration(left)} left")
+
+
+def _results(
+    runs: Sequence[Run], work: Work, report: Reporter, jobs: int, cluster_at: str | None
+) -> Generator[tuple[Run, list[RunRow]]]:
+    """Every run with its lines, as they come."""
+    if cluster_at is not None:
+        with cluster.workers(cluster_at) as client:
+            yield from cluster.results(client, partial(_quietly, work), runs)
+        return
     for run in {token_facts(run.scenario): run for run in runs if not is_table(run.scenario)}.values():
         load_with_tokens(run.scenario, report)
-    began, done = time.monotonic(), 0
-
-    def handle(run: Run, rows: list[RunRow]) -> None:
-        nonlocal done
-        done += 1
-        finished(run, rows)
-        left = (time.monotonic() - began) / done * (len(runs) - done)
-        report.progress("runs", done, len(runs))
-        report.stage(f"  {done} of {len(runs)} runs done, about {duration(left)} left")
-
     with tempfile.TemporaryDirectory(prefix="secure-fair-sweep-") as folder:
-        work_folder = Path(folder)
-        if jobs == 1:
-            for run in runs:
-                handle(run, work(run, work_folder, Quiet(report)))
-            PreparedStores.forget()
+        if jobs > 1:
+            yield from _in_processes(runs, work, Path(folder), jobs)
             return
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
-        with ProcessPoolExecutor(
-            jobs, multiprocessing.get_context("spawn"), initializer=_die_with, initargs=(os.getpid(),)
-        ) as pool:
-            pending: dict[Future[list[RunRow]], Run] = {
-                pool.submit(work, run, work_folder, Quiet(None)): run for run in runs
-            }
-            try:
-                while pending:
-                    ready, _ = wait(pending, return_when=FIRST_COMPLETED)
-                    for future in ready:
-                        handle(pending.pop(future), future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for run in runs:
+            yield run, work(run, Path(folder), Quiet(report))
+        PreparedStores.forget()
+
+
+def _quietly(work: Work, run: Run, folder: Path) -> list[RunRow]:
+    return work(run, folder, Quiet(None))
+
+
+def _in_processes(runs: Sequence[Run], work: Work, folder: Path, jobs: int) -> Iterator[tuple[Run, list[RunRow]]]:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, context, initializer=_die_with, initargs=(os.getpid(),)) as pool:
+        pending: dict[Future[list[RunRow]], Run] = {pool.submit(work, run, folder, Quiet(None)): run for run in runs}
+        try:
+            while pending:
+                ready, _ = wait(pending, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    yield pending.pop(future), future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def _die_with(parent: int) -> None:
@@ -146,8 +172,9 @@ def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> 
     common |= {name: number(summary["utility"][name]) for name in UTILITY}
     return [
         common
-        | {"attribute": attribute, "epsilon": epsilon_of(summary, attribute)}
+        | {"attribute": attribute, "groups": cell(len(values["groups"])), "epsilon": epsilon_of(summary, attribute)}
         | {name: number(values[name]) for name in GAPS}
+        | {floor: number(values["null_floor"][name]) for name, floor in FLOORS.items()}
         for attribute, values in summary["fairness"].items()
     ]
 

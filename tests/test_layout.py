@@ -33,7 +33,7 @@ ALLOWED: dict[str, set[str]] = {
     "secure_fair.learning": {"errors", "compat", "files", "groups", "operations", "privacy", "sections"},
     "secure_fair.fairness": set(),
     "secure_fair.attacks": set(),
-    "secure_fair.report": {"errors", "fairness"},
+    "secure_fair.report": {"errors", "fairness", "privacy"},
 }
 ALLOWED = {
     part: {name if name in ("parties", "secure_fair", "bench") else f"secure_fair.{name}" for name in others}

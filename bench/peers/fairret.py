@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,7 +22,7 @@ class NormViolation(Peer):
     name = "fairret NormLoss"
     module = package = "fairret"
     knob = "strength"
-    path = (0.1, 0.2, 0.5, 1.0)
+    path: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0)
     loss = "NormLoss"
 
     def fit(self, parts: Parts, setting: float, seed: int) -> Rule:
@@ -53,7 +55,7 @@ class SmoothViolation(NormViolation):
     """The same with the smooth maximum of the groups' distances."""
 
     name = "fairret LSELoss"
-    path = (0.1, 0.2, 0.5, 1.0, 3.0)
+    path: ClassVar[tuple[float, ...]] = (0.1, 0.2, 0.5, 1.0, 3.0)
     loss = "LSELoss"
 
 

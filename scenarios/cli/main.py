@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from scenarios.cli import bench, data, identity, ledger, party, peers, policy, report, run, scenario, sweep
+from scenarios.cli import bench, data, identity, ledger, page, party, peers, policy, report, run, scenario, sweep
 from scenarios.cli.options import EXIT_CODES
 
 
@@ -19,6 +19,7 @@ main.add_command(scenario.scenario)
 main.add_command(data.data)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
+main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)
 main.add_command(report.report)

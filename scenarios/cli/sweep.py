@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from scenarios.cli.options import Output, override_option, shared_options
+from secure_fair.errors import UsageError
 
 
 @click.command()
@@ -14,11 +15,21 @@ from scenarios.cli.options import Output, override_option, shared_options
 @override_option
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder.  [default: runs/sweep-NAME]")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes that run at a time.")
+@click.option(
+    "--cluster", "cluster_at", metavar="ADDRESS", help="Dask scheduler whose workers run it, tls://HOST:PORT."
+)
 @click.option("--secure-check", "checks", type=click.IntRange(0), default=0, help="Repeat so many runs in secure mode.")
 @click.option("--report-only", is_flag=True, help="Run nothing: make table and figures from runs.csv.")
 @shared_options
 def sweep(
-    source: str, overrides: tuple[str, ...], out: Path | None, jobs: int, checks: int, report_only: bool, output: Output
+    source: str,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    jobs: int,
+    cluster_at: str | None,
+    checks: int,
+    report_only: bool,
+    output: Output,
 ) -> None:
     """Run the grid of FILE (a file, or a name of the library) in plain mode, with the same gate and noise as on shares.
 
@@ -32,11 +43,17 @@ def sweep(
       [[grid]]
       method.name = ["parity", "odds"]
       privacy.epsilon = [0.3, 1.0, inf]   # inf: exact releases
+
+    A sweep that outgrows this machine, by Dask (pip install "secure-fair[cluster]"): start `dask scheduler`, then on
+    each machine `dask worker ADDRESS --nthreads 1`, in a folder below which data and weights have the paths that the
+    scenarios name; then give --cluster ADDRESS here.
     """
     from scenarios import grid
     from scenarios.progress import reporter
     from secure_fair.report.sweep import write_sweep_report
 
+    if cluster_at is not None and jobs > 1:
+        raise UsageError(f"--jobs {jobs}: with --cluster its workers say how many run at a time; leave one of them out")
     loaded = grid.load(source)
     folder = out or Path("runs") / f"sweep-{loaded.name}"
     if not report_only:
@@ -48,7 +65,7 @@ def sweep(
 
         follow = reporter(output.format)
         try:
-            run_all(runs, folder, follow, jobs=jobs)
+            run_all(runs, folder, follow, jobs=jobs, cluster_at=cluster_at)
             if checks:
                 spot_check.check(runs, folder, follow, count=checks)
         finally:

@@ -79,6 +79,31 @@ def attack_auc_ceiling(mu: float) -> float:
     return float(ndtr(mu / math.sqrt(2)))
 
 
+def gaussian_advantage(mu: float) -> float:
+    """The most by which an attack on one record's attribute tells two values apart under ``mu``-Gaussian DP.
+
+    The advantage is the true- less the false-positive rate, the total variation between N(0, 1) and N(mu, 1):
+    2 Phi(mu / 2) - 1. Whoever guesses a fair coin is right with probability (1 + advantage) / 2 = Phi(mu / 2).
+    """
+    return float(2 * ndtr(mu / 2) - 1)
+
+
+def response_advantage(epsilon: float, groups: int) -> float:
+    """The same for one answer by randomised response: the probability of the truth less that of a certain lie.
+
+    (e^eps - 1) / (e^eps + groups - 1); with two groups tanh(eps / 2), the most that any eps-DP release allows.
+    """
+    truth = truth_probability(epsilon, groups)
+    return truth - (1 - truth) / (groups - 1)
+
+
+def response_epsilon(advantage: float, groups: int) -> float:
+    """The epsilon of randomised response with this advantage; inverse of ``response_advantage``."""
+    if not 0 <= advantage < 1:
+        raise UsageError(f"advantage = {advantage}: must be 0 or more and below 1")
+    return math.log1p(groups * advantage / (1 - advantage))
+
+
 def mixed_epsilon(mu: float, added_epsilon: float, added_delta: float, delta: float) -> float:
     """Epsilon at ``delta`` of Gaussian releases (``mu``) beside (``added_epsilon``, ``added_delta``)-DP ones.
 

@@ -22,6 +22,9 @@ GAPS = (
     "false_positive_rate_difference",
     "worst_group_accuracy",
 )
+# what a gap would be if the attribute were dealt out at random; lines of older sweeps do not have them
+FLOORS = {GAPS[0]: "demographic_parity_by_chance", GAPS[1]: "equalized_odds_by_chance"}
+LATER = (*FLOORS.values(), "groups")  # columns that a CSV may lack
 METRICS = (*UTILITY, *GAPS)
 SHORT = {
     "accuracy": "accuracy",
@@ -39,6 +42,19 @@ CHECKED_COLUMNS = (
     *("verdict", "seconds"),
 )
 OWN_COLUMN = ("release ", "strength ", "epsilon ", "components ", "epochs ")  # first words of settings that have one
+
+
+def independent_task(row: Mapping[str, str]) -> str:
+    """The task that a row counts for: attributes and scenarios of one data set and target share people and labels.
+
+    Their models without an attribute are all but the same, and so are their test records: they are one task.
+    """
+    return f"{row['dataset']} {row['target']}"
+
+
+def one_run(row: Mapping[str, str]) -> tuple[str, ...]:
+    """Scenario, attribute, seed and epochs: rows that agree in them differ in the method and its privacy alone."""
+    return tuple(row[name] for name in ("scenario", "attribute", "seed", "epochs"))
 
 
 def method_label(row: Mapping[str, str]) -> str:

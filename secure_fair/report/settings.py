@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from secure_fair.report.columns import METRICS, SETTING_COLUMNS, RunRow, method_label
+from secure_fair.report.columns import FLOORS, METRICS, SETTING_COLUMNS, RunRow, method_label
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,16 @@ class Spread:
 
 @dataclass(frozen=True)
 class Setting:
-    """All runs that differ in nothing but the seed, for one attribute. ``epsilon`` is the largest one reported."""
+    """All runs that differ in nothing but the seed, for one attribute. ``epsilon`` is the largest one reported.
+
+    ``metrics`` are of all runs, with the gaps by chance; ``working`` are of those that did not collapse.
+    """
 
     columns: Mapping[str, str]
     attribute: str
     runs: int
     metrics: Mapping[str, Spread | None]
+    working: Mapping[str, Spread | None]
     epsilon: float | None
     collapsed: int
     diverged: int
@@ -49,7 +53,8 @@ class Setting:
             columns={name: fullest[name] for name in SETTING_COLUMNS},
             attribute=rows[0]["attribute"],
             runs=len(rows),
-            metrics={name: Spread.of([float(row[name]) for row in rows if row[name]]) for name in METRICS},
+            metrics=_spreads(rows),
+            working=_spreads([row for row in rows if row["status"] == "ok"]),
             epsilon=max(epsilons) if epsilons else None,
             collapsed=sum(row["status"] == "collapsed" for row in rows),
             diverged=sum(row["status"] == "diverged" for row in rows),
@@ -75,6 +80,25 @@ class Setting:
         """The numbers of runs that came to nothing, in words."""
         found = {"collapsed": self.collapsed, "diverged": self.diverged}
         return ", ".join(f"{count} {what}" for what, count in found.items() if count)
+
+
+def told_apart(settings: Sequence[Setting]) -> dict[int, str]:
+    """By ``id``, what tells a setting from others of its method, its epsilon aside: strength and epochs, or nothing."""
+    found = {}
+    for setting in settings:
+        alike = [other.columns for other in settings if other.method == setting.method]
+        words = [
+            form.format(setting.columns[name])
+            for name, form in (("strength", "{}"), ("epochs", "{} epochs"))
+            if len({columns[name] for columns in alike}) > 1
+        ]
+        found[id(setting)] = ", ".join(words)
+    return found
+
+
+def _spreads(rows: Sequence[RunRow]) -> dict[str, Spread | None]:
+    names = (*METRICS, *FLOORS.values())
+    return {name: Spread.of([float(row[name]) for row in rows if row.get(name)]) for name in names}
 
 
 def group_settings(rows: Sequence[RunRow]) -> list[Setting]:

@@ -10,15 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report.columns import CHECKED_COLUMNS, CHECKS, METRICS, RUNS, SETTING_COLUMNS, RunRow
-from secure_fair.report.differences import differences
+from secure_fair.report.columns import CHECKED_COLUMNS, CHECKS, LATER, METRICS, RUNS, SETTING_COLUMNS, RunRow
 from secure_fair.report.figures import png, svg
+from secure_fair.report.parts import Part, figures_of, tables_of
 from secure_fair.report.settings import Setting, group_settings
-from secure_fair.report.sweep_figures import accuracy_gap, by_epsilon
-from secure_fair.report.sweep_tables import checks_table, settings_table, summary_csv
-from secure_fair.report.tables import Table
+from secure_fair.report.sweep_tables import checks_table, summary_csv
 
-AGAINST = "(differences from erm of the same task and seed: mean and its 95 % t interval over the pairs)"
+RUN_COLUMNS = (*SETTING_COLUMNS, "seed", "attribute", *METRICS, "epsilon", "status")
 
 
 @dataclass(frozen=True)
@@ -26,32 +24,26 @@ class SweepReport:
     """Everything that was made of a sweep's folder."""
 
     settings: list[Setting]
+    parts: dict[str, Part]
     checks: list[RunRow]
-    against: Table | None
     files: list[Path]
 
     def text(self) -> str:
         """Text for the terminal."""
-        parts = [settings_table(self.settings).text(), "(mean ± standard deviation over the runs' seeds)"]
-        if self.against is not None:
-            parts += ["", self.against.text(), AGAINST]
-        if self.checks:
-            parts += ["", checks_table(self.checks).text()]
-        return "\n".join(parts)
+        checks = [checks_table(self.checks).text()] if self.checks else []
+        return "\n\n".join([part.text() for part in self.parts.values()] + checks)
 
     def page(self) -> str:
         """The same as Markdown."""
-        parts = [settings_table(self.settings).markdown(), "Mean ± standard deviation over the runs' seeds."]
-        if self.against is not None:
-            parts += [self.against.markdown(), AGAINST]
-        if self.checks:
-            parts.append(checks_table(self.checks).markdown())
-        return "\n\n".join(parts) + "\n"
+        checks = [checks_table(self.checks).markdown()] if self.checks else []
+        return "\n\n".join([part.markdown() for part in self.parts.values()] + checks) + "\n"
 
     def tree(self) -> dict[str, Any]:
         """A tree for ``--format json``."""
         listed = list(csv.DictReader(io.StringIO(summary_csv(self.settings), newline="")))
-        return {"settings": listed, "checks": self.checks, "files": [str(file) for file in self.files]}
+        tables = {name: part.table.tree() for name, part in self.parts.items() if name != "settings"}
+        files = [str(file) for file in self.files]
+        return {"settings": listed, "tables": tables, "checks": self.checks, "files": files}
 
 
 def write_sweep_report(folder: Path) -> SweepReport:
@@ -59,25 +51,33 @@ def write_sweep_report(folder: Path) -> SweepReport:
 
     Raises ``UsageError`` where there is no run to show, or the files are others.
     """
-    rows = read_rows(folder / RUNS, (*SETTING_COLUMNS, "seed", "attribute", *METRICS, "epsilon", "status"))
-    if not rows:
-        raise UsageError(f"{folder / RUNS}: has no runs; run the sweep without --report-only first")
+    rows = read_runs(folder / RUNS)
     settings = group_settings(rows)
-    files = [*_write_figures(folder, settings), folder / "results.md", folder / "summary.csv"]
-    report = SweepReport(settings, read_rows(folder / CHECKS, CHECKED_COLUMNS), differences(rows), files)
+    files = [*_write_figures(folder, rows), folder / "results.md", folder / "summary.csv"]
+    report = SweepReport(settings, tables_of(rows), read_rows(folder / CHECKS, CHECKED_COLUMNS), files)
     (folder / "results.md").write_text(report.page(), encoding="utf-8")
     (folder / "summary.csv").write_text(summary_csv(settings), encoding="utf-8")
     return report
 
 
-def _write_figures(folder: Path, settings: list[Setting]) -> list[Path]:
+def _write_figures(folder: Path, rows: Sequence[RunRow]) -> list[Path]:
     files = []
-    for name, figure in (("accuracy-gap", accuracy_gap(settings)), ("by-epsilon", by_epsilon(settings))):
-        if figure is not None:
-            files += [folder / f"{name}.svg", folder / f"{name}.png"]
-            files[-2].write_text(svg(figure, name), encoding="utf-8")
-            files[-1].write_bytes(png(figure))
+    for name, figure in figures_of(rows).items():
+        files += [folder / f"{name}.svg", folder / f"{name}.png"]
+        files[-2].write_text(svg(figure, name), encoding="utf-8")
+        files[-1].write_bytes(png(figure))
     return files
+
+
+def read_runs(file: Path) -> list[RunRow]:
+    """The lines of a sweep's runs; columns that came later are empty where an older one lacks them.
+
+    Raises ``UsageError`` where there are none, or the file is another.
+    """
+    rows = read_rows(file, RUN_COLUMNS)
+    if not rows:
+        raise UsageError(f"{file}: has no runs; run the sweep without --report-only first")
+    return [dict.fromkeys(LATER, "") | row for row in rows]
 
 
 def read_rows(file: Path, columns: Sequence[str]) -> list[RunRow]:

@@ -1,4 +1,4 @@
-"""Figures of a sweep's trade-offs: accuracy over the gaps, and both by the epsilon asked for."""
+"""Figures of a sweep by epsilon: one metric each, a panel per task, a band per method, the baseline as a line."""
 
 from __future__ import annotations
 
@@ -7,140 +7,185 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secure_fair.report.columns import GAPS, SHORT
+from secure_fair.privacy.accounting import gaussian_mu
+from secure_fair.report.columns import GAPS
+from secure_fair.report.differences import BASELINE
 from secure_fair.report.figures import INK, literal, plain
-from secure_fair.report.settings import Setting, Spread
+from secure_fair.report.settings import Setting, Spread, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 PALETTE = ("#1d4ed8", "#d97706", "#059669", "#db2777", "#7c3aed", "#0891b2", "#65a30d", "#b91c1c", "#475569")
-UNRELEASED = "#8a8f98"  # methods that release nothing
-MARKERS = "osD^"
-LINES = {"moments": "-", "rows": "--", "attributes": ":", "adapter": "-.", "gradient": ":"}
+GREY = "#6b7280"
+STRIP = "#f3f4f6"
+WIDTH = 8.0  # inches: of a page's column at 100 dots each
+NAMES = {GAPS[0]: "demographic-parity gap", "accuracy": "accuracy"}
+REACH = {GAPS[0]: 0.04, "accuracy": 0.15}  # beyond the baseline on the worse side; what lies farther is written
+BETTER = {GAPS[0]: -1, "accuracy": 1}
+
+Panel = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Style:
-    """The look of one method and release in every panel."""
+class Line:
+    """The settings of one method and strength in a panel, and its colour."""
 
+    settings: Sequence[Setting]
     colour: str
-    marker: str
-    line: str
 
 
-def accuracy_gap(settings: Sequence[Setting]) -> Figure:
-    """Accuracy over each gap, a column of panels per task and attribute: up and to the left is better.
+def by_epsilon(settings: Sequence[Setting], metric: str) -> Figure | None:
+    """A metric by epsilon (log axis, mu above), a panel per task and attribute; None for fewer than two epsilons.
 
-    Bars are standard deviations over the seeds; a line joins the settings of one method in the order of epsilon and
-    strength, and its numbers are the epsilons.
+    A method has a line for each of its strengths. Lines are means over those seeds whose classifier did not collapse,
+    bands one standard deviation to either side, the dotted line of the same colour exact releases. Below the curves
+    stand the runs that collapsed, of all, and the means that lie beyond the axis: neither rules it.
     """
-    panels, styles = _panels(settings), _styles(settings)
-    figure, axes = _grid(2, len(panels))
-    for row, gap in enumerate(GAPS[:2]):
-        for column, ((task, attribute), by_method) in enumerate(panels.items()):
-            axis = axes[row][column]
-            for method, held in by_method.items():
-                _draw_gap(axis, gap, method, held, styles[method])
-            axis.set_xlim(left=0)
-            axis.set_xlabel(f"{gap.replace('_', ' ')}, {attribute}", fontsize=8)
-            axis.set_ylabel("accuracy" if column == 0 else "", fontsize=8)
-            axis.set_title(task if row == 0 else "", fontsize=9, color=INK)
-            plain(axis, labelsize=7)
-    _legend(figure, axes)
-    return figure
-
-
-def _draw_gap(axis: Axes, gap: str, method: str, settings: Sequence[Setting], style: Style) -> None:
-    """Join a method's settings in a panel, and write their epsilons beside them."""
-    points = [(s, s.metrics[gap], s.metrics["accuracy"]) for s in settings]
-    drawn = [(s, x, y) for s, x, y in points if x is not None and y is not None]
-    xs, ys = [x for _, x, _ in drawn], [y for _, _, y in drawn]
-    shape = {"xerr": _bars(xs), "linewidth": 1, "elinewidth": 0.7, "markersize": 5}
-    _join(axis, [x.mean for x in xs], ys, method, style, **shape)
-    for s, x, y in drawn:
-        if s.asked is not None and not math.isinf(s.asked):
-            at: dict[str, Any] = {"xy": (x.mean, y.mean), "xytext": (4, 4), "textcoords": "offset points"}
-            axis.annotate(f"{s.asked:g}", fontsize=6, color=style.colour, **at)
-
-
-def by_epsilon(settings: Sequence[Setting]) -> Figure | None:
-    """Gaps and accuracy by the epsilon asked for, a line per method and release; None for fewer than two epsilons."""
-    asked = sorted({setting.asked for setting in settings if setting.asked is not None})
-    if len(asked) < 2:
+    finite = sorted({s.asked for s in settings if s.asked is not None and math.isfinite(s.asked)})
+    if len(finite) < 2:
         return None
-    panels, styles = _panels(settings), _styles(settings)
-    shown = {gap: f"{SHORT[gap]} difference" for gap in GAPS[:2]} | {"accuracy": "accuracy"}
-    figure, axes = _grid(len(shown), len(panels))
-    for row, (metric, name) in enumerate(shown.items()):
-        for column, (panel, by_method) in enumerate(panels.items()):
-            axis = axes[row][column]
-            for method, held in by_method.items():
-                _draw_by_epsilon(axis, metric, method, held, asked, styles[method])
-            axis.set_xticks(range(len(asked)), ["exact" if math.isinf(e) else f"{e:g}" for e in asked])
-            if metric != "accuracy":
-                axis.set_ylim(bottom=0)
-            axis.set_xlabel("epsilon" if row == len(shown) - 1 else "", fontsize=8)
-            axis.set_ylabel(name if column == 0 else "", fontsize=8)
-            axis.set_title(", ".join(panel) if row == 0 else "", fontsize=9, color=INK)
-            plain(axis, labelsize=7)
-    _legend(figure, axes)
+    words = told_apart(settings)
+    curves = {id(s): f"{s.method} {words[id(s)]}".strip() for s in settings}
+    names = dict.fromkeys(curves[id(s)] for s in settings if s.asked in finite)
+    colours = {name: PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+    panels = list(dict.fromkeys(setting.panel for setting in settings))
+    figure, axes = grid(len(panels), height=3.1)
+    for axis, panel in zip(axes, panels, strict=True):
+        here = [setting for setting in settings if setting.panel == panel]
+        lines = [Line([s for s in here if curves[id(s)] == name], colour) for name, colour in colours.items()]
+        _draw_panel(axis, metric, here, lines, finite)
+        axis.set_title(title(panel), fontsize=8.5, color=INK, pad=4)
+    axes[0].set_ylabel(NAMES[metric], fontsize=8)
+    _legend(figure, colours)
+    literal(figure)
     return figure
 
 
-def _draw_by_epsilon(
-    axis: Axes, metric: str, method: str, settings: Sequence[Setting], asked: Sequence[float], style: Style
-) -> None:
-    """Join a method's settings in a panel; where nothing was asked for, a level line stands for its first one."""
-    drawn = [(s, value) for s in settings if (value := s.metrics[metric]) is not None]
-    if drawn and drawn[0][0].asked is None:
-        axis.axhline(drawn[0][1].mean, color=style.colour, linestyle=":", linewidth=1.2, label=method)
-        return
-    xs = [asked.index(s.asked) for s, _ in drawn if s.asked is not None]
-    shape = {"linewidth": 1.3, "elinewidth": 0.8, "capsize": 2, "markersize": 4}
-    _join(axis, xs, [value for _, value in drawn], method, style, **shape)
-
-
-def _join(axis: Axes, xs: Sequence[float], ys: Sequence[Spread], method: str, style: Style, **shape: Any) -> None:
-    look: dict[str, Any] = {"fmt": style.marker, "linestyle": style.line, "color": style.colour}
-    axis.errorbar(xs, [y.mean for y in ys], yerr=_bars(ys), label=method, **look, **shape)
-
-
-def _bars(values: Sequence[Spread]) -> list[float]:
-    return [value.deviation or 0 for value in values]
-
-
-def _panels(settings: Sequence[Setting]) -> dict[tuple[str, str], dict[str, list[Setting]]]:
-    """Settings by panel, then by method and release, in the order in which they are given."""
-    panels: dict[tuple[str, str], dict[str, list[Setting]]] = {}
-    for setting in settings:
-        panels.setdefault(setting.panel, {}).setdefault(setting.method, []).append(setting)
-    return panels
-
-
-def _styles(settings: Sequence[Setting]) -> dict[str, Style]:
-    """A style per method: with another shape for those to which colours come round again."""
-    releases = {setting.method: setting.columns["release"] for setting in settings}
-    styles = {method: Style(UNRELEASED, MARKERS[0], "-") for method in releases}
-    for index, (method, release) in enumerate((m, release) for m, release in releases.items() if release):
-        turn, colour = divmod(index, len(PALETTE))
-        styles[method] = Style(PALETTE[colour], MARKERS[turn % len(MARKERS)], LINES.get(release, "-"))
-    return styles
-
-
-def _grid(rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
+def grid(panels: int, *, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure as wide as a page's column with up to three panels in a row, each so many inches high."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(0.6 + 3.4 * columns, 0.7 + 2.4 * rows), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False).tolist()
+    columns = min(panels, 2 if panels == 4 else 3)
+    rows = math.ceil(panels / columns)
+    figure = Figure(figsize=(WIDTH, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for axis in axes[panels:]:
+        axis.remove()
+    return figure, axes[:panels]
 
 
-def _legend(figure: Figure, axes: Sequence[Sequence[Axes]]) -> None:
-    """One legend for all panels, with every method once."""
-    entries: dict[str, Any] = {}
-    for axis in (axis for line in axes for axis in line):
-        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
-    figure.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=5, frameon=False, fontsize=8)
-    literal(figure)
+def title(panel: Panel) -> str:
+    """A panel's task, with its attribute where the task's name does not say it."""
+    task, attribute = panel
+    return task if attribute.lower() in task.lower() else f"{task}, {attribute}"
+
+
+def _draw_panel(
+    axis: Axes, metric: str, here: Sequence[Setting], lines: Sequence[Line], finite: Sequence[float]
+) -> None:
+    axis.set_xscale("log")
+    baseline = next((s.working[metric] for s in here if s.columns["method"] == BASELINE), None)
+    if baseline is not None:
+        axis.axhline(baseline.mean, color=GREY, linestyle="--", linewidth=1.1)
+    for line in lines:
+        _draw_line(axis, metric, line)
+    _limit(axis, metric, baseline, lines)
+    _write_margin(axis, metric, lines)
+    axis.set_xlim(finite[0] / 1.5, finite[-1] * 1.5)
+    axis.set_xticks(finite, [f"{e:g}" for e in finite])
+    axis.set_xticks([], minor=True)
+    axis.set_xlabel("epsilon", fontsize=8, labelpad=1)
+    plain(axis, labelsize=7)
+    _mark_mu(axis, here, finite)
+
+
+def _draw_line(axis: Axes, metric: str, line: Line) -> None:
+    """Draw mean and band over the finite epsilons, and a dotted line at the value of exact releases."""
+    drawn = [(s.asked, value) for s in line.settings if s.asked and (value := s.working[metric]) is not None]
+    finite = sorted((asked, value) for asked, value in drawn if math.isfinite(asked))
+    exact = [value.mean for asked, value in drawn if math.isinf(asked)]
+    xs, means = [asked for asked, _ in finite], [value.mean for _, value in finite]
+    spread = [value.deviation or 0.0 for _, value in finite]
+    axis.plot(xs, means, "o-", color=line.colour, linewidth=1.4, markersize=3)
+    low, high = ([m + sign * d for m, d in zip(means, spread, strict=True)] for sign in (-1, 1))
+    axis.fill_between(xs, low, high, color=line.colour, alpha=0.13, linewidth=0)
+    for level in exact[:1]:
+        axis.axhline(level, color=line.colour, linestyle=":", linewidth=1)
+
+
+def _limit(axis: Axes, metric: str, baseline: Spread | None, lines: Sequence[Line]) -> None:
+    """Fit the axis to the means, but on the worse side no farther from the baseline than ``REACH``."""
+    means = [value.mean for line in lines for s in line.settings if (value := s.working[metric]) is not None]
+    means += [baseline.mean] if baseline is not None else []
+    if not means:
+        return
+    low, high = min(means) - 0.02, max(means) + 0.02
+    if BETTER[metric] < 0:
+        low, high = 0.0, high if baseline is None else min(high, baseline.mean + REACH[metric])
+    elif baseline is not None:
+        low = max(low, baseline.mean - REACH[metric])
+    axis.set_ylim(low, high)
+
+
+def _write_margin(axis: Axes, metric: str, lines: Sequence[Line]) -> None:
+    """Write a line of notes for each method that has any into a strip below the curves."""
+    from matplotlib.patches import Rectangle
+
+    low, high = axis.get_ylim()
+    noted = [(line, notes) for line in lines if (notes := _notes(line, metric, low, high))]
+    ticks = [tick for tick in axis.get_yticks() if low <= tick <= high]
+    part = 0.06 * len(noted)
+    axis.set_ylim(low - (high - low) * part / (1 - part), high)
+    axis.set_yticks(ticks)
+    look: dict[str, Any] = {"facecolor": STRIP, "edgecolor": "none", "transform": axis.transAxes, "zorder": 4}
+    axis.add_patch(Rectangle((0, 0), 1, part, **look))
+    for row, (line, notes) in enumerate(noted):
+        for epsilon, text in notes.items():
+            place: dict[str, Any] = {
+                "ha": "center",
+                "va": "center",
+                "transform": axis.get_xaxis_transform(),
+                "zorder": 5,
+            }
+            axis.text(epsilon, 0.06 * (row + 0.5), text, fontsize=6, color=line.colour, **place)
+
+
+def _notes(line: Line, metric: str, low: float, high: float) -> dict[float, str]:
+    """Runs of a method that collapsed or diverged, and its mean where that lies beyond the axis, by finite epsilon."""
+    found = {}
+    for s in line.settings:
+        if s.asked is None or math.isinf(s.asked):
+            continue
+        came_to_nothing, value = s.collapsed + s.diverged, s.working[metric]
+        parts = [f"{came_to_nothing}/{s.runs}†"] if came_to_nothing else []
+        if value is not None and not low <= value.mean <= high:
+            parts.append(f"{'▴' if value.mean > high else '▾'}{value.mean:.2f}".replace("0.", "."))
+        if parts:
+            found[s.asked] = " ".join(parts)
+    return found
+
+
+def _mark_mu(axis: Axes, here: Sequence[Setting], finite: Sequence[float]) -> None:
+    """Write the mu of Gaussian DP that each epsilon comes to above the panel."""
+    deltas = {float(s.columns["delta"]) for s in here if s.columns["delta"] and s.asked in finite}
+    if len(deltas) != 1:
+        return
+    delta = deltas.pop()
+    above = axis.secondary_xaxis("top")
+    above.set_xticks(finite, [f"{gaussian_mu(e, delta):.2f}" for e in finite])
+    above.set_xticks([], minor=True)
+    above.tick_params(colors=GREY, labelsize=6.5, length=2, pad=1)
+    above.set_xlabel("mu, of Gaussian noise", fontsize=6.5, color=GREY, labelpad=2)
+
+
+def _legend(figure: Figure, colours: dict[str, str]) -> None:
+    """Name every method once, and what the strokes mean."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], color=colour, marker="o", markersize=3, label=name) for name, colour in colours.items()]
+    handles.append(Line2D([], [], color=GREY, linestyle="--", label=BASELINE))
+    handles.append(Line2D([], [], color=GREY, linestyle=":", label="exact"))
+    handles.append(Line2D([], [], linestyle="none", label="† collapsed, left out; ▴ ▾ beyond the axis"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=7.5)

@@ -7,26 +7,38 @@ import io
 import math
 from collections.abc import Sequence
 
-from secure_fair.report.columns import CHECKED, METRICS, SETTING_COLUMNS, SHORT, RunRow
+from secure_fair.report.columns import CHECKED, FLOORS, METRICS, SETTING_COLUMNS, SHORT, RunRow
 from secure_fair.report.settings import Setting
 from secure_fair.report.tables import Table
 
 
 def settings_table(settings: Sequence[Setting]) -> Table:
-    """One row per setting: mean ± standard deviation over the seeds."""
+    """One row per setting: mean ± standard deviation over the seeds; each gap beside what chance alone would show."""
     strengths = len({setting.columns["strength"] for setting in settings if setting.columns["strength"]}) > 1
     several_epochs = len({setting.columns["epochs"] for setting in settings}) > 1
     header = ["task", "attribute", "method"]
     header += ["strength"] * strengths + ["epochs"] * several_epochs
-    header += ["epsilon", "runs", *SHORT.values(), "remarks"]
+    shown = _shown(settings)
+    header += ["epsilon", "runs", *shown.values(), "remarks"]
     rows = []
     for setting in settings:
         cells = [*setting.panel, setting.method]
         cells += [setting.columns["strength"] or "-"] * strengths + [setting.columns["epochs"]] * several_epochs
         cells += [_epsilon(setting), str(setting.runs)]
-        cells += [str(setting.metrics[name] or "-") for name in SHORT]
+        cells += [str(setting.metrics[name] or "-") for name in shown]
         rows.append((*cells, setting.trouble or "-"))
     return Table(tuple(header), tuple(rows))
+
+
+def _shown(settings: Sequence[Setting]) -> dict[str, str]:
+    """Metrics and their short names; the gaps by chance where the sweep has them."""
+    found: dict[str, str] = {}
+    for name, short in SHORT.items():
+        found[name] = short
+        floor = FLOORS.get(name, "")
+        if floor and any(setting.metrics[floor] for setting in settings):
+            found[floor] = f"{short} by chance"
+    return found
 
 
 def checks_table(rows: Sequence[RunRow]) -> Table:
@@ -50,11 +62,12 @@ def summary_csv(settings: Sequence[Setting]) -> str:
     """Every metric's mean and standard deviation per setting, as CSV."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    columns = [f"{name}_{what}" for name in METRICS for what in ("mean", "sd")]
+    names = (*METRICS, *FLOORS.values())
+    columns = [f"{name}_{what}" for name in names for what in ("mean", "sd")]
     writer.writerow([*SETTING_COLUMNS, "attribute", "runs", "epsilon", "collapsed", "diverged", *columns])
     for setting in settings:
         numbers: list[float | None] = []
-        for name in METRICS:
+        for name in names:
             spread = setting.metrics[name]
             numbers += [None, None] if spread is None else [spread.mean, spread.deviation]
         facts = [setting.attribute, setting.runs, setting.epsilon, setting.collapsed, setting.diverged]

@@ -49,6 +49,10 @@ class Table:
 
         return "\n".join([render(self.header), "  ".join("-" * width for width in widths), *map(render, self.rows)])
 
+    def tree(self) -> list[dict[str, str]]:
+        """The rows by their header, for JSON."""
+        return [dict(zip(self.header, line, strict=True)) for line in self.rows]
+
     def markdown(self) -> str:
         """The table as GitHub's Markdown."""
         rule = tuple("---:" if right else "---" for right in self.numeric)
@@ -71,6 +75,12 @@ def fairness_of(run: Summary) -> Mapping[str, Any]:
     return run.get("fairness") or run.get("fairness_released") or {}
 
 
+def by_chance(run: Summary, attribute: str, gap: str) -> float | None:
+    """The gap that these predictions would have if the attribute were dealt out at random; None where it is unknown."""
+    floor: float | None = fairness_of(run).get(attribute, {}).get("null_floor", {}).get(gap)
+    return floor
+
+
 def methods(summary: Summary) -> Table:
     """One row per method: utility, gaps per attribute, training time; then the gaps that chance alone would show."""
     attributes = attributes_of(summary)
@@ -84,16 +94,14 @@ def methods(summary: Summary) -> Table:
         status = run.get("status", "ok")
         name = method_name(run) if status == "ok" else f"{method_name(run)} ({status})"
         rows.append((name, str(run["mode"]), *map(share, numbers), time))
-    floors = [
-        fairness_of(summary).get(name, {}).get("null_floor", {}).get(gap) for name in attributes for gap in GAP_LABELS
-    ]
+    floors = [by_chance(summary, name, gap) for name in attributes for gap in GAP_LABELS]
     if any(floor is not None for floor in floors):
         rows.append(("gap by chance", "-", "-", "-", *map(share, floors), "-"))
     return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
 
 
 def intersections(summary: Summary) -> Table:
-    """One row per method and intersection: its gap, and the two groups that it is between."""
+    """One row per method and intersection: its gap, what it would be by chance, and the two groups it is between."""
     rows = []
     for run in runs_of(summary):
         for name in run.get("intersections") or {}:
@@ -102,8 +110,9 @@ def intersections(summary: Summary) -> Table:
                 continue
             ends = [worst.get(end) for end in ("highest", "lowest")]
             cells = [f"{end['group']} {share(end['selection_rate'])}" if end else "-" for end in ends]
-            rows.append((method_name(run), name, share(worst["demographic_parity_difference"]), *cells))
-    return Table(("method", "intersection", "DP gap", "selected most", "selected least"), tuple(rows))
+            gaps = (worst["demographic_parity_difference"], by_chance(run, name, "demographic_parity_difference"))
+            rows.append((method_name(run), name, *map(share, gaps), *cells))
+    return Table(("method", "intersection", "DP gap", "by chance", "selected most", "selected least"), tuple(rows))
 
 
 def method_name(run: Summary) -> str:
@@ -170,9 +179,10 @@ def released(summary: Summary) -> Table:
     exact, noised = summary.get("fairness") or {}, summary.get("fairness_released") or {}
     for name in dict.fromkeys((*exact, *noised)):
         for gap, short in GAP_LABELS.items():
-            values = (exact.get(name, {}).get(gap), noised.get(name, {}).get(gap))
+            values = (exact.get(name, {}).get(gap), by_chance(summary, name, gap), noised.get(name, {}).get(gap))
             rows.append((name, short, *map(share, values)))
-    return Table(("attribute", "gap", "exact (simulation only)", "released"), tuple(rows) if noised else ())
+    header = ("attribute", "gap", "exact (simulation only)", "by chance", "released")
+    return Table(header, tuple(rows) if noised else ())
 
 
 def costs(summary: Summary) -> Table:

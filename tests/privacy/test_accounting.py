@@ -15,6 +15,7 @@ from scipy.stats import norm
 
 from secure_fair.errors import UsageError
 from secure_fair.privacy import accounting
+from secure_fair.privacy.randomised_response import confusion
 
 DELTA = 1e-5
 
@@ -139,6 +140,19 @@ def test_mixed_epsilon_adds_pure_parts_and_shares_delta() -> None:
     assert accounting.mixed_epsilon(1.0, 0.0, DELTA, DELTA) == math.inf
 
 
+@pytest.mark.parametrize("epsilon", [0.1, 1.0, 3.0])
+@pytest.mark.parametrize("groups", [2, 5])
+def test_the_advantage_is_how_far_the_outputs_for_two_values_lie_apart(epsilon: float, groups: int) -> None:
+    """Total variation between two rows of the table of answers, and between two normals on a grid."""
+    first, second = confusion(groups, epsilon)[:2]
+    assert accounting.response_advantage(epsilon, groups) == pytest.approx(np.abs(first - second).sum() / 2)
+    assert accounting.response_epsilon(accounting.response_advantage(epsilon, groups), groups) == pytest.approx(epsilon)
+    mu = accounting.gaussian_mu(epsilon, DELTA)
+    grid = np.linspace(-12, 12 + mu, 200_001)
+    gap = np.abs(np.exp(-(grid**2) / 2) - np.exp(-((grid - mu) ** 2) / 2)) / math.sqrt(2 * math.pi)
+    assert accounting.gaussian_advantage(mu) == pytest.approx(gap.sum() * (grid[1] - grid[0]) / 2, abs=1e-6)
+
+
 def test_lower_bound_never_passes_the_truth_by_chance_too_often() -> None:
     """A perfect attack on a mechanism of known epsilon: the 95 % bound passes the truth in at most 5 % of trials."""
     epsilon, trials = 1.0, 2000
@@ -157,6 +171,7 @@ def test_lower_bound_never_passes_the_truth_by_chance_too_often() -> None:
         lambda: accounting.gaussian_delta(-1.0, 1.0),
         lambda: accounting.noise_multiplier(1.0, DELTA, 0),
         lambda: accounting.truth_probability(1.0, 1),
+        lambda: accounting.response_epsilon(1.0, 2),
         lambda: accounting.poisson_noise_multiplier(1.0, DELTA, 0.0, 10),
     ],
 )

@@ -96,11 +96,13 @@ def test_the_widest_intersectional_gaps_are_named(summary, drawn_fairness, tmp_p
     for run in (summary, *summary["compare"]):
         run["intersections"] = {"gender x race": ["gender", "race"]}
         run["fairness"]["gender x race"] = drawn_fairness(9, 0.4, names)
+    summary["fairness"]["gender x race"]["null_floor"] = {"demographic_parity_difference": 0.1234}
     table = tables.intersections(summary)
     assert [row[:2] for row in table.rows] == [("erm", "gender x race"), ("parity (moments)", "gender x race")]
     entry = summary["fairness"]["gender x race"]
     rates = {name: row["selection_rate"] for name, row in entry["groups"].items()}
-    gap, most, least = table.rows[1][2:]
+    assert [row[3] for row in table.rows] == ["-", "0.123"]
+    gap, _, most, least = table.rows[1][2:]
     assert gap == f"{entry['demographic_parity_difference']:.3f}"
     assert most == f"{max(rates, key=rates.get)} {max(rates.values()):.3f}"
     assert least == f"{min(rates, key=rates.get)} {min(rates.values()):.3f}"

@@ -22,9 +22,10 @@ from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from scenarios.sweep import COLUMNS, REVISION, Lines, sweep
 from secure_fair.errors import UsageError
-from secure_fair.report.columns import GAPS
+from secure_fair.report.columns import FLOORS, GAPS
 from secure_fair.report.settings import group_settings
 from secure_fair.report.sweep import write_sweep_report
+from secure_fair.report.sweep_tables import settings_table
 
 SMALL = """
 name = "small"
@@ -78,7 +79,9 @@ def row(**values: str) -> dict[str, str]:
         "test_records": "400",
         "training_records": "100",
         "epochs": "1",
+        "delta": "1e-05",
         "accuracy": "0.8",
+        "balanced_accuracy": "0.8",
         "demographic_parity_difference": "0.1",
         "equalized_odds_difference": "0.1",
         "status": "ok",
@@ -221,6 +224,9 @@ def test_a_sweeps_run_equals_run(tmp_path):
     assert float(found["auroc"]) == pytest.approx(summary["utility"]["auroc"], abs=2e-3)
     for name in GAPS:
         assert float(found[name]) == pytest.approx(gaps[name], abs=1e-6)
+    for name, floor in FLOORS.items():
+        assert float(found[floor]) == pytest.approx(gaps["null_floor"][name], abs=1e-6)
+    assert found["groups"] == "2"
     assert (found["asked_epsilon"], found["epsilon"]) == ("inf", "inf")
 
 
@@ -346,10 +352,21 @@ def test_mean_and_spread_are_taken_over_the_seeds_of_one_setting():
     assert str(spread) == "0.800 ± 0.030"
 
 
+def test_a_gap_stands_beside_what_chance_would_show():
+    floored = [row(**dict.fromkeys(FLOORS.values(), "0.04"))]
+    assert [name for name in settings_table(group_settings(floored)).header if "chance" in name] == [
+        "DP by chance",
+        "EO by chance",
+    ]
+    assert not any("chance" in name for name in settings_table(group_settings([row()])).header)
+
+
 def test_the_report_is_made_of_the_csv_alone(tmp_path):
     table = Lines(tmp_path / "runs.csv", COLUMNS)
-    table.append([row(seed=str(seed), asked_epsilon=eps, epsilon=eps) for seed in (0, 1) for eps in ("0.3", "inf")])
-    table.append([row(method="erm", release="", strength="", asked_epsilon="", epsilon="0")])
+    table.append(
+        [row(seed=str(seed), asked_epsilon=eps, epsilon=eps) for seed in (0, 1) for eps in ("0.3", "3", "inf")]
+    )
+    table.append([row(method="erm", release="", strength="", asked_epsilon="", epsilon="0", seed="0")])
     file = tmp_path / "s.toml"
     file.write_text(SMALL + ERM)
     result = CliRunner().invoke(main, ["sweep", str(file), "--out", str(tmp_path), "--report-only"])
@@ -358,7 +375,9 @@ def test_the_report_is_made_of_the_csv_alone(tmp_path):
     assert "exact" in (tmp_path / "results.md").read_text()
     with (tmp_path / "summary.csv").open(newline="") as summary:
         assert {line["runs"] for line in csv.DictReader(summary)} == {"1", "2"}
-    for name in ("accuracy-gap", "by-epsilon"):
+    (first, *_) = write_sweep_report(tmp_path).tree()["tables"]["differences"]
+    assert (first["method"], first["epsilon"], first["runs"]) == ("parity (moments)", "0.3", "1")
+    for name in ("front", "accuracy-epsilon", "gap-epsilon"):
         assert (tmp_path / f"{name}.svg").read_text().startswith("<svg")
         assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
