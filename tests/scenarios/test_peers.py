@@ -28,13 +28,13 @@ RECORDS = 1600
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table whose task can be told almost as well without the column that the attribute moves."""
+    """A table whose task follows two columns, of which the attribute moves one."""
     folder = tmp_path_factory.mktemp("table")
     generator = np.random.default_rng(0)
     groups = generator.integers(0, 2, RECORDS)
     features = generator.normal(size=(RECORDS, 5))
-    labels = features[:, 0] + features[:, 1] + 0.8 * groups + 0.3 * generator.normal(size=RECORDS) > 0.4
-    features[:, 2] += 1.5 * groups
+    features[:, 0] += 1.5 * groups
+    labels = features[:, 0] + features[:, 1] + 0.5 * generator.normal(size=RECORDS) > 0.75
     with (folder / "table.csv").open("w", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(["granted", "sex", *(f"x{place}" for place in range(5))])
@@ -90,10 +90,10 @@ def test_features_are_standardised_by_the_records_that_are_fitted_to(found):
 @pytest.mark.parametrize("method", ["parity", "posthoc"])
 def test_ours_reduce_the_gap_and_spend_what_they_say(method, runs):
     weak, strong = (runs.row(name=method, release="moments", strength=s, epsilon=1.0) for s in (0.01, 30.0))
-    assert weak.test.demographic_parity > 0.2
+    assert weak.test.demographic_parity > 0.3
     assert strong.test.demographic_parity < 0.5 * weak.test.demographic_parity
     assert strong.told < weak.told
-    assert strong.test.balanced_accuracy > 0.7
+    assert strong.test.balanced_accuracy > 0.62
     for row in (weak, strong):
         assert 0.99 < row.epsilon <= 1.0
         assert row.mu == pytest.approx(gaussian_mu(row.epsilon, 1e-6))
@@ -138,7 +138,6 @@ def test_the_command_leaves_a_row_for_each_method_setting_and_seed(table, tmp_pa
         monkeypatch.setattr(type(peer), "path", peer.path[-1:])
     monkeypatch.setattr(peers, "STRENGTHS", (3.0,))
     file = tmp_path / "planted.toml"
-    Scenario.parse(tree(table))
     file.write_text(Scenario.parse(tree(table)).to_toml())
     out = tmp_path / "out"
     result = CliRunner().invoke(main, ["peers", str(file), "--out", str(out), "--seeds", "2", "-o", "train.epochs=1"])
