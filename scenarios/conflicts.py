@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scenarios.models import DATASET_KEYS, PARTS_TOLERANCE, Auditor, Data, Secure
+from scenarios.models import PARTS_TOLERANCE, Auditor, Data, DataSet, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
@@ -45,6 +45,7 @@ def find(sections: dict[str, Any]) -> list[str]:
 def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
         (_data_conflicts, ("data",)),
+        (_own_data_conflicts, ("data",)),
         (_backbone_conflicts, ("backbone", "lora", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
         (_validation_conflicts, ("method", "train")),
@@ -70,20 +71,10 @@ def resolved(method: MethodSettings, data: Data, privacy: Privacy | None) -> Met
 
 
 def _data_conflicts(data: Data) -> Iterator[str]:
-    if data.dataset != "faces" and data.root is None:
-        yield f"data.root: is missing; name the folder that holds {data.dataset} (-o data.root=FOLDER)"
-    if data.dataset == "faces" and data.root is not None:
-        yield f'data.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
-    for key in dict.fromkeys(key for keys in DATASET_KEYS.values() for key in keys):
-        owners = [f'"{dataset}"' for dataset, keys in DATASET_KEYS.items() if key in keys]
-        if key not in DATASET_KEYS[data.dataset] and getattr(data, key) is not None:
-            named = " and ".join(owners)
-            yield f'data.{key}: belongs to dataset {named}, and this one is "{data.dataset}"; leave it out'
+    yield from _data_set_conflicts("data", data)
     yield from _table_conflicts(data)
-    yield from _attribute_conflicts(data)
+    yield from _attribute_conflicts("data", data, ("target", data.target))
     yield from _intersection_conflicts(data)
-    if len(set(data.sensitive)) < len(data.sensitive):
-        yield f"data.sensitive: {show(data.sensitive)} names an attribute twice"
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
@@ -96,8 +87,12 @@ def _data_conflicts(data: Data) -> Iterator[str]:
         for part in ("developer", "test"):
             if getattr(data.split, part) == 0:
                 yield f"data.split.{part}: is 0; it needs records"
-        if data.auditor_records == "own" and data.split.auditor == 0 and data.dataset != "table":
-            yield 'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own'
+        own_of_split = data.auditor_records == "own" and data.auditor is None and data.dataset != "table"
+        if own_of_split and data.split.auditor == 0:  # of a table "own" itself is refused
+            yield (
+                'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own: give '
+                "it a share, or name another data set in [data.auditor]"
+            )
 
 
 def _table_conflicts(data: Data) -> Iterator[str]:
@@ -113,25 +108,72 @@ def _table_conflicts(data: Data) -> Iterator[str]:
             'data.auditor_records: "own" has no use with a table: what auditors train on records of their own is about '
             'features that move, and those of a table do not; use "aligned"'
         )
+    if data.auditor is not None:
+        yield (
+            f"data.auditor: {show(data.auditor.dataset)} cannot stand beside a table, which auditors know by the "
+            "developer's records alone; leave [data.auditor] out"
+        )
 
 
-def _attribute_conflicts(data: Data) -> Iterator[str]:
+def _own_data_conflicts(data: Data) -> Iterator[str]:
+    """Whether the auditors' own data set is one of its own, and can stand for the developer's attributes."""
+    own = data.auditor
+    if own is None or data.dataset == "table":  # beside a table it is refused as a whole
+        return
+    yield from _data_set_conflicts("data.auditor", own)
+    yield from _attribute_conflicts("data.auditor", own)
+    if data.auditor_records != "own":
+        yield (
+            f"data.auditor_records: {show(data.auditor_records)} is not possible with [data.auditor], whose people are "
+            'not the developer\'s; set it to "own", or leave [data.auditor] out'
+        )
+    if data.dataset != "faces" and (own.dataset, own.root, own.file) == (data.dataset, data.root, data.file):
+        yield (
+            f"data.auditor.root: {show(own.root)} is the developer's data set; name another, or leave [data.auditor] "
+            "out: the auditors then have a random part of that one (data.split.auditor)"
+        )
+    if len(own.sensitive) != len(data.sensitive):
+        yield (
+            f"data.auditor.sensitive: {show(own.sensitive)} must stand for {show(data.sensitive)} (data.sensitive), "
+            "one for each, in the same order"
+        )
+    for name in own.groups:
+        if name not in data.sensitive:
+            yield (
+                f"data.auditor.groups: {show(name)} is not among data.sensitive (allowed: {listed(data.sensitive)})"
+                f"{near(name, data.sensitive)}"
+            )
+
+
+def _data_set_conflicts(where: str, data: DataSet) -> Iterator[str]:
+    if data.dataset != "faces" and data.root is None:
+        yield f"{where}.root: is missing; name the folder that holds {data.dataset} (-o {where}.root=FOLDER)"
+    if data.dataset == "faces" and data.root is not None:
+        yield f'{where}.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
+    for key, owners in data.foreign_keys():
+        named = " and ".join(map(show, owners))
+        yield f'{where}.{key}: belongs to dataset {named}, and this one is "{data.dataset}"; leave it out'
+    if len(set(data.sensitive)) < len(data.sensitive):
+        yield f"{where}.sensitive: {show(data.sensitive)} names an attribute twice"
+
+
+def _attribute_conflicts(where: str, data: DataSet, *others: tuple[str, str]) -> Iterator[str]:
     """Whether the data set can have such columns; those of tables are known when the table is read."""
     from secure_fair.data import faces, utkface
     from secure_fair.data.records import parse_expression
 
-    for key, text in (("target", data.target), *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
+    for key, text in (*others, *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
         try:
             column, compared = parse_expression(text).column, parse_expression(text).sign is not None
         except UsageError as error:
-            yield f"data.{key}: {error}"
+            yield f"{where}.{key}: {error}"
             continue
         if data.dataset == "faces" and text not in faces.ATTRIBUTES:
-            yield f"data.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
+            yield f"{where}.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
         elif data.dataset == "utkface" and column not in utkface.COLUMNS:
-            yield f"data.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
+            yield f"{where}.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
         elif data.dataset == "utkface" and compared != (column == "age"):
-            yield f'data.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
+            yield f'{where}.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
 
 
 def _intersection_conflicts(data: Data) -> Iterator[str]:
@@ -216,7 +258,8 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
             f"data.auditor_records: {method.name} by {release} needs the attributes of the developer's records, "
             f'and with "own" no auditor has them; use "aligned", or a method of {listed(others)}'
         )
-    if release in chosen.adapter_releases and data.split is not None and data.split.auditor == 0:
+    nobody = data.split is not None and data.split.auditor == 0 and data.auditor is None
+    if release in chosen.adapter_releases and nobody:
         yield f"data.split.auditor: is 0; {method.name} needs pictures of the auditor's own"
     yield from chosen.conflicts(method, own)
 

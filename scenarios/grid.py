@@ -47,7 +47,8 @@ class Run:
     def key(self) -> str:
         """Tells runs apart wherever data and weights lie. A key that the schema gains changes none, at its default."""
         tree = self.scenario.model_dump(mode="json", exclude_defaults=True, exclude={"description", "policy"})
-        tree["data"].pop("root", None)
+        for data in (tree["data"], tree["data"].get("auditor", {})):
+            data.pop("root", None)
         if self.scenario.method.release is None:  # then the privacy of training does not matter
             tree.pop("privacy", None)
         if "weights" in tree.get("backbone", {}):

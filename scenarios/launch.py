@@ -21,17 +21,14 @@ from typing import Any
 import numpy as np
 
 from scenarios import assemble
-from scenarios.plans import check_sizes, plans_text
+from scenarios.people import People, load
+from scenarios.plans import plans_text
 from scenarios.processes import run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.together import entries_of, spent_together
-from secure_fair.data.split import given_split, part_of, split
-from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Attribute, Dataset, load_table
 from secure_fair.fairness.metrics import at_chance, confusion_counts, fairness, null_floor, worst_gap
 from secure_fair.files import private_folder
-from secure_fair.groups import joint_codes, joint_groups
 from secure_fair.operations import RULES
 
 # what auditors are told or given of the developer's own, by kind of entry: the line's name, and its protection
@@ -45,8 +42,7 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     began = time.perf_counter()
     private_folder(out)
     (out / "README.txt").write_text(folder_text(scenario))
-    table = load(scenario, report)
-    people = People(scenario, table)
+    people = People(scenario, load(scenario, report))
     (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
     with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
         stores = Path(folder)
@@ -58,6 +54,7 @@ def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
             compared.append(run_method(other, stores, folders[-1], people, report))
         summary = run_method(scenario, stores, out, people, report)
     summary["compare"] = compared
+    summary["pictures"] = people.pictures()
     if compared:
         alone = [one["privacy"] for one in (*compared, summary)]
         summary["privacy"]["with_compared"] = spent_together([*folders, out], alone)
@@ -81,87 +78,6 @@ def folder_text(scenario: Scenario) -> str:
     if scenario.compare:
         lines += ["", f"So it is with each folder in compare/: {', '.join(scenario.compare)}."]
     return "\n".join([*lines, ""])
-
-
-def load(scenario: Scenario, report: Reporter) -> Dataset:
-    """The scenario's data set, decoded once and cached."""
-    return load_table(
-        **scenario.data.asked,
-        image_size=scenario.data.image_size,
-        cache=cache_folder(),
-        on_bad=scenario.data.on_bad,
-        progress=report.progress,
-        seed=scenario.seed,
-    )
-
-
-def cache_folder() -> Path:
-    """Where decoded pictures are kept: SECURE_FAIR_CACHE, else the user's cache folder."""
-    given = os.environ.get("SECURE_FAIR_CACHE")
-    if given:
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secure-fair"
-
-
-def parts_of(scenario: Scenario, table: Dataset) -> dict[str, np.ndarray]:
-    """Whose each record is: ascending indices into the table by part."""
-    if table.given_split is not None:
-        return given_split(table.given_split)
-    return split(len(table.digests), scenario.data.fractions, scenario.seed, table.persons)
-
-
-class People:
-    """Who of the data set is whose record, under which id; known to the launcher alone."""
-
-    def __init__(self, scenario: Scenario, table: Dataset, join_key: bytes | None = None) -> None:
-        """Draw a new ``join_key`` where none is given: then no other preparation has the same ids."""
-        self.scenario = scenario
-        parts = parts_of(scenario, table)
-        check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
-        self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
-        self.table = table.encoded(self.training)
-        self.join_key = join_key or secrets.token_bytes(KEY_BYTES)
-
-    def sensitive(self) -> dict[str, Attribute]:
-        """Every sensitive attribute, and every intersection of them as another."""
-        found = dict(self.table.sensitive)
-        for name, attributes in self.scenario.data.joint_attributes.items():
-            held = [self.table.sensitive[attribute] for attribute in attributes]
-            codes = joint_codes([one.codes for one in held], [len(one.groups) for one in held])
-            found[name] = Attribute(name, codes, joint_groups({one.name: one.groups for one in held}))
-        return found
-
-    def positions(self) -> dict[str, int]:
-        """PartyProcess in the table by record id, of the test records."""
-        ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
-        return {record: int(place) for record, place in zip(ids, self.test, strict=True)}
-
-    def write_stores(self, folder: Path) -> None:
-        """One folder for each party with only what that party may know."""
-        DeveloperStore.write(
-            folder / assemble.DEVELOPER,
-            self.table,
-            training=self.training,
-            test=self.test,
-            join_key=self.join_key,
-            seed=self.scenario.seed,
-        )
-        own_alone = self.scenario.data.auditor_records == "own"
-        for auditor in self.scenario.secure.auditors:
-            part = self.scenario.secure.parts[auditor.name]
-            training, test, own = (
-                part_of(rows, part, self.scenario.seed, self.table.persons)
-                for rows in (self.training, self.test, self.own)
-            )
-            AuditorStore.write(
-                folder / auditor.name,
-                self.table,
-                attributes=auditor.attributes,
-                aligned=np.empty(0, dtype=np.int64) if own_alone else np.concatenate([training, test]),
-                own=own,
-                join_key=self.join_key,
-                seed=self.scenario.seed,
-            )
 
 
 def run_method(scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter) -> dict[str, Any]:

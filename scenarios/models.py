@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
@@ -34,25 +35,15 @@ class Split(Section):
     """The result is tested on these."""
 
 
-class Data(Section):
-    """The pictures or rows, the task and the sensitive attributes."""
+class DataSet(Section):
+    """One data set: where it is, what it is asked for, and the keys of its kind."""
 
     dataset: Literal["faces", "utkface", "celeba", "manifest", "table"]
     """Drawn portraits, UTKFace, CelebA, any CSV of paths and columns, or any CSV whose columns are the features."""
     root: str | None = None
     """The folder that holds it; none for drawn portraits."""
-    target: Annotated[str, Field(min_length=1)]
-    """The task: a column, or one compared with a number ("age > 35")."""
     sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
-    """The sensitive attributes: columns in the same form."""
-    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
-    """Lists of two or more of them, whose combinations are groups as well."""
-    auditor_records: Literal["aligned", "own"] = "aligned"
-    """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
-    split: Split | None = None
-    """Who gets which records, where the data set does not say; of a table the auditors get none by default."""
-    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
-    """Side of the square pictures, in pixels."""
+    """The sensitive attributes: columns, or columns compared with a number ("age > 35")."""
     limit: Annotated[int, Field(ge=16)] | None = None
     """Use so many records at most."""
     on_bad: Literal["refuse", "skip"] = "refuse"
@@ -60,13 +51,7 @@ class Data(Section):
     # faces
     records: Annotated[int, Field(ge=16)] | None = None
     """faces: how many are drawn."""
-    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
-    """faces: between the task and the first sensitive attribute."""
-    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
-    """faces: share of the task's class 1."""
     # celeba
-    partition: bool | None = None
-    """celeba: split as its own list says."""
     identities: bool | None = None
     """celeba: count persons, as its own list of identities has them, instead of records."""
     # manifest and table
@@ -76,13 +61,75 @@ class Data(Section):
     """manifest: the column of picture paths."""
     id_column: str | None = None
     """manifest, table: the column of record ids. Without it the ids of a table's rows follow from all that they say."""
-    split_column: str | None = None
-    """manifest, table: the column that says developer, auditor or test."""
     person_column: str | None = None
     """manifest, table: the column that says whose record it is. Privacy is then a person's, with all records; without
     it a record's."""
     classes: dict[str, Annotated[tuple[str, ...], Field(strict=False)]] | None = None
     """manifest, table: by column, the values in their order."""
+
+    @property
+    def persons_given(self) -> bool:
+        """Whether the data set says which records are one person's."""
+        return self.person_column is not None or self.identities is True
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The records asked for, as ``load_attributes`` and ``count_records`` take them."""
+        root = None if self.root is None else Path(self.root)
+        wanted = {"dataset": self.dataset, "root": root, "sensitive": self.sensitive, "limit": self.limit}
+        return {**wanted, **self.dataset_options}
+
+    @property
+    def dataset_options(self) -> dict[str, Any]:
+        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
+        values = {key: getattr(self, key, None) for key in DATASET_KEYS[self.dataset]}
+        return {key: value for key, value in values.items() if value is not None}
+
+    def foreign_keys(self) -> Iterator[tuple[str, list[str]]]:
+        """Keys that are given here and belong to other data sets, each with the names of those that may stand here."""
+        possible = get_args(type(self).model_fields["dataset"].annotation)
+        for key in dict.fromkeys(key for keys in DATASET_KEYS.values() for key in keys):
+            if key not in DATASET_KEYS[self.dataset] and getattr(self, key, None) is not None:
+                yield key, [dataset for dataset in possible if key in DATASET_KEYS[dataset]]
+
+
+class AuditorData(DataSet):
+    """The auditors' own people, where they come from another data set than the developer's: its sensitive attributes
+    stand for those of data.sensitive, in their order."""
+
+    dataset: Literal["faces", "utkface", "celeba", "manifest"]
+    """Drawn portraits, UTKFace, CelebA, or any CSV of paths and columns; no table, which has no pictures."""
+    groups: dict[str, dict[str, Annotated[tuple[str, ...], Field(strict=False)]]] = Field(default_factory=dict)
+    """By attribute of data.sensitive and by its group: the groups of this data set that it is made of; needed where
+    their names are not the same."""
+
+
+class Data(DataSet):
+    """The pictures or rows, the task and the sensitive attributes."""
+
+    target: Annotated[str, Field(min_length=1)]
+    """The task: a column in the same form."""
+    intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
+    """Lists of two or more of the sensitive attributes, whose combinations are groups as well."""
+    auditor_records: Literal["aligned", "own"] = "aligned"
+    """"aligned": auditors hold attributes of the developer's records; "own": of pictures of their own alone."""
+    auditor: AuditorData | None = None
+    """With auditor_records "own": the other data set that the auditors' own people come from."""
+    split: Split | None = None
+    """Who gets which records, where the data set does not say; of a table the auditors get none by default."""
+    image_size: Annotated[int, Field(ge=16, le=1024)] = 112
+    """Side of the square pictures, in pixels."""
+    # faces
+    correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
+    """faces: between the task and the first sensitive attribute."""
+    base_rate: Annotated[float, Field(ge=0, le=1)] | None = None
+    """faces: share of the task's class 1."""
+    # celeba
+    partition: bool | None = None
+    """celeba: split as its own list says."""
+    # manifest and table
+    split_column: str | None = None
+    """manifest, table: the column that says developer, auditor or test."""
     # table
     evaluation_file: str | None = None
     """table: another CSV of these columns, below root: its rows are the test's, and those of file the developer's."""
@@ -103,27 +150,22 @@ class Data(Section):
         return self.split_column is not None or self.evaluation_file is not None or self.partition is True
 
     @property
-    def persons_given(self) -> bool:
-        """Whether the data set says which records are one person's."""
-        return self.person_column is not None or self.identities is True
+    def default_split(self) -> Split:
+        """The split where nobody says one: nothing for auditors of a table, or whose people come from another data
+        set."""
+        if self.dataset == "table":
+            return Split(developer=0.75, auditor=0.0)
+        return Split() if self.auditor is None else Split(developer=0.6, auditor=0.0, test=0.4)
 
     @property
     def fractions(self) -> dict[str, float]:
         """The split as ``secure_fair.data.split.split`` takes it."""
-        return (self.split or Split()).model_dump()
+        return (self.split or self.default_split).model_dump()
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The records asked for, as ``load_table``, ``count_records`` and ``check`` take them."""
-        root = None if self.root is None else Path(self.root)
-        wanted = {"dataset": self.dataset, "root": root, "target": self.target, "sensitive": self.sensitive}
-        return {**wanted, "limit": self.limit, **self.dataset_options}
-
-    @property
-    def dataset_options(self) -> dict[str, Any]:
-        """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
-        values = {key: getattr(self, key) for key in DATASET_KEYS[self.dataset]}
-        return {key: value for key, value in values.items() if value is not None}
+        """The same with the task, as ``load_table``, ``count_records`` and ``check`` take it."""
+        return {**super().asked, "target": self.target}
 
 
 class Auditor(Section):

@@ -23,6 +23,7 @@ from bench.peers.parts import Part, Parts, Score
 from bench.peers.report import PeersReport
 from bench.peers.rows import Row, to_csv
 from scenarios import assemble, launch
+from scenarios.people import People, Tables, cache_folder, load, parts_of
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.sweep import Quiet
@@ -88,7 +89,7 @@ class FeaturePeople:
     validation records and then those of the test."""
 
     scenario: Scenario
-    people: launch.People
+    people: People
     validation: np.ndarray  # places in the table, ascending
     test: np.ndarray
 
@@ -114,18 +115,18 @@ class FeaturePeople:
 
 def features_of(scenario: Scenario, out: Path, report: Reporter) -> FeaturePeople:
     """The scenario's records as a table of features, a part of the developer's kept for validation."""
-    table = launch.load(scenario, report)
+    table = load(scenario, report).table
     classes = table.target.groups
     if len(classes) != 2:
         raise UsageError(f"data.target: has {len(classes)} classes, and the peers know two; compare it with a number")
-    parts = launch.parts_of(scenario, table)
+    parts = parts_of(scenario, table)
     shuffled = np.random.default_rng((scenario.seed, 2)).permutation(parts["developer"])
     validation = np.sort(shuffled[: round(VALIDATION * len(shuffled))])
     given = np.full(len(table), "auditor", dtype=object)
     given[parts["developer"]] = "developer"
     given[parts["test"]] = given[validation] = "test"
     made = replace(_table(scenario, table, report), given_split=given)
-    return FeaturePeople(scenario, launch.People(linear_scenario(scenario, out), made), validation, parts["test"])
+    return FeaturePeople(scenario, People(linear_scenario(scenario, out), Tables(made)), validation, parts["test"])
 
 
 def _table(scenario: Scenario, table: Dataset, report: Reporter) -> Dataset:
@@ -135,7 +136,7 @@ def _table(scenario: Scenario, table: Dataset, report: Reporter) -> Dataset:
     features = pooled_features(
         ModelSettings(scenario.backbone, scenario.lora, scenario.data.image_size),
         table.inputs,
-        launch.cache_folder() / "features",
+        cache_folder() / "features",
         choose_device(scenario.train.device),
         lambda done, total: report.progress("backbone", done, total),
     ).numpy()

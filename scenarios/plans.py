@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from parties.plans import plan_for, trained_on_own, trains_adapter
 from scenarios import assemble
 from scenarios.schema import Scenario
+from secure_fair.data.matching import places
 from secure_fair.data.split import part_of, split
 from secure_fair.data.table import Census, count_records
 from secure_fair.errors import UsageError
@@ -16,16 +18,26 @@ from secure_fair.privacy.plan import Plan
 
 
 def census(scenario: Scenario) -> Census:
-    """The records and groups of the data set, from its tables alone. UsageError where it is not here."""
-    return count_records(**scenario.data.asked)
+    """The records and groups of the data set, and of the auditors' own, from their tables alone.
+
+    UsageError where one is not here, and where the groups of the auditors' are not those that are measured.
+    """
+    counted, own = count_records(**scenario.data.asked), scenario.data.auditor
+    if own is None:
+        return counted
+    theirs = count_records(**own.asked)
+    for name, attribute in zip(scenario.data.sensitive, own.sensitive, strict=True):
+        places(name, counted.groups[name], attribute, theirs.groups[attribute], own.groups)
+    return replace(counted, separate=theirs.records)
 
 
 def sizes(scenario: Scenario, counted: Census) -> dict[str, int]:
     """How many records go to developer, auditor and test."""
-    if counted.given is not None:
-        return counted.given
-    parts = split(counted.records, scenario.data.fractions, scenario.seed)
-    return {name: len(rows) for name, rows in parts.items()}
+    found = counted.given
+    if found is None:
+        parts = split(counted.records, scenario.data.fractions, scenario.seed)
+        found = {name: len(rows) for name, rows in parts.items()}
+    return found if counted.separate is None else {**found, "auditor": counted.separate}
 
 
 def check_sizes(scenario: Scenario, records: Mapping[str, int]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError
 
 from scenarios import conflicts, files, switch
-from scenarios.models import Auditor, Data, Secure, Split
+from scenarios.models import Auditor, Data, Secure
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import METHODS, settings_for
 from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodName, MethodSettings, Train
@@ -81,8 +81,7 @@ class Scenario(Section):
         """The same with the defaults that depend on other keys filled in."""
         changes: dict[str, Any] = {"method": conflicts.resolved(self.method, self.data, self.privacy)}
         if self.data.split is None and not self.data.split_given:
-            split = Split(developer=0.75, auditor=0.0) if self.data.dataset == "table" else Split()
-            changes["data"] = self.data.model_copy(update={"split": split})
+            changes["data"] = self.data.model_copy(update={"split": self.data.default_split})
         if self.data.dataset == "table":
             if "name" not in self.backbone.model_fields_set:
                 changes["backbone"] = self.backbone.model_copy(update={"name": IDENTITY_BACKBONE})

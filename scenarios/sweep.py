@@ -28,10 +28,11 @@ from torch import Tensor
 from scenarios import assemble, cluster, launch
 from scenarios.fit import admit
 from scenarios.grid import Run, cell
+from scenarios.people import People, Tables, cache_folder, load
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
-from secure_fair.data.table import Dataset
+from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.files import atomic_write
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
@@ -287,8 +288,9 @@ def token_facts(scenario: Scenario) -> str:
     data, config = scenario.data, assemble.run_config(scenario)
     drawn = (scenario.seed, data.target, data.sensitive) if data.dataset == "faces" else ()
     pictures = (data.dataset, data.root, data.limit, data.on_bad, data.image_size, data.dataset_options, drawn)
+    own = (data.auditor, scenario.seed if data.auditor is not None and data.auditor.dataset == "faces" else None)
     backbone = (config.model.backbone, config.model.lora.last_blocks)
-    return repr((pictures, backbone, config.train.precision, config.train.device))
+    return repr((pictures, own, backbone, config.train.precision, config.train.device))
 
 
 def is_table(scenario: Scenario) -> bool:
@@ -296,20 +298,26 @@ def is_table(scenario: Scenario) -> bool:
     return assemble.run_config(scenario).model.identity
 
 
-def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Dataset, Tensor]:
-    """The scenario's table and the tokens (N, T, d) of all its pictures, which the user's cache keeps for any split."""
+def load_with_tokens(scenario: Scenario, report: Reporter) -> tuple[Tables, list[Tensor]]:
+    """The scenario's tables, the developer's first, and the tokens (N, T, d) of all pictures of each, which the user's
+    cache keeps for any split."""
+    tables = load(scenario, report)
+    every = (tables.table,) if tables.separate is None else (tables.table, tables.separate)
+    return tables, [tokens_of(scenario, table, report) for table in every]
+
+
+def tokens_of(scenario: Scenario, table: AttributeTable, report: Reporter) -> Tensor:
+    """The tokens (N, T, d) of all pictures of a table, from the user's cache where they are there."""
     config = assemble.run_config(scenario)
     settings = train_settings(config.train, config.seed)
-    table = launch.load(scenario, report)
-    tokens = cached_tokens(
+    return cached_tokens(
         config.model,
         table.inputs,
-        launch.cache_folder() / "tokens",
+        cache_folder() / "tokens",
         settings.dtype,
         settings.device,
         lambda done, total: report.progress("backbone", done, total),
     )
-    return table, tokens
 
 
 @dataclass(frozen=True)
@@ -318,7 +326,7 @@ class PreparedStores:
 
     facts: str
     stores: Path
-    people: launch.People
+    people: People
 
     @classmethod
     def of(cls, scenario: Scenario, folder: Path, report: Reporter) -> PreparedStores:
@@ -329,11 +337,11 @@ class PreparedStores:
             cls.forget()
             stores = Path(tempfile.mkdtemp(prefix="stores-", dir=folder))
             if is_table(scenario):
-                people = launch.People(scenario, launch.load(scenario, report))
+                people = People(scenario, load(scenario, report))
                 people.write_stores(stores)
             else:
-                table, tokens = load_with_tokens(scenario, report)
-                people = launch.People(scenario, table)
+                tables, tokens = load_with_tokens(scenario, report)
+                people = People(scenario, tables)
                 people.write_stores(stores)
                 place_tokens(scenario, people, stores, tokens)
             _kept = cls(facts, stores, people)
@@ -351,21 +359,23 @@ class PreparedStores:
 _kept: PreparedStores | None = None
 
 
-def place_tokens(scenario: Scenario, people: launch.People, stores: Path, tokens: Tensor) -> None:
-    """Put the tokens of the table (N, T, d) where each party would keep its own, in the order of its store."""
+def place_tokens(scenario: Scenario, people: People, stores: Path, tokens: Sequence[Tensor]) -> None:
+    """Put the tokens (N, T, d) of the developer's table, and of the auditors' if that is another, where each party
+    would keep its own, in the order of its store."""
     config = assemble.run_config(scenario)
     dtype = train_settings(config.train, config.seed).dtype
-    row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, people.table.digests))}
 
-    def place(folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
-        keep_tokens(tokens[[row_of[id_] for id_ in ids]], tokens_file(config.model, pictures, folder / "cache", dtype))
+    def place(table: AttributeTable, of_table: Tensor, folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
+        row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, table.digests))}
+        rows = [row_of[id_] for id_ in ids]
+        keep_tokens(of_table[rows], tokens_file(config.model, pictures, folder / "cache", dtype))
 
     developer = DeveloperStore.open(stores / assemble.DEVELOPER)
-    place(stores / assemble.DEVELOPER, developer.inputs, developer.ids)
+    place(people.table, tokens[0], stores / assemble.DEVELOPER, developer.inputs, developer.ids)
     if len(people.own):
         for auditor in scenario.secure.auditors:
             own = AuditorStore.open(stores / auditor.name).own()
-            place(stores / auditor.name, own.inputs, own.ids)
+            place(people.own_table, tokens[-1], stores / auditor.name, own.inputs, own.ids)
 
 
 # --- the CSV ----------------------------------------------------------------------------------------------------------

@@ -48,8 +48,8 @@ class PeersReport:
                 BLINDLY,
                 "Every setting, the most accurate first:",
                 self._all().markdown(),
-                'Front, by accuracy and DP: "all" where no other line is better, "no attribute" where none is that needs no '
-                "attribute of those who are judged.",
+                'Front, by accuracy and DP: "all" where no other line is better, "no attribute" where none is '
+                "that needs no attribute of those who are judged.",
                 f"Versions: {', '.join(self.versions)}.",
                 "",
             ]

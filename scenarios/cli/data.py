@@ -23,24 +23,25 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
 
     This is the view of whoever simulates all parties: it opens pictures and attributes alike.
     """
-    from scenarios.launch import cache_folder
+    from scenarios.people import reading
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
     from secure_fair.data.check import check as check_data
+    from secure_fair.data.check import check_attributes
 
     scenario = Scenario.load(source, overrides, output.note)
+    data, own = scenario.data, scenario.data.auditor
     follow = reporter(output.format)
     try:
-        found = check_data(
-            **scenario.data.asked,
-            image_size=scenario.data.image_size,
-            cache=cache_folder(),
-            progress=follow.progress,
-            seed=scenario.seed,
-        )
+        found = check_data(**data.asked, **reading(scenario, data, follow))
+        theirs = None if own is None else check_attributes(**own.asked, **reading(scenario, own, follow))
     finally:
         follow.close()
-    output.result(found.tree(), found.text())
+    if theirs is None:
+        output.result(found.tree(), found.text())
+    else:
+        text = f"{found.text()}\n\nthe auditors' own people\n{theirs.text()}"
+        output.result({**found.tree(), "auditor": theirs.tree()}, text)
 
 
 @data.command()
@@ -54,14 +55,18 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     type=click.Path(path_type=Path),
     help="File with the key of the ids, made if it does not exist; join.key beside the folder of --out by default.",
 )
+@click.option("--party", help="Write this party's store alone, from its own data set: for scenarios of [data.auditor].")
 @shared_options
-def prepare(source: str, overrides: tuple[str, ...], out: Path, join_key: Path | None, output: Output) -> None:
+def prepare(
+    source: str, overrides: tuple[str, ...], out: Path, join_key: Path | None, party: str | None, output: Output
+) -> None:
     """Write each party's store from the data of SCENARIO: one folder a party, with what that party may know.
 
     Records and persons get ids that say nothing, by a key that stays with whoever prepares. Keep it, and use it again:
     auditors keep budgets by these ids, and under another key everybody's would begin anew.
     """
-    from scenarios.launch import People, load
+    from scenarios.alone import write_store
+    from scenarios.people import People, load
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
     from secure_fair.data.store import read_join_key
@@ -75,8 +80,10 @@ def prepare(source: str, overrides: tuple[str, ...], out: Path, join_key: Path |
     key = read_join_key(key_file)
     follow = reporter(output.format)
     try:
-        people = People(scenario, load(scenario, follow), key)
-        people.write_stores(out)
+        if party is not None:
+            write_store(scenario, party, out, key, follow)
+        else:
+            People(scenario, load(scenario, follow), key).write_stores(out)
     finally:
         follow.close()
     folders = {folder.name: str(folder) for folder in sorted(out.iterdir())}

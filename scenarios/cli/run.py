@@ -86,6 +86,9 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
     across = tables.intersections(summary)
     if across.rows:
         parts += ["Widest gaps between intersectional groups:", across.text(), ""]
+    pictures = tables.pictures(summary)
+    if pictures.rows:
+        parts += ["Two data sets (colours in [0, 1], before the backbone's one normalisation):", pictures.text(), ""]
     opened = tables.openings(summary)
     if opened.rows:
         parts += ["What was opened to whom:", opened.text(), ""]

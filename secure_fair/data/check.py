@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secure_fair.data.records import Attribute, Problem, Progress
-from secure_fair.data.table import Dataset, load_table
+from secure_fair.data.records import Attribute, Problem
+from secure_fair.data.table import Dataset, load_attributes, load_table
 
 FEW = 30  # below this many records, a cell's rate says little (binomial standard error above 9 points at one half)
 
@@ -66,7 +65,6 @@ class DataReport:
 
     def tree(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
-        kinds = Counter(problem.kind for problem in self.problems)
         pictures = {} if self.image_size is None else {"image_size": self.image_size}
         columns = {a.name: {"categories": list(a.categories), "missing": a.missing} for a in self.columns}
         return {
@@ -94,7 +92,7 @@ class DataReport:
                 }
                 for a in self.attributes
             },
-            "problems": {"count": len(self.problems), "kinds": dict(kinds), "all": [str(p) for p in self.problems]},
+            "problems": _problems_tree(self.problems),
             "warnings": list(self.warnings),
         }
 
@@ -122,37 +120,58 @@ class DataReport:
         return "\n".join(lines)
 
 
-def check(
-    dataset: str,
-    *,
-    root: Path | None = None,
-    target: str,
-    sensitive: Sequence[str],
-    image_size: int,
-    cache: Path,
-    limit: int | None = None,
-    progress: Progress | None = None,
-    seed: int = 0,
-    **dataset_options: Any,
-) -> DataReport:
+@dataclass(frozen=True)
+class AttributesReport:
+    """A data set without a task: ``groups`` has the records of each group, by attribute."""
+
+    dataset: str
+    records: int
+    image_size: int
+    groups: dict[str, dict[str, int]]
+    problems: tuple[Problem, ...]
+
+    def tree(self) -> dict[str, Any]:
+        """The report as JSON can hold it."""
+        return {
+            "dataset": self.dataset,
+            "records": self.records,
+            "image_size": self.image_size,
+            "sensitive": self.groups,
+            "problems": _problems_tree(self.problems),
+        }
+
+    def text(self) -> str:
+        """The report for a terminal; every problem is listed."""
+        lines = [f"{self.dataset}: {self.records} records of {self.image_size} px, {len(self.problems)} left out"]
+        for name, groups in self.groups.items():
+            lines += ["", f"sensitive {name}"]
+            lines += [
+                f"  {group:<24} {count:>8} {count / max(self.records, 1):>8.1%}" for group, count in groups.items()
+            ]
+        return "\n".join([*lines, *(f"left out: {problem}" for problem in self.problems)])
+
+
+def check(dataset: str, **how: Any) -> DataReport:
     """Load a data set as ``load_table`` does, leaving out what is bad, and describe it.
 
     Raises UsageError only for what leaves nothing to describe: no folder, no such column, no usable record.
     """
-    table = load_table(
-        dataset,
-        root=root,
-        target=target,
-        sensitive=sensitive,
-        image_size=image_size,
-        cache=cache,
-        limit=limit,
-        on_bad="skip",
-        progress=progress,
-        seed=seed,
-        **dataset_options,
+    return describe(dataset, load_table(dataset, **{**how, "on_bad": "skip"}))
+
+
+def check_attributes(dataset: str, **how: Any) -> AttributesReport:
+    """The same of a data set without a task, as ``load_attributes`` loads it."""
+    table = load_attributes(dataset, **{**how, "on_bad": "skip"})
+    counts = {name: np.bincount(one.codes, minlength=len(one.groups)) for name, one in table.sensitive.items()}
+    return AttributesReport(
+        dataset=dataset,
+        records=len(table),
+        image_size=int(table.inputs.shape[1]),
+        groups={
+            name: dict(zip(one.groups, counts[name].tolist(), strict=True)) for name, one in table.sensitive.items()
+        },
+        problems=tuple(table.skipped),
     )
-    return describe(dataset, table)
 
 
 def describe(dataset: str, table: Dataset) -> DataReport:
@@ -174,6 +193,11 @@ def describe(dataset: str, table: Dataset) -> DataReport:
         problems=tuple(table.skipped),
         warnings=tuple(_warnings(table.target, counts, attributes)),
     )
+
+
+def _problems_tree(problems: Sequence[Problem]) -> dict[str, Any]:
+    kinds = Counter(problem.kind for problem in problems)
+    return {"count": len(problems), "kinds": dict(kinds), "all": [str(problem) for problem in problems]}
 
 
 def _cross(target: Attribute, attribute: Attribute) -> AttributeReport:

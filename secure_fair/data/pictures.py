@@ -108,6 +108,18 @@ def select(decoded: Decoded, rows: np.ndarray, cache: Path) -> np.ndarray:
     return _write_array(cache, key, shape, write)
 
 
+def colours(pictures: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of red, green and blue in [0, 1] over these rows of uint8 (N, S, S, 3)."""
+    counts = np.zeros((3, 256), dtype=np.int64)
+    for start in range(0, len(rows), _CHUNK):
+        values = pictures[rows[start : start + _CHUNK]].reshape(-1, 3)
+        for channel in range(3):
+            counts[channel] += np.bincount(values[:, channel], minlength=256)
+    levels, shares = np.arange(256) / 255, counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ levels
+    return mean.tolist(), np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0)).tolist()
+
+
 def _stat(file: Path) -> tuple[int, int]:
     try:
         stat = file.stat()

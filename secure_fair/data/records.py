@@ -111,9 +111,14 @@ def parse_expression(text: str) -> Expression:
 
 def parse_request(target: str, sensitive: Sequence[str]) -> list[Expression]:
     """The target's expression and then the sensitive attributes'; all different, at least one sensitive."""
-    expressions = [parse_expression(text) for text in (target, *sensitive)]
-    if len(expressions) < 2:
+    if not sensitive:
         raise UsageError("no sensitive attribute is named: name at least one")
+    return parse_columns((target, *sensitive))
+
+
+def parse_columns(texts: Sequence[str]) -> list[Expression]:
+    """The expressions of these texts, all different."""
+    expressions = [parse_expression(text) for text in texts]
     repeated = [text for text, count in Counter(e.text for e in expressions).items() if count > 1]
     if repeated:
         raise UsageError(f"asked for twice among target and sensitive attributes: {', '.join(repeated)}")

@@ -36,7 +36,7 @@ from secure_fair.data.inputs import (
     size_of,
     write_inputs,
 )
-from secure_fair.data.table import Dataset
+from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, write_bytes
 
@@ -202,7 +202,7 @@ class AuditorStore:
     @staticmethod
     def write(
         folder: Path,
-        table: Dataset,
+        table: AttributeTable,
         *,
         attributes: Sequence[str],
         aligned: np.ndarray,

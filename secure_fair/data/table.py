@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from secure_fair.data.records import (
     Progress,
     Record,
     describe_problems,
+    parse_columns,
     parse_request,
 )
 from secure_fair.errors import UsageError
@@ -47,9 +48,10 @@ OPTIONS = {
 
 
 @dataclass
-class Dataset:
-    """N records. ``inputs``: pictures, uint8 (N, S, S, 3), perhaps memory-mapped, or a table's rows, float64 (N, c) as
-    ``columns`` say and float32 (N, d) once they are ``encoded``. ``digests`` SHA-256 in hex, all different.
+class AttributeTable:
+    """N records with attributes, and no task. ``inputs``: pictures, uint8 (N, S, S, 3), perhaps memory-mapped, or a
+    table's rows, float64 (N, c) as ``columns`` say and float32 (N, d) once they are ``encoded``. ``digests`` SHA-256 in
+    hex, all different.
 
     A digest is of the file's bytes, of the pixels where the picture was drawn, or of a row. ``given_split`` has
     "developer", "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped``
@@ -58,7 +60,6 @@ class Dataset:
 
     inputs: np.ndarray
     digests: list[str]
-    target: Attribute
     sensitive: dict[str, Attribute]
     given_split: np.ndarray | None = None
     persons: list[str] | None = None
@@ -69,7 +70,7 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.digests)
 
-    def encoded(self, training: np.ndarray) -> Dataset:
+    def encoded(self, training: np.ndarray) -> Self:
         """The same with a table's rows as features, by the statistics of the rows ``training`` and of no others.
 
         Pictures stay as they are.
@@ -80,6 +81,13 @@ class Dataset:
         return replace(self, inputs=encoding.encode(self.columns, self.inputs), encoding=encoding)
 
 
+@dataclass
+class Dataset(AttributeTable):
+    """The same with the labels of a task."""
+
+    target: Attribute = field(kw_only=True)
+
+
 def load_table(
     dataset: str,
     *,
@@ -88,33 +96,70 @@ def load_table(
     sensitive: Sequence[str],
     image_size: int,
     cache: Path,
-    limit: int | None = None,
-    on_bad: Literal["refuse", "skip"] = "refuse",
-    progress: Progress | None = None,
-    seed: int = 0,
-    **dataset_options: Any,
+    **options: Any,
 ) -> Dataset:
     """Load ``faces``, ``utkface``, ``celeba``, ``manifest`` or ``table``, labelled as asked for.
 
-    ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). ``limit`` takes that many
-    records, chosen by the hash of their names, so that neither order nor anything in the names decides. Pictures are
-    decoded once and kept below ``cache``. ``seed`` determines the portraits; nothing else depends on it.
-    ``dataset_options``: faces: records, correlation, base_rate; celeba: partition, identities; manifest and table:
-    file, id_column, split_column, person_column, classes; manifest: path_column; table: evaluation_file, features,
-    categories.
+    ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). Pictures are decoded once
+    and kept below ``cache``. ``options`` for every data set: ``limit`` (none) takes that many records, chosen by the
+    hash of their names, so that neither order nor anything in the names decides; ``on_bad`` ("refuse"); ``progress``;
+    ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records, correlation,
+    base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column, person_column, classes;
+    manifest: path_column; table: evaluation_file, features, categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
     first is kept and the others are listed, whatever ``on_bad`` says; where their labels differ all of them are bad.
     Equal rows of a table are different people's.
     """
+    parse_request(target, sensitive)
+    return _labelled(_load(dataset, root, target, sensitive, image_size, cache, **options), target)
+
+
+def load_labels(
+    dataset: str, *, root: Path | None = None, target: str, image_size: int, cache: Path, **options: Any
+) -> Dataset:
+    """The same without sensitive attributes: pictures and labels alone. Of a table, every other column is a feature."""
+    return _labelled(_load(dataset, root, target, (), image_size, cache, **options), target)
+
+
+def load_attributes(
+    dataset: str, *, root: Path | None = None, sensitive: Sequence[str], image_size: int, cache: Path, **options: Any
+) -> AttributeTable:
+    """The same without a task: pictures and sensitive attributes alone."""
+    return _load(dataset, root, None, sensitive, image_size, cache, **options)
+
+
+def _labelled(table: AttributeTable, target: str) -> Dataset:
+    """The table whose first column is the target's."""
+    labels, *sensitive = table.sensitive.values()
+    assert labels.name == target.strip()
+    columns = {attribute.name: attribute for attribute in sensitive}
+    return Dataset(**{**vars(table), "sensitive": columns}, target=labels)
+
+
+def _load(
+    dataset: str,
+    root: Path | None,
+    target: str | None,
+    sensitive: Sequence[str],
+    image_size: int,
+    cache: Path,
+    *,
+    limit: int | None = None,
+    on_bad: Literal["refuse", "skip"] = "refuse",
+    progress: Progress | None = None,
+    seed: int = 0,
+    **dataset_options: Any,
+) -> AttributeTable:
+    """All columns, the target's first where there is one, as attributes of one table."""
     if dataset not in DATASETS:
         raise UsageError(f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}")
     if on_bad not in ("refuse", "skip"):
         raise UsageError(f"on_bad is {on_bad!r}: choose refuse or skip")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be at least 1")
-    expressions = parse_request(target, sensitive)
+    expressions = parse_columns(_named(target, sensitive))
     unknown = set(dataset_options) - OPTIONS[dataset]
     if unknown:
         has = f"it has {', '.join(sorted(OPTIONS[dataset]))}" if OPTIONS[dataset] else "it has none"
@@ -140,7 +185,7 @@ def load_table(
     rows = np.array([row for row in range(len(records)) if row not in left_out], dtype=np.int64)
     bad = [*listing.problems, *broken, *conflicts.values()]
     _require_records(rows, bad, root)
-    table = _labelled(
+    table = _table_of(
         [records[row] for row in rows],
         expressions,
         listing.groups,
@@ -152,10 +197,10 @@ def load_table(
 
 def _rows(
     listing: tabular.RowListing, places: Sequence[int], expressions: Sequence[Expression], root: Path | None
-) -> Dataset:
+) -> AttributeTable:
     """The rows at these places of a table."""
     _require_records(places, listing.problems, root)
-    table = _labelled(
+    table = _table_of(
         [listing.records[place] for place in places],
         expressions,
         listing.groups,
@@ -170,22 +215,21 @@ def _require_records(kept: Sequence[int] | np.ndarray, problems: Sequence[Proble
         raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
 
 
-def _labelled(
+def _table_of(
     kept: Sequence[Record],
     expressions: Sequence[Expression],
     groups: Sequence[tuple[str, ...]],
     *,
     inputs: np.ndarray,
     digests: list[str],
-) -> Dataset:
-    """The data set of these records, in their order."""
+) -> AttributeTable:
+    """The table of these records, in their order."""
     codes = np.array([record.codes for record in kept], dtype=np.int64)
     attributes = [Attribute(e.text, codes[:, i].copy(), groups[i]) for i, e in enumerate(expressions)]
-    return Dataset(
+    return AttributeTable(
         inputs=inputs,
         digests=digests,
-        target=attributes[0],
-        sensitive={attribute.name: attribute for attribute in attributes[1:]},
+        sensitive={attribute.name: attribute for attribute in attributes},
         given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
         persons=None if kept[0].person is None else [str(record.person) for record in kept],
     )
@@ -194,18 +238,20 @@ def _labelled(
 @dataclass(frozen=True)
 class Census:
     """The number of records that ``load_table`` would find, and the groups of each sensitive attribute, from the tables
-    alone. ``given``: how many of them the data set itself gives to developer, auditor and test; None if it does not."""
+    alone. ``given``: how many of them the data set itself gives to developer, auditor and test; None if it does not.
+    ``separate``: how many records the auditors' own data set has, where they have one."""
 
     records: int
     groups: dict[str, tuple[str, ...]]
     given: dict[str, int] | None = None
+    separate: int | None = None
 
 
 def count_records(
     dataset: str,
     *,
     root: Path | None,
-    target: str,
+    target: str | None = None,
     sensitive: Sequence[str],
     limit: int | None = None,
     **dataset_options: Any,
@@ -215,15 +261,15 @@ def count_records(
         count = int(dataset_options.get("records", FACES))
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
         return Census(count if limit is None else min(count, limit), groups)
-    listing = _SOURCES[dataset](root, parse_request(target, sensitive), **dataset_options)
+    listing = _SOURCES[dataset](root, parse_columns(_named(target, sensitive)), **dataset_options)
     places = _limited(listing.records, limit)
     splits = Counter(listing.records[place].split for place in places)
     given = None if None in splits else {name: splits[name] for name in SPLITS}
-    return Census(len(places), dict(zip(sensitive, listing.groups[1:], strict=True)), given)
+    return Census(len(places), dict(zip(sensitive, listing.groups[-len(sensitive) :], strict=True)), given)
 
 
 def _draw_faces(
-    target: str,
+    target: str | None,
     sensitive: Sequence[str],
     image_size: int,
     limit: int | None,
@@ -233,9 +279,10 @@ def _draw_faces(
     records: int = FACES,
     correlation: float = 0.0,
     base_rate: float = 0.5,
-) -> Dataset:
+) -> AttributeTable:
     """Portraits; the correlation is between the target and the first sensitive attribute."""
-    unknown = [name for name in (target, *sensitive) if name not in faces.ATTRIBUTES]
+    wanted = _named(target, sensitive)
+    unknown = [name for name in wanted if name not in faces.ATTRIBUTES]
     if unknown:
         raise UsageError(
             [f"faces have no attribute {name!r}: choose from {', '.join(faces.ATTRIBUTES)}" for name in unknown]
@@ -247,15 +294,25 @@ def _draw_faces(
 
     n = records if limit is None else min(records, limit)
     pictures, codes = faces.draw(
-        n, seed, target, sensitive[0], correlation, image_size, base_rate=base_rate, progress=drawn
+        n,
+        seed,
+        target,
+        sensitive[0] if sensitive else None,
+        correlation,
+        image_size,
+        base_rate=base_rate,
+        progress=drawn,
     )
-    named = {name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in (target, *sensitive)}
-    return Dataset(
+    return AttributeTable(
         inputs=pictures,
         digests=[hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
-        target=named[target],
-        sensitive={name: named[name] for name in sensitive},
+        sensitive={name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in wanted},
     )
+
+
+def _named(target: str | None, sensitive: Sequence[str]) -> tuple[str, ...]:
+    """The columns asked for, the target's first where there is one."""
+    return tuple(sensitive) if target is None else (target, *sensitive)
 
 
 def _refuse(problems: list[Problem], on_bad: str) -> None:

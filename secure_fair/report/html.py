@@ -51,6 +51,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         figures={name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure is not None},
         groups={name: tables.groups(summary, name) for name in tables.attributes_of(summary)},
         intersections=tables.intersections(summary),
+        pictures=tables.pictures(summary),
         released=tables.released(summary),
         openings=tables.openings(summary),
         costs=tables.costs(summary),

@@ -100,6 +100,15 @@ def methods(summary: Summary) -> Table:
     return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
 
 
+def pictures(summary: Summary) -> Table:
+    """One row for each side, where the auditors' pictures come from another data set than the developer's."""
+    rows = []
+    for name, held in (summary.get("pictures") or {}).items():
+        colours = (" ".join(f"{value:.3f}" for value in held[key]) for key in ("mean", "deviation"))
+        rows.append((name, str(held["dataset"]), str(held["records"]), *colours))
+    return Table(("pictures of", "data set", "records", "mean of red, green, blue", "deviation"), tuple(rows))
+
+
 def intersections(summary: Summary) -> Table:
     """One row per method and intersection: its gap, what it would be by chance, and the two groups it is between."""
     rows = []

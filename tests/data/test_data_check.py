@@ -16,8 +16,8 @@ def table(target: list[int], group: list[int]) -> Dataset:
     return Dataset(
         np.zeros((n, 16, 16, 3), np.uint8),
         [f"{i:064x}" for i in range(n)],
-        Attribute("task", np.array(target), ("no", "yes")),
         {"kind": Attribute("kind", np.array(group), ("a", "b", "c"))},
+        target=Attribute("task", np.array(target), ("no", "yes")),
     )
 
 

@@ -35,8 +35,8 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return Dataset(
         drawn.inputs[order],
         [drawn.digests[i] for i in order],
-        sort(drawn.target),
         {name: sort(attribute) for name, attribute in drawn.sensitive.items()},
+        target=sort(drawn.target),
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from sample_files import Load, write_picture
 
 from secure_fair.data.pictures import decode
-from secure_fair.data.table import load_table
+from secure_fair.data.table import load_attributes, load_labels, load_table
 from secure_fair.errors import UsageError
 
 
@@ -52,6 +52,24 @@ def test_deep_pictures_are_refused(tmp_path: Path) -> None:
     deep = Image.fromarray(np.full((20, 20), 40_000, np.uint16))
     with pytest.raises(OSError, match="8 bits"):
         decode(encoded(deep, tmp_path, "deep.png"), 16)
+
+
+def test_a_side_is_read_without_the_columns_of_the_other(manifest: Path, tmp_path: Path) -> None:
+    """The CSV of one need not have them; what both have is the same."""
+    how = {"root": manifest, "image_size": 16, "cache": tmp_path / "cache"}
+    whole = load_table("manifest", target="hair", sensitive=["band"], **how)
+    table = manifest / "manifest.csv"
+    lines = [line.split(",") for line in table.read_text().splitlines()]
+    for without, load in (("band", load_labels), ("hair", load_attributes)):
+        place = lines[0].index(without)
+        table.write_text("\n".join(",".join(cells[:place] + cells[place + 1 :]) for cells in lines) + "\n")
+        alone = load("manifest", **({"target": "hair"} if without == "band" else {"sensitive": ["band"]}), **how)
+        assert alone.digests == whole.digests
+        if without == "band":
+            assert alone.target.codes.tolist() == whole.target.codes.tolist()
+            assert alone.sensitive == {}
+        else:
+            assert alone.sensitive["band"].codes.tolist() == whole.sensitive["band"].codes.tolist()
 
 
 def test_digest_is_of_the_file(utkface: Path, load: Load) -> None:

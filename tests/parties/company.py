@@ -20,7 +20,7 @@ from typing import Any
 from parties import identity
 from parties.roster import Roster
 from scenarios import assemble
-from scenarios.launch import People, load
+from scenarios.people import People, load
 from scenarios.processes import free_addresses, party_folder
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario

@@ -25,6 +25,7 @@ from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.operations import RULES
 from secure_fair.privacy.ledger import compare, entries_about, read_extract, verify
+from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import Company, tiny, write_stores
 
 TOLERANCE = 0.01  # relative distance of the updates
@@ -191,6 +192,27 @@ def test_secure_and_plain_agree_where_the_auditor_has_nothing_of_the_developer_s
         entries = read_extract(tmp_path / "secure" / side / "ledger.jsonl")
         disclosed = [entry for entry in entries if entry["kind"] == "disclosed"]
         assert len(disclosed) == (scenario.train.epochs if method.get("adversary_features") == "disclosed" else 0)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "ent-disclosed",
+        "orth-gradient",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("ent-frozen", "orth-predictions", "unl")),
+    ],
+)
+def test_secure_and_plain_agree_where_the_auditor_has_another_data_set(
+    tmp_path: Path, weights: Path, method: str, baseline: dict[str, Tensor]
+) -> None:
+    own = write_manifest(tmp_path / "data", 100, GENDERS) | {"sensitive": ["gender"]}
+    data = {"auditor_records": "own", "auditor": own}
+    scenario = tiny(weights, method=OWN_METHODS[method], data=data)
+    write_stores(scenario, tmp_path / "stores")
+    plain, secure = run_both(scenario, tmp_path / "stores", tmp_path)
+    assert_agree(scenario, plain, secure)
+    assert_ledgers_agree(scenario, tmp_path / "secure")
+    assert distance(updates(scenario, plain)["A"], baseline["A"]) > TOLERANCE
 
 
 def test_without_a_method_they_are_equal(tmp_path: Path, weights: Path, stores: Path) -> None:

@@ -24,7 +24,7 @@ import parties.auditor
 import parties.developer
 import parties.enrolment
 from parties.messages import Held
-from scenarios.launch import People, load
+from scenarios.people import People, load
 from scenarios.progress import LineReporter
 from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.transport import Network

@@ -15,7 +15,7 @@ import parties.auditor
 import parties.developer
 from parties import messages
 from parties.messages import Attributes
-from scenarios.launch import People, load
+from scenarios.people import People, load
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from parties.rows import RowModel
-from scenarios.launch import People, load, run, run_plain
+from scenarios.launch import run, run_plain
+from scenarios.people import People, load
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError

@@ -41,7 +41,7 @@ KEYS = {
         "compare",
         "total_seconds",
     ),
-    *("intersections", "worst_intersectional_gap"),
+    *("intersections", "worst_intersectional_gap", "pictures"),
 }
 
 

@@ -12,9 +12,10 @@ from click.testing import CliRunner
 
 from bench.peers import fairlearn, fairret
 from bench.peers.measure import PEERS
-from scenarios import launch, peers
+from scenarios import peers
 from scenarios.cli import main
 from scenarios.peers import Runs, features_of
+from scenarios.people import load, parts_of
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from scenarios.sweep import Quiet
@@ -72,7 +73,7 @@ def runs(found: peers.FeaturePeople, tmp_path_factory: pytest.TempPathFactory) -
 
 def test_everybody_has_the_same_records_and_those_of_a_run(found, table):
     scenario = Scenario.parse(tree(table))
-    parts = launch.parts_of(scenario, launch.load(scenario, LineReporter()))
+    parts = parts_of(scenario, load(scenario, LineReporter()).table)
     assert set(found.test) == set(parts["test"])
     assert set(found.people.training) | set(found.validation) == set(parts["developer"])
     assert not set(found.people.training) & set(found.validation)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -351,6 +352,61 @@ def test_own_records_serve_the_methods_that_need_none_of_the_developer_s():
                 parse(*settings_)
             else:
                 assert only_problem(*settings_).startswith("data.auditor_records: ")
+
+
+SEPARATE = (
+    "data.auditor_records=own",
+    "method.name=orth",
+    "data.auditor.dataset=utkface",
+    "data.auditor.root=faces",
+    'data.auditor.sensitive=["gender"]',
+)
+
+
+def test_auditors_have_a_data_set_of_their_own():
+    scenario = parse(*SEPARATE)
+    assert scenario.data.fractions == {"developer": 0.6, "auditor": 0.0, "test": 0.4}
+    assert scenario.data.auditor is not None
+    assert scenario.data.auditor.asked == {"dataset": "utkface", "root": Path("faces"), "sensitive": ("gender",)} | {
+        "limit": None
+    }
+    assert Scenario.parse(tomllib.loads(scenario.to_toml())) == scenario
+    assert [auditor.attributes for auditor in scenario.secure.auditors] == [("male",)]  # under the measured name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["data.auditor_records=aligned"], 'data.auditor_records: "aligned" is not possible with [data.auditor]'),
+        (["method.name=parity"], "data.auditor_records: parity by moments needs the attributes of the developer's"),
+        (['compare=["adv"]'], "compare: adv: data.auditor_records: adv by rows needs the attributes"),
+        (["data.auditor.root="], "data.auditor.root: is missing; name the folder that holds utkface"),
+        (
+            ["data.auditor.dataset=faces", 'data.auditor.sensitive=["male"]'],
+            'data.auditor.root: "faces" has no use with dataset "faces"',
+        ),
+        (["data.auditor.file=x.csv"], 'data.auditor.file: belongs to dataset "manifest", and this one is "utkface"'),
+        (["data.auditor.split_column=part"], 'data.auditor.split_column: unknown key (value "part")'),
+        (
+            ["data.auditor.dataset=table"],
+            'data.auditor.dataset: "table" is not allowed; allowed: "faces", "utkface", "celeba", "manifest"',
+        ),
+        (["data.auditor.features=['a']"], "data.auditor.features: unknown key"),
+        (["data.auditor.target=age > 35"], "data.auditor.target: unknown key"),
+        (['data.auditor.sensitive=["sex"]'], 'data.auditor.sensitive.0: utkface has no "sex"'),
+        (
+            ['data.auditor.sensitive=["gender","race"]'],
+            'data.auditor.sensitive: ["gender", "race"] must stand for ["male"]',
+        ),
+        (["data.auditor.groups.gender.male=[]"], 'data.auditor.groups: "gender" is not among data.sensitive'),
+        (
+            ["data.dataset=utkface", "data.root=faces", "data.target=age > 35", 'data.sensitive=["gender"]'],
+            'data.auditor.root: "faces" is the developer\'s data set',
+        ),
+    ],
+)
+def test_a_data_set_of_the_auditors_that_does_not_fit_is_refused(overrides, said):
+    assert only_problem(*SEPARATE, *overrides).startswith(said)
 
 
 @pytest.mark.parametrize("name", ["adv", "ent"])

@@ -90,3 +90,5 @@ def test_auditors_have_no_rows_of_their_own():
     assert Scenario.parse(MINIMAL).data.fractions == {"developer": 0.75, "auditor": 0.0, "test": 0.25}
     own = only_problem(MINIMAL, "data.auditor_records=own", "method.name=erm")
     assert own.startswith('data.auditor_records: "own" has no use with a table')
+    others = "data.auditor={dataset='utkface', root='faces', sensitive=['gender']}"
+    assert only_problem(MINIMAL, others).startswith('data.auditor: "utkface" cannot stand beside a table')
