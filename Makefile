@@ -20,8 +20,9 @@ export OMP_NUM_THREADS := 1
 run: $(INSTALLED)
 	$(BIN)/secure-fair run quickstart
 
+# two files at a time: much of a party's time is waiting for the others
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-real: $(INSTALLED)
 	$(BIN)/python -m pytest -m "real and not long"

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import click
 
-from scenarios.cli import bench, data, identity, ledger, page, party, policy, report, review, run, scenario, sweep
+from scenarios.cli import (
+    bench,
+    data,
+    identity,
+    ledger,
+    page,
+    party,
+    peers,
+    policy,
+    report,
+    review,
+    run,
+    scenario,
+    sweep,
+)
 from scenarios.cli.options import EXIT_CODES
 
 
@@ -26,3 +40,4 @@ main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)
 main.add_command(bench.bench)
+main.add_command(peers.peers)

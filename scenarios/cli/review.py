@@ -14,7 +14,7 @@ from scenarios.cli.options import Output, override_option, shared_options
 @override_option
 @click.option("--list", "listing", is_flag=True, help="Name the attacks and what each tests; run nothing.")
 @click.option("--only", multiple=True, metavar="NAME", help="Run this attack alone. May be repeated.")
-@click.option("--demo", is_flag=True, help="Four attacks in seconds, a line each; writes nothing.")
+@click.option("--demo", is_flag=True, help="Four attacks, a line each; writes nothing.")
 @click.option(
     "--fail-on",
     type=click.Choice(["fails", "blind", "never"]),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from torch import Tensor
 from secure_fair.files import atomic_write
 from secure_fair.learning.backbone import load_backbone
 from secure_fair.learning.lora import adapt
-from secure_fair.learning.prefix import fast_dtype, frozen_prefix
+from secure_fair.learning.prefix import fast_dtype, first_block, frozen_prefix, suffix
 from secure_fair.learning.settings import ModelSettings, Train
 from secure_fair.learning.train import Classifier, TrainSettings
+
+FEATURE_BATCH = 256  # pictures
 
 
 def choose_device(name: str) -> torch.device:
@@ -96,6 +99,28 @@ def tokens_file(settings: ModelSettings, pictures: np.ndarray, cache: Path, dtyp
         "pictures": hashlib.sha256(pictures.tobytes()).hexdigest(),
     }
     return cache / f"tokens-{hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]}.pt"
+
+
+def pooled_features(
+    settings: ModelSettings,
+    pictures: np.ndarray,
+    cache: Path,
+    device: torch.device,
+    progress: Callable[[int, int], None],
+) -> Tensor:
+    """Pooled features (N, d), float32, of the backbone as it is, computed once and kept in ``cache``."""
+    last = replace(settings, lora=settings.lora.model_copy(update={"last_blocks": 1}))
+    tokens_kept = tokens_file(last, pictures, cache, torch.float32)
+    file = tokens_kept.with_name(tokens_kept.name.replace("tokens", "features"))
+    if file.is_file():
+        return torch.load(file, weights_only=True)
+    vit = load_backbone(settings.backbone.name, settings.backbone.weights, settings.image_size).to(device)
+    tokens = frozen_prefix(vit, pictures, 1, device=device, progress=progress)
+    with torch.inference_mode():
+        found = [suffix(vit, part.to(device), first_block(vit, 1)).cpu() for part in tokens.split(FEATURE_BATCH)]
+    features = torch.cat(found)
+    keep_tokens(features, file)
+    return features
 
 
 def keep_tokens(tokens: Tensor, file: Path) -> None:
