@@ -308,9 +308,9 @@ def test_without_releases_the_attributes_change_nothing(tmp_path: Path, weights:
     received."""
     privacy = {"epsilon": 1.0}  # no evaluation is released then
     scenario = tiny(weights, method={"name": "erm"}, privacy=privacy)
-    table = load(scenario, LineReporter())
-    people = People(scenario, table)
-    ends = {}
+    tables = load(scenario, LineReporter())
+    people = People(scenario, tables)
+    ends, held = {}, {}
     for name in ("as they are", "the other way round"):
         people.write_stores(tmp_path / name / "stores")
         with Company(scenario, tmp_path / name / "stores", tmp_path / name / "company") as company:
@@ -318,6 +318,10 @@ def test_without_releases_the_attributes_change_nothing(tmp_path: Path, weights:
         traffic = json.loads((company.out("developer") / "party.json").read_text())["traffic"]
         sizes = {link: (seen["messages_received"], seen["bytes_received"]) for link, seen in traffic.items()}
         ends[name] = dict(comparable(company.out("developer"))), sizes
-        table.sensitive["male"].codes[:] = 1 - table.sensitive["male"].codes
+        store = AuditorStore.open(tmp_path / name / "stores" / "auditor")
+        held[name] = store.codes("male", store.ids)
+        codes = tables.table.sensitive["male"].codes
+        codes[:] = 1 - codes
+    assert np.array_equal(held["as they are"], 1 - held["the other way round"])
     assert len(ends["as they are"][0]) >= 5
     assert ends["as they are"] == ends["the other way round"]
