@@ -20,9 +20,9 @@ export OMP_NUM_THREADS := 1
 run: $(INSTALLED)
 	$(BIN)/secure-fair run quickstart
 
-# two files at a time: much of a party's time is waiting for the others
+# two at a time: much of a party's time is waiting for the others
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-real: $(INSTALLED)
 	$(BIN)/python -m pytest -m "real and not long"
