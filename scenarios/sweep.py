@@ -40,7 +40,7 @@ from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMN
 from secure_fair.report.tables import duration
 
 # what a run comes out as: raised with every change of the program after which the same run has other results
-REVISION = "2"
+REVISION = "3"
 COLUMNS = (
     *("run", *SETTING_COLUMNS, "seed", "attribute", *UTILITY, *GAPS, *LATER),
     *("epsilon", "status", "seconds", "revision"),

@@ -98,9 +98,10 @@ def test_the_gap_falls_along_the_path(tmp_path: Path, groups: int, release: str)
 
 def test_all_of_the_path_is_of_one_release(tmp_path: Path) -> None:
     planted = Planted()
-    method = planted.correct(tmp_path, epsilon=1.0)
+    method = planted.correct(tmp_path, epsilon=1.0, strength=4.0)
     assert planted.released == ["group_counts", "moment"]
-    assert [step["strength"] for step in method.path()] == sorted({*STRENGTHS, 2.0})
+    assert [step["strength"] for step in method.path()] == sorted({*STRENGTHS, 4.0})
+    assert [step["strength"] for step in method.path() if step["taken"]] == [4.0]
 
 
 def test_noise_is_that_of_a_single_release(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from secure_fair.learning.method import Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.plan import PlannedRelease
 
-STRENGTHS = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # of the path
+STRENGTHS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 100.0)  # of the path
 STEPS = 200  # of L-BFGS, at most
 
 
@@ -66,6 +66,8 @@ class PostHoc(Method):
             heads[strength] = head
             self._path.append({"strength": strength, **self._describe(correction, head)})
         self._strength = self._chosen()
+        for step in self._path:
+            step["taken"] = step["strength"] == self._strength
         self._gaps = correction.gaps(heads[self._strength])
         with torch.no_grad():
             self.training.head.weight.copy_(heads[self._strength][:, :-1])
