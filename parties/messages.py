@@ -10,7 +10,15 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from secure_fair.errors import BudgetExceeded, DamagedFile, PartyLost, ProtocolError, Refusal, SecureFairError
+from secure_fair.errors import (
+    BudgetExceeded,
+    DamagedFile,
+    PartyLost,
+    ProtocolError,
+    Refusal,
+    RunRefused,
+    SecureFairError,
+)
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
 from secure_fair.operations.common.ask import Ask
@@ -147,7 +155,7 @@ def refuse(network: Network, peer: str, error: SecureFairError) -> None:
 
 def told(error: BaseException) -> str:
     """Say of an error what peers may know: its message where that is made of public data alone."""
-    public = isinstance(error, BudgetExceeded | Refusal | ProtocolError | PartyLost)
+    public = isinstance(error, BudgetExceeded | Refusal | RunRefused | ProtocolError | PartyLost)
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 
 

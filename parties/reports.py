@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parties import messages
-from secure_fair.errors import BudgetExceeded, PartyLost, Refusal
+from secure_fair.errors import BudgetExceeded, PartyLost, Refusal, RunRefused
 from secure_fair.files import atomic_write
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
@@ -37,5 +37,5 @@ def write_party_report(out: Path, name: str, meter: Meter | None, network: Netwo
 def leave(network: Network, error: BaseException) -> None:
     """Tell the peers why this party goes, and whom it has lost; what one refuses ends the run of all as a refusal."""
     culprit = error.party if isinstance(error, PartyLost) else None
-    code = error.exit_code if isinstance(error, BudgetExceeded | Refusal) else PartyLost.exit_code
+    code = error.exit_code if isinstance(error, BudgetExceeded | Refusal | RunRefused) else PartyLost.exit_code
     network.abort(messages.told(error), culprit, code)

@@ -65,6 +65,17 @@ class ProcessFailed(SecureFairError):
         super().__init__(message)
 
 
+class RunRefused(SecureFairError):
+    """A party has refused and gone, which ends the run of all; the exit code is that of its refusal.
+
+    No ``Refusal`` and no ``BudgetExceeded``: those answer one request, and a party may go on after them.
+    """
+
+    def __init__(self, party: str, reason: str, exit_code: int) -> None:
+        self.exit_code = exit_code
+        super().__init__(f"{party}: {reason}")
+
+
 class PartyLost(SecureFairError):
     """A party died or fell silent."""
 

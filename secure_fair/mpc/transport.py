@@ -16,7 +16,15 @@ from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
-from secure_fair.errors import BudgetExceeded, PartyLost, ProtocolError, Refusal, SecureFairError, UsageError
+from secure_fair.errors import (
+    BudgetExceeded,
+    PartyLost,
+    ProtocolError,
+    Refusal,
+    RunRefused,
+    SecureFairError,
+    UsageError,
+)
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
@@ -636,13 +644,12 @@ _UNTRUSTED_SIGNS = (
 )
 
 
-_REFUSALS: Mapping[int, type[SecureFairError]] = {error.exit_code: error for error in (BudgetExceeded, Refusal)}
+_REFUSALS = (BudgetExceeded.exit_code, Refusal.exit_code)
 
 
 def _ended(party: str, text: str, exit_code: int) -> SecureFairError:
     """Why a session has ended: a party has refused, or else is lost."""
-    refused = _REFUSALS.get(exit_code)
-    return refused(f"{party}: {text}") if refused else PartyLost(party, text)
+    return RunRefused(party, text, exit_code) if exit_code in _REFUSALS else PartyLost(party, text)
 
 
 def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:

@@ -1111,7 +1111,7 @@ try:
         raise ZeroDivisionError
 except SecureFairError as error:
     print(json.dumps({"error": type(error).__name__, "party": getattr(error, "party", None), "text": str(error),
-                      "when": time.time()}), flush=True)
+                      "code": error.exit_code, "when": time.time()}), flush=True)
     os._exit(5)                          # no close: the others must get it right all the same
 """
 
@@ -1225,8 +1225,8 @@ def test_a_party_that_ends_without_a_word_is_lost(identities: Path, behaviour: s
     ("behaviour", "error"),
     [
         ("stop", "PartyLost"),
-        ("stop[4]", "Refusal"),
-        ("stop[3]", "BudgetExceeded"),
+        ("stop[4]", "RunRefused"),
+        ("stop[3]", "RunRefused"),
         ("stop[0]", "PartyLost"),  # what is no refusal is a loss, whatever the peer says
         ("stop[[4]]", "PartyLost"),
     ],
@@ -1236,6 +1236,7 @@ def test_a_party_that_refuses_says_why_and_all_end_as_refused(identities: Path, 
         for name in ("alice", "bob"):
             outcome = party.outcome(name)
             assert outcome["error"] == error, outcome
+            assert [outcome["code"]] == (json.loads(behaviour[4:]) if error == "RunRefused" else [5])
             assert outcome["party"] == ("carol" if error == "PartyLost" else None), outcome
             assert "carol: " in outcome["text"]
             assert "the policy forbids it" in outcome["text"]

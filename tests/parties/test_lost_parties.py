@@ -8,14 +8,20 @@ import os
 import random
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 
+from parties.auditor import AuditorService
 from scenarios.schema import Scenario
+from secure_fair.errors import BudgetExceeded, Refusal, SecureFairError
+from secure_fair.operations.common.ask import Ask
 from secure_fair.privacy.ledger import verify
-from tests.parties.company import Company, Ended, tiny
+from secure_fair.privacy.request import Grant
+from tests.parties.company import Company, Ended, secure_fair, tiny
 
 SOON = 5.0  # seconds after a kill within which the others have ended
 TIMEOUT = 15.0
@@ -131,6 +137,34 @@ def stay_away(arguments: list[str]) -> None:
 
 
 @pytest.mark.long
+def give_up(error: type[SecureFairError], arguments: list[str]) -> None:
+    """An auditor that leaves with a refusal at its second moment, instead of refusing that one request."""
+    honest, seen = AuditorService._admit, []
+
+    def admit(self: AuditorService, ask: Ask, records: np.ndarray) -> list[Grant]:
+        seen.append(ask.operation)
+        if seen.count("moment") == 2:
+            raise error("no more")
+        return honest(self, ask, records)
+
+    AuditorService._admit = admit  # type: ignore[method-assign]
+    secure_fair(arguments)
+
+
+@pytest.mark.parametrize(("error", "code"), [(BudgetExceeded, 3), (Refusal, 4)], ids=["budget", "refusal"])
+def test_nobody_goes_on_without_an_auditor_that_has_refused_and_gone(
+    tmp_path: Path, weights: Path, stores: Path, error: type[SecureFairError], code: int
+) -> None:
+    """A budget that is spent for one request is gone on without; an auditor that has gone is not."""
+    scenario = tiny(weights, method={"name": "parity"}, train={"epochs": 4})
+    with Company(scenario, stores, tmp_path, entries={"auditor": partial(give_up, error)}) as company:
+        ended = company.wait(100)
+    assert {name: end.code for name, end in ended.items()} == {"auditor": code, "developer": code, "dealer": code}
+    assert "auditor: it has stopped: no more" in ended["developer"].said
+    assert "epoch 2/" not in ended["developer"].said
+    assert not (company.out("developer") / "adapter").exists()
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", range(100))
 def test_any_party_at_any_moment(tmp_path: Path, weights: Path, stores: Path, case: int) -> None:
