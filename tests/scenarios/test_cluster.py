@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from click.testing import CliRunner
-from distributed import LocalCluster
+from distributed import LocalCluster, Security
 
 from scenarios import cluster
 from scenarios.cli import main
@@ -123,3 +124,19 @@ def test_two_ways_of_running_at_a_time_are_refused(source: Path) -> None:
     found = CliRunner().invoke(main, ["sweep", str(source), "--jobs", "2", "--cluster", "tcp://127.0.0.1:9"])
     assert found.exit_code == 2
     assert "with --cluster its workers say how many run at a time" in found.output
+
+
+def test_by_tls_with_dasks_own_settings_and_not_without_a_certificate(tmp_path: Path) -> None:
+    keys = Security.temporary()
+    files = {"ca-file": keys.tls_ca_file, "client.cert": keys.tls_client_cert, "client.key": keys.tls_client_key}
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    settings = {f"distributed.comm.tls.{name}": str(tmp_path / name) for name in files}
+    options = {"threads_per_worker": 1, "host": "127.0.0.1", "dashboard_address": None, "protocol": "tls"}
+    with LocalCluster(n_workers=1, security=keys, **options) as started:
+        address = started.scheduler_address
+        assert address.startswith("tls://")
+        with dask.config.set(settings), cluster.workers(address) as client:
+            assert client.submit(sum, [1, 2]).result() == 3
+        with pytest.raises(UsageError, match="no scheduler answers"), cluster.workers(address):
+            pass
