@@ -65,7 +65,7 @@ def _try(session: Session, terms: Terms, attributes: np.ndarray, policy: Policy,
     with auditor(attributes, plan, policy) as asked:
         state = SharedState(session, asked.facts)
         state.share_memberships(ATTRIBUTE, [AUDITOR], None if lying else attributes, {})
-        ask, grant = asked.admit(NAME, records, 1)
+        ask, (grant,) = asked.admit(NAME, records, 1)
         checks = _told(session, asked.gate.checks_rows([grant]))
         refused = False
         try:
