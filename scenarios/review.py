@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from parties.plans import training_releases
-from parties.rehearsal import rehearse
+from parties.rehearsal import meet, rehearse
 from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
@@ -56,7 +56,7 @@ def chosen(only: Sequence[str]) -> list[str]:
 def review(scenario: Scenario, attacks: Sequence[str], follow: Reporter, *, seed: int) -> dict[str, Any]:
     """Run these attacks one after the other; what they found, JSON-ready."""
     terms, began = terms_of(scenario), time.monotonic()
-    context, findings = Context(terms, rehearse, seed=seed), []
+    context, findings = Context(terms, rehearse, meet, seed=seed), []
     for done, name in enumerate(attacks):
         follow.stage(f"{name}: {ATTACKS[name].claim}")
         follow.progress("attacks", done, len(attacks))

@@ -13,8 +13,8 @@ from secure_fair.attacks.common.auditor import EXACT, TRUSTING, Auditor, auditor
 from secure_fair.attacks.common.statistics import Scores
 
 NAME = "adversary_rows"
-KNOWN = 200  # people of the first group whose attribute the developer knows, in each step
-STEPS = 4
+KNOWN = 500  # people of the first group whose attribute the developer knows, in each step
+STEPS = 8
 
 
 class AdversaryDirections(Attack):
@@ -39,9 +39,11 @@ class AdversaryDirections(Attack):
     def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
         known, attributes = KNOWN * STEPS, balanced(trials)
         plan = training_plan(NAME, context.terms, "adversary_step", exact=exact)
-        with auditor(np.append(np.ones(known, dtype=np.int64), attributes), plan, EXACT if exact else TRUSTING) as asked:
+        with auditor(
+            np.append(np.ones(known, dtype=np.int64), attributes), plan, EXACT if exact else TRUSTING
+        ) as asked:
             for step in range(STEPS):
-                self._ask(asked, np.arange(step * KNOWN, (step + 1) * KNOWN), 0.3, context)
+                self._ask(asked, np.arange(step * KNOWN, (step + 1) * KNOWN), 0.5, context)
             rows = self._ask(asked, np.arange(known, known + trials), 0.0, context)
         return Scores.of(-rows[:, 0], attributes, context.generator("adversary_directions"))
 

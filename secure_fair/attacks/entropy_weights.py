@@ -17,7 +17,7 @@ NAME = "entropy_rows"
 BLOCK = 400  # people of one run, with a feature each
 KNOWN = 100  # more of them, of the first group, share a feature: they tell the sign
 READING = 32  # records of the request that reads the weights
-MOST = 8000
+MOST = 4000
 
 
 class EntropyWeights(Attack):
@@ -39,9 +39,7 @@ class EntropyWeights(Attack):
     def _scores(self, context: Context, trials: int, noised: bool) -> Scores:
         blocks, attributes = max(trials // BLOCK, 1), balanced(BLOCK)
         residuals = [self._residuals(context, attributes, noised) for _ in range(blocks)]
-        return Scores.of(
-            np.concatenate(residuals), np.tile(attributes, blocks), context.generator("entropy_weights")
-        )
+        return Scores.of(np.concatenate(residuals), np.tile(attributes, blocks), context.generator("entropy_weights"))
 
     def _residuals(self, context: Context, attributes: np.ndarray, noised: bool) -> np.ndarray:
         """One run; the weights (n,) of the people in units of that of those who are known."""

@@ -14,8 +14,8 @@ from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.policy import Policy
 
 NAME = "moment"
-PEOPLE = 1000
-PREPARATIONS = 25
+PEOPLE = 600
+PREPARATIONS = 20
 
 
 class PreparedAgain(Attack):

@@ -30,7 +30,9 @@ class RowSigns(Attack):
 
     def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
         attributes = balanced(trials)
-        with auditor(attributes, training_plan(NAME, context.terms, exact=exact), EXACT if exact else Policy()) as asked:
+        with auditor(
+            attributes, training_plan(NAME, context.terms, exact=exact), EXACT if exact else Policy()
+        ) as asked:
             rows = asked.ask(NAME, np.arange(trials, dtype=np.int64), None, context.terms.precision_bits)
         return Scores.of(rows[:, 0] - 0.5, attributes, context.generator("row_signs"))
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,13 @@ from secure_fair.privacy import accounting
 View = Literal["developer", "auditor", "dealer", "outsider"]
 Verdict = Literal["holds", "FAILS", "blind"]
 Rehearsal = Callable[..., list[Any]]  # (function, *arguments) -> what function(session, *arguments) gave, by rank
+
+
+class Meeting(Protocol):
+    """Whether a developer connects with an ``impostor`` of this name where it expects the auditor."""
+
+    def __call__(self, impostor: str, *, agreed: bool) -> bool: ...
+
 
 DEVELOPER, AUDITOR = "developer", "auditor"
 FEWEST, MOST = 4000, 100_000  # trials of an attack that is cheap
@@ -49,7 +56,8 @@ class Terms:
 
 @dataclass(frozen=True)
 class Context:
-    """The place where attacks run. ``parties``: has a function called at a developer and an auditor, over TLS.
+    """The place where attacks run. ``parties``: has a function called at a developer and an auditor, over TLS;
+    ``meeting``: has an impostor try.
 
     ``seed``: of attributes and of the order of trials; the noise under attack is the gate's own, drawn anew each time.
     ``trials``: of attacks that are cheap; None lets each have as many as its bound needs.
@@ -57,6 +65,7 @@ class Context:
 
     terms: Terms
     parties: Rehearsal
+    meeting: Meeting
     seed: int = 0
     trials: int | None = None
 
@@ -155,11 +164,15 @@ class Won:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Both halves of an attack: what it wins here and on its ``twin``, and the ceiling that it may not pass here."""
+    """Both halves of an attack: what it wins here and on its ``twin``, and the ceiling that it may not pass here.
+
+    ``beside``: shares that were won under other circumstances, by their name, to compare with.
+    """
 
     ours: Won
     twin: Won
     ceiling: Ceiling
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def scored(cls, ours: Scores, twin: Scores, ceiling: Ceiling) -> Outcome:
@@ -208,6 +221,7 @@ class Finding:
     twin: Won
     ceiling: Ceiling
     verdict: Verdict
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, attack: Attack, outcome: Outcome) -> Finding:
@@ -217,7 +231,7 @@ class Finding:
         if ours.beyond(ceiling):
             verdict = "FAILS"
         about = (attack.claim, attack.view, attack.needs, attack.twin, attack.formal)
-        return cls(name, *about, ours, twin, ceiling, verdict)
+        return cls(name, *about, ours, twin, ceiling, verdict, outcome.beside)
 
     def tree(self) -> dict[str, Any]:
         """The finding as JSON-ready values."""

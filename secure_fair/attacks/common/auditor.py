@@ -66,10 +66,12 @@ class Auditor:
         run: str = "run",
         people: People | None = None,
         noise: NoiseSource | None = None,
+        training: int | None = None,
     ) -> None:
         """``attributes``: int64 (n,), 0 or 1. A folder that was used before has the ledger of the same people.
 
-        ``people``: their ids, and whose each record is; ``noise``: the gate's, unless another is named.
+        ``people``: their ids, and whose each record is; ``noise``: the gate's, unless another is named; ``training``:
+        how many records are for training, where it is neither all nor none.
         """
         people = people or People.numbered(len(attributes))
         self.codes: Mapping[str, np.ndarray] = {ATTRIBUTE: attributes}
@@ -83,7 +85,7 @@ class Auditor:
             auditor=AUDITOR,
             run=run,
             ids=ids,
-            training=0 if plan.allows(EVALUATION) else len(ids),
+            training=(0 if plan.allows(EVALUATION) else len(ids)) if training is None else training,
             known=ids,
             plans={ATTRIBUTE: plan},
             policy=policy,
@@ -94,8 +96,8 @@ class Auditor:
         )
         self.facts = PublicFacts(DEVELOPER, {ATTRIBUTE: 2}, {}, len(ids), False, {})
         self.receipts: list[Receipt] = []
-        self._state = PlainState(self.facts)
-        self._state.memberships[ATTRIBUTE] = membership_matrix(attributes, 2)
+        self.state = PlainState(self.facts)
+        self.state.memberships[ATTRIBUTE] = membership_matrix(attributes, 2)
 
     @property
     def names(self) -> Sequence[str]:
@@ -124,7 +126,7 @@ class Auditor:
         scale = 2**precision_bits
         if RULES[operation].on_shares:
             update, private = self._noised(updates, scale), [] if query is None else [query]
-            value = OPERATIONS[operation].plain(self._state, ask, records, private, update)
+            value = OPERATIONS[operation].plain(self.state, ask, records, private, update)
         else:
             value, scale = OPERATIONS[operation].send(self, ask, records, grant)
         opened = self.gate.release(grant, PlainOpening(value, scale))
@@ -144,12 +146,17 @@ class Auditor:
 
 @contextmanager
 def auditor(
-    attributes: np.ndarray, plan: Plan, policy: Policy, *, people: People | None = None
+    attributes: np.ndarray,
+    plan: Plan,
+    policy: Policy,
+    *,
+    people: People | None = None,
+    training: int | None = None,
 ) -> Iterator[Auditor]:
     """An auditor with a ledger of its own, which is gone afterwards."""
     with (
         TemporaryDirectory(prefix="secure-fair-review-") as folder,
-        opened(Path(folder), attributes, plan, policy, people=people) as one,
+        opened(Path(folder), attributes, plan, policy, people=people, training=training) as one,
     ):
         yield one
 
@@ -164,9 +171,10 @@ def opened(
     *,
     people: People | None = None,
     noise: NoiseSource | None = None,
+    training: int | None = None,
 ) -> Iterator[Auditor]:
     """The auditor of a run, with what its folder remembers of earlier ones."""
-    one = Auditor(folder, attributes, plan, policy, run=run, people=people, noise=noise)
+    one = Auditor(folder, attributes, plan, policy, run=run, people=people, noise=noise, training=training)
     try:
         yield one
     finally:
