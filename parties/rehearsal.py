@@ -29,7 +29,7 @@ from secure_fair.mpc.transport import Credentials, Network
 DEALER = "dealer"
 COMPUTE = ("developer", "auditor")  # by rank
 PATIENCE = 60.0  # seconds for the whole of it
-MEETING = 3.0  # seconds in which two that know each other connect
+MEETING = 20.0  # seconds in which two that know each other connect
 
 Party = tuple[Callable[..., None], tuple[Any, ...]]  # what its process runs, and with what
 

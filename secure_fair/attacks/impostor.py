@@ -1,17 +1,12 @@
-"""Impostors with a certificate of everybody's authority: one with the auditor's name, one with another."""
+"""An impostor with a certificate of everybody's authority: a key of its own, signed under the auditor's name."""
 
 from __future__ import annotations
 
 from secure_fair.attacks.common.attack import AUDITOR, Attack, Context, Outcome
 
-IMPOSTORS = (AUDITOR, "stranger")
-
 
 class Impostor(Attack):
-    """Each has a key of its own and serves where the auditor is expected; it is won where the developer connects.
-
-    The name alone keeps the second one out, also on the twin.
-    """
+    """It serves where the auditor is expected; it is won where the developer connects."""
 
     claim = "nobody whom the authority has signed for is taken for a party whose fingerprint was agreed on"
     view = "outsider"
@@ -19,9 +14,9 @@ class Impostor(Attack):
     twin = "a developer that believes the authority, as in a simulation"
 
     def run(self, context: Context) -> Outcome:
-        """Each impostor, once with fingerprints and once without."""
-        ours, twin = (sum(context.meeting(name, agreed=agreed) for name in IMPOSTORS) for agreed in (True, False))
-        return Outcome.counted(ours, twin, len(IMPOSTORS), most=0.0)
+        """One meeting with fingerprints, and one without."""
+        ours, twin = (int(context.meeting(AUDITOR, agreed=agreed)) for agreed in (True, False))
+        return Outcome.counted(ours, twin, 1, most=0.0)
 
 
 ATTACK = Impostor()

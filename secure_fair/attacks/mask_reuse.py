@@ -16,7 +16,7 @@ from secure_fair.attacks.common.wire import PEOPLE, guessed, moment_of, received
 from secure_fair.mpc.menu import Source
 from secure_fair.mpc.session import Session
 
-TRIES = 24
+TRIES = 32
 
 
 class MaskReuse(Attack):

@@ -30,7 +30,7 @@ from secure_fair.operations import RULES, moment
 from secure_fair.operations.adversary_rows import AdversaryRows
 from secure_fair.operations.adversary_step import AdversaryStep
 from secure_fair.operations.common.state import SharedState
-from secure_fair.privacy import dpsgd, ledger, plan
+from secure_fair.privacy import ledger, plan
 from secure_fair.privacy.admission import Admission
 from secure_fair.privacy.budgets import Budgets
 from secure_fair.privacy.gate import Gate
@@ -139,6 +139,7 @@ def no_persons(patch: Patch) -> None:
 def one_record_a_person(patch: Patch) -> None:
     honest = plan._multipliers
     patch.setattr(plan, "_multipliers", lambda *of: honest(*of[:-1], 1))
+    no_budget(patch)
 
 
 def rows_by_everybody(patch: Patch) -> None:
@@ -172,7 +173,7 @@ def everybody_reads(patch: Patch) -> None:
     patch.setattr(files.os, "fchmod", lambda *_: None)
     patch.setattr(Path, "chmod", lambda *_: None)
     opened = os.open
-    patch.setattr(files.os, "open", lambda path, flags, mode=0o777: opened(path, flags))
+    patch.setattr(files.os, "open", lambda path, flags, mode=0o777, **more: opened(path, flags, **more))
 
 
 def a_table_of_any_text(patch: Patch) -> None:
@@ -180,7 +181,7 @@ def a_table_of_any_text(patch: Patch) -> None:
 
 
 def exact_sums_of_gradients(patch: Patch) -> None:
-    patch.setattr(dpsgd, "poisson_noise_multiplier", lambda *_: 1e-3)
+    patch.setattr(SystemNoise, "gaussian", lambda self, sigma, count: np.zeros(count, dtype=np.int64))
 
 
 def refusal_of_small_groups(patch: Patch) -> None:
@@ -197,12 +198,14 @@ def refusal_of_small_groups(patch: Patch) -> None:
 def proofs_of_old_masks(patch: Patch) -> None:
     """Products that mask the proved rows anew."""
     honest = moment.moment_on_shares
-    patch.setattr(moment, "moment_on_shares", lambda session, query, held: honest(session, query.shared, held))
+    patch.setattr(
+        moment, "moment_on_shares", lambda session, query, held: honest(session, getattr(query, "shared", query), held)
+    )
 
 
 def no_fingerprints(patch: Patch) -> None:
-    patch.setattr(Network, "_check_fingerprint", lambda *_: None)
-    patch.setattr(Network, "_trusted", lambda self, link, address: None)
+    honest = Network.connect
+    patch.setattr(Network, "connect", lambda self, peers, agreement, prints=None: honest(self, peers, agreement))
 
 
 def questions_with_shares(patch: Patch) -> None:

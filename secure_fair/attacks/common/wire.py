@@ -38,7 +38,7 @@ def received(session: Session, action: Callable[[], object]) -> bytes:
 
     def watch(peer: str, channel: str, **options: Any) -> bytes:
         message = receive(peer, channel, **options)
-        heard.extend(message)
+        heard.extend(_whole(message))
         return message
 
     with replaced(session._network, "receive", watch):
@@ -52,12 +52,17 @@ def sent(session: Session, receiver: str, action: Callable[[], object]) -> bytes
 
     def watch(peer: str, channel: str, *parts: Any) -> None:
         if peer == receiver:
-            said.extend(b"".join(memoryview(part).tobytes() for part in parts))
+            said.extend(_whole(b"".join(memoryview(part).tobytes() for part in parts)))
         send(peer, channel, *parts)
 
     with replaced(session._network, "send", watch):
         action()
     return bytes(said)
+
+
+def _whole(message: bytes) -> bytes:
+    """A message filled up to whole words, so that those of the next one are in their places."""
+    return message + bytes(-len(message) % 8)
 
 
 def moment_of(session: Session, codes: np.ndarray, entry: float) -> SharedState:
