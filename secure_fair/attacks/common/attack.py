@@ -102,8 +102,9 @@ class Ceiling:
 class Won:
     """The yield of an attack: ``hits`` of ``judged`` trials, with the ends of the 95 % interval of that share.
 
-    ``trials``: all of them, those too that chose the threshold. For scores also the area under the curve, the hit rate
-    at 1 % false alarms, and lower bounds on mu and epsilon at 95 %; those that the verdict rests on are at 99.9 %.
+    ``trials``: all of them, those too that chose the threshold. For scores also the area under the curve, the hit rates
+    at 1 % and at 0.1 % false alarms, lower bounds on mu and epsilon at 95 %, and the ``curve`` of hits against false
+    alarms. The strict bounds, on which the verdict rests, are wider: see ``statistics.STRICT``.
     """
 
     trials: int
@@ -113,11 +114,13 @@ class Won:
     high: float
     auc: float | None = None
     hit_rate: float | None = None
+    rare_hit_rate: float | None = None
     mu: float | None = None
     epsilon: float | None = None
     strict_share: float = 0.0
     strict_mu: float | None = None
     strict_epsilon: float | None = None
+    curve: Sequence[tuple[float, float]] = ()
 
     @property
     def share(self) -> float:
@@ -145,11 +148,13 @@ class Won:
             high=high,
             auc=scores.area(),
             hit_rate=scores.hit_rate(),
+            rare_hit_rate=scores.hit_rate(0.001),
             mu=None if for_mu is None else float(for_mu.mu()),
             epsilon=float(for_epsilon.epsilon(ceiling.delta)),
             strict_share=clopper_pearson(hits, judged, STRICT)[0],
             strict_mu=None if for_mu is None else float(for_mu.mu(STRICT)),
             strict_epsilon=float(for_epsilon.epsilon(ceiling.delta, STRICT)),
+            curve=scores.curve(),
         )
 
     def beyond(self, ceiling: Ceiling) -> bool:
@@ -238,6 +243,7 @@ class Finding:
         found = asdict(self)
         for side in ("ours", "twin"):
             found[side]["share"] = getattr(self, side).share
+            found[side]["curve"] = [list(point) for point in getattr(self, side).curve]
         return {**found, "confidence": CONFIDENCE, "strict_confidence": STRICT}
 
 

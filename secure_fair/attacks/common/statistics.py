@@ -122,6 +122,21 @@ class Scores:
         judged = self._judged(allowed)
         return float(judged.hits / judged.positives)
 
+    def curve(self, points: int = 40) -> list[tuple[float, float]]:
+        """Hit rate against false alarms over all trials, as an attack does that knows the best threshold.
+
+        Pairs (alarms, hits) from the strictest threshold to (1, 1), at false alarms that are spread over a logarithmic
+        scale: at most so many.
+        """
+        negative, positive = np.sort(self.negative), np.sort(self.positive)
+        wanted = np.unique(np.round(np.geomspace(1, len(negative), points)).astype(np.int64))
+        thresholds = negative[len(negative) - wanted]
+        alarms, hits = (
+            1 - np.searchsorted(values, thresholds, side="left") / len(values) for values in (negative, positive)
+        )
+        pairs = {float(alarm): float(hit) for alarm, hit in zip(alarms, hits, strict=True)}
+        return sorted({**pairs, 1.0: 1.0}.items())
+
     def _candidates(self, low: float, high: float) -> np.ndarray:
         """Thresholds between these quantiles of the first half."""
         first = np.concatenate([_halves(self.positive)[0], _halves(self.negative)[0]])
