@@ -43,9 +43,9 @@ def review(
     """Attack the protocol at what SCENARIO promises (quickstart, unless named), or look at a finished RUN.
 
     Of a SCENARIO, without its data: every attack runs twice, against the program's own code, where it may win no more
-    than the guarantee allows, and against a twin without the protection, where it must win. Verdicts: holds; FAILS, with
-    exit code 6; blind where it won too little on its twin to show anything. What an attack has found is kept in the
-    folder, and taken from there by the next review with the same program, terms and seed.
+    than the guarantee allows, and against a twin without the protection, where it must win. Verdicts: holds; FAILS,
+    with exit code 6; blind where it won too little on its twin to show anything. What an attack has found is kept in
+    the folder, and taken from there by the next review with the same program, terms and seed.
 
     Of a RUN: who learned what by both sides' ledgers, whether these agree, whether what was spent, counted again from
     the noise, is what is claimed, and whether a file has what its party must not have. Exit code 6 where a check fails.

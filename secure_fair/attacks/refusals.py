@@ -57,7 +57,8 @@ def _right(said: list[str], truth: np.ndarray) -> int:
     half, votes = len(said) // 2, Counter[str]()
     for words, attribute in zip(said[:half], truth[:half], strict=True):
         votes[words] += 1 if attribute else -1
-    return sum((votes[words] > 0) == attribute for words, attribute in zip(said[half:], truth[half:], strict=True))
+    guesses = np.array([votes[words] > 0 for words in said[half:]])
+    return int((guesses == truth[half:].astype(bool)).sum())
 
 
 ATTACK = Refusals()

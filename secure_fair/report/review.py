@@ -16,7 +16,7 @@ Review = Mapping[str, Any]
 JSON, PAGE = "review.json", "review.html"
 LEGEND = (
     "won: share of trials, half of them right by chance where there is a percentage at most; proved: lower bound at "
-    "95 %; the verdicts rest on bounds at 99.98 %, so that fifty hold together with 99 %"
+    "95 %; the verdicts rest on bounds at 99.99 %, so that all hold together with 99 %"
 )
 
 

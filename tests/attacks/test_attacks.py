@@ -57,6 +57,7 @@ def test_it_wins_on_its_twin_and_no_more_than_was_promised_here(name: str) -> No
     assert found.twin.beyond(found.ceiling)
     assert not found.ours.beyond(found.ceiling)
     assert found.verdict == "holds"
+    assert json.loads(json.dumps(found.tree()))["verdict"] == "holds"
 
 
 @pytest.mark.parametrize("name", ["moment_neighbours", "count_neighbours"])

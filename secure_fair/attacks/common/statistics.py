@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from scipy.stats import beta
 
 CONFIDENCE = 0.95  # of every bound and interval that is told
-STRICT = 0.9998  # of the bounds that a verdict rests on: those of fifty attacks then hold together with 99 %
+STRICT = 0.9999  # of the bounds that a verdict rests on: those of a whole review then hold together with 99 %
 _THRESHOLDS = 200
 
 Counts: TypeAlias = Any  # int, or an array int64 of them
