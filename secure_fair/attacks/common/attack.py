@@ -76,8 +76,8 @@ class Context:
     def cheap_trials(self, mu: float) -> int:
         """So many trials that noise of half its scale is seen, up to a bound on the time that it takes.
 
-        The strict bound from n judged trials of either value, a fourth of all, lies about 9.5 / sqrt(n) below the truth;
-        halved noise puts the truth at 2 mu, here twice as far above mu.
+        The strict bound from n judged trials of either value, a fourth of all, lies about 9.5 / sqrt(n) below the
+        truth; halved noise puts that at 2 mu, here twice as far above mu.
         """
         return self.trials or min(max(4 * math.ceil((20 / mu) ** 2), FEWEST), MOST)
 
