@@ -17,7 +17,7 @@ from secure_fair.errors import DamagedFile, UsageError
 from secure_fair.operations import RULES
 from secure_fair.privacy.accounting import gaussian_advantage
 from secure_fair.privacy.ledger import compare, entries_about, read_extract, verify
-from secure_fair.privacy.recount import TOLERANCE, Recount, cost_of, groups_of, recounts
+from secure_fair.privacy.recount import TOLERANCE, Recount, groups_of, mu_of, recounts
 
 SUMMARY, EXTRACT, REPORT = "summary.json", "ledger.jsonl", "party.json"
 RARE = 1e-4  # probability below which noise is not believed to be as large as it was said to be
@@ -248,7 +248,7 @@ def _learned(run: str, auditor: str, developer: Entries, own: Entries) -> Iterat
         entries = [one for one in planned if (one["operation"], one["attribute"], one.get("of", "")) == kind]
         operation, attribute, of = kind
         alike = [one for one in planned if one["attribute"] == attribute]
-        mu = math.sqrt(sum(cost_of(one, RULES, groups_of(alike)) for one in entries))
+        mu = mu_of(entries, RULES, groups_of(alike))
         yield Learned(
             run=run,
             operation=operation,

@@ -60,6 +60,16 @@ def _recount(attribute: str, planned: Sequence[dict[str, Any]], rules: Rules, de
     return Recount(attribute, len(planned), math.sqrt(mu2.max(initial=0.0)), epsilon, tuple(wrong))
 
 
+def mu_of(entries: Sequence[dict[str, Any]], rules: Rules, groups: int) -> float:
+    """The mu of these planned releases together, to whoever pays most for them; infinite where one is exact."""
+    size = 1 + max((int(paying(entry, None).places.max(initial=-1)) for entry in entries), default=0)
+    mu2 = np.zeros(size)
+    for entry in entries:
+        payers = paying(entry, None)
+        mu2[payers.places] += cost_of(entry, rules, groups) * payers.times.astype(np.float64) ** 2
+    return math.sqrt(mu2.max(initial=0.0))
+
+
 def cost_of(entry: Mapping[str, Any], rules: Rules, groups: int) -> float:
     """The mu^2 of a release to a person with one record in it, by its noise; infinite where it is exact.
 

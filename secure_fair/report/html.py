@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, tables
+from secure_fair.report import figures, tables, told
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -53,6 +53,8 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         costs=tables.costs(summary),
         totals=_totals(summary),
         privacy=tables.privacy(summary),
+        kinds=told.kinds(summary),
+        asked=told.asked(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
         warnings=tables.warnings(summary),
         files_shown={name: text for name, text in files_shown.items() if text},

@@ -11,6 +11,7 @@ from secure_fair.files import write_bytes
 from secure_fair.report.review import JSON, PAGE
 from secure_fair.report.tables import Table
 from secure_fair.report.templates import template
+from secure_fair.report.told import right_of
 
 Review = Mapping[str, Any]
 
@@ -77,11 +78,6 @@ def accounts(review: Review) -> Table:
         for one in review["accounts"]
     )
     return Table(("run", "attribute", "auditor", "releases", "mu", "epsilon", "a guess is right"), rows)
-
-
-def right_of(advantage: float) -> str:
-    """How often whoever guesses a fair coin is right at most, in 100 guesses."""
-    return f"{100 * (1 + advantage) / 2:.1f} of 100"
 
 
 def text(review: Review) -> str:

@@ -7,6 +7,7 @@ is reviewed where runs are tested.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ import torch
 from click.testing import CliRunner, Result
 
 from scenarios.cli import main
+from scenarios.launch import released
 from secure_fair.attacks.common.attack import DEVELOPER, Terms, balanced
 from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, opened
 from secure_fair.operations import RULES, planned
+from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.budgets import Budgets
 from secure_fair.privacy.entries import Charge
-from secure_fair.privacy.ledger import Ledger
+from secure_fair.privacy.ledger import Ledger, read_extract
 from secure_fair.privacy.plan import make_plan
 from secure_fair.privacy.policy import Policy
 
@@ -115,6 +118,16 @@ def test_an_honest_run_holds(run: Path) -> None:
     assert learned["moment"]["releases"] == learned["moment"]["received"] == 3
     assert learned["moment"]["by"] == "developer"
     assert review(run).exit_code == 0  # what it has written is nothing that it complains of
+
+
+def test_the_summary_of_a_run_says_the_mu_that_the_review_counts(run: Path) -> None:
+    lines = {line["operation"]: line for line in released(read_extract(run / "auditor-auditor" / "ledger.jsonl"))}
+    assert review(run).exit_code == 0
+    for line in json.loads((run / "review" / "review.json").read_text())["learned"]:
+        if line["by"] == "developer":
+            assert lines[line["operation"]]["mu"] == pytest.approx(line["mu"])
+    reserve = math.sqrt(3 / 4)  # of four planned releases, one in reserve, three were made
+    assert lines["moment"]["mu"] == pytest.approx(reserve * gaussian_mu(1.0, 1e-5))
 
 
 @pytest.mark.parametrize("forgets", [1, 4])
