@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, tables
+from secure_fair.report import figures, sentences, tables
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -36,16 +36,25 @@ def write_report(folder: Path) -> Path:
 
 def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
     """The page of a summary; ``files_shown`` are appended as they are, under their names."""
-    from markupsafe import Markup
-
-    drawn = {"fairness-utility": figures.fairness_utility(summary), "selection-rates": figures.selection_rates(summary)}
+    attributes = tables.attributes_of(summary)
+    better, worse = sentences.changes(summary)
+    baseline = sentences.baseline_of(summary)
     return template("page.html").render(
         summary=summary,
+        task=summary.get("task"),
         main=tables.method_name(summary),
-        headline=tables.methods(summary),
-        # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
-        figures={name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure is not None},
-        groups={name: tables.groups(summary, name) for name in tables.attributes_of(summary)},
+        mode="on shares between separate processes" if summary["mode"] == "secure" else "in the clear in one process",
+        headline=sentences.headline(summary),
+        better=better,
+        worse=worse,
+        baseline=None if baseline is None else tables.method_name(baseline),
+        legend=tables.GAP_LEGEND,
+        methods=tables.methods(summary),
+        gaps={name: tables.gaps(summary, name) for name in attributes},
+        past=tables.past(summary),
+        past_agreement=tables.past_agreement(summary),
+        figures=_figures(summary),
+        groups={name: tables.groups(summary, name) for name in attributes},
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
         released=tables.released(summary),
@@ -54,9 +63,28 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         totals=_totals(summary),
         privacy=tables.privacy(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
-        warnings=tables.warnings(summary),
+        warnings=[*sentences.cautions(summary), *tables.warnings(summary)],
         files_shown={name: text for name, text in files_shown.items() if text},
     )
+
+
+def _figures(summary: tables.Summary) -> dict[str, dict[str, Any]]:
+    """Every figure that the run has something for, with what it shows in words."""
+    from markupsafe import Markup
+
+    drawn = {
+        "fairness-utility": (
+            figures.fairness_utility(summary),
+            "Accuracy against the gap; up and left is better.",
+        ),
+        "selection-rates": (figures.selection_rates(summary), "Selection rates of the groups: equal heights are fair."),
+    }
+    # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
+    return {
+        name: {"drawn": Markup(figures.svg(figure, name)), "text": text}
+        for name, (figure, text) in drawn.items()
+        if figure is not None
+    }
 
 
 def _totals(summary: tables.Summary) -> dict[str, str]:
