@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 
 CHANGES = 5  # of each kind, told at the end of a run
+WIDTH = 100  # columns of text
 
 
 @click.command()
@@ -82,12 +84,12 @@ def result_text(summary: dict[str, Any], folder: Path) -> str:
     from secure_fair.report import sentences, tables
 
     better, worse = sentences.changes(summary)
-    parts = ["", *sentences.headline(summary)]
+    parts = ["", *(textwrap.fill(text, WIDTH) for text in sentences.headline(summary))]
     parts += [f"  better: {text}" for text in better[:CHANGES]] + [f"  worse:  {text}" for text in worse[:CHANGES]]
     parts += ["", tables.methods(summary).text(), ""]
     for name in tables.attributes_of(summary):
         parts += [tables.gaps(summary, name).text(), ""]
-    parts += [f"({tables.GAP_LEGEND})", ""]
+    parts += [textwrap.fill(f"({tables.GAP_LEGEND})", WIDTH), ""]
     titled = {
         "Labels, and what the past recorded in training records:": tables.past(summary),
         "Predictions of test records, by either:": tables.past_agreement(summary),

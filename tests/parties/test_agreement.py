@@ -320,7 +320,7 @@ def test_with_noise_every_release_has_it_and_is_charged(
 @pytest.mark.long
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 def test_at_the_length_of_the_quickstart(tmp_path: Path, method: Mapping[str, Any]) -> None:
-    tree = Scenario.load("quickstart").model_dump(exclude_none=True, exclude={"privacy", "compare"})
+    tree = Scenario.load("faces-wavy-gender").model_dump(exclude_none=True, exclude={"privacy", "compare"})
     tree["data"]["split"] = {"developer": 0.6, "auditor": 0.1, "test": 0.3}
     tree["train"] |= {"precision": "fp32", "device": "cpu"}
     tree["method"] = dict(method)
