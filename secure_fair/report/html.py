@@ -21,20 +21,37 @@ def write_report(folder: Path) -> Path:
 
     Raises ``UsageError`` where the folder holds no finished run.
     """
+    summary = read_summary(folder)
+    extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
+    page = folder / REPORT
+    page.write_text(render(summary, extra, _rounds(folder, summary)), encoding="utf-8")
+    return page
+
+
+def read_summary(folder: Path) -> tables.Summary:
+    """The summary of a finished run's folder. Raises ``UsageError`` where it holds none."""
     path = folder / SUMMARY
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: is missing; a report is made of a finished run's folder") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not text
         raise UsageError(f"{path}: is not JSON: {error}") from error
-    extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
-    page = folder / REPORT
-    page.write_text(render(summary, extra), encoding="utf-8")
-    return page
+    missing = {"scenario", "method", "mode", "seed", "utility"} - summary.keys() if isinstance(summary, dict) else {"{"}
+    if missing:
+        raise UsageError(f"{path}: is no run's summary; it lacks {', '.join(sorted(missing))}")
+    return dict(summary)
 
 
-def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
+def _rounds(folder: Path, summary: tables.Summary) -> dict[str, figures.Rounds]:
+    """Read what the developer of each method wrote at every epoch, where it did; the main one's last."""
+    folders = {tables.method_name(run): folder / "compare" / str(run["method"]) for run in summary.get("compare", [])}
+    folders[tables.method_name(summary)] = folder
+    texts = {name: _text(one / "developer" / "rounds.jsonl") for name, one in folders.items()}
+    return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
+
+
+def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapping[str, figures.Rounds]) -> str:
     """The page of a summary; ``files_shown`` are appended as they are, under their names."""
     attributes = tables.attributes_of(summary)
     better, worse = sentences.changes(summary)
@@ -53,7 +70,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         gaps={name: tables.gaps(summary, name) for name in attributes},
         past=tables.past(summary),
         past_agreement=tables.past_agreement(summary),
-        figures=_figures(summary),
+        figures=_figures(summary, rounds),
         groups={name: tables.groups(summary, name) for name in attributes},
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
@@ -68,7 +85,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
     )
 
 
-def _figures(summary: tables.Summary) -> dict[str, dict[str, Any]]:
+def _figures(summary: tables.Summary, rounds: Mapping[str, figures.Rounds]) -> dict[str, dict[str, Any]]:
     """Every figure that the run has something for, with what it shows in words."""
     from markupsafe import Markup
 
@@ -78,6 +95,7 @@ def _figures(summary: tables.Summary) -> dict[str, dict[str, Any]]:
             "Accuracy against the gap; up and left is better.",
         ),
         "selection-rates": (figures.selection_rates(summary), "Selection rates of the groups: equal heights are fair."),
+        "training": (figures.training(rounds), "Epoch by epoch, as the developer saw it."),
     }
     # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from secure_fair.report.tables import Summary, attributes_of, by_chance, fairness_of, method_name, share
+from secure_fair.report.tables import Summary, attributes_of, by_chance, fairness_of, method_name, share, task_of
 
 GAPS = {
     "demographic_parity_difference": "the gap between selection rates",
@@ -34,7 +34,7 @@ def headline(summary: Summary) -> list[str]:
         after = fairness_of(summary).get(name, {}).get("demographic_parity_difference")
         if after is None:
             continue
-        text = f"{_task(summary)} by {name}: {method_name(summary)}{_epsilon(summary, name)}"
+        text = f"{task_of(summary)} by {name}: {method_name(summary)}{_epsilon(summary, name)}"
         floor = by_chance(summary, name, "demographic_parity_difference")
         chance = "" if floor is None else f" (chance alone would show {share(floor)})"
         accuracy = share(summary["utility"]["accuracy"])
@@ -93,11 +93,6 @@ def _changes(before: Summary, after: Summary) -> Iterator[tuple[str, float]]:
 def _change(words: str, before: Any, after: Any, more_is_better: bool) -> Iterator[tuple[str, float]]:
     if isinstance(before, float | int) and isinstance(after, float | int):
         yield f"{words} {share(before)} → {share(after)}", (after - before) * (1 if more_is_better else -1)
-
-
-def _task(summary: Summary) -> str:
-    task = summary.get("task")
-    return f"{task['target']} ({task['dataset']})" if task else str(summary["scenario"])
 
 
 def _epsilon(summary: Summary, attribute: str) -> str:

@@ -163,6 +163,18 @@ def method_name(run: Summary) -> str:
     return f"{run['method']} ({run['release']})" if run.get("release") else str(run["method"])
 
 
+def task_of(run: Summary) -> str:
+    """The task in words; of a run that does not say it, its scenario."""
+    task = run.get("task")
+    return f"{task['target']} ({task['dataset']})" if task else str(run["scenario"])
+
+
+def spent(run: Summary, attribute: str) -> str:
+    """The epsilon that releases of an attribute have spent in a run; a dash where it was not asked for."""
+    account = run.get("privacy", {}).get("attributes", {}).get(attribute)
+    return "-" if account is None else guarantee(account)
+
+
 def warnings(summary: Summary) -> list[str]:
     """Every warning of every method of the run, the main one's first, none twice."""
     found: list[str] = []
