@@ -8,6 +8,7 @@ from scenarios.cli import (
     bench,
     data,
     identity,
+    init,
     ledger,
     page,
     party,
@@ -28,6 +29,7 @@ def main() -> None:
     """Train fair vision transformers while the sensitive attributes stay with the auditor who holds them."""
 
 
+main.add_command(init.init)
 main.add_command(run.run)
 main.add_command(scenario.scenario)
 main.add_command(data.data)

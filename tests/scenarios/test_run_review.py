@@ -18,7 +18,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from scenarios.cli import main
-from scenarios.launch import released
+from scenarios.summary import released
 from secure_fair.attacks.common.attack import DEVELOPER, Terms, balanced
 from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, opened
 from secure_fair.operations import RULES, planned
