@@ -47,4 +47,4 @@ def test_asked_stands_beside_spent(summary: dict[str, Any], asked: dict[str, Any
     summary["privacy"]["asked"] = asked
     assert said in told.asked(summary)
     assert ("0.987 on gender" in told.asked(summary)) == ("training" in said)
-    assert told.asked(summary) in render(summary, {}, [])
+    assert told.asked(summary) in render(summary, {}, {})
