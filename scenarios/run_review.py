@@ -98,7 +98,7 @@ def review_run(folder: Path) -> dict[str, Any]:
 
 
 def _ledgers(run: Path) -> Iterator[tuple[str, Entries, Entries, Mapping[str, Any]]]:
-    """Of each auditor that released anything: its name, the developer's entries about it, its own, its report."""
+    """For each auditor that released anything: its name, the developer's entries about it, its own, its report."""
     developers = run / DEVELOPER / EXTRACT
     for folder in parties_of(run):
         extract = folder / EXTRACT
@@ -165,7 +165,7 @@ def _whole(run: str, auditor: str, folder: Path, own: Entries) -> Check:
 def _spending(
     run: str, auditor: str, kept: Mapping[str, Recount], party: Mapping[str, Any], summary: Mapping[str, Any]
 ) -> Iterator[Check]:
-    """What the noise in the ledger comes to is what the auditor and the run's summary say was spent."""
+    """Check that the noise in the ledger comes to what the auditor and the run's summary say was spent."""
     for attribute, account in kept.items():
         name = f"spending on {attribute} of {auditor}"
         said = {

@@ -133,7 +133,7 @@ def past(out: Path, people: People) -> dict[str, Any] | None:
 
 
 def asked(scenario: Scenario) -> dict[str, float | None]:
-    """What the scenario asks for; {} where it has no privacy at all."""
+    """The epsilons and the delta that the scenario asks for; {} where it has no privacy at all."""
     wanted = scenario.privacy
     if wanted is None:
         return {}

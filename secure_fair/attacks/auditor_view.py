@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from secure_fair.attacks.common.attack import AUDITOR, Attack, Context, Outcome
-from secure_fair.attacks.common.wire import PEOPLE, guessed, moment_of, received, replaced, words
+from secure_fair.attacks.common.wire import PEOPLE, enrolled, guessed, moment_of, received, replaced, words
 from secure_fair.mpc.session import Session
 from secure_fair.randomness import PRG
 
@@ -38,7 +38,8 @@ class AuditorView(Attack):
 
 def play(session: Session, secrets: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
     """One party's part; at the auditor what it has received in each try."""
-    heard = [received(session, partial(moment_of, session, codes, ENTRIES[secret])) for secret in secrets]
+    state = enrolled(session, codes)
+    heard = [received(session, partial(moment_of, state, ENTRIES[secret])) for secret in secrets]
     return [words(message) for message in heard] if session.name == AUDITOR else []
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome
 from secure_fair.attacks.common.auditor import ATTRIBUTE
-from secure_fair.attacks.common.wire import PEOPLE, guessed, moment_of, sent
+from secure_fair.attacks.common.wire import PEOPLE, enrolled, guessed, moment_of, sent
 from secure_fair.mpc.session import Session
 
 TRIES = 32
@@ -35,10 +35,14 @@ def play(session: Session, secrets: np.ndarray) -> list[tuple[bytes, bytes]]:
 
 
 def _try(session: Session, secret: int) -> tuple[bytes, bytes]:
-    state = []
-    codes = np.full(PEOPLE, secret, dtype=np.int64)
-    said = sent(session, DEALER, lambda: state.append(moment_of(session, codes, 0.4)))
-    return said, state[0].memberships[ATTRIBUTE].shared.share.numpy().tobytes()
+    states = []
+
+    def act() -> None:
+        states.append(enrolled(session, np.full(PEOPLE, secret, dtype=np.int64)))
+        moment_of(states[0], 0.4)
+
+    said = sent(session, DEALER, act)
+    return said, states[0].memberships[ATTRIBUTE].shared.share.numpy().tobytes()
 
 
 def _read(sides: list[list[bytes]], secrets: np.ndarray) -> int:

@@ -40,7 +40,7 @@ class LastOpening:
 
 
 class InterruptedReleases(Attack):
-    """What is spent is on disk before a value is opened, so an interruption wastes budget and never gains any."""
+    """Spending is on disk before a value is opened, so an interruption wastes budget and never gains any."""
 
     claim = "an auditor that dies when it has opened a value has spent for it"
     view = "developer"

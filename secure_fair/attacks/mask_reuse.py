@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from secure_fair.attacks.common.attack import AUDITOR, Attack, Context, Outcome
-from secure_fair.attacks.common.wire import PEOPLE, guessed, moment_of, received, replaced
+from secure_fair.attacks.common.wire import PEOPLE, enrolled, guessed, moment_of, received, replaced
 from secure_fair.mpc.menu import Source
 from secure_fair.mpc.session import Session
 
@@ -44,8 +44,9 @@ def always_the_same(committed: Any) -> Any:
 
 def play(session: Session, secrets: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:
     """One party's part; at the auditor the differences of what it received in each pair of requests."""
+    state = enrolled(session, codes)
     heard = [
-        [received(session, partial(moment_of, session, codes, entry)) for entry in (0.4, (0.4, -0.4)[secret])]
+        [received(session, partial(moment_of, state, entry)) for entry in (0.4, (0.4, -0.4)[secret])]
         for secret in secrets
     ]
     return [_difference(*pair) for pair in heard] if session.name == AUDITOR else []

@@ -17,7 +17,7 @@ CLIP = 0.1  # below every gradient's norm, so that each is as long as it may be
 
 
 class NoNoise:
-    """What the twin is trained with."""
+    """The twin's noise: none."""
 
     private = False
 

@@ -1,4 +1,4 @@
-"""What an attacker may make of each kind of release: in mu, in guesses out of a hundred, in rare false alarms."""
+"""The most that an attacker may make of each kind of release: in mu, in guesses of a hundred, in rare false alarms."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _cells(line: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def asked(summary: Summary) -> str:
-    """What the scenario asked for beside what was spent, in a sentence; nothing where it asked for no epsilon."""
+    """A sentence on what the scenario asked for and what was spent; nothing where it asked for no epsilon."""
     wanted: Mapping[str, Any] = summary.get("privacy", {}).get("asked") or {}
     if not wanted:
         return ""

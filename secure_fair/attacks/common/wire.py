@@ -65,15 +65,19 @@ def _whole(message: bytes) -> bytes:
     return message + bytes(-len(message) % 8)
 
 
-def moment_of(session: Session, codes: np.ndarray, entry: float) -> SharedState:
-    """A moment of people of whom the developer's rows all have this ``entry``, up to the opening, which is left out."""
-    developing, operation = session.name == DEVELOPER, OPERATIONS["moment"]
+def enrolled(session: Session, codes: np.ndarray) -> SharedState:
+    """People whose attributes, ``codes`` int64 (n,) at the auditor, are shared."""
     state = SharedState(session, PublicFacts(DEVELOPER, {ATTRIBUTE: 2}, {}, PEOPLE, False, {}))
-    state.share_memberships(ATTRIBUTE, [AUDITOR], None if developing else codes, {})
+    state.share_memberships(ATTRIBUTE, [AUDITOR], None if session.name == DEVELOPER else codes, {})
+    return state
+
+
+def moment_of(state: SharedState, entry: float) -> None:
+    """A moment of people of whom the developer's rows all have this ``entry``, up to the opening, which is left out."""
+    developing, operation = state.session.name == DEVELOPER, OPERATIONS["moment"]
     ask = Ask(operation="moment", attribute=ATTRIBUTE, width=WIDTH)
     rows = [torch.full((PEOPLE, WIDTH), entry, dtype=torch.float64)] if developing else []
     operation.compute(state, ask, RECORDS, operation.share(state, ask, RECORDS, rows, [AUDITOR]), Update())
-    return state
 
 
 def words(message: bytes) -> np.ndarray:
