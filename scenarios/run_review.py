@@ -179,12 +179,23 @@ def _spending(
                 continue  # an attribute has several auditors, and the summary says what was spent most
             if told is not None and not math.isclose(epsilon, account.epsilon, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
                 problems.append(f"{who} says epsilon {epsilon:.6g}, the noise in the ledger {account.epsilon:.6g}")
+        asked = _asked(summary)
+        if account.epsilon > asked * (1 + TOLERANCE):
+            problems.append(f"epsilon {account.epsilon:.6g} was spent, {asked:.6g} asked for")
         says = "; ".join(problems) or (
             f"epsilon {account.epsilon:.4g} by {account.releases} releases, counted again from their noise"
             if math.isfinite(account.epsilon)
             else f"{account.releases} releases, exact ones among them: nothing is limited, and nothing else is claimed"
         )
         yield Check(run, name, "FAILS" if problems else "holds", says)
+
+
+def _asked(summary: Mapping[str, Any]) -> float:
+    """The most that a record may cost by the scenario, in training or in evaluation; infinite where it has no limit."""
+    asked = summary.get("privacy", {}).get("asked") or {}
+    if asked.get("epsilon") is None:
+        return math.inf
+    return max(float(asked["epsilon"]), float(asked.get("evaluation_epsilon") or 0.0))
 
 
 def _noise(run: str, summary: Mapping[str, Any]) -> Check:

@@ -85,7 +85,7 @@ def summary(asked: Auditor, yes: float, truth: np.ndarray) -> dict[str, Any]:
 
     sigma = asked.receipts[-1].sigma
     return {
-        "privacy": {"attributes": asked.gate.summary()},
+        "privacy": {"attributes": asked.gate.summary(), "asked": {"epsilon": 1.0, "evaluation_epsilon": 1.0}},
         "fairness": sizes(float(truth.sum())),
         "fairness_released": sizes(yes),
         "openings": [{"operation": EVALUATION, "attribute": ATTRIBUTE, "sigma": sigma}],
@@ -162,6 +162,15 @@ def test_a_claim_of_less_than_was_spent_is_found_out(run: Path) -> None:
     assert result.exit_code == 6
     assert "the summary says epsilon" in result.stderr
     assert review(run, "--fail-on", "never").exit_code == 0
+
+
+def test_more_than_was_asked_for_is_found_out(run: Path) -> None:
+    held = json.loads((run / "summary.json").read_text())
+    held["privacy"]["asked"] = {"epsilon": 0.5, "evaluation_epsilon": 0.5}
+    write(run / "summary.json", held)
+    result = review(run)
+    assert result.exit_code == 6
+    assert "was spent, 0.5 asked for" in result.stderr
 
 
 def group_by_person(run: Path) -> None:
