@@ -7,12 +7,14 @@ import click
 from scenarios.cli import (
     bench,
     data,
+    export,
     identity,
     ledger,
     page,
     party,
     peers,
     policy,
+    predict,
     report,
     review,
     run,
@@ -31,11 +33,13 @@ def main() -> None:
 main.add_command(run.run)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
+main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
 main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)
+main.add_command(predict.predict)
 main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)

@@ -21,17 +21,22 @@ def write_report(folder: Path) -> Path:
 
     Raises ``UsageError`` where the folder holds no finished run.
     """
-    path = folder / SUMMARY
-    try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: is missing; a report is made of a finished run's folder") from None
-    except json.JSONDecodeError as error:
-        raise UsageError(f"{path}: is not JSON: {error}") from error
+    summary = read_summary(folder)
     extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
     page = folder / REPORT
     page.write_text(render(summary, extra), encoding="utf-8")
     return page
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """The summary in a run folder. Raises ``UsageError`` where the folder holds no finished run."""
+    path = folder / SUMMARY
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path}: is missing; name the folder of a run that has ended") from None
+    except ValueError as error:
+        raise UsageError(f"{path}: is not JSON: {error}") from error
 
 
 def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:

@@ -1,0 +1,511 @@
+"""Use of what comes out: predictions and exports say what the run said, also where nothing of this project is."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import timm
+import torch
+from click.testing import CliRunner, Result
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from scenarios import export as exports
+from scenarios.cli import main
+from scenarios.launch import run, run_plain
+from scenarios.progress import LineReporter
+from scenarios.schema import Scenario
+from tests.drawn import GENDERS, write_manifest
+from tests.parties.company import write_stores
+from tests.parties.people import plant, scenario_of
+from tests.scenarios.apart import printed, run_apart, table
+
+EQUAL = 1e-3
+RECORDS = 120
+BESIDE = Path(__file__).resolve().parents[3] / "shared"
+WEIGHTS = Path(os.environ.get("SECURE_FAIR_WEIGHTS", BESIDE / "weights")) / "deit_tiny_patch16_224.safetensors"
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def done(*arguments: object) -> str:
+    """What a command that ends well has printed."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def refused(*arguments: object) -> str:
+    """The one message of a command that is refused as wrong usage."""
+    result = invoke(*arguments)
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    return result.stderr
+
+
+def scenario_of_pictures(root: Path, **sections: Any) -> Scenario:
+    """A scenario of the manifest below ``root``, in the clear; ``sections`` change or add keys, table by table."""
+    tree: dict[str, Any] = {
+        "name": "album",
+        "data": {
+            "dataset": "manifest",
+            "root": str(root),
+            "file": "people.csv",
+            "path_column": "picture",
+            "target": "hair",
+            "sensitive": ["gender"],
+            "image_size": 16,
+            "split": {"developer": 0.5, "auditor": 0.2, "test": 0.3},
+        },
+        "lora": {"rank": 4, "last_blocks": 2},
+        "train": {"epochs": 1, "batch_size": 20, "learning_rate": 0.01, "precision": "fp32", "device": "cpu"},
+        "method": {"name": "parity"},
+        "secure": {"mode": "plain"},
+    }
+    for name, section in sections.items():
+        tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
+    return Scenario.parse(tree)
+
+
+@pytest.fixture(scope="module")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures as files, no two of one shape: some are JPEGs on their side, as cameras leave them."""
+    root = tmp_path_factory.mktemp("album")
+    columns = {"hair": ("wavy_hair", ("straight", "wavy")), **GENDERS}
+    write_manifest(root, RECORDS, columns, size=48)
+    for number, file in enumerate(sorted((root / "pictures").iterdir())):
+        image = Image.open(file)
+        image = image.resize((48 + number % 7, 60 - number % 5))
+        if number % 3:
+            image.save(file)
+        else:
+            exif = image.getexif()
+            exif[0x0112] = 6
+            image.save(file, format="JPEG", exif=exif)
+    return root
+
+
+@pytest.fixture(scope="module")
+def finished(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run with the small backbone, beside erm."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    out.mkdir()
+    run(scenario_of_pictures(album, compare=["erm"], method={"strength": 20.0}), out, LineReporter())
+    return out
+
+
+def told(folder: Path) -> dict[str, np.ndarray]:
+    """The run's own probabilities of its test records, by the name that the data set has."""
+    with (folder / "predictions.csv").open(newline="") as file:
+        return table(csv.DictReader(file))
+
+
+def paths_of(folder: Path, album: Path) -> list[str]:
+    """The test records' files."""
+    return [str(album / name) for name in told(folder)]
+
+
+def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], album: Path | None = None) -> float:
+    """The largest difference of two predictions of the same records."""
+    named = {str(album / name) if album else name: row for name, row in theirs.items()}
+    assert ours.keys() == named.keys()
+    return max(float(np.abs(ours[name] - named[name]).max()) for name in named)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+def test_predictions_are_told_by_the_data_set_s_names_and_by_no_party(album: Path, finished: Path) -> None:
+    with (album / "people.csv").open(newline="") as file:
+        hair = {row["picture"]: row["hair"] for row in csv.DictReader(file)}
+    with (finished / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == round(0.3 * RECORDS)
+    assert {row["record"]: row["label"] for row in rows} == {row["record"]: hair[row["record"]] for row in rows}
+    assert {row["split"] for row in rows} == {"test"}
+    likelier = [max(("straight", "wavy"), key=lambda name: float(row[f"probability_{name}"])) for row in rows]
+    assert [row["prediction"] for row in rows] == likelier
+    with (finished / "developer" / "predictions.csv").open(newline="") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
+    # a name may tell an attribute, as UTKFace's do: it is the experimenter's, and in no party's folder
+    parties = [folder for folder in finished.iterdir() if folder.is_dir() and folder.name != "compare"]
+    texts = [file.read_bytes() for folder in parties for file in folder.rglob("*") if file.is_file()]
+    assert len(texts) > 5
+    assert not any(row["record"].encode() in text for row in rows for text in texts)
+
+
+def test_who_prepares_stores_is_told_which_id_is_whose(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(scenario_of_pictures(album).to_toml())
+    said = done("data", "prepare", tmp_path / "s.toml", "--out", tmp_path / "stores")
+    assert f"names: {tmp_path / 'stores' / 'records.csv'}" in said
+    with (tmp_path / "stores" / "records.csv").open(newline="") as file:
+        names = {row["id"]: (row["record"], row["split"]) for row in csv.DictReader(file)}
+    with (tmp_path / "stores" / "developer" / "records.csv").open(newline="") as file:
+        held = list(csv.DictReader(file))
+    assert {row["id"]: row["split"] for row in held} == {record: part for record, (_, part) in names.items()}
+    with (album / "people.csv").open(newline="") as file:
+        hair = {row["picture"]: row["hair"] for row in csv.DictReader(file)}
+    assert [hair[names[row["id"]][0]] == "wavy" for row in held] == [row["label"] == "1" for row in held]
+
+
+# --- predict ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def manifest(album: Path, finished: Path) -> Iterator[Path]:
+    """A CSV with the test records' paths, in a column of its own name."""
+    file = album / "new.csv"
+    file.write_text("".join(f"{name}\n" for name in ("photo", *told(finished))))
+    yield file
+    file.unlink()
+
+
+def test_predict_says_what_the_run_said(album: Path, finished: Path, manifest: Path, tmp_path: Path) -> None:
+    said = done("predict", finished, manifest, "--path-column", "photo")
+    found = table(csv.DictReader(said.splitlines()))
+    assert furthest(found, told(finished)) < EQUAL
+    # the model is not the one that it began as: another method's differs
+    other = done("predict", finished / "compare" / "erm", manifest, "--path-column", "photo")
+    assert furthest(table(csv.DictReader(other.splitlines())), told(finished)) > EQUAL
+    # a folder, in a file, has everybody
+    said = done("predict", finished / "developer", album / "pictures", "--output", tmp_path / "all.csv")
+    assert said == f"{tmp_path / 'all.csv'}: {RECORDS} predictions\n"
+    with (tmp_path / "all.csv").open(newline="") as file:
+        everybody = table(csv.DictReader(file))
+    assert len(everybody) == RECORDS
+    assert furthest({name: everybody[name] for name in paths_of(finished, album)}, told(finished), album) < EQUAL
+
+
+def test_predictions_as_json_name_the_class(album: Path, finished: Path) -> None:
+    file = paths_of(finished, album)[0]
+    (row,) = json.loads(done("predict", finished, file, file, "--format", "json"))
+    assert row["record"] == file
+    assert row["prediction"] == max(("straight", "wavy"), key=lambda name: row[f"probability_{name}"])
+
+
+def test_every_broken_picture_is_named_and_nothing_is_predicted(album: Path, finished: Path, tmp_path: Path) -> None:
+    whole = Path(paths_of(finished, album)[0])
+    shutil.copy(whole, tmp_path / "a.png")
+    (tmp_path / "b.png").write_bytes(whole.read_bytes()[:600])
+    (tmp_path / "c.jpg").write_text("no picture")
+    said = refused("predict", finished, tmp_path, "--output", tmp_path / "out.csv")
+    assert "b.png" in said
+    assert "c.jpg: broken picture: c.jpg (10 bytes) is not a picture in a known format" in said
+    assert "nothing was predicted" in said
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_places_that_cannot_be_predicted(album: Path, finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "new.csv").write_text("file\na.png\n")
+    (tmp_path / "none.csv").write_text("path\n")
+    assert "nowhere: no such file or folder" in refused("predict", finished, tmp_path / "nowhere")
+    assert "holds no file that is called like a picture" in refused("predict", finished, tmp_path / "empty")
+    said = refused("predict", finished, tmp_path / "new.csv")
+    assert "no single column 'path'; it has file" in said
+    assert "--path-column" in said
+    assert "no picture to predict" in refused("predict", finished, tmp_path / "none.csv")
+    said = refused("predict", finished, album / "people.csv", "--path-column", "picture", "--id-column", "x")
+    assert "--id-column: is for the rows of a table" in said
+    said = refused("predict", finished, tmp_path / "empty", "--output", tmp_path / "new.csv")
+    assert "exists already" in said
+
+
+def test_folders_without_a_model(finished: Path, tmp_path: Path) -> None:
+    failed = tmp_path / "failed"
+    failed.mkdir()
+    shutil.copy(finished / "scenario.toml", failed)
+    for command in (("predict", tmp_path / "nowhere", "x.png"), ("export", tmp_path / "nowhere")):
+        assert "nowhere: no such folder; name the folder of a run" in refused(*command)
+    for command in (("predict", failed, "x.png"), ("export", failed)):
+        assert "failed: holds no model, for the run has not ended well" in refused(*command)
+    assert "it is no run's folder" in refused("export", tmp_path)
+    assert not (failed / "export").exists()
+
+
+def test_a_model_that_was_tampered_with_is_refused(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished / "developer", tmp_path / "developer")
+    about = tmp_path / "developer" / "model.json"
+    tree = json.loads(about.read_text())
+    about.write_text(json.dumps({**tree, "digest": "0" * 64}))
+    assert "are others than the run had" in refused("predict", tmp_path, tmp_path)
+    about.write_text(json.dumps({key: value for key, value in tree.items() if key != "mean"}))
+    assert "does not describe a model: KeyError('mean')" in refused("predict", tmp_path, tmp_path)
+    about.write_text(json.dumps(tree))
+    head = tmp_path / "developer" / "head.safetensors"
+    save_file({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, head)
+    assert "is not this model's head" in refused("predict", tmp_path, tmp_path)
+    shutil.copy(finished / "developer" / "head.safetensors", head)
+    adapter = tmp_path / "developer" / "adapter" / "adapter_model.safetensors"
+    state = load_file(adapter)
+    gone = sorted(state)[0]
+    save_file({name: value for name, value in state.items() if name != gone}, adapter)
+    assert f"1 tensors are not the adapter's, first '{gone}'" in refused("predict", tmp_path, tmp_path)
+    adapter.write_bytes(b"")
+    assert "holds no adapter of this backbone" in refused("predict", tmp_path, tmp_path)
+
+
+# --- export -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def exported(finished: Path) -> Path:
+    """The run's export, where it goes by itself."""
+    said = done("export", finished, "--merged")
+    assert said.endswith(f"Export: {finished / 'export'}\n")
+    return finished / "export"
+
+
+def test_the_loader_alone_says_what_the_run_said(
+    album: Path, finished: Path, exported: Path, own_operators: bool, tmp_path: Path
+) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(exported, moved)
+    found = printed(run_apart(moved / "load.py", paths_of(finished, album), repair=not own_operators))
+    assert furthest(found, told(finished), album) < EQUAL
+
+
+def test_what_lies_in_an_export(finished: Path, exported: Path) -> None:
+    assert sorted(path.name for path in exported.iterdir()) == [
+        *("README.md", "adapter", "backbone.safetensors", "head.safetensors", "load.py", "merged.safetensors"),
+        "model.json",
+    ]
+    about = json.loads((exported / "model.json").read_text())
+    assert about["classes"] == ["straight", "wavy"]
+    assert about["preprocessing"]["size"] == 16
+    assert about["preprocessing"]["mean"] == [0.5, 0.5, 0.5]
+    assert about["backbone"]["sha256"] == hashlib.sha256((exported / "backbone.safetensors").read_bytes()).hexdigest()
+    lines = (exported / "load.py").read_text()
+    assert not any(name in lines for name in ("secure_fair", "import parties", "import scenarios"))
+    # nothing of the machine that it was made on
+    texts = [path.read_bytes() for path in exported.rglob("*") if path.is_file()]
+    assert not any(str(finished.parent).encode() in text for text in texts)
+
+
+def test_merged_weights_are_a_timm_model_like_any_other(album: Path, finished: Path, exported: Path) -> None:
+    loader = exports.loaded(exported)
+    files = paths_of(finished, album)
+    with torch.no_grad():
+        probabilities = loader.load_merged()(torch.stack([loader.pixels(file) for file in files])).softmax(1).numpy()
+    assert furthest(dict(zip(files, probabilities, strict=True)), told(finished), album) < EQUAL
+
+
+def test_the_card_says_what_the_developer_may_know(finished: Path, exported: Path) -> None:
+    card = (exported / "README.md").read_text()
+    summary = json.loads((finished / "summary.json").read_text())
+    for said in ("Predicts `hair`", "- 0: straight\n- 1: wavy", "`parity (moments)`", "exact: no privacy", "| erm |"):
+        assert said in card
+    assert "plain mode: one process saw every attribute" in card
+    assert "Releases were exact" in card
+    assert f"{summary['utility']['accuracy']:.3f}" in card
+
+
+def test_the_card_has_no_rate_that_only_the_experimenter_knows(album: Path, finished: Path, tmp_path: Path) -> None:
+    """The exact gap and the released one are told apart by their values, which are put into the summary."""
+    shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    file = tmp_path / "run" / "summary.json"
+    summary = json.loads(file.read_text())
+    for one in (summary, *summary["compare"]):
+        one["fairness"]["gender"]["demographic_parity_difference"] = 0.98765
+        one["fairness_released"]["gender"]["demographic_parity_difference"] = 0.43219
+    file.write_text(json.dumps(summary))
+    done("export", tmp_path / "run")
+    card = (tmp_path / "run" / "export" / "README.md").read_text()
+    assert "0.432" in card
+    assert "0.98" not in card
+    summary["fairness_released"] = summary["compare"][0]["fairness_released"] = {}
+    file.write_text(json.dumps(summary))
+    done("export", tmp_path / "run", tmp_path / "another")
+    assert "No fairness figures were released" in (tmp_path / "another" / "README.md").read_text()
+
+
+def test_an_export_that_would_predict_otherwise_is_not_made(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is of the export itself: a head that changes on the way is found out."""
+    copied = shutil.copyfile
+
+    def changed(source: Path, target: Path, **how: Any) -> None:
+        copied(source, target, **how)
+        if Path(target).name == "head.safetensors":
+            save_file(
+                {name: value + 0.01 * torch.randn_like(value) for name, value in load_file(target).items()}, target
+            )
+
+    monkeypatch.setattr(exports.shutil, "copyfile", changed)
+    result = invoke("export", finished, tmp_path / "out")
+    assert result.exit_code == 1
+    assert "load.py: predicts otherwise than the run's model" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_exports_that_are_refused(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "file").touch()
+    assert "exists and is not an empty folder" in refused("export", finished, tmp_path / "there")
+    assert "are no file that others could have" in refused("export", finished, tmp_path / "out", "--no-copy-weights")
+    monkeypatch.setattr(exports.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else name)
+    said = refused("export", finished, tmp_path / "out", "--onnx")
+    assert "--onnx: needs onnxscript; pip install 'secure-fair[onnx]'" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_onnx(finished: Path, tmp_path: Path) -> None:
+    """What it is compared with, and by what, is the export's own check; here that it is alone in the folder."""
+    done("export", finished, tmp_path / "out", "--onnx")
+    assert (tmp_path / "out" / "model.onnx").stat().st_size > 2**20
+    assert not (tmp_path / "out" / "merged.safetensors").exists()
+    assert "model.onnx" in (tmp_path / "out" / "README.md").read_text()
+
+
+# --- adapters of other methods ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", [{"name": "unl"}, {"name": "orth", "sensitive_scale": 1.0}], ids=["unl", "orth"])
+def test_adapters_that_are_joined_are_exported_as_they_predict(
+    album: Path, tmp_path: Path, method: dict[str, Any]
+) -> None:
+    scenario = scenario_of_pictures(album, method=method)
+    people = write_stores(scenario, tmp_path / "stores")
+    run_plain(scenario, tmp_path / "stores", tmp_path / "run", LineReporter())
+    done("export", tmp_path / "run", "--merged")
+    names = {record: str(album / name) for name, record, _ in people.names()}
+    with (tmp_path / "run" / "developer" / "predictions.csv").open(newline="") as file:
+        run_s = {names[row["id"]]: np.array([float(row["probability_straight"])]) for row in csv.DictReader(file)}
+    loader = exports.loaded(tmp_path / "run" / "export")
+    pixels = torch.stack([loader.pixels(file) for file in run_s])
+    with torch.no_grad():
+        for model in (loader.load(), loader.load_merged()):
+            found = dict(zip(run_s, model(pixels).softmax(1).numpy()[:, :1], strict=True))
+            assert furthest(found, run_s) < EQUAL
+    # for unl the negated adapter is a part of it: without those ranks the predictions are others
+    rank = json.loads((tmp_path / "run" / "export" / "adapter" / "adapter_config.json").read_text())["r"]
+    assert rank == (8 if method["name"] == "unl" else 4)
+
+
+# --- another backbone, from a file ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def deit_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random weights of a distilled DeiT-tiny, with its heads and at its own size, as a downloaded file has them."""
+    file = tmp_path_factory.mktemp("weights") / "deit.safetensors"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        vit = timm.create_model("deit_tiny_distilled_patch16_224")
+        state = {name: value + 0.02 * torch.randn_like(value) for name, value in vit.state_dict().items()}
+    save_file({name: value.contiguous() for name, value in state.items()}, file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def deit_run(album: Path, deit_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on it, at another size than the file's."""
+    out = tmp_path_factory.mktemp("deit") / "run"
+    out.mkdir()
+    run(of_deit(album, "deit_tiny_distilled_patch16_224", deit_file), out, LineReporter())
+    return out
+
+
+def of_deit(album: Path, name: str, file: Path) -> Scenario:
+    return scenario_of_pictures(
+        album, data={"image_size": 32}, backbone={"name": name, "weights": str(file)}, method={"name": "erm"}
+    )
+
+
+def test_weights_in_a_file_are_named_and_held_to_their_digest(
+    album: Path, deit_file: Path, deit_run: Path, own_operators: bool, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    done("export", deit_run, out, "--no-copy-weights", "--merged")
+    assert not (out / deit_file.name).exists()
+    assert "**not in this folder**" in (out / "README.md").read_text()
+    with pytest.raises(SystemExit, match=r"deit\.safetensors: is missing"):
+        exports.loaded(out).load()
+    shutil.copy(deit_file, out)
+    found = printed(run_apart(out / "load.py", paths_of(deit_run, album), repair=not own_operators))
+    assert furthest(found, told(deit_run), album) < EQUAL
+    changed = load_file(deit_file)
+    changed["blocks.0.attn.qkv.weight"][0, 0] += 1e-3
+    save_file(changed, out / deit_file.name)
+    with pytest.raises(SystemExit, match="is another file than the model was trained on"):
+        exports.loaded(out).load()
+
+
+def test_weights_that_were_moved_or_changed(album: Path, deit_file: Path, deit_run: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "moved.safetensors"
+    deit_file.rename(moved)
+    try:
+        said = refused("predict", deit_run, album / "pictures")
+        assert f"weights file {str(deit_file)!r} does not exist" in said
+        files = paths_of(deit_run, album)
+        found = done("predict", deit_run, *files, "--weights", moved)
+        assert furthest(table(csv.DictReader(found.splitlines())), told(deit_run), album) < EQUAL
+        changed = load_file(moved)
+        changed["norm.bias"][0] += 1e-3
+        save_file(changed, tmp_path / "changed.safetensors")
+        for command in (("predict", deit_run, files[0]), ("export", deit_run, tmp_path / "out")):
+            said = refused(*command, "--weights", tmp_path / "changed.safetensors")
+            assert "are others than the run had" in said
+        assert not (tmp_path / "out").exists()
+    finally:
+        moved.rename(deit_file)
+
+
+def test_a_distilled_model_merges_too_and_copies_what_is_small(album: Path, deit_run: Path, tmp_path: Path) -> None:
+    """Its own check compares the merged model, whose two heads are ours each, with the run's."""
+    done("export", deit_run, tmp_path / "out", "--merged")
+    assert (tmp_path / "out" / "backbone.safetensors").is_file()
+    state = load_file(tmp_path / "out" / "merged.safetensors")
+    assert torch.equal(state["head.weight"], state["head_dist.weight"])
+
+
+@pytest.mark.real
+def test_real_weights(album: Path, own_operators: bool, tmp_path: Path) -> None:
+    if not WEIGHTS.is_file():
+        pytest.skip(f"needs {WEIGHTS.name} below SECURE_FAIR_WEIGHTS")
+    (tmp_path / "run").mkdir()
+    run(of_deit(album, "deit_tiny_patch16_224", WEIGHTS), tmp_path / "run", LineReporter())
+    files = paths_of(tmp_path / "run", album)
+    for folder, option in (("copied", "--copy-weights"), ("named", "--no-copy-weights")):
+        out = tmp_path / folder
+        done("export", tmp_path / "run", out, "--merged", option)
+        if folder == "named":
+            shutil.copy(WEIGHTS, out)
+        found = printed(run_apart(out / "load.py", files, repair=not own_operators))
+        assert furthest(found, told(tmp_path / "run"), album) < EQUAL
+
+
+# --- a table ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_table_s_export_needs_numpy_alone(tmp_path: Path) -> None:
+    root = plant(tmp_path / "people")
+    (tmp_path / "run").mkdir()
+    run(scenario_of(root, secure={"mode": "plain"}, train={"epochs": 1}), tmp_path / "run", LineReporter())
+    done("export", tmp_path / "run", tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("README.md", "head.safetensors", "load.py", "table.json")
+    ]
+    theirs = printed(run_apart(tmp_path / "out" / "load.py", [str(root / "people.csv")], repair=False))
+    ours = table(csv.DictReader(done("predict", tmp_path / "run", root / "people.csv").splitlines()))
+    assert furthest(theirs, ours) < 1e-5
+    # the run names rows by file and line, too
+    run_s = {
+        f"{root / name.partition(':')[0]}:{name.partition(':')[2]}": row for name, row in told(tmp_path / "run").items()
+    }
+    assert furthest({name: ours[name] for name in run_s}, run_s) < 1e-5
+    said = refused("export", tmp_path / "run", tmp_path / "again", "--merged")
+    assert "no use with a model of a table" in said
+    assert "a model of a table takes one CSV" in refused("predict", tmp_path / "run", root)
