@@ -21,6 +21,7 @@ from scenarios.launch import run as launch
 from scenarios.plans import plans
 from scenarios.progress import LineReporter, Reporter
 from scenarios.schema import Scenario
+from secure_fair.errors import UsageError
 from secure_fair.privacy.plan import Plan
 from secure_fair.report.html import read_summary, write_report
 
@@ -104,10 +105,13 @@ class Result:
 
     def predictions(self) -> list[dict[str, Any]]:
         """A dictionary for each test record: its name in the data set, label, prediction, probabilities, id."""
-        with (self.folder / PREDICTIONS).open(newline="", encoding="utf-8") as file:
+        file = self.folder / PREDICTIONS
+        if not file.is_file():
+            raise UsageError(f"{file}: is missing; earlier versions wrote none: run the scenario again")
+        with file.open(newline="", encoding="utf-8") as opened:
             return [
                 {key: float(cell) if key.startswith("probability_") else cell for key, cell in row.items()}
-                for row in csv.DictReader(file)
+                for row in csv.DictReader(opened)
             ]
 
     def model(self, weights: str | Path | None = None) -> Model:
@@ -170,7 +174,7 @@ def run(scenario: Source, *, out: str | Path | None = None, progress: bool = Tru
 
 def load(folder: str | Path) -> Run:
     """The results in the folder of a run that has ended. UsageError for any other folder."""
-    place = Path(folder)
+    place = Path(folder).absolute()  # results outlive a change of the working folder
     summary = read_summary(place)
     compared = tuple(
         Result(**Result.facts(place / "compare" / one["method"], one)) for one in summary.get("compare", ())

@@ -6,6 +6,8 @@ import csv
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import secure_fair
 from scenarios import export as exports
 from scenarios.cli import main
 from scenarios.launch import run, run_plain
@@ -485,6 +488,42 @@ def test_real_weights(album: Path, own_operators: bool, tmp_path: Path) -> None:
             shutil.copy(WEIGHTS, out)
         found = printed(run_apart(out / "load.py", files, repair=not own_operators))
         assert furthest(found, told(tmp_path / "run"), album) < EQUAL
+
+
+# --- README -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_line_of_the_readme_does_what_it_says(
+    album: Path, finished: Path, own_operators: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    told_there = text[text.index("**Use the model.**") : text.index("**Run between machines.**")]
+    predict, by_manifest, export, load, from_python = re.findall("^    (.+)$", told_there, flags=re.MULTILINE)
+    shutil.copytree(album, tmp_path / "home")
+    (tmp_path / "home" / "pictures").rename(tmp_path / "home" / "photos")
+    (tmp_path / "home" / "pictures").symlink_to("photos")
+    (tmp_path / "home" / "RUN").symlink_to(finished)
+    monkeypatch.chdir(tmp_path / "home")
+    done(*words(predict, "secure-fair"))
+    with open("predictions.csv", newline="") as file:
+        ours = table(csv.DictReader(file))
+    assert len(ours) == RECORDS
+    assert len(done(*words(by_manifest, "secure-fair")).splitlines()) == RECORDS + 1
+    done(*words(export, "secure-fair"))
+    loader, picture = words(load, "python")
+    theirs = printed(run_apart(Path(loader).absolute(), [str(Path(picture).absolute())], repair=not own_operators))
+    assert np.abs(theirs[str(Path(picture).absolute())] - ours[picture]).max() < EQUAL
+    rows = eval(from_python, {"secure_fair": secure_fair})
+    assert {row["record"]: row["probability_wavy"] for row in rows} == pytest.approx(
+        {name: row[1] for name, row in ours.items()}, abs=1e-5
+    )
+
+
+def words(line: str, program: str) -> list[str]:
+    """The arguments of a command of this program."""
+    first, *arguments = shlex.split(line)
+    assert first == program
+    return arguments
 
 
 # --- a table ----------------------------------------------------------------------------------------------------------
