@@ -26,7 +26,7 @@ from secure_fair.learning.prefix import frozen_prefix
 from secure_fair.learning.settings import ModelSettings, Train
 from secure_fair.learning.train import Classifier, Labelled, predict
 
-PICTURE_MODEL = "model.json"
+PICTURE_MODEL = "pictures.json"
 ADAPTER = "adapter"
 FORMAT = 1
 CHUNK = 256  # pictures in memory at a time
@@ -103,7 +103,9 @@ class PictureModel:
         file, head, adapter = folder / PICTURE_MODEL, folder / HEAD, folder / ADAPTER
         missing = [path.name for path in (file, head, adapter) if not path.exists()]
         if missing:
-            raise UsageError(f"{folder}: no model of pictures, for it lacks {', '.join(missing)}; name RUN/developer")
+            raise UsageError(
+                f"{folder}: no model of pictures, for it lacks {', '.join(missing)}; name a run of this version"
+            )
         about = About.read(file)
         source = about.weights if weights is None else str(weights)
         vit = load_backbone(about.backbone, source, about.image_size)

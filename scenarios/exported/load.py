@@ -33,7 +33,7 @@ def load() -> nn.Module:
     vit: Any = timm.create_model(
         backbone["timm"],
         pretrained=True,
-        pretrained_cfg_overlay={"file": str(weights)},
+        pretrained_cfg_overlay={"file": str(weights), "custom_load": False},
         num_classes=0,
         **backbone["arguments"],
     )

@@ -1,9 +1,10 @@
-"""An exported loader in a process of its own, which can import nothing of this project."""
+"""Exported loaders in a process of their own, which can import nothing of this project."""
 
 from __future__ import annotations
 
 import csv
 import io
+import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,9 @@ OURS = ("secure_fair", "parties", "scenarios", "bench", "tools", "crypten", "opa
 
 # -I leaves PYTHONPATH and the working folder out; an install of this project for development is refused by name.
 # Where torchvision was built for another torch, timm cannot be imported at all: then the repair is made first.
+END = "-- the end of what this one says --"
 BEFORE = f"""
-import runpy, sys
+import json, runpy, sys
 if sys.argv[1] == "repair":
     runpy.run_path({str(ROOT / "secure_fair" / "compat.py")!r})
 class Refused:
@@ -31,21 +33,30 @@ for name in {OURS!r}:
     except ImportError:
         continue
     sys.exit(name + " could be imported")
-sys.argv = sys.argv[2:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+for call in json.loads(sys.argv[2]):
+    sys.argv = call
+    runpy.run_path(call[0], run_name="__main__")
+    print({END!r})
 """
 
 
-def run_apart(loader: Path, arguments: Sequence[str], *, repair: bool) -> subprocess.CompletedProcess[str]:
-    """Run a loader, which is ``repair``ed for a torchvision of another build."""
-    command = [sys.executable, "-I", "-c", BEFORE, "repair" if repair else "", str(loader), *arguments]
-    return subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=240)
+def run_apart(calls: Sequence[tuple[Path, Sequence[str]]], *, repair: bool) -> list[dict[str, np.ndarray]]:
+    """Run loaders one after the other, each with its arguments; the probabilities by record that each has printed.
 
-
-def printed(done: subprocess.CompletedProcess[str]) -> dict[str, np.ndarray]:
-    """Probabilities by record of the CSV that a loader has printed."""
+    ``repair``: torchvision is of another build.
+    """
+    listed = json.dumps([[str(loader), *arguments] for loader, arguments in calls])
+    command = [sys.executable, "-I", "-c", BEFORE, "repair" if repair else "", listed]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
-    return table(csv.DictReader(io.StringIO(done.stdout)))
+    *said, rest = done.stdout.split(f"{END}\n")
+    assert (len(said), rest) == (len(calls), "")
+    return [printed(one) for one in said]
+
+
+def printed(text: str) -> dict[str, np.ndarray]:
+    """Probabilities by record of the CSV that a command has printed."""
+    return table(csv.DictReader(io.StringIO(text)))
 
 
 def table(rows: csv.DictReader[str]) -> dict[str, np.ndarray]:

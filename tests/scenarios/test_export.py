@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 import secure_fair
 from scenarios import export as exports
 from scenarios.cli import main
+from scenarios.exported import loaded
 from scenarios.launch import run, run_plain
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
@@ -175,12 +176,11 @@ def manifest(album: Path, finished: Path) -> Iterator[Path]:
 
 
 def test_predict_says_what_the_run_said(album: Path, finished: Path, manifest: Path, tmp_path: Path) -> None:
-    said = done("predict", finished, manifest, "--path-column", "photo")
-    found = table(csv.DictReader(said.splitlines()))
+    found = printed(done("predict", finished, manifest, "--path-column", "photo"))
     assert furthest(found, told(finished)) < EQUAL
     # the model is not the one that it began as: another method's differs
     other = done("predict", finished / "compare" / "erm", manifest, "--path-column", "photo")
-    assert furthest(table(csv.DictReader(other.splitlines())), told(finished)) > EQUAL
+    assert furthest(printed(other), told(finished)) > EQUAL
     # a folder, in a file, has everybody
     said = done("predict", finished / "developer", album / "pictures", "--output", tmp_path / "all.csv")
     assert said == f"{tmp_path / 'all.csv'}: {RECORDS} predictions\n"
@@ -239,7 +239,7 @@ def test_folders_without_a_model(finished: Path, tmp_path: Path) -> None:
 
 def test_a_model_that_was_tampered_with_is_refused(finished: Path, tmp_path: Path) -> None:
     shutil.copytree(finished / "developer", tmp_path / "developer")
-    about = tmp_path / "developer" / "model.json"
+    about = tmp_path / "developer" / "pictures.json"
     tree = json.loads(about.read_text())
     about.write_text(json.dumps({**tree, "digest": "0" * 64}))
     assert "are others than the run had" in refused("predict", tmp_path, tmp_path)
@@ -270,15 +270,6 @@ def exported(finished: Path) -> Path:
     return finished / "export"
 
 
-def test_the_loader_alone_says_what_the_run_said(
-    album: Path, finished: Path, exported: Path, own_operators: bool, tmp_path: Path
-) -> None:
-    moved = tmp_path / "elsewhere"
-    shutil.copytree(exported, moved)
-    found = printed(run_apart(moved / "load.py", paths_of(finished, album), repair=not own_operators))
-    assert furthest(found, told(finished), album) < EQUAL
-
-
 def test_what_lies_in_an_export(finished: Path, exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
         *("README.md", "adapter", "backbone.safetensors", "head.safetensors", "load.py", "merged.safetensors"),
@@ -297,7 +288,7 @@ def test_what_lies_in_an_export(finished: Path, exported: Path) -> None:
 
 
 def test_merged_weights_are_a_timm_model_like_any_other(album: Path, finished: Path, exported: Path) -> None:
-    loader = exports.loaded(exported)
+    loader = loaded(exported)
     files = paths_of(finished, album)
     with torch.no_grad():
         probabilities = loader.load_merged()(torch.stack([loader.pixels(file) for file in files])).softmax(1).numpy()
@@ -346,7 +337,7 @@ def test_an_export_that_would_predict_otherwise_is_not_made(
                 {name: value + 0.01 * torch.randn_like(value) for name, value in load_file(target).items()}, target
             )
 
-    monkeypatch.setattr(exports.shutil, "copyfile", changed)
+    monkeypatch.setattr(shutil, "copyfile", changed)
     result = invoke("export", finished, tmp_path / "out")
     assert result.exit_code == 1
     assert "load.py: predicts otherwise than the run's model" in result.stderr
@@ -386,7 +377,7 @@ def test_adapters_that_are_joined_are_exported_as_they_predict(
     names = {record: str(album / name) for name, record, _ in people.names()}
     with (tmp_path / "run" / "developer" / "predictions.csv").open(newline="") as file:
         run_s = {names[row["id"]]: np.array([float(row["probability_straight"])]) for row in csv.DictReader(file)}
-    loader = exports.loaded(tmp_path / "run" / "export")
+    loader = loaded(tmp_path / "run" / "export")
     pixels = torch.stack([loader.pixels(file) for file in run_s])
     with torch.no_grad():
         for model in (loader.load(), loader.load_merged()):
@@ -427,23 +418,46 @@ def of_deit(album: Path, name: str, file: Path) -> Scenario:
     )
 
 
-def test_weights_in_a_file_are_named_and_held_to_their_digest(
-    album: Path, deit_file: Path, deit_run: Path, own_operators: bool, tmp_path: Path
+@pytest.fixture(scope="module")
+def named(deit_run: Path) -> Path:
+    """Its export without the backbone's weights."""
+    done("export", deit_run, "--no-copy-weights", "--merged")
+    return deit_run / "export"
+
+
+def test_the_loaders_alone_say_what_the_runs_said(
+    album: Path,
+    finished: Path,
+    exported: Path,
+    deit_file: Path,
+    deit_run: Path,
+    named: Path,
+    own_operators: bool,
+    tmp_path: Path,
 ) -> None:
+    """In a process without this project, from folders that were moved: all in one, and with weights put beside it."""
+    shutil.copytree(exported, tmp_path / "whole")
+    shutil.copytree(named, tmp_path / "named")
+    shutil.copy(deit_file, tmp_path / "named")
+    runs = {"whole": finished, "named": deit_run}
+    calls = [(tmp_path / name / "load.py", paths_of(folder, album)) for name, folder in runs.items()]
+    for found, folder in zip(run_apart(calls, repair=not own_operators), runs.values(), strict=True):
+        assert furthest(found, told(folder), album) < EQUAL
+    assert furthest(told(finished), told(deit_run)) > 0.01
+
+
+def test_weights_in_a_file_are_named_and_held_to_their_digest(deit_file: Path, named: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    done("export", deit_run, out, "--no-copy-weights", "--merged")
+    shutil.copytree(named, out)
     assert not (out / deit_file.name).exists()
     assert "**not in this folder**" in (out / "README.md").read_text()
     with pytest.raises(SystemExit, match=r"deit\.safetensors: is missing"):
-        exports.loaded(out).load()
-    shutil.copy(deit_file, out)
-    found = printed(run_apart(out / "load.py", paths_of(deit_run, album), repair=not own_operators))
-    assert furthest(found, told(deit_run), album) < EQUAL
+        loaded(out).load()
     changed = load_file(deit_file)
     changed["blocks.0.attn.qkv.weight"][0, 0] += 1e-3
     save_file(changed, out / deit_file.name)
     with pytest.raises(SystemExit, match="is another file than the model was trained on"):
-        exports.loaded(out).load()
+        loaded(out).load()
 
 
 def test_weights_that_were_moved_or_changed(album: Path, deit_file: Path, deit_run: Path, tmp_path: Path) -> None:
@@ -454,7 +468,7 @@ def test_weights_that_were_moved_or_changed(album: Path, deit_file: Path, deit_r
         assert f"weights file {str(deit_file)!r} does not exist" in said
         files = paths_of(deit_run, album)
         found = done("predict", deit_run, *files, "--weights", moved)
-        assert furthest(table(csv.DictReader(found.splitlines())), told(deit_run), album) < EQUAL
+        assert furthest(printed(found), told(deit_run), album) < EQUAL
         changed = load_file(moved)
         changed["norm.bias"][0] += 1e-3
         save_file(changed, tmp_path / "changed.safetensors")
@@ -474,6 +488,20 @@ def test_a_distilled_model_merges_too_and_copies_what_is_small(album: Path, deit
     assert torch.equal(state["head.weight"], state["head_dist.weight"])
 
 
+def test_weights_as_they_are_downloaded(album: Path, tmp_path: Path) -> None:
+    """A pth file with nested weights of a model whose weights timm itself has in another format."""
+    name, file = "vit_tiny_patch16_224", tmp_path / "vit.pth"
+    torch.save({"model": timm.create_model(name).state_dict()}, file)
+    (tmp_path / "run").mkdir()
+    run(of_deit(album, name, file), tmp_path / "run", LineReporter())
+    done("export", tmp_path / "run", tmp_path / "out", "--no-copy-weights")
+    shutil.copy(file, tmp_path / "out")
+    loader, files = loaded(tmp_path / "out"), paths_of(tmp_path / "run", album)
+    with torch.no_grad():
+        found = loader.load()(torch.stack([loader.pixels(one) for one in files])).softmax(1).numpy()
+    assert furthest(dict(zip(files, found, strict=True)), told(tmp_path / "run"), album) < EQUAL
+
+
 @pytest.mark.real
 def test_real_weights(album: Path, own_operators: bool, tmp_path: Path) -> None:
     if not WEIGHTS.is_file():
@@ -486,7 +514,7 @@ def test_real_weights(album: Path, own_operators: bool, tmp_path: Path) -> None:
         done("export", tmp_path / "run", out, "--merged", option)
         if folder == "named":
             shutil.copy(WEIGHTS, out)
-        found = printed(run_apart(out / "load.py", files, repair=not own_operators))
+        (found,) = run_apart([(out / "load.py", files)], repair=not own_operators)
         assert furthest(found, told(tmp_path / "run"), album) < EQUAL
 
 
@@ -494,7 +522,7 @@ def test_real_weights(album: Path, own_operators: bool, tmp_path: Path) -> None:
 
 
 def test_every_line_of_the_readme_does_what_it_says(
-    album: Path, finished: Path, own_operators: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    album: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     told_there = text[text.index("**Use the model.**") : text.index("**Run between machines.**")]
@@ -511,8 +539,9 @@ def test_every_line_of_the_readme_does_what_it_says(
     assert len(done(*words(by_manifest, "secure-fair")).splitlines()) == RECORDS + 1
     done(*words(export, "secure-fair"))
     loader, picture = words(load, "python")
-    theirs = printed(run_apart(Path(loader).absolute(), [str(Path(picture).absolute())], repair=not own_operators))
-    assert np.abs(theirs[str(Path(picture).absolute())] - ours[picture]).max() < EQUAL
+    loaded(Path(loader).parent).main([picture])
+    (theirs,) = printed(capsys.readouterr().out).values()
+    assert np.abs(theirs - ours[picture]).max() < EQUAL
     rows = eval(from_python, {"secure_fair": secure_fair})
     assert {row["record"]: row["probability_wavy"] for row in rows} == pytest.approx(
         {name: row[1] for name, row in ours.items()}, abs=1e-5
@@ -537,8 +566,8 @@ def test_a_table_s_export_needs_numpy_alone(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         *("README.md", "head.safetensors", "load.py", "table.json")
     ]
-    theirs = printed(run_apart(tmp_path / "out" / "load.py", [str(root / "people.csv")], repair=False))
-    ours = table(csv.DictReader(done("predict", tmp_path / "run", root / "people.csv").splitlines()))
+    (theirs,) = run_apart([(tmp_path / "out" / "load.py", [str(root / "people.csv")])], repair=False)
+    ours = printed(done("predict", tmp_path / "run", root / "people.csv"))
     assert furthest(theirs, ours) < 1e-5
     # the run names rows by file and line, too
     run_s = {
