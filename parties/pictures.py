@@ -29,6 +29,7 @@ from secure_fair.learning.train import Classifier, Labelled, predict
 PICTURE_MODEL = "pictures.json"
 ADAPTER = "adapter"
 FORMAT = 1
+NO_FILES = ("embedded", "timm")  # of the backbone's weights
 CHUNK = 256  # pictures in memory at a time
 PRECISIONS = {"float32": "fp32", "bfloat16": "bf16"}
 
@@ -104,10 +105,13 @@ class PictureModel:
         missing = [path.name for path in (file, head, adapter) if not path.exists()]
         if missing:
             raise UsageError(
-                f"{folder}: no model of pictures, for it lacks {', '.join(missing)}; name a run of this version"
+                f"{folder}: no model of pictures, for it lacks {', '.join(missing)}; name a run of this version "
+                "(an export has a load.py of its own)"
             )
         about = About.read(file)
         source = about.weights if weights is None else str(weights)
+        if source not in NO_FILES and not Path(source).is_file():
+            raise UsageError(f"weights {source!r}: are not there; say where the backbone's file is now with --weights")
         vit = load_backbone(about.backbone, source, about.image_size)
         found = digest_of(vit.state_dict())
         if found != about.digest:

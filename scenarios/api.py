@@ -119,10 +119,17 @@ class Result:
         return load_model(self.folder, weights)
 
     def export(
-        self, folder: str | Path, *, merged: bool = False, onnx: bool = False, copy_weights: bool | None = None
+        self,
+        folder: str | Path,
+        *,
+        merged: bool = False,
+        onnx: bool = False,
+        copy_weights: bool | None = None,
+        weights: str | Path | None = None,
     ) -> Path:
         """Write the model as a folder that needs nothing of this program, as ``secure-fair export`` does."""
-        export(self.folder, Path(folder), Wanted(merged, onnx, copy_weights), _reporter(False))
+        place = None if weights is None else Path(weights)
+        export(self.folder, Path(folder), Wanted(merged, onnx, copy_weights), _reporter(False), weights=place)
         return Path(folder)
 
     def rows(self) -> list[dict[str, Any]]:

@@ -15,11 +15,14 @@ from scenarios.exported import LOADER, write_loader
 from scenarios.files import parse
 from scenarios.finished import load_model
 from scenarios.folders import model_folder
+from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.files import atomic_write
 from secure_fair.report.card import Exported, card
+from secure_fair.report.html import SUMMARY, read_summary
 
 CARD = "README.md"
+RESULT = "result.json"  # the developer's own
 
 
 @dataclass(frozen=True)
@@ -32,11 +35,20 @@ class Wanted:
     copied: bool | None = None
 
 
-def export(run: Path, out: Path, wanted: Wanted, report: Progress, weights: Path | None = None) -> list[str]:
+def export(
+    run: Path,
+    out: Path,
+    wanted: Wanted,
+    report: Progress,
+    *,
+    weights: Path | None = None,
+    scenario: Path | None = None,
+) -> list[str]:
     """Write the folder ``out``, which appears whole; names of what is in it.
 
-    What was written is loaded by its own loader and compared with the run's model before it gets its name. UsageError
-    for a folder that is there, a run without a model, and what the model has no use for.
+    What was written is loaded by its own loader and compared with the run's model before it gets its name.
+    ``scenario``: for the card, where ``run`` is what a developer between machines wrote, who has none. UsageError for a
+    folder that is there, a run without a model, and what the model has no use for.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out}: exists and is not an empty folder; name another")
@@ -55,7 +67,7 @@ def export(run: Path, out: Path, wanted: Wanted, report: Progress, weights: Path
 
                 parts = PictureExport(model, source, folder, wanted.copied)
                 exported = parts.write(report, single=wanted.merged, onnx=wanted.onnx)
-            (folder / CARD).write_text(card(exported, *_of_run(run)), encoding="utf-8")
+            (folder / CARD).write_text(card(exported, *_of_run(run, scenario)), encoding="utf-8")
             return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     except OSError as error:
         raise UsageError(f"{out}: cannot be written: {error.strerror or error}") from error
@@ -68,13 +80,25 @@ def require_onnx() -> None:
         raise UsageError(f"--onnx: needs {' and '.join(missing)}; pip install 'secure-fair[onnx]'")
 
 
-def _of_run(run: Path) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Summary and scenario of a run, as far as its folder has them."""
-    summary, scenario = run / "summary.json", run / "scenario.toml"
-    return (
-        json.loads(summary.read_text(encoding="utf-8")) if summary.is_file() else None,
-        parse(scenario.read_text(encoding="utf-8"), str(scenario)) if scenario.is_file() else {},
-    )
+def _of_run(run: Path, scenario: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Summary and scenario of a run for the card; of a developer between machines, its own result in place of one."""
+    own = run / "scenario.toml"
+    file = own if scenario is None or own.is_file() else scenario
+    tree = parse(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
+    if (run / SUMMARY).is_file():
+        return read_summary(run), tree
+    result = json.loads((model_folder(run) / RESULT).read_text(encoding="utf-8"))
+    facts = {key: result[key] for key in ("utility", "fairness_released")}
+    facts["records"] = {part: result[f"{part}_records"] for part in ("training", "test")}
+    if scenario is not None:
+        held = Scenario.load(scenario)
+        facts |= {
+            "method": held.method.name,
+            "release": held.method.release,
+            "seed": held.seed,
+            "mode": held.secure.mode,
+        }
+    return facts, tree
 
 
 def _table(model: RowModel, source: Path, folder: Path, wanted: Wanted) -> Exported:

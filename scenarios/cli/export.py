@@ -22,9 +22,21 @@ from scenarios.cli.predict import run_argument, weights_option
     help="Put the backbone's weights into DIR, or their file's name and SHA-256 alone.  [default: copy up to 64 MB]",
 )
 @weights_option
+@click.option(
+    "--scenario",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The agreed scenario, for the card, where RUN is what a developer wrote with --out.",
+)
 @shared_options
 def export(
-    run: Path, out: Path | None, merged: bool, onnx: bool, copied: bool | None, weights: Path | None, output: Output
+    run: Path,
+    out: Path | None,
+    merged: bool,
+    onnx: bool,
+    copied: bool | None,
+    weights: Path | None,
+    scenario: Path | None,
+    output: Output,
 ) -> None:
     """Write the model of RUN, a run's folder, into DIR (RUN/export by default), for use without this program.
 
@@ -39,7 +51,7 @@ def export(
     folder = out or run / "export"
     follow = reporter(output.format)
     try:
-        written = write(run, folder, Wanted(merged, onnx, copied), follow, weights)
+        written = write(run, folder, Wanted(merged, onnx, copied), follow, weights=weights, scenario=scenario)
     finally:
         follow.close()
     output.result({"folder": str(folder), "files": written}, "\n".join([*written, "", f"Export: {folder}"]))

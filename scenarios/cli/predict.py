@@ -48,6 +48,8 @@ def predict(
 
     if file is not None and file.exists():
         raise UsageError(f"--output {file}: exists already; name another file, or remove it")
+    if file is not None and not file.parent.is_dir():
+        raise UsageError(f"--output {file}: {file.parent} is no folder; make it first")
     follow = reporter(output.format)
     try:
         found = predictions_of(load_model(run, weights), places, follow, path_column=path_column, id_column=id_column)

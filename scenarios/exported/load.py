@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import sys
@@ -9,12 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-from peft import PeftModel
 from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
+
+try:
+    import torchvision  # noqa: F401 (by timm)
+except RuntimeError:  # it was built for another torch, and looks for operators that timm has no use for
+    for operator in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
+import timm  # isort: skip
+from peft import PeftModel  # isort: skip
 
 HERE = Path(__file__).resolve().parent
 MODEL: dict[str, Any] = json.loads((HERE / "model.json").read_text())
@@ -63,13 +71,16 @@ def pixels(file: str | Path) -> Tensor:
 
 
 def main(files: list[str]) -> None:
-    """Print the probability of each class of each picture."""
-    model = load()
-    print("record", *(f"probability_{name}" for name in MODEL["classes"]), sep=",")
+    """Print, as CSV, the class of each picture and the probability of each class."""
+    if not files:
+        raise SystemExit(__doc__)
+    model, classes = load(), MODEL["classes"]
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(["record", "prediction", *(f"probability_{name}" for name in classes)])
     for file in files:
         with torch.no_grad():
-            (probabilities,) = model(pixels(file)[None]).softmax(1).tolist()
-        print(file, *(f"{value:.6f}" for value in probabilities), sep=",")
+            (found,) = model(pixels(file)[None]).softmax(1).tolist()
+        lines.writerow([file, classes[found.index(max(found))], *(f"{value:.6f}" for value in found)])
 
 
 if __name__ == "__main__":

@@ -43,13 +43,19 @@ def probabilities(row: Mapping[str, str]) -> np.ndarray:
 
 
 def main(file: str) -> None:
-    """Print the probability of each class for each row of a CSV."""
-    print("record", *(f"probability_{name}" for name in MODEL["classes"]), sep=",")
+    """Print, as CSV, the class of each row and the probability of each class."""
+    classes = MODEL["classes"]
+    lines = csv.writer(sys.stdout, lineterminator="\n")
+    lines.writerow(["record", "prediction", *(f"probability_{name}" for name in classes)])
     with open(file, newline="", encoding="utf-8-sig") as opened:
-        lines = csv.DictReader(opened)
-        for row in lines:
-            print(f"{file}:{lines.line_num}", *(f"{value:.6f}" for value in probabilities(row)), sep=",")
+        rows = csv.DictReader(opened)
+        for row in rows:
+            found = probabilities(row)
+            called = f"{file}:{rows.line_num}"
+            lines.writerow([called, classes[int(found.argmax())], *(f"{value:.6f}" for value in found)])
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
     main(sys.argv[1])

@@ -26,10 +26,11 @@ class Exported:
     backbone: str = ""
 
 
-def card(exported: Exported, summary: Summary | None, scenario: Mapping[str, Any]) -> str:
-    """The card in Markdown. ``summary`` and ``scenario``: of the run, as far as there are any."""
+def card(exported: Exported, summary: Summary, scenario: Mapping[str, Any]) -> str:
+    """The card in Markdown. ``summary``: of the run, or of the developer's part of it, which lacks what others know;
+    ``scenario``: as far as there is any."""
     data = scenario.get("data", {})
-    title = str(summary["scenario"]) if summary else str(scenario.get("name", "model"))
+    title = str(scenario.get("name", "model"))
     sections = {
         "Task": _task(exported, data),
         "Data": _data(summary, data),
@@ -61,19 +62,18 @@ def _task(exported: Exported, data: Mapping[str, Any]) -> Iterator[str]:
         )
 
 
-def _data(summary: Summary | None, data: Mapping[str, Any]) -> Iterator[str]:
+def _data(summary: Summary, data: Mapping[str, Any]) -> Iterator[str]:
     """The records, and the attributes that fairness is about."""
-    records = (
-        "" if summary is None else f"{summary['records']['training']} training and {summary['records']['test']} test"
-    )
-    yield f"Data set `{data.get('dataset', UNKNOWN)}`; {records or UNKNOWN} records."
+    held = summary.get("records")
+    records = f"{held['training']} training and {held['test']} test" if held else UNKNOWN
+    yield f"Data set `{data.get('dataset', UNKNOWN)}`; {records} records."
     sensitive = ", ".join(f"`{name}`" for name in data.get("sensitive", ())) or UNKNOWN
     yield f"Sensitive attributes: {sensitive}."
 
 
-def _method(summary: Summary | None) -> Iterator[str]:
+def _method(summary: Summary) -> Iterator[str]:
     """The method, and whether attributes were protected while it ran."""
-    if summary is None:
+    if "method" not in summary:
         yield f"Method: {UNKNOWN}."
         return
     yield f"`{method_name(summary)}`, seed {summary['seed']}."
@@ -83,27 +83,30 @@ def _method(summary: Summary | None) -> Iterator[str]:
         yield "**Trained in plain mode: one process saw every attribute, and nothing was protected.**"
 
 
-def _privacy(summary: Summary | None) -> Iterator[str]:
+def _privacy(summary: Summary) -> Iterator[str]:
     """The epsilon spent on each attribute."""
-    spent = {} if summary is None else summary["privacy"]["attributes"]
+    if "privacy" not in summary:
+        yield "What was spent on the attributes is in their holders' ledgers."
+        return
+    spent = summary["privacy"]["attributes"]
     if not spent:
-        yield f"What was spent on the attributes is {UNKNOWN}." if summary is None else "Nothing was released."
+        yield "Nothing was released."
         return
     rows = tuple(
         (name, "exact: no privacy" if one["epsilon"] is None else f"{one['epsilon']:.3g}", f"{one['delta']:g}")
         for name, one in spent.items()
     )
     yield from Table(("attribute", "epsilon", "delta"), rows).markdown().splitlines()
-    together = summary["privacy"].get("with_compared", {}).get("attributes", {}) if summary else {}
+    together = summary["privacy"].get("with_compared", {}).get("attributes", {})
     for name, one in together.items():
         total = "exact" if one["epsilon"] is None else f"epsilon {one['epsilon']:.3g}"
         yield ""
         yield f"With the methods that were trained for comparison: {name} {total}."
 
 
-def _results(summary: Summary | None) -> Iterator[str]:
+def _results(summary: Summary) -> Iterator[str]:
     """Utility and released gaps, before and after."""
-    if summary is None:
+    if "utility" not in summary:
         yield f"Accuracy and fairness are {UNKNOWN}."
         return
     runs = runs_of(summary)
@@ -118,24 +121,27 @@ def _results(summary: Summary | None) -> Iterator[str]:
     for run in runs:
         held = [run["fairness_released"].get(name, {}).get(gap) for name in attributes for gap in GAP_LABELS]
         utility = run["utility"]
-        rows.append((method_name(run), *map(share, (utility["accuracy"], utility["balanced_accuracy"], *held))))
+        name = method_name(run) if "method" in run else "this model"
+        rows.append((name, *map(share, (utility["accuracy"], utility["balanced_accuracy"], *held))))
     yield from Table(header, tuple(rows)).markdown().splitlines()
     yield ""
     if not attributes:
         yield "No fairness figures were released: only who holds people's attributes can say how fair the model is."
         return
     yield "On the test records; the last line is this model. DP, EO: demographic-parity and equalized-odds difference"
-    noised = any(one.get("sigma") for run in runs for one in run["fairness_released"].values())
-    yield "between groups, 0 is fair; from released counts" + (", whose noise is in them." if noised else ".")
+    sigma = max((one.get("sigma") or 0.0 for run in runs for one in run["fairness_released"].values()), default=0.0)
+    noise = f", with the noise on each of them: sigma {sigma:.3g} records." if sigma else "."
+    yield f"between groups, 0 is fair; from released counts{noise}"
 
 
-def _limits(summary: Summary | None) -> Iterator[str]:
+def _limits(summary: Summary) -> Iterator[str]:
     """Warnings of what nobody should take from the figures above."""
-    if summary is not None and summary.get("status", "ok") != "ok":
+    if summary.get("status", "ok") != "ok":
         yield f"- **The classifier is {summary['status']}**: no better than chance on the test records."
-    if summary is not None and any(one["epsilon"] is None for one in summary["privacy"]["attributes"].values()):
+    spent = summary.get("privacy", {}).get("attributes", {})
+    if any(one["epsilon"] is None for one in spent.values()):
         yield "- Releases were exact: the developer could compute people's attributes from them."
-    if summary is not None and summary["method"] == "unl":
+    if summary.get("method") == "unl":
         yield "- The adapter has the auditors' own in it, from which a predictor of the attribute can be made."
     yield "- Fairness was asked for, and measured, on these people; on others it can differ. Audit it on yours."
     yield "- Epsilon is about a person's attribute. What shows in a picture can still be read off a picture."

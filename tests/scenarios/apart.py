@@ -12,16 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parents[2]
 OURS = ("secure_fair", "parties", "scenarios", "bench", "tools", "crypten", "opacus")
 
 # -I leaves PYTHONPATH and the working folder out; an install of this project for development is refused by name.
-# Where torchvision was built for another torch, timm cannot be imported at all: then the repair is made first.
 END = "-- the end of what this one says --"
 BEFORE = f"""
 import json, runpy, sys
-if sys.argv[1] == "repair":
-    runpy.run_path({str(ROOT / "secure_fair" / "compat.py")!r})
 class Refused:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in {OURS!r}:
@@ -33,20 +29,17 @@ for name in {OURS!r}:
     except ImportError:
         continue
     sys.exit(name + " could be imported")
-for call in json.loads(sys.argv[2]):
+for call in json.loads(sys.argv[1]):
     sys.argv = call
     runpy.run_path(call[0], run_name="__main__")
     print({END!r})
 """
 
 
-def run_apart(calls: Sequence[tuple[Path, Sequence[str]]], *, repair: bool) -> list[dict[str, np.ndarray]]:
-    """Run loaders one after the other, each with its arguments; the probabilities by record that each has printed.
-
-    ``repair``: torchvision is of another build.
-    """
+def run_apart(calls: Sequence[tuple[Path, Sequence[str]]]) -> list[dict[str, np.ndarray]]:
+    """Run loaders one after the other, each with its arguments; the probabilities by record that each has printed."""
     listed = json.dumps([[str(loader), *arguments] for loader, arguments in calls])
-    command = [sys.executable, "-I", "-c", BEFORE, "repair" if repair else "", listed]
+    command = [sys.executable, "-I", "-c", BEFORE, listed]
     done = subprocess.run(command, cwd="/", capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     *said, rest = done.stdout.split(f"{END}\n")
