@@ -89,6 +89,9 @@ class PictureExport:
             LOADER: "all of it, by torch, timm and peft",
         }
         self.uses = ["    python load.py PICTURE ..."]
+        if self.model.about.precision != "float32":
+            words = f"The run computed in {self.model.about.precision}, the loader in full precision: probabilities"
+            self.uses[:0] = [f"{words} differ by some thousandths.", ""]
 
     def _write_backbone(self) -> dict[str, Any]:
         """Write the backbone's weights, or choose the file to name; how timm builds it of them."""

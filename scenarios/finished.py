@@ -10,7 +10,7 @@ from parties.predictions import Predictions
 from parties.progress import Progress
 from parties.rows import TABLE_MODEL, RowModel
 from scenarios.folders import model_folder
-from secure_fair.data.named import PATH_COLUMN, picture_files
+from secure_fair.data.named import PATH_COLUMN, is_table, picture_files
 from secure_fair.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,10 +43,12 @@ def predict(
             raise UsageError(
                 "--id-column: is for the rows of a table; pictures are called by their paths; leave it out"
             )
+        if path_column is not None and not any(map(is_table, places)):
+            raise UsageError("--path-column: is of a CSV with the pictures' paths, and none is named; leave it out")
         return model.predict(picture_files(places, path_column or PATH_COLUMN), report.progress)
     if path_column is not None:
         raise UsageError("--path-column: is for pictures, and this is a model of a table; leave it out")
-    if len(places) != 1 or places[0].suffix.lower() != ".csv" or not places[0].is_file():
+    if len(places) != 1 or not (is_table(places[0]) and places[0].is_file()):
         named = ", ".join(map(str, places))
         raise UsageError(f"{named}: a model of a table takes one CSV with the columns of its features")
     return model.predict(places[0], id_column)

@@ -14,7 +14,7 @@ PATH_COLUMN = "path"
 
 
 def picture_files(places: Sequence[Path], path_column: str = PATH_COLUMN) -> list[tuple[str, Path]]:
-    """Name and path of every picture at these places, in their order, each once.
+    """Name and path of every picture at these places, in their order.
 
     A folder stands for all files in it and below it that are called like pictures, by name; a CSV for those that its
     ``path_column`` names, counted from its own folder, and called as they are there. Hidden files are left out.
@@ -23,19 +23,21 @@ def picture_files(places: Sequence[Path], path_column: str = PATH_COLUMN) -> lis
     missing = [f"{place}: no such file or folder" for place in places if not place.exists()]
     if missing:
         raise UsageError(missing)
-    found: dict[Path, str] = {}
-    for place in places:
-        for name, file in _at(place, path_column):
-            found.setdefault(file, name)
+    found = [named for place in places for named in _at(place, path_column)]
     if not found:
         raise UsageError("no picture to predict: name files, a folder that has some, or a CSV with their paths")
-    return [(name, file) for file, name in found.items()]
+    return found
+
+
+def is_table(place: Path) -> bool:
+    """Whether a place is taken for a CSV."""
+    return place.suffix.lower() == ".csv" and not place.is_dir()
 
 
 def _at(place: Path, path_column: str) -> list[tuple[str, Path]]:
     if place.is_dir():
         return _in_folder(place)
-    if place.suffix.lower() == ".csv":
+    if is_table(place):
         return _in_table(place, path_column)
     return [(str(place), place)]
 

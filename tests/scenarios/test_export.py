@@ -192,7 +192,8 @@ def test_predict_says_what_the_run_said(album: Path, finished: Path, manifest: P
 
 def test_predictions_as_json_name_the_class(album: Path, finished: Path) -> None:
     file = paths_of(finished, album)[0]
-    (row,) = json.loads(done("predict", finished, file, file, "--format", "json"))
+    row, again = json.loads(done("predict", finished, file, file, "--format", "json"))
+    assert row == again
     assert row["record"] == file
     assert row["prediction"] == max(("straight", "wavy"), key=lambda name: row[f"probability_{name}"])
 
@@ -223,6 +224,10 @@ def test_places_that_cannot_be_predicted(album: Path, finished: Path, tmp_path: 
     assert "--id-column: is for the rows of a table" in said
     said = refused("predict", finished, tmp_path / "empty", "--output", tmp_path / "new.csv")
     assert "exists already" in said
+    said = refused("predict", finished, album / "pictures", "--output", tmp_path / "nowhere" / "new.csv")
+    assert "is no folder; make it first" in said
+    said = refused("predict", finished, album / "pictures", "--path-column", "picture")
+    assert "--path-column: is of a CSV with the pictures' paths, and none is named" in said
 
 
 def test_folders_without_a_model(finished: Path, tmp_path: Path) -> None:
