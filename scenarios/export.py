@@ -20,6 +20,7 @@ from secure_fair.errors import UsageError
 from secure_fair.files import atomic_write
 from secure_fair.report.card import Exported, card
 from secure_fair.report.html import SUMMARY, read_summary
+from secure_fair.report.tables import Summary
 
 CARD = "README.md"
 RESULT = "result.json"  # the developer's own
@@ -80,7 +81,7 @@ def require_onnx() -> None:
         raise UsageError(f"--onnx: needs {' and '.join(missing)}; pip install 'secure-fair[onnx]'")
 
 
-def _of_run(run: Path, scenario: Path | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def _of_run(run: Path, scenario: Path | None) -> tuple[Summary, dict[str, Any]]:
     """Summary and scenario of a run for the card; of a developer between machines, its own result in place of one."""
     own = run / "scenario.toml"
     file = own if scenario is None or own.is_file() else scenario

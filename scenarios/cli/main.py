@@ -9,6 +9,7 @@ from scenarios.cli import (
     data,
     export,
     identity,
+    init,
     ledger,
     page,
     party,
@@ -30,6 +31,7 @@ def main() -> None:
     """Train fair vision transformers while the sensitive attributes stay with the auditor who holds them."""
 
 
+main.add_command(init.init)
 main.add_command(run.run)
 main.add_command(scenario.scenario)
 main.add_command(data.data)

@@ -76,8 +76,7 @@ class Admission:
             raise Refusal(
                 f"receiver {request.receiver!r}: must be another party, for who knows the noise knows the value"
             )
-        noised = plan.multipliers[request.operation] is not None
-        if noised and self._policy.suspects and (request.of or not rule.binding):
+        if plan.noised(request.operation) and self._policy.suspects and (request.of or not rule.binding):
             what = f"{request.operation} of {request.of or request.attribute}"
             raise Refusal(unbound(what, intersection=bool(request.of)))
         if request.query and request.query in self._sums.answered:

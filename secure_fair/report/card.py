@@ -69,6 +69,8 @@ def _data(summary: Summary, data: Mapping[str, Any]) -> Iterator[str]:
     yield f"Data set `{data.get('dataset', UNKNOWN)}`; {records} records."
     sensitive = ", ".join(f"`{name}`" for name in data.get("sensitive", ())) or UNKNOWN
     yield f"Sensitive attributes: {sensitive}."
+    if "label_bias" in data:
+        yield "The training labels were made wrong on purpose, for one group (`data.label_bias`)."
 
 
 def _method(summary: Summary) -> Iterator[str]:
@@ -128,7 +130,7 @@ def _results(summary: Summary) -> Iterator[str]:
     if not attributes:
         yield "No fairness figures were released: only who holds people's attributes can say how fair the model is."
         return
-    yield "On the test records; the last line is this model. DP, EO: demographic-parity and equalized-odds difference"
+    yield "On the test records; the last line is this model. DPD, EOD: demographic-parity and equalized-odds difference"
     sigma = max((one.get("sigma") or 0.0 for run in runs for one in run["fairness_released"].values()), default=0.0)
     noise = f", with the noise on each of them: sigma {sigma:.3g} records." if sigma else "."
     yield f"between groups, 0 is fair; from released counts{noise}"

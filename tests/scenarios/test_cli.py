@@ -163,7 +163,7 @@ def test_scenario_validate_lists_all_problems():
 
 
 TOO_FEW = [
-    (["data.records=40"], "train.batch_size: 64 is more than the 24 training records; lower it"),
+    (["data.records=40"], "train.batch_size: 64 is more than the 20 training records; lower it"),
     (["data.records=16", "data.split={developer=0.98,auditor=0.0,test=0.02}"], "16 records are too few: test with"),
     (
         [
