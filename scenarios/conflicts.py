@@ -12,6 +12,8 @@ from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
 from secure_fair.learning.settings import (
     EMBEDDED_BACKBONE,
+    EMBEDDED_DEPTH,
+    EMBEDDED_PATCH,
     IDENTITY_BACKBONE,
     Backbone,
     Lora,
@@ -95,6 +97,16 @@ def _backbone_conflicts(backbone: Backbone, lora: Lora, data: Data) -> Iterator[
         yield (
             f'backbone.weights: "embedded" exists for {show(EMBEDDED_BACKBONE)} alone, and backbone.name is '
             f'{show(backbone.name)}; name a file of weights, or "timm" to download them'
+        )
+    if embedded and data.image_size % EMBEDDED_PATCH:
+        yield (
+            f"data.image_size: {data.image_size} is not a multiple of {EMBEDDED_PATCH}, the side of "
+            f"{show(EMBEDDED_BACKBONE)}'s patches; take {data.image_size // EMBEDDED_PATCH * EMBEDDED_PATCH}"
+        )
+    if embedded and (lora.last_blocks or 0) > EMBEDDED_DEPTH:
+        yield (
+            f"lora.last_blocks: {lora.last_blocks} is more than the {EMBEDDED_DEPTH} blocks of "
+            f"{show(EMBEDDED_BACKBONE)}; lower it"
         )
     if embedded and backbone.weights == "timm":
         yield f'backbone.weights: {show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'

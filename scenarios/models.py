@@ -49,7 +49,7 @@ class DataSet(Section):
     on_bad: Literal["refuse", "skip"] = "refuse"
     """Broken pictures and odd labels stop the run, or are left out."""
     # faces
-    records: Annotated[int, Field(ge=16)] | None = None
+    records: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
     """faces: how many are drawn."""
     # celeba
     identities: bool | None = None

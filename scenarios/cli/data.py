@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scenarios.cli.options import Output, override_option, shared_options
+from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 
 @click.group()
@@ -15,7 +15,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @shared_options
 def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
@@ -56,7 +56,7 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
 
 
 @data.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the stores; must not exist yet."

@@ -6,6 +6,7 @@ import click
 
 from scenarios.cli import (
     bench,
+    cache,
     data,
     export,
     identity,
@@ -46,4 +47,5 @@ main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)
 main.add_command(bench.bench)
+main.add_command(cache.cache)
 main.add_command(peers.peers)

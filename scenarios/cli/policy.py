@@ -87,3 +87,15 @@ def reference(output: Output) -> None:
 
     markdown = page()
     output.result({"markdown": markdown}, markdown.rstrip())
+
+
+@policy.command()
+@shared_options
+def schema(output: Output) -> None:
+    """Print the JSON schema of policies, by which editors complete and check them."""
+    import json
+
+    from secure_fair.privacy.policy import Policy
+
+    tree = Policy.model_json_schema()
+    output.result(tree, json.dumps(tree, indent=2))

@@ -9,19 +9,19 @@ from typing import Any
 
 import click
 
-from scenarios.cli.options import Output, override_option, shared_options
+from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 CHANGES = 5  # of each kind, told at the end of a run
 WIDTH = 100  # columns of text
 
 
 @click.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-SEED]")
 @shared_options
 def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Output) -> None:
-    """Simulate SCENARIO (a file, or a name of the library) with every party as its own process.
+    """Simulate SCENARIO (a file, a name of the library, or - for standard input), every party as its own process.
 
     Trains the methods to compare and the main one, audits them, and writes a folder with the report.
     """

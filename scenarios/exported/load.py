@@ -62,7 +62,7 @@ def pixels(file: str | Path) -> Tensor:
     """A picture as the model was trained on them: upright, short side resized, centre cropped, normalised."""
     how = MODEL["preprocessing"]
     side = how["size"]
-    with Image.open(file) as image:
+    with Image.open(file, formats=("JPEG", "PNG", "WEBP")) as image:
         image.draft("RGB", (2 * side, 2 * side))
         upright = ImageOps.exif_transpose(image).convert("RGB")
     cropped = np.asarray(ImageOps.fit(upright, (side, side), Image.Resampling.BILINEAR), dtype=np.float32)

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from secure_fair.data.csv_rows import read_csv, require_columns
+from secure_fair.data.pictures import FORMATS
 from secure_fair.errors import UsageError
 
 PATH_COLUMN = "path"
@@ -43,14 +44,14 @@ def _at(place: Path, path_column: str) -> list[tuple[str, Path]]:
 
 
 def _in_folder(folder: Path) -> list[tuple[str, Path]]:
-    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    endings = {ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS}
     files = [
         file
         for file in sorted(folder.rglob("*"))
         if file.suffix.lower() in endings and file.is_file() and not _hidden(file.relative_to(folder))
     ]
     if not files:
-        raise UsageError(f"{folder}: holds no file that is called like a picture, such as .jpg or .png")
+        raise UsageError(f"{folder}: holds no file that is called like a picture, such as .jpg, .png or .webp")
     return [(str(file), file) for file in files]
 
 
