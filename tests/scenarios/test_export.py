@@ -1,4 +1,4 @@
-"""Use of what comes out: predictions and exports say what the run said, also where nothing of this project is."""
+"""Exports say what the run said, also where nothing of this project is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,265 +16,35 @@ import numpy as np
 import pytest
 import timm
 import torch
-from click.testing import CliRunner, Result
-from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import secure_fair
 from scenarios import export as exports
-from scenarios.cli import main
 from scenarios.exported import loaded
 from scenarios.launch import run, run_plain
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
-from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import write_stores
 from tests.parties.people import plant, scenario_of
+from tests.scenarios.album import EQUAL, RECORDS, done, furthest, invoke, paths_of, refused, scenario_of_pictures, told
 from tests.scenarios.apart import printed, run_apart, table
 
-EQUAL = 1e-3
-RECORDS = 120
 BESIDE = Path(__file__).resolve().parents[3] / "shared"
 WEIGHTS = Path(os.environ.get("SECURE_FAIR_WEIGHTS", BESIDE / "weights")) / "deit_tiny_patch16_224.safetensors"
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
-
-
-def done(*arguments: object) -> str:
-    """What a command that ends well has printed."""
-    result = invoke(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: object) -> str:
-    """The one message of a command that is refused as wrong usage."""
-    result = invoke(*arguments)
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    return result.stderr
-
-
-def scenario_of_pictures(root: Path, **sections: Any) -> Scenario:
-    """A scenario of the manifest below ``root``, in the clear; ``sections`` change or add keys, table by table."""
-    tree: dict[str, Any] = {
-        "name": "album",
-        "data": {
-            "dataset": "manifest",
-            "root": str(root),
-            "file": "people.csv",
-            "path_column": "picture",
-            "target": "hair",
-            "sensitive": ["gender"],
-            "image_size": 16,
-            "split": {"developer": 0.5, "auditor": 0.2, "test": 0.3},
-        },
-        "lora": {"rank": 4, "last_blocks": 2},
-        "train": {"epochs": 1, "batch_size": 20, "learning_rate": 0.01, "precision": "fp32", "device": "cpu"},
-        "method": {"name": "parity"},
-        "secure": {"mode": "plain"},
-    }
-    for name, section in sections.items():
-        tree[name] = {**tree.get(name, {}), **section} if isinstance(section, dict) else section
-    return Scenario.parse(tree)
-
-
-@pytest.fixture(scope="module")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures as files, no two of one shape: some are JPEGs on their side, as cameras leave them."""
-    root = tmp_path_factory.mktemp("album")
-    columns = {"hair": ("wavy_hair", ("straight", "wavy")), **GENDERS}
-    write_manifest(root, RECORDS, columns, size=48)
-    for number, file in enumerate(sorted((root / "pictures").iterdir())):
-        image = Image.open(file)
-        image = image.resize((48 + number % 7, 60 - number % 5))
-        if number % 3:
-            image.save(file)
-        else:
-            exif = image.getexif()
-            exif[0x0112] = 6
-            image.save(file, format="JPEG", exif=exif)
-    return root
-
-
-@pytest.fixture(scope="module")
-def finished(album: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run with the small backbone, beside erm."""
-    out = tmp_path_factory.mktemp("finished") / "run"
-    out.mkdir()
-    run(scenario_of_pictures(album, compare=["erm"], method={"strength": 20.0}), out, LineReporter())
-    return out
-
-
-def told(folder: Path) -> dict[str, np.ndarray]:
-    """The run's own probabilities of its test records, by the name that the data set has."""
-    with (folder / "predictions.csv").open(newline="") as file:
-        return table(csv.DictReader(file))
-
-
-def paths_of(folder: Path, album: Path) -> list[str]:
-    """The test records' files."""
-    return [str(album / name) for name in told(folder)]
-
-
-def furthest(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], album: Path | None = None) -> float:
-    """The largest difference of two predictions of the same records."""
-    named = {str(album / name) if album else name: row for name, row in theirs.items()}
-    assert ours.keys() == named.keys()
-    return max(float(np.abs(ours[name] - named[name]).max()) for name in named)
-
-
-# --- names ------------------------------------------------------------------------------------------------------------
-
-
-def test_predictions_are_told_by_the_data_set_s_names_and_by_no_party(album: Path, finished: Path) -> None:
-    with (album / "people.csv").open(newline="") as file:
-        hair = {row["picture"]: row["hair"] for row in csv.DictReader(file)}
-    with (finished / "predictions.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == round(0.3 * RECORDS)
-    assert {row["record"]: row["label"] for row in rows} == {row["record"]: hair[row["record"]] for row in rows}
-    assert {row["split"] for row in rows} == {"test"}
-    likelier = [max(("straight", "wavy"), key=lambda name: float(row[f"probability_{name}"])) for row in rows]
-    assert [row["prediction"] for row in rows] == likelier
-    with (finished / "developer" / "predictions.csv").open(newline="") as file:
-        assert [row["id"] for row in csv.DictReader(file)] == [row["id"] for row in rows]
-    # a name may tell an attribute, as UTKFace's do: it is the experimenter's, and in no party's folder
-    parties = [folder for folder in finished.iterdir() if folder.is_dir() and folder.name != "compare"]
-    texts = [file.read_bytes() for folder in parties for file in folder.rglob("*") if file.is_file()]
-    assert len(texts) > 5
-    assert not any(row["record"].encode() in text for row in rows for text in texts)
-
-
-def test_who_prepares_stores_is_told_which_id_is_whose(album: Path, tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text(scenario_of_pictures(album).to_toml())
-    said = done("data", "prepare", tmp_path / "s.toml", "--out", tmp_path / "stores")
-    assert f"names: {tmp_path / 'stores' / 'records.csv'}" in said
-    with (tmp_path / "stores" / "records.csv").open(newline="") as file:
-        names = {row["id"]: (row["record"], row["split"]) for row in csv.DictReader(file)}
-    with (tmp_path / "stores" / "developer" / "records.csv").open(newline="") as file:
-        held = list(csv.DictReader(file))
-    assert {row["id"]: row["split"] for row in held} == {record: part for record, (_, part) in names.items()}
-    with (album / "people.csv").open(newline="") as file:
-        hair = {row["picture"]: row["hair"] for row in csv.DictReader(file)}
-    assert [hair[names[row["id"]][0]] == "wavy" for row in held] == [row["label"] == "1" for row in held]
-
-
-# --- predict ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def manifest(album: Path, finished: Path) -> Iterator[Path]:
-    """A CSV with the test records' paths, in a column of its own name."""
-    file = album / "new.csv"
-    file.write_text("".join(f"{name}\n" for name in ("photo", *told(finished))))
-    yield file
-    file.unlink()
-
-
-def test_predict_says_what_the_run_said(album: Path, finished: Path, manifest: Path, tmp_path: Path) -> None:
-    found = printed(done("predict", finished, manifest, "--path-column", "photo"))
-    assert furthest(found, told(finished)) < EQUAL
-    # the model is not the one that it began as: another method's differs
-    other = done("predict", finished / "compare" / "erm", manifest, "--path-column", "photo")
-    assert furthest(printed(other), told(finished)) > EQUAL
-    # a folder, in a file, has everybody
-    said = done("predict", finished / "developer", album / "pictures", "--output", tmp_path / "all.csv")
-    assert said == f"{tmp_path / 'all.csv'}: {RECORDS} predictions\n"
-    with (tmp_path / "all.csv").open(newline="") as file:
-        everybody = table(csv.DictReader(file))
-    assert len(everybody) == RECORDS
-    assert furthest({name: everybody[name] for name in paths_of(finished, album)}, told(finished), album) < EQUAL
-
-
-def test_predictions_as_json_name_the_class(album: Path, finished: Path) -> None:
-    file = paths_of(finished, album)[0]
-    row, again = json.loads(done("predict", finished, file, file, "--format", "json"))
-    assert row == again
-    assert row["record"] == file
-    assert row["prediction"] == max(("straight", "wavy"), key=lambda name: row[f"probability_{name}"])
-
-
-def test_every_broken_picture_is_named_and_nothing_is_predicted(album: Path, finished: Path, tmp_path: Path) -> None:
-    whole = Path(paths_of(finished, album)[0])
-    shutil.copy(whole, tmp_path / "a.png")
-    (tmp_path / "b.png").write_bytes(whole.read_bytes()[:600])
-    (tmp_path / "c.jpg").write_text("no picture")
-    said = refused("predict", finished, tmp_path, "--output", tmp_path / "out.csv")
-    assert "b.png" in said
-    assert "c.jpg: broken picture: c.jpg (10 bytes) is not a picture in a known format" in said
-    assert "nothing was predicted" in said
-    assert not (tmp_path / "out.csv").exists()
-
-
-def test_places_that_cannot_be_predicted(album: Path, finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "new.csv").write_text("file\na.png\n")
-    (tmp_path / "none.csv").write_text("path\n")
-    assert "nowhere: no such file or folder" in refused("predict", finished, tmp_path / "nowhere")
-    assert "holds no file that is called like a picture" in refused("predict", finished, tmp_path / "empty")
-    said = refused("predict", finished, tmp_path / "new.csv")
-    assert "no single column 'path'; it has file" in said
-    assert "--path-column" in said
-    assert "no picture to predict" in refused("predict", finished, tmp_path / "none.csv")
-    said = refused("predict", finished, album / "people.csv", "--path-column", "picture", "--id-column", "x")
-    assert "--id-column: is for the rows of a table" in said
-    said = refused("predict", finished, tmp_path / "empty", "--output", tmp_path / "new.csv")
-    assert "exists already" in said
-    said = refused("predict", finished, album / "pictures", "--output", tmp_path / "nowhere" / "new.csv")
-    assert "is no folder; make it first" in said
-    said = refused("predict", finished, album / "pictures", "--path-column", "picture")
-    assert "--path-column: is of a CSV with the pictures' paths, and none is named" in said
-
-
-def test_folders_without_a_model(finished: Path, tmp_path: Path) -> None:
-    failed = tmp_path / "failed"
-    failed.mkdir()
-    shutil.copy(finished / "scenario.toml", failed)
-    for command in (("predict", tmp_path / "nowhere", "x.png"), ("export", tmp_path / "nowhere")):
-        assert "nowhere: no such folder; name the folder of a run" in refused(*command)
-    for command in (("predict", failed, "x.png"), ("export", failed)):
-        assert "failed: holds no model, for the run has not ended well" in refused(*command)
-    assert "it is no run's folder" in refused("export", tmp_path)
-    assert not (failed / "export").exists()
-
-
-def test_a_model_that_was_tampered_with_is_refused(finished: Path, tmp_path: Path) -> None:
-    shutil.copytree(finished / "developer", tmp_path / "developer")
-    about = tmp_path / "developer" / "pictures.json"
-    tree = json.loads(about.read_text())
-    about.write_text(json.dumps({**tree, "digest": "0" * 64}))
-    assert "are others than the run had" in refused("predict", tmp_path, tmp_path)
-    about.write_text(json.dumps({key: value for key, value in tree.items() if key != "mean"}))
-    assert "does not describe a model: KeyError('mean')" in refused("predict", tmp_path, tmp_path)
-    about.write_text(json.dumps(tree))
-    head = tmp_path / "developer" / "head.safetensors"
-    save_file({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, head)
-    assert "is not this model's head" in refused("predict", tmp_path, tmp_path)
-    shutil.copy(finished / "developer" / "head.safetensors", head)
-    adapter = tmp_path / "developer" / "adapter" / "adapter_model.safetensors"
-    state = load_file(adapter)
-    gone = sorted(state)[0]
-    save_file({name: value for name, value in state.items() if name != gone}, adapter)
-    assert f"1 tensors are not the adapter's, first '{gone}'" in refused("predict", tmp_path, tmp_path)
-    adapter.write_bytes(b"")
-    assert "holds no adapter of this backbone" in refused("predict", tmp_path, tmp_path)
 
 
 # --- export -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def exported(finished: Path) -> Path:
+def exported(album_run: Path) -> Path:
     """The run's export, where it goes by itself."""
-    said = done("export", finished, "--merged")
-    assert said.endswith(f"Export: {finished / 'export'}\n")
-    return finished / "export"
+    said = done("export", album_run, "--merged")
+    assert said.endswith(f"Export: {album_run / 'export'}\n")
+    return album_run / "export"
 
 
-def test_what_lies_in_an_export(finished: Path, exported: Path) -> None:
+def test_what_lies_in_an_export(album_run: Path, exported: Path) -> None:
     assert sorted(path.name for path in exported.iterdir()) == [
         *("README.md", "adapter", "backbone.safetensors", "head.safetensors", "load.py", "merged.safetensors"),
         "model.json",
@@ -289,20 +58,20 @@ def test_what_lies_in_an_export(finished: Path, exported: Path) -> None:
     assert not any(name in lines for name in ("secure_fair", "import parties", "import scenarios"))
     # nothing of the machine that it was made on
     texts = [path.read_bytes() for path in exported.rglob("*") if path.is_file()]
-    assert not any(str(finished.parent).encode() in text for text in texts)
+    assert not any(str(album_run.parent).encode() in text for text in texts)
 
 
-def test_merged_weights_are_a_timm_model_like_any_other(album: Path, finished: Path, exported: Path) -> None:
+def test_merged_weights_are_a_timm_model_like_any_other(album: Path, album_run: Path, exported: Path) -> None:
     loader = loaded(exported)
-    files = paths_of(finished, album)
+    files = paths_of(album_run, album)
     with torch.no_grad():
         probabilities = loader.load_merged()(torch.stack([loader.pixels(file) for file in files])).softmax(1).numpy()
-    assert furthest(dict(zip(files, probabilities, strict=True)), told(finished), album) < EQUAL
+    assert furthest(dict(zip(files, probabilities, strict=True)), told(album_run), album) < EQUAL
 
 
-def test_the_card_says_what_the_developer_may_know(finished: Path, exported: Path) -> None:
+def test_the_card_says_what_the_developer_may_know(album_run: Path, exported: Path) -> None:
     card = (exported / "README.md").read_text()
-    summary = json.loads((finished / "summary.json").read_text())
+    summary = json.loads((album_run / "summary.json").read_text())
     for said in ("Predicts `hair`", "- 0: straight\n- 1: wavy", "`parity (moments)`", "exact: no privacy", "| erm |"):
         assert said in card
     assert "plain mode: one process saw every attribute" in card
@@ -310,9 +79,9 @@ def test_the_card_says_what_the_developer_may_know(finished: Path, exported: Pat
     assert f"{summary['utility']['accuracy']:.3f}" in card
 
 
-def test_the_card_has_no_rate_that_only_the_experimenter_knows(album: Path, finished: Path, tmp_path: Path) -> None:
+def test_the_card_has_no_rate_that_only_the_experimenter_knows(album: Path, album_run: Path, tmp_path: Path) -> None:
     """The exact gap and the released one are told apart by their values, which are put into the summary."""
-    shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
+    shutil.copytree(album_run, tmp_path / "run", ignore=shutil.ignore_patterns("export"))
     file = tmp_path / "run" / "summary.json"
     summary = json.loads(file.read_text())
     for one in (summary, *summary["compare"]):
@@ -329,9 +98,9 @@ def test_the_card_has_no_rate_that_only_the_experimenter_knows(album: Path, fini
     assert "No fairness figures were released" in (tmp_path / "another" / "README.md").read_text()
 
 
-def test_a_developer_between_machines_exports_what_it_wrote(finished: Path, tmp_path: Path) -> None:
+def test_a_developer_between_machines_exports_what_it_wrote(album_run: Path, tmp_path: Path) -> None:
     """Its own folder alone is enough; what it does not know stands in no card."""
-    shutil.copytree(finished / "developer", tmp_path / "out")
+    shutil.copytree(album_run / "developer", tmp_path / "out")
     done("export", tmp_path / "out", tmp_path / "bare")
     card = (tmp_path / "bare" / "README.md").read_text()
     accuracy = json.loads((tmp_path / "out" / "result.json").read_text())["utility"]["accuracy"]
@@ -342,14 +111,14 @@ def test_a_developer_between_machines_exports_what_it_wrote(finished: Path, tmp_
         "60 training",
     ):
         assert said in card
-    done("export", tmp_path / "out", tmp_path / "told", "--scenario", finished / "scenario.toml")
+    done("export", tmp_path / "out", tmp_path / "told", "--scenario", album_run / "scenario.toml")
     card = (tmp_path / "told" / "README.md").read_text()
     for said in ("# album", "Predicts `hair`", "`parity (moments)`", "Sensitive attributes: `gender`"):
         assert said in card
 
 
 def test_an_export_that_would_predict_otherwise_is_not_made(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    album_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The check is of the export itself: a head that changes on the way is found out."""
     copied = shutil.copyfile
@@ -362,26 +131,26 @@ def test_an_export_that_would_predict_otherwise_is_not_made(
             )
 
     monkeypatch.setattr(shutil, "copyfile", changed)
-    result = invoke("export", finished, tmp_path / "out")
+    result = invoke("export", album_run, tmp_path / "out")
     assert result.exit_code == 1
     assert "load.py: predicts otherwise than the run's model" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_exports_that_are_refused(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exports_that_are_refused(album_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "file").touch()
-    assert "exists and is not an empty folder" in refused("export", finished, tmp_path / "there")
-    assert "are no file that others could have" in refused("export", finished, tmp_path / "out", "--no-copy-weights")
+    assert "exists and is not an empty folder" in refused("export", album_run, tmp_path / "there")
+    assert "are no file that others could have" in refused("export", album_run, tmp_path / "out", "--no-copy-weights")
     monkeypatch.setattr(exports.importlib.util, "find_spec", lambda name: None if name == "onnxscript" else name)
-    said = refused("export", finished, tmp_path / "out", "--onnx")
+    said = refused("export", album_run, tmp_path / "out", "--onnx")
     assert "--onnx: needs onnxscript; pip install 'secure-fair[onnx]'" in said
     assert not (tmp_path / "out").exists()
 
 
-def test_onnx(finished: Path, tmp_path: Path) -> None:
+def test_onnx(album_run: Path, tmp_path: Path) -> None:
     """What it is compared with, and by what, is the export's own check; here that it is alone in the folder."""
-    done("export", finished, tmp_path / "out", "--onnx")
+    done("export", album_run, tmp_path / "out", "--onnx")
     assert (tmp_path / "out" / "model.onnx").stat().st_size > 2**20
     assert not (tmp_path / "out" / "merged.safetensors").exists()
     assert "model.onnx" in (tmp_path / "out" / "README.md").read_text()
@@ -451,7 +220,7 @@ def named(deit_run: Path) -> Path:
 
 def test_the_loaders_alone_say_what_the_runs_said(
     album: Path,
-    finished: Path,
+    album_run: Path,
     exported: Path,
     deit_file: Path,
     deit_run: Path,
@@ -462,11 +231,11 @@ def test_the_loaders_alone_say_what_the_runs_said(
     shutil.copytree(exported, tmp_path / "whole")
     shutil.copytree(named, tmp_path / "named")
     shutil.copy(deit_file, tmp_path / "named")
-    runs = {"whole": finished, "named": deit_run}
+    runs = {"whole": album_run, "named": deit_run}
     calls = [(tmp_path / name / "load.py", paths_of(folder, album)) for name, folder in runs.items()]
     for found, folder in zip(run_apart(calls), runs.values(), strict=True):
         assert furthest(found, told(folder), album) < EQUAL
-    assert furthest(told(finished), told(deit_run)) > 0.01
+    assert furthest(told(album_run), told(deit_run)) > 0.01
 
 
 def test_weights_in_a_file_are_named_and_held_to_their_digest(deit_file: Path, named: Path, tmp_path: Path) -> None:
@@ -546,7 +315,7 @@ def test_real_weights(album: Path, tmp_path: Path) -> None:
 
 
 def test_every_line_of_the_readme_does_what_it_says(
-    album: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    album: Path, album_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = (Path(__file__).parents[2] / "README.md").read_text()
     told_there = text[text.index("**Use the model.**") : text.index("**Run between machines.**")]
@@ -554,7 +323,7 @@ def test_every_line_of_the_readme_does_what_it_says(
     shutil.copytree(album, tmp_path / "home")
     (tmp_path / "home" / "pictures").rename(tmp_path / "home" / "photos")
     (tmp_path / "home" / "pictures").symlink_to("photos")
-    (tmp_path / "home" / "RUN").symlink_to(finished)
+    (tmp_path / "home" / "RUN").symlink_to(album_run)
     monkeypatch.chdir(tmp_path / "home")
     done(*words(predict, "secure-fair"))
     with open("predictions.csv", newline="") as file:
