@@ -8,6 +8,7 @@ from scenarios.cli import (
     bench,
     cache,
     data,
+    export,
     identity,
     init,
     ledger,
@@ -15,6 +16,7 @@ from scenarios.cli import (
     party,
     peers,
     policy,
+    predict,
     report,
     review,
     run,
@@ -34,11 +36,13 @@ main.add_command(init.init)
 main.add_command(run.run)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
+main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
 main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)
+main.add_command(predict.predict)
 main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)
