@@ -15,6 +15,7 @@ from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
+from parties.meeting import tell_known
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
@@ -44,6 +45,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         try:
+            if config.promises:
+                tell_known(config, network, folders.store)
             enrol, ids = receive_table(config, network)
             holdings = Holdings.open(
                 config,

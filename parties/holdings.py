@@ -17,6 +17,7 @@ from parties.plans import own_trainings, plan_for, trained_on_own, training_targ
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
+from secure_fair.groups import joint_codes
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -85,6 +86,7 @@ class Holdings:
             noise=SystemNoise(),
             part=auditor in config.parted,
             persons=store.persons_of(ids),
+            joint=joint_names(config, auditor),
         )
         outlook = outlook_of(config, store, gate, plans, ledger, training)
         if tell is not None:
@@ -103,6 +105,16 @@ class Holdings:
     def attributes(self) -> tuple[str, ...]:
         """The attributes held here."""
         return tuple(self.groups)
+
+    @property
+    def joint_codes(self) -> dict[str, np.ndarray]:
+        """Codes, int64 (enrolled,), of the run's intersections that this auditor holds alone."""
+        found = {}
+        for name in joint_names(self.config, self.gate.auditor):
+            components = self.config.components(name)
+            sizes = [len(self.groups[component]) for component in components]
+            found[name] = joint_codes([self.codes[component] for component in components], sizes)
+        return found
 
     @property
     def ids(self) -> Sequence[str]:
@@ -246,7 +258,7 @@ def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outloo
 
     Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already.
     """
-    found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.computed_intersections)
+    found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.products)
     for misfit in found:
         gate.note_refusal(misfit.operation, misfit.attribute, misfit.reason)
     if found:
@@ -258,6 +270,11 @@ def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outloo
             for use in outlook.uses:
                 gate.note_refusal(use.operation, use.attribute, str(error))
             raise
+
+
+def joint_names(config: RunConfig, auditor: str) -> list[str]:
+    """The run's intersections of which this auditor alone holds every attribute."""
+    return [name for name in config.computed_intersections if config.joint_holder(name) == auditor]
 
 
 def check_persons(config: RunConfig, gate: Gate) -> None:

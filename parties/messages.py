@@ -42,6 +42,20 @@ class Enrol(_Message):
     test: int = Field(ge=0, le=MOST_RECORDS)
 
 
+class Offer(_Message):
+    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?"""
+
+    kind: Literal["offer"] = "offer"
+    count: int = Field(ge=1, le=MOST_RECORDS)
+
+
+class Known(_Message):
+    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there."""
+
+    kind: Literal["known"] = "known"
+    others: int = Field(ge=0, le=MOST_RECORDS)
+
+
 class Held(_Message):
     """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices.
 
@@ -117,8 +131,8 @@ class Finished(_Message):
     kind: Literal["finished"] = "finished"
 
 
-Message = Enrol | Held | Attributes | Ask | Granted | Proceed | Refused | Train | Opened | Finished
-Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Proceed, Refused, Train, Opened, Finished)
+Message = Enrol | Offer | Known | Held | Attributes | Ask | Granted | Proceed | Refused | Train | Opened | Finished
+Kind = TypeVar("Kind", Enrol, Offer, Known, Held, Attributes, Ask, Granted, Proceed, Refused, Train, Opened, Finished)
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

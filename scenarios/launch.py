@@ -23,7 +23,7 @@ import numpy as np
 from scenarios import assemble
 from scenarios.people import People, load
 from scenarios.plans import plans_text
-from scenarios.processes import run_parties
+from scenarios.processes import job_of, run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.together import entries_of, spent_together
@@ -88,7 +88,7 @@ def run_method(scenario: Scenario, stores: Path, out: Path, people: People, repo
         report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
     if scenario.secure.mode == "secure":
-        run_parties(scenario, stores, out, report)
+        run_parties(job_of(scenario, stores, out), report)
     else:
         run_plain(scenario, stores, out, report)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
@@ -285,7 +285,10 @@ def security(
     if not secure:
         warnings.append("plain mode: one process saw every attribute; nothing was protected")
     trusted = {line["operation"] for line in releases if not line["exact"] and not RULES[line["operation"]].binding}
-    trusted |= {f"{line['operation']} of {line['of']}" for line in releases if line["of"] and not line["exact"]}
+    products = assemble.run_config(scenario).products
+    trusted |= {
+        f"{line['operation']} of {line['of']}" for line in releases if line["of"] in products and not line["exact"]
+    }
     if secure and trusted and not scenario.policy.suspects:
         warnings.append(
             f"releases that protect attributes only from a developer that follows the protocol: "

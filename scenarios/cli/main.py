@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from scenarios.cli import (
+    audit,
     bench,
     data,
     identity,
@@ -29,6 +30,7 @@ def main() -> None:
 
 
 main.add_command(run.run)
+main.add_command(audit.audit)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
 main.add_command(identity.identity)

@@ -21,7 +21,7 @@ from parties import identity
 from parties.roster import Roster
 from scenarios import assemble
 from scenarios.people import People, load
-from scenarios.processes import free_addresses, party_folder
+from scenarios.processes import free_addresses, job_of
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 
@@ -182,7 +182,7 @@ class Company(AbstractContextManager["Company"]):
 
     def out(self, name: str) -> Path:
         """Where a party writes."""
-        return party_folder(self.folder, name, self.scenario)
+        return job_of(self.scenario, self.stores, self.folder).folder(name)
 
     def log(self, name: str) -> Path:
         """What a party says on stdout and stderr."""
