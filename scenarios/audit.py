@@ -168,7 +168,7 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
         size = int(np.prod([len(groups[name]) for name in names]))
         if size > MOST_GROUPS:
             raise UsageError(
-                f"--intersections {' x '.join(names)!r}: {size} groups, and at most {MOST_GROUPS} can be told apart; "
+                f"--intersections {' x '.join(names)!r}: {size} groups, at most {MOST_GROUPS} can be told apart; "
                 "merge values, or leave one attribute out"
             )
 

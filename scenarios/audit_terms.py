@@ -86,11 +86,11 @@ class Terms(Section):
 
     def check(self) -> None:
         """UsageError with every claim and intersection that is about nothing, and every attribute held twice."""
-        problems = list(self._problems())
-        if problems:
-            raise UsageError(problems)
+        for problems in (list(self._name_problems()), list(self._claim_problems())):  # of the latter some follow
+            if problems:
+                raise UsageError(problems)
 
-    def _problems(self) -> Iterator[str]:
+    def _name_problems(self) -> Iterator[str]:
         names = [auditor.name for auditor in self.auditors]
         for name in sorted({name for name in names if names.count(name) > 1 or name in (DEVELOPER, DEALER)}):
             yield f"auditor {name}: the name is taken; give NAME=FILE:ATTRIBUTES"
@@ -104,11 +104,10 @@ class Terms(Section):
                     f"intersection {' x '.join(attributes)!r}: name two or more different attributes of "
                     f"{listed(held)}{near(unknown[0], held) if unknown else ''}"
                 )
-        for auditor in self.auditors:
-            yield from self._claim_problems(auditor, [*held, *(" x ".join(one) for one in self.intersections)])
 
-    def _claim_problems(self, auditor: AuditorTerms, audited: list[str]) -> Iterator[str]:
-        for text in auditor.claims:
+    def _claim_problems(self) -> Iterator[str]:
+        audited = [*self.holders, *(" x ".join(names) for names in self.intersections)]
+        for auditor, text in ((auditor, text) for auditor in self.auditors for text in auditor.claims):
             try:
                 claim = Claim.parse(text)
             except ValueError as error:

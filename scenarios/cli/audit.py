@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +51,13 @@ existing = click.Path(path_type=Path)
 @click.option("--threshold", type=float, help="Scores of at least this are decisions.")
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
 @click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
+@click.option(
+    "--fail-on",
+    type=click.Choice(["fail", "not-decidable"]),
+    help="Exit code 6 where a claim fails; or where one fails or is not decidable.",
+)
 @shared_options
-def audit(decisions: Path, out: Path | None, output: Output, **given: Any) -> None:
+def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output, **given: Any) -> None:
     """Audit DECISIONS, a CSV with an id and a decision or score a line, by attributes that auditors hold.
 
     Developer, auditors and dealer run as processes of their own, as in `secure-fair run`; what is opened passes the
@@ -74,6 +80,18 @@ def audit(decisions: Path, out: Path | None, output: Output, **given: Any) -> No
         signal.signal(signal.SIGTERM, before)
         follow.close()
     output.result(summary, f"{text(summary)}\nAnswer: {folder}")
+    check_claims(summary["verdicts"], fail_on)
+
+
+def check_claims(verdicts: Sequence[Mapping[str, Any]], fail_on: str | None) -> None:
+    """ClaimFails where a verdict is among those that the command is to fail on."""
+    from secure_fair.errors import ClaimFails
+    from secure_fair.fairness.claims import FAIL, OPEN
+
+    worst = {None: (), "fail": (FAIL,), "not-decidable": (FAIL, OPEN)}[fail_on]
+    found = [f"{one['claim']}: {one['verdict']}" for one in verdicts if one["verdict"] in worst]
+    if found:
+        raise ClaimFails("; ".join(found))
 
 
 def wanted(

@@ -28,7 +28,7 @@ Exit codes:
   3    a privacy budget would be exceeded
   4    a refusal by policy, or a protocol abort
   5    a party was lost
-  6    a review found that a claim fails
+  6    a claim fails: of a review, or of an audit with --fail-on
   130  interrupted
 """
 
