@@ -9,6 +9,8 @@ from secure_fair.learning.settings import MethodSettings, ModelSettings, Train
 from secure_fair.mpc.transport import Credentials, LinkSettings
 from secure_fair.privacy.target import Privacy
 
+CONFIRMED = "evaluation_counts"
+
 
 @dataclass(frozen=True)
 class Promise:
@@ -39,6 +41,7 @@ class RunConfig:
     intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
     penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
     promises: dict[str, Promise] = field(default_factory=dict)  # by auditor, in an audit of given decisions
+    certified: bool = False  # counts are confirmed by who holds all of the attribute, and the answer is signed
 
     @property
     def evaluated(self) -> bool:
@@ -67,6 +70,11 @@ class RunConfig:
         itself, as to an attribute."""
         holders = {self.holders[component] for component in self.components(name)}
         return next(iter(holders))[0] if len(holders) == 1 and len(next(iter(holders))) == 1 else None
+
+    def confirms(self, operation: str, name: str) -> str | None:
+        """The auditor to whom the developer proves what it was told, so that it can sign for it; None where nobody
+        is."""
+        return self.joint_holder(name) if self.certified and operation == CONFIRMED else None
 
     def components(self, name: str) -> tuple[str, ...]:
         """The attributes of an intersection; an attribute is its own."""

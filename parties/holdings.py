@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from parties.config import RunConfig
+from parties.confirmed import Confirmed
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
@@ -21,6 +22,7 @@ from secure_fair.groups import joint_codes
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
+from secure_fair.privacy.entries import table_hash
 from secure_fair.privacy.fit import misfits, reasons
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -48,6 +50,7 @@ class Holdings:
     responses: Responses
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
+    confirmed: Confirmed = field(default_factory=Confirmed)
 
     @classmethod
     def open(
@@ -95,6 +98,8 @@ class Holdings:
         admit_plans(config, gate, plans, None if resumed else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
+        if config.certified:
+            held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         if trains_adapter(config):
             held.train_adapters(OwnPictures.load(config, store, folder, progress))
         if own_trainings(config):

@@ -107,7 +107,7 @@ class Terms(Section):
 
     def _claim_problems(self) -> Iterator[str]:
         audited = [*self.holders, *(" x ".join(names) for names in self.intersections)]
-        for auditor, text in ((auditor, text) for auditor in self.auditors for text in auditor.claims):
+        for auditor, text in ((one, text) for one in self.auditors for text in one.claims):
             try:
                 claim = Claim.parse(text)
             except ValueError as error:
