@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
-from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,24 +11,27 @@ import torch
 
 from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
+from parties.confirmed import Counts
 from parties.developer import SecureAuditors
 from parties.enrolment import collect
 from parties.meeting import Met, meet
 from parties.messages import Enrol, Finished
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from secure_fair.data.decision_store import read_store
-from secure_fair.data.decisions import UNKNOWN, Decisions
+from parties.sealing import CERTIFICATE, commit_to, seal
+from parties.statement import Facts
+from parties.tables import audit_of, claims_of, verdict_tree
+from secure_fair.data.decision_store import RECORDS, read_store
+from secure_fair.data.decisions import Decisions
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import SELECTION, Audit
-from secure_fair.fairness.claims import Claim, Verdict, decide
+from secure_fair.fairness.audits import SELECTION
+from secure_fair.fairness.claims import decide
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.ask import Auditors
-from secure_fair.operations.evaluation_counts import evaluation_counts
-from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
+from secure_fair.operations.evaluation_counts import evaluation_counts, question_of
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
 
@@ -64,6 +65,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session.close()
         answer["seconds"] = time.perf_counter() - began
         folders.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if config.certified:
+            progress.stage("certificate")
+            facts = Facts(commit_to(folders.store / RECORDS, folders.out), ledger.head)
+            write_bytes(folders.out / CERTIFICATE, seal(config, endpoint, network, run, answer, facts))
         write_bytes(folders.out / RESULT, (json.dumps(answer, indent=2) + "\n").encode())
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
@@ -87,9 +92,12 @@ def ask_all(
     """The whole answer: tables of the attributes that may be shown, and a verdict on every claim."""
     strata, count = decisions.strata(met.rows)
     selection = SELECTION if decisions.scores is None else SCORING
-    audits = {}
+    groups = {name: auditors.groups(name) for name in auditors.audited}
+    audits, releases = {}, []
     for number, name in enumerate(auditors.audited):
-        audits[name] = count_groups(config, auditors, name, strata, count)
+        counts, query = count_groups(auditors, name, torch.from_numpy(strata), count)
+        audits[name] = audit_of(config, groups, name, counts)
+        releases.append({"attribute": name, "query": query, "sigma": f"{counts.sigma:.6g}"})
         progress.progress("counting", number + 1, len(auditors.audited))
     return {
         "records": {
@@ -112,51 +120,20 @@ def ask_all(
             {"auditor": auditor, **verdict_tree(config, decide(claim, audits[claim.attribute]))}
             for auditor, claim in claims_of(config)
         ],
+        "releases": releases,
     }
 
 
-def count_groups(config: RunConfig, auditors: Auditors, name: str, strata: np.ndarray, count: int) -> Audit:
-    """Have the counts of one attribute or intersection opened, or recalled, as an audit."""
-    held = torch.from_numpy(strata)
-    release = evaluation_counts(auditors, name, np.arange(len(strata), dtype=np.int64), held, count)
+def count_groups(auditors: Auditors, name: str, strata: torch.Tensor, count: int) -> tuple[Counts, str]:
+    """Have the counts of one attribute or intersection opened, or recalled; with the name that its holders heard."""
+    records = np.arange(len(strata), dtype=np.int64)
+    release = evaluation_counts(auditors, name, records, strata, count)
     assert release is not None  # an audit always releases counts
-    sizes = torch.bincount(held, minlength=count).double()
-    components = [auditors.groups(component) for component in auditors.components(name)]
-    known = tuple(UNKNOWN not in names for names in product(*components))
-    return Audit(
-        counts=all_groups(release.values, sizes).numpy(),
-        sigma=release.sigma,
-        names=auditors.groups(name),
-        known=known,
-        total=len(strata),
-        smallest=max(config.promises[holder].smallest_share for holder in config.answering(name)),
-    )
+    sizes = torch.bincount(strata, minlength=count).double()
+    query = auditors.cache.heard_as(question_of(auditors, name, records, strata, count))
+    return Counts(name, all_groups(release.values, sizes), release.sigma, len(strata)), query
 
 
 def shown(config: RunConfig, name: str) -> bool:
     """Whether every auditor that answers about it has its counts shown."""
     return all(config.promises[holder].answer == "counts" for holder in config.answering(name))
-
-
-def claims_of(config: RunConfig) -> Iterable[tuple[str, Claim]]:
-    """Each auditor's claims."""
-    return ((auditor, Claim.parse(text)) for auditor, made in config.promises.items() for text in made.claims)
-
-
-def verdict_tree(config: RunConfig, verdict: Verdict) -> dict[str, Any]:
-    """A verdict, JSON-ready, with the epsilon that would decide what is not decided."""
-    claim, privacy = verdict.claim, config.privacy
-    needed = None
-    if verdict.finer is not None and privacy is not None and privacy.evaluation_epsilon is not None:
-        # the noise's sigma is proportional to 1 / mu
-        mu = gaussian_mu(privacy.evaluation_epsilon, privacy.delta) / verdict.finer
-        needed = gaussian_epsilon(mu, privacy.delta)
-    return {
-        "claim": str(claim),
-        "metric": claim.metric,
-        "attribute": claim.attribute,
-        "comparator": claim.comparator,
-        "threshold": claim.threshold,
-        "verdict": verdict.verdict,
-        "deciding_epsilon": needed,
-    }

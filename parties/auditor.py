@@ -21,6 +21,9 @@ from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.sealing import AuditorsView, commit_to, countersign
+from parties.statement import Facts
+from secure_fair.data.store import ATTRIBUTES
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -75,6 +78,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         state = share_holdings(config, session, enrolment, holdings)
         AuditorService(config, network, state, holdings).serve()
         session.close()
+        if config.certified:
+            facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
+            view = AuditorsView(config, network.name, enrol.run, len(ids), enrolment.groups, holdings.confirmed)
+            countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
     except BaseException as error:

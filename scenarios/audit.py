@@ -18,8 +18,11 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from parties import envelope
 from parties.audit import RESULT
 from parties.plans import plan_for
+from parties.roster import Roster
+from parties.sealing import CERTIFICATE
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
@@ -82,6 +85,7 @@ class Wanted:
     epsilon: float | None = None
     delta: float = DEFAULT_DELTA
     state: Path | None = None
+    certificate: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,6 +157,7 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
         intersections=tuple(wanted.intersections),
         epsilon=None if exact else wanted.epsilon or DEFAULT_EPSILON,
         delta=wanted.delta,
+        certificate=wanted.certificate,
     )
     terms.check()
     return terms
@@ -241,6 +246,8 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
             states=prepared.wanted.state,
         )
         run_parties(job, report)
+    if prepared.terms.certificate:
+        keep_certificate(out)
     summary = summarise(prepared, out) | {"total_seconds": time.perf_counter() - began}
     write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
@@ -264,6 +271,14 @@ def write_stores(prepared: Prepared, folder: Path) -> None:
             join_key=key,
             seed=0,
         )
+
+
+def keep_certificate(out: Path) -> None:
+    """Put the certificate, and the fingerprints of this simulation's parties, where they are looked for."""
+    content = (out / assemble.DEVELOPER / CERTIFICATE).read_bytes()
+    payload, _ = envelope.read(content)
+    write_bytes(out / CERTIFICATE, content)
+    Roster("this simulation", json.loads(payload)["predicate"]["parties"]).write(out / "parties.toml")
 
 
 def summarise(prepared: Prepared, out: Path) -> dict[str, Any]:

@@ -71,6 +71,8 @@ class Terms(Section):
     """Of all counts of one attribute together; without it they are exact."""
     delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
     """The delta of epsilon."""
+    certificate: bool = True
+    """Whether what the developer was told is confirmed, and the answer signed by all."""
     link: LinkSettings = LinkSettings()
 
     @classmethod
@@ -153,6 +155,7 @@ class Terms(Section):
             precision_bits=PRECISION_BITS,
             privacy=None if self.epsilon is None else privacy,
             intersections={" x ".join(names): names for names in self.intersections},
+            certified=self.certificate,
             promises={one.name: promise_of(one) for one in self.auditors},
         )
 

@@ -52,6 +52,11 @@ existing = click.Path(path_type=Path)
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
 @click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
 @click.option(
+    "--certificate/--no-certificate",
+    default=True,
+    help="Have auditors confirm what the developer is told, and all sign it.  [default: --certificate]",
+)
+@click.option(
     "--fail-on",
     type=click.Choice(["fail", "not-decidable"]),
     help="Exit code 6 where a claim fails; or where one fails or is not decidable.",
@@ -109,6 +114,7 @@ def wanted(
     selected: str | None,
     threshold: float | None,
     state: Path | None,
+    certificate: bool,
 ) -> Wanted:
     """The audit that the command line asks for."""
     from scenarios.audit import AuditorFile, Wanted
@@ -123,6 +129,7 @@ def wanted(
         epsilon,
         delta,
         state,
+        certificate,
     )
 
 

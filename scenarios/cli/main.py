@@ -7,6 +7,7 @@ import click
 from scenarios.cli import (
     audit,
     bench,
+    certificate,
     data,
     identity,
     ledger,
@@ -31,6 +32,7 @@ def main() -> None:
 
 main.add_command(run.run)
 main.add_command(audit.audit)
+main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
 main.add_command(identity.identity)
