@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -22,6 +22,7 @@ from parties import certificates
 from secure_fair.errors import ProtocolError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
+UNREADABLE = (ValueError, TypeError, x509.InvalidVersion, UnsupportedAlgorithm)  # a certificate that somebody altered
 
 
 class NotGenuine(ProtocolError):
@@ -40,7 +41,7 @@ class Signature:
         """The certificate; NotGenuine where it is none, or written in another form than its own."""
         try:
             found = x509.load_pem_x509_certificate(self.certificate.encode())
-        except ValueError as error:
+        except UNREADABLE as error:
             raise NotGenuine("a certificate in the envelope is none") from error
         if certificates.pem(found).decode() != self.certificate:
             raise NotGenuine("a certificate in the envelope was written anew")
@@ -76,7 +77,10 @@ def sign(payload: bytes, key: bytes, certificate: bytes) -> Signature:
 
 def check(payload: bytes, signature: Signature) -> None:
     """NotGenuine unless it is the signature of the payload by the key of its certificate."""
-    key = signature.parsed.public_key()
+    try:
+        key = signature.parsed.public_key()
+    except UNREADABLE as error:
+        raise NotGenuine("a certificate in the envelope is of a key that cannot be read") from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise NotGenuine("a signature by a key that is none on the curve P-256")
     try:
