@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.release_cache import ReleaseCache
-from tests.parties.company import Company, Ended
+from tests.parties.company import Company, Ended, Entry
 
 SEXES = ("female", "male")
 RACES = ("Asian", "Black", "White")
@@ -61,8 +62,11 @@ def held(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: values[2:] for name, values in columns.items()}
 
 
-def run(prepared: Prepared, folder: Path) -> tuple[dict[str, Any] | None, dict[str, Ended]]:
-    """The answer of an audit between processes, None where it failed, and how its parties ended."""
+def run(
+    prepared: Prepared, folder: Path, entries: Mapping[str, Entry] | None = None
+) -> tuple[dict[str, Any] | None, dict[str, Ended]]:
+    """The answer of an audit between processes, None where it failed, and how its parties ended; ``entries``: who runs
+    something else than the program."""
     policies = {}
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in prepared.policies.items():
@@ -70,7 +74,10 @@ def run(prepared: Prepared, folder: Path) -> tuple[dict[str, Any] | None, dict[s
         policies[name].write_bytes(content)
     write_stores(prepared, folder / "stores")
     states = prepared.wanted.state
-    with Company(prepared.terms, folder / "stores", folder, policies=policies, states=states) as company:
+    others = entries or {}
+    with Company(
+        prepared.terms, folder / "stores", folder, entries=others, policies=policies, states=states
+    ) as company:
         ended = company.wait(100)
     whole = all(end.code == 0 for end in ended.values())
     return (summarise(prepared, folder) if whole else None), ended
