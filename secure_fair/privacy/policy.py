@@ -50,7 +50,8 @@ class Policy(Section):
     as much as m^2 releases of one."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
     """How far the developer is trusted. Noised adversaries on shares (adv, ent by rows, on aligned records) and
-    intersections protect attributes only from one that follows the protocol, and are refused unless this says so."""
+    intersections of which no auditor holds all attributes protect attributes only from one that follows the protocol,
+    and are refused unless this says so."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
     "trust" needs developer = "follows the protocol"."""

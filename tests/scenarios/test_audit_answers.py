@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from scenarios.audit import Prepared, prepare
+from scenarios.audit import AuditorFile, Prepared, prepare
 from scenarios.cli.audit import check_claims
 from secure_fair.data.decisions import Columns
 from secure_fair.errors import BudgetExceeded, ClaimFails, Refusal
@@ -55,6 +56,19 @@ def test_exact_is_what_every_policy_allows_and_nobody_asked_otherwise(
     tmp_path: Path, text: str, epsilon: float | None, found: float | None
 ) -> None:
     assert prepared(tmp_path, people(100), text, epsilon=epsilon).terms.epsilon == found
+
+
+def test_an_intersection_of_one_holder_needs_no_trust(tmp_path: Path) -> None:
+    """Noised, under a policy that takes the developer for a liar; between two auditors it is refused."""
+    asked = prepared(tmp_path, people(300), intersections=[("sex", "race")])
+    answer = in_the_clear(asked, tmp_path / "states", "first")
+    assert answer["attributes"]["sex x race"]["sigma"] > answer["attributes"]["sex"]["sigma"] > 3
+    race = AuditorFile("bureau", asked.wanted.auditors[0].file, ("race",))
+    apart = replace(asked.wanted, auditors=[replace(asked.wanted.auditors[0], attributes=("sex",)), race])
+    with pytest.raises(Refusal, match="protects attributes only from a developer that follows the protocol"):
+        prepare(apart)
+    trusting = policy(tmp_path / "trusting", "epsilon = 1\ndeveloper = 'follows the protocol'\n")
+    assert prepare(replace(apart, policies=trusting)).terms.run_config().products == ("sex x race",)
 
 
 # --- the policy of before ---------------------------------------------------------------------------------------------
