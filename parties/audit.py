@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.ask import Auditors
 from secure_fair.operations.evaluation_counts import evaluation_counts, question_of
+from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
 
@@ -63,6 +66,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         for auditor in config.auditors:
             messages.send(network, auditor, Finished())
         session.close()
+        answer |= own_view(config, run, ledger.entries(run))
+        answer["cost"] = {name: asdict(cost) for name, cost in session.meter.summary().items()}
         answer["seconds"] = time.perf_counter() - began
         folders.out.mkdir(mode=0o700, parents=True, exist_ok=True)
         if config.certified:
@@ -121,6 +126,37 @@ def ask_all(
             for auditor, claim in claims_of(config)
         ],
         "releases": releases,
+    }
+
+
+def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The developer's view of what was agreed on, and of what its ledger says that it was opened."""
+    opened = [
+        {
+            **{key: entry[key] for key in ("auditor", "operation", "attribute", "of", "sigma")},
+            "receiver": config.developer,
+            "releases": 1,
+            "numbers": int(np.prod(entry["shape"])),
+            "exact": entry["sigma"] is None,
+        }
+        for entry in entries
+        if entry["kind"] == "received"
+    ]
+    privacy = config.privacy
+    epsilon, delta = (None, 0.0) if privacy is None else (privacy.evaluation_epsilon, privacy.delta)
+    account = {"epsilon": epsilon, "exact": epsilon is None, "delta": delta, "releases": None}
+    return {
+        "audit": run,
+        "method": "audit",
+        "policies": {name: promise.digest for name, promise in config.promises.items()},
+        "privacy": {
+            "epsilon": epsilon,
+            "delta": delta,
+            "mu": None if epsilon is None else gaussian_mu(epsilon, delta),
+            "attributes": {name: account | {"adjacency": f"substitution of one {name}"} for name in config.holders},
+        },
+        "openings": opened,
+        "warnings": [],
     }
 
 

@@ -12,7 +12,6 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from parties.confirmed import Confirmed, Counts
 from parties.envelope import Signature
 from parties.messages import Own, Seal, Sealed
 from parties.statement import NOT_CLAIMED, Facts, claim_tree, privacy_tree, statement
-from parties.tables import audit_of, claims_of, verdict_tree
+from parties.tables import audit_of, claims_of
 from secure_fair.errors import Refusal
-from secure_fair.fairness.claims import decide
+from secure_fair.fairness.audits import metric
 from secure_fair.files import write_bytes
 from secure_fair.mpc.transport import Network
 
@@ -146,7 +145,7 @@ class AuditorsView(View):
             verdict = {"verdict": {True: "pass", False: "fail", None: ""}[one["passed"]]}
             if mine:
                 found = audit_of(self.config, self.groups, claim.attribute, counts[claim.attribute])
-                verdict = verdict_tree(self.config, replace(decide(claim, found), finer=None))
+                verdict = {"verdict": claim.verdict(metric(found, claim.metric))}
             known = {"metric": claim.metric, "attribute": claim.attribute, "comparator": claim.comparator}
             due = claim_tree(self.config, {"auditor": auditor, **known, "threshold": claim.threshold} | verdict)
             _same(f"claim {claim}", one, due)

@@ -39,7 +39,6 @@ from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.fairness.claims import Claim
 from secure_fair.files import private_folder, write_bytes
-from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA
 
@@ -261,16 +260,13 @@ def write_stores(prepared: Prepared, folder: Path) -> None:
     key = secrets.token_bytes(KEY_BYTES) if state is None else read_join_key(state / "join.key")
     write_decisions(folder / assemble.DEVELOPER, prepared.decisions, key)
     for name, table in prepared.tables.items():
-        everybody = np.arange(len(table))
-        AuditorStore.write(
-            folder / name,
-            table,
-            attributes=tuple(table.sensitive),
-            aligned=everybody,
-            own=everybody[:0],
-            join_key=key,
-            seed=0,
-        )
+        write_attributes(folder / name, table, key)
+
+
+def write_attributes(folder: Path, table: AttributeTable, key: bytes) -> None:
+    """An auditor's store of everything in its table."""
+    everybody, names = np.arange(len(table)), tuple(table.sensitive)
+    AuditorStore.write(folder, table, attributes=names, aligned=everybody, own=everybody[:0], join_key=key, seed=0)
 
 
 def keep_certificate(out: Path) -> None:
@@ -290,20 +286,11 @@ def summarise(prepared: Prepared, out: Path) -> dict[str, Any]:
     releases = released(ledger)
     spent = {name: account for report in reports.values() for name, account in report["privacy"].items()}
     return {
-        "audit": terms.name,
-        "method": "audit",
-        "mode": "secure",
-        "terms": terms.hash(),
-        "policies": {auditor.name: auditor.policy for auditor in terms.auditors},
         **answer,
-        "privacy": {
-            "epsilon": terms.epsilon,
-            "delta": terms.delta,
-            "mu": None if terms.epsilon is None else gaussian_mu(terms.epsilon, terms.delta),
-            "attributes": spent,
-        },
+        "audit": terms.name,
+        "terms": terms.hash(),
+        "privacy": answer["privacy"] | {"attributes": spent},
         "openings": [*releases, *opened_to_auditors(ledger)],
-        "cost": reports[assemble.DEVELOPER]["cost"],
         "traffic": {name: report["traffic"] for name, report in reports.items()},
         "warnings": warnings_of(terms, releases),
         "environment": environment(),

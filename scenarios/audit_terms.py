@@ -46,16 +46,13 @@ class AuditorTerms(Section):
 
     @classmethod
     def of(cls, name: str, attributes: tuple[str, ...], file: Path) -> AuditorTerms:
-        """The terms of an auditor with this policy file."""
+        """The terms of an auditor with this policy file; UsageError where the two are none."""
         policy = load_policy(file)
-        return cls(
-            name=name,
-            attributes=attributes,
-            policy=digest_of(file),
-            answer=policy.answer,
-            claims=policy.claims,
-            smallest_share=policy.smallest_share,
-        )
+        promised = {key: getattr(policy, key) for key in ("answer", "claims", "smallest_share")}
+        try:
+            return cls(name=name, attributes=attributes, policy=digest_of(file), **promised)
+        except ValidationError as error:
+            raise UsageError([describe(item, cls) for item in error.errors()]) from None
 
 
 class Terms(Section):

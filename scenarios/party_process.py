@@ -83,6 +83,10 @@ class PartyProcess:
         else:
             from parties.developer import main
         main(self.config, self.endpoint, self.folders, run_name(self.agreed), self.report)
+        if isinstance(self.agreed, Terms) and not self.endpoint.simulated:
+            from secure_fair.report.audit import write_audit
+
+            write_audit(self.folders.out)
 
     def auditor(self) -> None:
         """Run as an auditor."""

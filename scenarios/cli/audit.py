@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scenarios.cli.options import Output, shared_options
+from scenarios.cli.options import Output, column_options, shared_options
 
 if TYPE_CHECKING:
     from scenarios.audit import Wanted
@@ -43,12 +43,7 @@ existing = click.Path(path_type=Path)
     metavar="[NAME=]FILE",
     help="The auditors' policy, or that of one of them.  [default: this audit once, and four fifths claimed]",
 )
-@click.option("--id", "id_column", default="id", show_default=True, help="Column of record ids, in every file.")
-@click.option("--decision", help="Column of decisions, 0 or 1.  [default: decision]")
-@click.option("--score", help="Column of scores, 0 to 1.  [default: score, if there is no decision]")
-@click.option("--label", help="Column of true labels, empty where unknown.  [default: label, if there is one]")
-@click.option("--selected", metavar="VALUE", help="The favourable value of decision and label.  [default: 1]")
-@click.option("--threshold", type=float, help="Scores of at least this are decisions.")
+@column_options
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
 @click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
 @click.option(
@@ -107,14 +102,9 @@ def wanted(
     epsilon: float | None,
     delta: float,
     policies: tuple[str, ...],
-    id_column: str,
-    decision: str | None,
-    score: str | None,
-    label: str | None,
-    selected: str | None,
-    threshold: float | None,
     state: Path | None,
     certificate: bool,
+    **columns: Any,
 ) -> Wanted:
     """The audit that the command line asks for."""
     from scenarios.audit import AuditorFile, Wanted
@@ -122,7 +112,7 @@ def wanted(
 
     return Wanted(
         decisions,
-        Columns(id_column, decision, score, label, selected, threshold),
+        Columns(**columns),
         [AuditorFile.parse(text) for text in auditors],
         policy_files(policies),
         [tuple(part.strip() for part in text.split(" x ")) for text in intersections],

@@ -75,6 +75,23 @@ override_option = click.option(
 )
 
 
+def column_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The columns of a file of decisions, handed to the command under the names of ``Columns``."""
+    for option in reversed(COLUMN_OPTIONS):
+        command = option(command)
+    return command
+
+
+COLUMN_OPTIONS = [
+    click.option("--id", "id", default="id", show_default=True, help="Column of record ids, in every file."),
+    click.option("--decision", help="Column of decisions, 0 or 1.  [default: decision]"),
+    click.option("--score", help="Column of scores, 0 to 1.  [default: score, if there is no decision]"),
+    click.option("--label", help="Column of true labels, empty where unknown.  [default: label, if there is one]"),
+    click.option("--selected", metavar="VALUE", help="The favourable value of decision and label.  [default: 1]"),
+    click.option("--threshold", type=float, help="Scores of at least this are decisions."),
+]
+
+
 @contextmanager
 def clean_errors(output: Output) -> Iterator[None]:
     """Turn every exception into a message on stderr and an exit code; a user never meets a bare traceback."""
