@@ -59,7 +59,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         met = meet(config, network, decisions.ids)
         ids = [decisions.ids[row] for row in met.rows]
         enrol(config, network, ids, run)
-        cache = ReleaseCache(folders.state / "answers", terms=str(config.privacy))
+        cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config))
         progress.stage(f"sharing attributes of {len(ids)} records")
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
         answer = ask_all(config, auditors, decisions, met, progress)
@@ -83,6 +83,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     finally:
         network.close()
         ledger.close()
+
+
+def cache_terms(config: RunConfig) -> str:
+    """The terms under which answers are remembered: one that nobody has confirmed is none for a certificate."""
+    return f"{config.privacy} {'confirmed' if config.certified else ''}"
 
 
 def enrol(config: RunConfig, network: Network, ids: list[str], run: str) -> None:
@@ -148,6 +153,7 @@ def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> 
     return {
         "audit": run,
         "method": "audit",
+        "certified": config.certified,
         "policies": {name: promise.digest for name, promise in config.promises.items()},
         "privacy": {
             "epsilon": epsilon,

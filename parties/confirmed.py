@@ -53,7 +53,7 @@ class Confirmed:
         write_bytes(self._file(query), json.dumps(tree).encode())
 
     def recall(self, query: str) -> Counts:
-        """What was confirmed about this run's records; Refusal where there is nothing."""
+        """Counts that were confirmed about this run's records; Refusal where there are none."""
         if self.folder is None or not self._file(query).is_file():
             raise Refusal(f"counts under the name {query[:12]!r} were never confirmed here")
         tree = json.loads(self._file(query).read_bytes())

@@ -95,7 +95,8 @@ class Holdings:
         if tell is not None:
             tell(outlook)
         check_persons(config, gate)
-        admit_plans(config, gate, plans, None if resumed else outlook)
+        # an audit that was made before asks for nothing: its releases are judged when they are asked for
+        admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
         if config.certified:
@@ -261,7 +262,8 @@ def outlook_of(
 def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outlook: Outlook | None) -> None:
     """Refuse a run that would be refused in the middle: by the policy's rules, or by its limits for life.
 
-    Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already.
+    Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already, a repeated
+    audit all of it.
     """
     found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.products)
     for misfit in found:

@@ -109,7 +109,7 @@ def claim_tree(config: RunConfig, verdict: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def privacy_tree(config: RunConfig) -> dict[str, Any]:
-    """What the counts of one attribute together say of a record at most; decimal numbers as text."""
+    """The guarantee for all counts of one attribute together; decimal numbers as text."""
     privacy = config.privacy
     if privacy is None or privacy.evaluation_epsilon is None:
         return {"epsilon": None, "delta": None, "mu": None}

@@ -1,4 +1,4 @@
-"""What developer and auditors make of released counts, alike: the audit of an attribute, and verdicts on claims."""
+"""Released counts as developer and auditors take them, alike: the audit of an attribute, and verdicts on claims."""
 
 from __future__ import annotations
 

@@ -230,6 +230,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
     private_folder(policies)
     for name, text in prepared.policies.items():
         write_bytes(policies / f"{name}.toml", text)
+    write_bytes(out / "README.txt", readme(prepared).encode())
     write_bytes(out / TERMS, prepared.terms.to_toml().encode())
     with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
         report.stage("preparing each party's store")
@@ -269,6 +270,18 @@ def write_attributes(folder: Path, table: AttributeTable, key: bytes) -> None:
     AuditorStore.write(folder, table, attributes=names, aligned=everybody, own=everybody[:0], join_key=key, seed=0)
 
 
+def readme(prepared: Prepared) -> str:
+    """Whose the folder is, and what of it each party would hold."""
+    parties = [assemble.DEVELOPER, *(f"auditor-{name}" for name in prepared.tables), assemble.DEALER]
+    lines = [
+        "audit.html, audit.json, audit.csv and certificate.json are the audit's answer, for whom it may concern.",
+        "The parties were simulated on one machine. Each would hold the folder of its name, and nothing else of this:",
+        "",
+        *(f"    {name}/" for name in parties),
+    ]
+    return "\n".join([*lines, ""])
+
+
 def keep_certificate(out: Path) -> None:
     """Put the certificate, and the fingerprints of this simulation's parties, where they are looked for."""
     content = (out / assemble.DEVELOPER / CERTIFICATE).read_bytes()
@@ -298,7 +311,7 @@ def summarise(prepared: Prepared, out: Path) -> dict[str, Any]:
 
 
 def warnings_of(terms: Terms, releases: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What was not protected."""
+    """Everything that was not protected."""
     found = ["simulated: one machine had everybody's files; between machines each party has its own"]
     if any(line["exact"] for line in releases):
         found.append("exact counts: who asks again with one decision changed learns that person's attribute")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,9 @@ def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output
         summary = run_audit(prepared, folder, follow)
         follow.stage("report")
         write_audit(folder)
+    except BaseException:
+        shutil.rmtree(folder)  # an audit without an answer leaves nothing
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
         follow.close()

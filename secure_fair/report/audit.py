@@ -31,6 +31,8 @@ LEGEND = (
     "they include sampling and noise. Verdicts are about these people: what leaves them open is the noise alone."
 )
 
+REMEMBERED = "Nothing was opened to anybody: every answer was remembered from an earlier audit."
+
 
 def write_audit(folder: Path) -> list[Path]:
     """Write page and CSV beside the answer in ``folder``; UsageError where there is none."""
@@ -50,8 +52,10 @@ def text(summary: Summary) -> str:
     parts = [matching(summary).text(), ""]
     for name, found in shown(summary).items():
         parts += [f"{title(name, found)}:", rates(found).text(), ""]
+        parts += [labelled_rates(found).text(), ""] if labelled_rates(found).rows else []
     parts += [verdicts(summary).text(), ""] if summary["verdicts"] else []
-    parts += ["What was opened to whom:", tables.openings(summary).text(), ""]
+    opened = tables.openings(summary)
+    parts += ["What was opened to whom:", opened.text(), ""] if opened.rows else [REMEMBERED, ""]
     parts += [f"warning: {line}" for line in summary["warnings"]]
     return "\n".join([*parts, f"({LEGEND})"])
 
@@ -70,11 +74,18 @@ def render(summary: Summary) -> str:
         verdicts=verdicts(summary),
         failed=[one for one in summary["verdicts"] if one["verdict"] == "fail"],
         attributes=[
-            (title(name, found), rates(found), metrics(found), Markup(drawn[name]))  # drawn from escaped names
+            (
+                title(name, found),
+                rates(found),
+                labelled_rates(found),
+                metrics(found),
+                Markup(drawn[name]),
+            )  # drawn from escaped names
             for name, found in shown(summary).items()
         ],
         hidden=[name for name, found in summary["attributes"].items() if found["answer"] == "verdict"],
         openings=tables.openings(summary),
+        remembered=REMEMBERED,
         learned=learned(summary),
         privacy=tables.privacy(summary),
         costs=tables.costs(summary),
@@ -112,15 +123,22 @@ def rate_names(found: Summary) -> list[str]:
 
 
 def rates(found: Summary) -> Table:
-    """One row per group: size, rates with their intervals, impact ratio, standard deviations."""
-    names = rate_names(found)
+    """One row per group: size, selection rate, impact ratio and standard deviations with their intervals."""
+    selection = rate_names(found)[0]
     rows = []
     for row in found["groups"]:
-        cells = [row["group"], count(row["records"]), tables.share(row["share"])]
-        cells += [with_interval(row[name]) for name in names]
-        cells += [with_interval(row[name]) for name in ("impact ratio", "standard deviations")]
+        cells = [row["group"], count(row["records"]), share(row["share"])]
+        cells += [with_interval(row[name]) for name in (selection, "impact ratio", "standard deviations")]
         rows.append((*cells, row["reason"] or "-"))
-    return Table(("group", "records", "share", *names, "impact ratio", "std. deviations", "left out"), tuple(rows))
+    header = ("group", "records", "share", selection, "impact ratio", "standard deviations", "left out")
+    return Table(header, tuple(rows))
+
+
+def labelled_rates(found: Summary) -> Table:
+    """One row per group: the rates that need labels; none where there are no labels."""
+    names = rate_names(found)[1:]
+    rows = tuple((row["group"], *(with_interval(row[name]) for name in names)) for row in found["groups"])
+    return Table(("group", *names), rows if names else ())
 
 
 def metrics(found: Summary) -> Table:

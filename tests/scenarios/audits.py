@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from parties.audit import ask_all
+from parties.audit import ask_all, cache_terms
 from parties.holdings import Holdings
 from parties.meeting import Met
 from parties.plain import enrolment_of
@@ -119,7 +119,7 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
             )
             for name, ledger in ledgers.items()
         }
-        cache = ReleaseCache(folder / "answers", terms=str(config.privacy))
+        cache = ReleaseCache(folder / "answers", terms=cache_terms(config))
         auditors = PlainAuditors(config, holders, enrolment_of(config, holders, ids), cache)
         return ask_all(config, auditors, decisions, met, LineReporter())
     finally:

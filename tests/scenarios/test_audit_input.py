@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from scenarios import audit
 from scenarios.cli import main
+from secure_fair.errors import ProcessFailed
 
 RECORDS = 40
 Change = Callable[[str], str]
@@ -161,8 +162,12 @@ CASES = {
 }  # fmt: skip
 
 
-def asked(folder: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> Result:
-    """The command in a folder with these files; starting a process would be an error."""
+def start(*_: object) -> None:
+    pytest.fail("a process was started")
+
+
+def asked(folder: Path, case: Case, monkeypatch: pytest.MonkeyPatch, started: Callable[..., None] = start) -> Result:
+    """The command in a folder with these files; ``started`` in place of the parties' processes."""
     monkeypatch.chdir(folder)
     files = {"decisions": DECISIONS, "city": CITY, "clinic": CLINIC}
     for name, change in ({name: lambda text: text for name in files} | case.files).items():
@@ -171,7 +176,7 @@ def asked(folder: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> Result:
         suffix = "toml" if name == "policy" else "csv"
         if raw != DELETED:
             (folder / f"{name}.{suffix}").write_bytes(raw)
-    monkeypatch.setattr(audit, "run_parties", lambda *_: pytest.fail("a process was started"))
+    monkeypatch.setattr(audit, "run_parties", started)
     options = list(case.options)
     decisions = options.pop(0) if options and not options[0].startswith("--") else "decisions.csv"
     auditor = ["--auditor", "city.csv:sex,race"]
@@ -196,3 +201,14 @@ def test_without_an_auditor_there_is_no_audit(tmp_path: Path, monkeypatch: pytes
     result = CliRunner().invoke(main, ["audit", "decisions.csv"])
     assert result.exit_code == 2
     assert "--auditor" in result.stderr
+
+
+def test_an_audit_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(*_: object) -> None:
+        raise ProcessFailed("lost city", 5)
+
+    case = Case()
+    result = asked(tmp_path, case, monkeypatch, lost)
+    assert result.exit_code == 5
+    assert "lost city" in result.stderr
+    assert not (tmp_path / "out").exists()
