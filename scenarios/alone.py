@@ -50,6 +50,11 @@ def write_store(scenario: Scenario, party: str, folder: Path, join_key: bytes, r
 def write_developers(scenario: Scenario, folder: Path, join_key: bytes, report: Reporter) -> None:
     """The developer's store, from pictures and labels; a table needs no column of an attribute."""
     data = scenario.data
+    if data.label_bias is not None:
+        raise UsageError(
+            "data.label_bias: needs the attribute of every record, which a developer that prepares alone has not; "
+            "leave it out, or prepare all stores together"
+        )
     how = reading(scenario, data, report)
     if data.dataset == "faces":  # are drawn by their attributes
         table = load_table(**data.asked, **how)

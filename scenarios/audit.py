@@ -26,10 +26,11 @@ from parties.sealing import CERTIFICATE
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
-from scenarios.launch import environment, opened_to_auditors, released
+from scenarios.launch import environment
 from scenarios.policies import load as load_policy
 from scenarios.processes import Job, run_parties
 from scenarios.progress import Reporter
+from scenarios.summary import opened_to_auditors, released
 from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions

@@ -6,12 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from scenarios.models import PARTS_TOLERANCE, Auditor, Data, DataSet, Secure
-from secure_fair.errors import UsageError
+from scenarios import data_conflicts
+from scenarios.models import PARTS_TOLERANCE, Auditor, Data, Secure
 from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, settings_for, unused_keys
 from secure_fair.learning.settings import (
     EMBEDDED_BACKBONE,
+    EMBEDDED_DEPTH,
+    EMBEDDED_PATCH,
     IDENTITY_BACKBONE,
     Backbone,
     Lora,
@@ -44,8 +46,8 @@ def find(sections: dict[str, Any]) -> list[str]:
 
 def _found(sections: dict[str, Any]) -> list[str]:
     checks = [
-        (_data_conflicts, ("data",)),
-        (_own_data_conflicts, ("data",)),
+        (data_conflicts.whole, ("data",)),
+        (data_conflicts.separate, ("data",)),
         (_backbone_conflicts, ("backbone", "lora", "data")),
         (_method_conflicts, ("method", "data", "privacy")),
         (_validation_conflicts, ("method", "train")),
@@ -68,139 +70,6 @@ def resolved(method: MethodSettings, data: Data, privacy: Privacy | None) -> Met
     """
     noised, own = privacy is not None and privacy.epsilon is not None, data.auditor_records == "own"
     return METHODS[method.name].resolved(method, noised=noised, own_records=own)
-
-
-def _data_conflicts(data: Data) -> Iterator[str]:
-    yield from _data_set_conflicts("data", data)
-    yield from _table_conflicts(data)
-    yield from _attribute_conflicts("data", data, ("target", data.target))
-    yield from _intersection_conflicts(data)
-    if data.target in data.sensitive:
-        yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
-    if data.split_given and data.split is not None:
-        key = next(key for key in ("split_column", "evaluation_file", "partition") if getattr(data, key))
-        yield f"data.split: data.{key} says who gets which record; leave one of the two out"
-    if data.split is not None:
-        total = data.split.developer + data.split.auditor + data.split.test
-        if not math.isclose(total, 1.0, abs_tol=1e-6):
-            yield f"data.split: the fractions sum to {total:g}; developer + auditor + test must be 1"
-        for part in ("developer", "test"):
-            if getattr(data.split, part) == 0:
-                yield f"data.split.{part}: is 0; it needs records"
-        own_of_split = data.auditor_records == "own" and data.auditor is None and data.dataset != "table"
-        if own_of_split and data.split.auditor == 0:  # of a table "own" itself is refused
-            yield (
-                'data.split.auditor: is 0; with data.auditor_records "own" the auditor needs records of its own: give '
-                "it a share, or name another data set in [data.auditor]"
-            )
-
-
-def _table_conflicts(data: Data) -> Iterator[str]:
-    """Whether the keys of a table go together; its columns are known when it is read."""
-    if data.dataset != "table":
-        return
-    if data.image_size != Data.model_fields["image_size"].default:
-        yield f"data.image_size: {data.image_size} has no use with a table, which has no pictures; leave it out"
-    if data.evaluation_file is not None and data.split_column is not None:
-        yield "data.evaluation_file: data.split_column says which records are the test's; leave one of the two out"
-    if data.auditor_records == "own":
-        yield (
-            'data.auditor_records: "own" has no use with a table: what auditors train on records of their own is about '
-            'features that move, and those of a table do not; use "aligned"'
-        )
-    if data.auditor is not None:
-        yield (
-            f"data.auditor: {show(data.auditor.dataset)} cannot stand beside a table, which auditors know by the "
-            "developer's records alone; leave [data.auditor] out"
-        )
-
-
-def _own_data_conflicts(data: Data) -> Iterator[str]:
-    """Whether the auditors' own data set is one of its own, and can stand for the developer's attributes."""
-    own = data.auditor
-    if own is None or data.dataset == "table":  # beside a table it is refused as a whole
-        return
-    yield from _data_set_conflicts("data.auditor", own)
-    yield from _attribute_conflicts("data.auditor", own)
-    if data.auditor_records != "own":
-        yield (
-            f"data.auditor_records: {show(data.auditor_records)} is not possible with [data.auditor], whose people are "
-            'not the developer\'s; set it to "own", or leave [data.auditor] out'
-        )
-    if data.dataset != "faces" and (own.dataset, own.root, own.file) == (data.dataset, data.root, data.file):
-        yield (
-            f"data.auditor.root: {show(own.root)} is the developer's data set; name another, or leave [data.auditor] "
-            "out: the auditors then have a random part of that one (data.split.auditor)"
-        )
-    if len(own.sensitive) != len(data.sensitive):
-        yield (
-            f"data.auditor.sensitive: {show(own.sensitive)} must stand for {show(data.sensitive)} (data.sensitive), "
-            "one for each, in the same order"
-        )
-    for name in own.groups:
-        if name not in data.sensitive:
-            yield (
-                f"data.auditor.groups: {show(name)} is not among data.sensitive (allowed: {listed(data.sensitive)})"
-                f"{near(name, data.sensitive)}"
-            )
-
-
-def _data_set_conflicts(where: str, data: DataSet) -> Iterator[str]:
-    if data.dataset != "faces" and data.root is None:
-        yield f"{where}.root: is missing; name the folder that holds {data.dataset} (-o {where}.root=FOLDER)"
-    if data.dataset == "faces" and data.root is not None:
-        yield f'{where}.root: "{data.root}" has no use with dataset "faces", which draws its pictures; leave it out'
-    for key, owners in data.foreign_keys():
-        named = " and ".join(map(show, owners))
-        yield f'{where}.{key}: belongs to dataset {named}, and this one is "{data.dataset}"; leave it out'
-    if len(set(data.sensitive)) < len(data.sensitive):
-        yield f"{where}.sensitive: {show(data.sensitive)} names an attribute twice"
-
-
-def _attribute_conflicts(where: str, data: DataSet, *others: tuple[str, str]) -> Iterator[str]:
-    """Whether the data set can have such columns; those of tables are known when the table is read."""
-    from secure_fair.data import faces, utkface
-    from secure_fair.data.records import parse_expression
-
-    for key, text in (*others, *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
-        try:
-            column, compared = parse_expression(text).column, parse_expression(text).sign is not None
-        except UsageError as error:
-            yield f"{where}.{key}: {error}"
-            continue
-        if data.dataset == "faces" and text not in faces.ATTRIBUTES:
-            yield f"{where}.{key}: faces have no {show(text)}; allowed: {listed(faces.ATTRIBUTES)}"
-        elif data.dataset == "utkface" and column not in utkface.COLUMNS:
-            yield f"{where}.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
-        elif data.dataset == "utkface" and compared != (column == "age"):
-            yield f'{where}.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
-
-
-def _intersection_conflicts(data: Data) -> Iterator[str]:
-    seen: dict[frozenset[str], int] = {}
-    for index, attributes in enumerate(data.intersections):
-        key = f"data.intersections.{index}"
-        if len(attributes) < 2:
-            yield f"{key}: {show(attributes)} is not an intersection; name two or more of {listed(data.sensitive)}"
-        if len(set(attributes)) < len(attributes):
-            yield f"{key}: {show(attributes)} names an attribute twice; name each once"
-        for attribute in dict.fromkeys(attributes):
-            if attribute not in data.sensitive:
-                yield (
-                    f"{key}: {show(attribute)} is not among data.sensitive (allowed: {listed(data.sensitive)})"
-                    f"{near(attribute, data.sensitive)}"
-                )
-        if frozenset(attributes) in seen:
-            yield f"{key}: {show(attributes)} stands there already, at {seen[frozenset(attributes)]}; leave one out"
-        seen.setdefault(frozenset(attributes), index)
-    if data.intersections and data.auditor_records == "own":
-        yield (
-            "data.intersections: are made of what auditors hold of the same people, and with data.auditor_records "
-            '"own" they hold nothing of the developer\'s; leave them out'
-        )
-    for name, attributes in data.joint_attributes.items():
-        if len(attributes) > 1 and name in (*data.sensitive, data.target):
-            yield f"data.intersections: {show(name)} is the name of a column too; rename the column"
 
 
 def _backbone_conflicts(backbone: Backbone, lora: Lora, data: Data) -> Iterator[str]:
@@ -228,6 +97,16 @@ def _backbone_conflicts(backbone: Backbone, lora: Lora, data: Data) -> Iterator[
         yield (
             f'backbone.weights: "embedded" exists for {show(EMBEDDED_BACKBONE)} alone, and backbone.name is '
             f'{show(backbone.name)}; name a file of weights, or "timm" to download them'
+        )
+    if embedded and data.image_size % EMBEDDED_PATCH:
+        yield (
+            f"data.image_size: {data.image_size} is not a multiple of {EMBEDDED_PATCH}, the side of "
+            f"{show(EMBEDDED_BACKBONE)}'s patches; take {data.image_size // EMBEDDED_PATCH * EMBEDDED_PATCH}"
+        )
+    if embedded and (lora.last_blocks or 0) > EMBEDDED_DEPTH:
+        yield (
+            f"lora.last_blocks: {lora.last_blocks} is more than the {EMBEDDED_DEPTH} blocks of "
+            f"{show(EMBEDDED_BACKBONE)}; lower it"
         )
     if embedded and backbone.weights == "timm":
         yield f'backbone.weights: {show(EMBEDDED_BACKBONE)} is not among timm\'s models; use "embedded"'

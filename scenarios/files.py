@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
@@ -10,6 +11,7 @@ from typing import Any
 
 from secure_fair.errors import UsageError
 
+UNREADABLE = "is nested too deeply, or has a number of too many digits; no scenario needs that"
 FOLDERS = {"scenario": "library", "sweep": "sweeps"}
 
 
@@ -23,7 +25,12 @@ def library(kind: str = "scenario") -> dict[str, str]:
 
 
 def find(source: str | Path, kind: str = "scenario") -> tuple[str, str]:
-    """Where a scenario or sweep was found (for messages) and its text. ``source``: a file, or a name of the library."""
+    """Where a scenario or sweep was found (for messages) and its text.
+
+    ``source``: a file, a name of the library, or "-" for standard input.
+    """
+    if str(source) == "-":
+        return "standard input", sys.stdin.read()
     path = Path(source)
     if path.is_file():
         try:
@@ -42,6 +49,8 @@ def parse(text: str, where: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where}: is not valid TOML: {error}") from error
+    except (RecursionError, ValueError) as error:  # tables within tables without end, a number of thousands of digits
+        raise UsageError(f"{where}: {UNREADABLE}") from error
 
 
 def value_of(text: str) -> Any:
@@ -50,6 +59,8 @@ def value_of(text: str) -> Any:
         parsed = tomllib.loads(f"value = {text}\n")
     except tomllib.TOMLDecodeError:
         return text
+    except (RecursionError, ValueError) as error:
+        raise UsageError(f"-o ...={text[:20]}...: {UNREADABLE}") from error
     # `1\nother = 2` would parse too: only a text that is one value counts as TOML
     return parsed["value"] if set(parsed) == {"value"} else text
 

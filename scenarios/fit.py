@@ -21,12 +21,32 @@ from secure_fair.sections import listed
 def admit(scenarios: Iterable[Scenario]) -> None:
     """Refuse what a simulation of these scenarios would be refused for once it has begun: before a picture is read.
 
-    UsageError where the records are too few, Refusal or BudgetExceeded where ``[policy]`` forbids a plan.
+    UsageError where the records are too few, or the model cannot be made; Refusal or BudgetExceeded where ``[policy]``
+    forbids a plan.
     """
+    models: set[tuple[object, ...]] = set()
     for scenario, counted in checked(scenarios):
+        model = (scenario.backbone.name, scenario.backbone.weights, scenario.data.image_size, scenario.lora.last_blocks)
+        if model not in models:
+            check_model(scenario)
+            models.add(model)
         made = plans(scenario, counted)
         for auditor in scenario.secure.auditors:
             fit(scenario.policy, scenario, {name: made[name] for name in auditor.attributes})
+
+
+def check_model(scenario: Scenario) -> None:
+    """UsageError where the device is not there, or the backbone and its weights cannot be used as the scenario says."""
+    if scenario.train.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise UsageError('train.device: "cuda" is not there (torch finds no GPU); use "auto" or "cpu"')
+    backbone = scenario.backbone
+    if backbone.weights != "embedded":  # what comes with the program was checked with the other keys
+        from secure_fair.learning.backbone import check_backbone
+
+        check_backbone(backbone.name, backbone.weights, scenario.data.image_size, scenario.lora.last_blocks)
 
 
 def fit(policy: Policy, scenario: Scenario, asked: Mapping[str, Plan]) -> Outlook:

@@ -49,7 +49,7 @@ class DataSet(Section):
     on_bad: Literal["refuse", "skip"] = "refuse"
     """Broken pictures and odd labels stop the run, or are left out."""
     # faces
-    records: Annotated[int, Field(ge=16)] | None = None
+    records: Annotated[int, Field(ge=16, le=10_000_000)] | None = None
     """faces: how many are drawn."""
     # celeba
     identities: bool | None = None
@@ -104,6 +104,18 @@ class AuditorData(DataSet):
     their names are not the same."""
 
 
+class LabelBias(Section):
+    """Labels of the past: in the training records a group was overlooked, in the test records everybody is labelled
+    truly. For simulations of what fairness repairs."""
+
+    attribute: Annotated[str, Field(min_length=1)]
+    """The sensitive attribute of the group."""
+    group: Annotated[str, Field(min_length=1)]
+    """Whose labels are wrong."""
+    missed: Annotated[float, Field(gt=0, lt=1)]
+    """The share of the group's training records of class 1 that are labelled 0, drawn at random."""
+
+
 class Data(DataSet):
     """The pictures or rows, the task and the sensitive attributes."""
 
@@ -119,6 +131,8 @@ class Data(DataSet):
     """Who gets which records, where the data set does not say; of a table the auditors get none by default."""
     image_size: Annotated[int, Field(ge=16, le=1024)] = 112
     """Side of the square pictures, in pixels."""
+    label_bias: LabelBias | None = None
+    """Training labels that disfavour a group, put there on purpose; without it labels are as the data set has them."""
     # faces
     correlation: Annotated[float, Field(ge=-1, le=1)] | None = None
     """faces: between the task and the first sensitive attribute."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from scenarios.models import DataSet
 from scenarios.plans import check_sizes
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
+from secure_fair.data.label_bias import recorded_labels
 from secure_fair.data.matching import matched
 from secure_fair.data.pictures import colours
 from secure_fair.data.split import given_split, part_of, split
@@ -82,7 +83,8 @@ class People:
     """Who of the data sets is whose record, under which id; known to the launcher alone.
 
     ``training`` and ``test`` are rows of ``table``, the developer's; ``own``, the auditors' own people, of
-    ``own_table``: the same one unless they come from another data set.
+    ``own_table``: the same one unless they come from another data set. The labels of ``table`` are true; ``recorded``
+    are those of the past, int64 (N,), where the scenario has a bias of labels.
     """
 
     def __init__(self, scenario: Scenario, tables: Tables, join_key: bytes | None = None) -> None:
@@ -96,6 +98,8 @@ class People:
             parts["auditor"] = np.arange(len(tables.separate))
         check_sizes(scenario, {name: len(rows) for name, rows in parts.items()})  # broken pictures make them fewer
         self.training, self.test, self.own = parts["developer"], parts["test"], parts["auditor"]
+        bias = scenario.data.label_bias
+        self.recorded = None if bias is None else recorded_labels(self.table, **bias.model_dump(), seed=scenario.seed)
         self.join_key = join_key or secrets.token_bytes(KEY_BYTES)
 
     def sensitive(self) -> dict[str, Attribute]:
@@ -131,11 +135,19 @@ class People:
             found[name] = {"dataset": dataset, "records": len(rows), "mean": mean, "deviation": deviation}
         return found
 
+    def labelled(self) -> Dataset:
+        """The developer's table with the labels that it gets: of the past for training, true for tests."""
+        if self.recorded is None:
+            return self.table
+        labels = self.table.target.codes.copy()
+        labels[self.training] = self.recorded[self.training]
+        return replace(self.table, target=replace(self.table.target, codes=labels))
+
     def write_stores(self, folder: Path) -> None:
         """One folder for each party with only what that party may know."""
         DeveloperStore.write(
             folder / assemble.DEVELOPER,
-            self.table,
+            self.labelled(),
             training=self.training,
             test=self.test,
             join_key=self.join_key,

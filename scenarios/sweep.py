@@ -31,6 +31,7 @@ from scenarios.grid import Run, cell
 from scenarios.people import People, Tables, cache_folder, load
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
+from scenarios.summary import judged_by
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
@@ -163,7 +164,7 @@ def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> 
     except Diverged:
         seconds = cell(round(time.perf_counter() - began, 1))
         common = setting_columns(run) | {"status": "diverged", "seconds": seconds}
-        return [common | {"attribute": name} for name in launch.judged_by(run.scenario)]
+        return [common | {"attribute": name} for name in judged_by(run.scenario)]
     common = setting_columns(run) | {
         "training_records": cell(summary["records"]["training"]),
         "test_records": cell(summary["records"]["test"]),

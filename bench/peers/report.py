@@ -14,9 +14,9 @@ from secure_fair.report.tables import Table
 SCORES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
-    "demographic_parity": "DP",
-    "equalized_odds": "EO",
-    "by_chance": "DP by chance",
+    "demographic_parity": "DPD",
+    "equalized_odds": "EOD",
+    "by_chance": "DPD by chance",
 }
 BLINDLY = (
     "(The same methods as a developer without attributes would set them: by the gap of mean predictions that the "
@@ -48,7 +48,7 @@ class PeersReport:
                 BLINDLY,
                 "Every setting, the most accurate first:",
                 self._all().markdown(),
-                'Front, by accuracy and DP: "all" where no other line is better, "no attribute" where none is '
+                'Front, by accuracy and DPD: "all" where no other line is better, "no attribute" where none is '
                 "that needs no attribute of those who are judged.",
                 f"Versions: {', '.join(self.versions)}.",
                 "",
@@ -88,8 +88,8 @@ class PeersReport:
 
     def _about(self) -> str:
         return (
-            "(DP, EO: gaps between groups on test records, mean ± standard deviation over the seeds. Of each method "
-            f"the setting is taken that is most accurate on the validation records with a DP gap there of "
+            "(DPD, EOD: gaps between groups on test records, mean ± standard deviation over the seeds. Of each method "
+            f"the setting is taken that is most accurate on the validation records with a DPD there of "
             f"{self.target:g} at most. clear: attributes in the clear; exact: by exact releases.)"
         )
 

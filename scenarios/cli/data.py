@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from scenarios.cli.options import Output, column_options, override_option, shared_options
+from scenarios.cli.options import Output, column_options, override_option, scenario_argument, shared_options
 
 
 @click.group()
@@ -16,11 +16,13 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @shared_options
 def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     """Read the data of SCENARIO: list every bad file, and count the records of each class and group.
+
+    Ends with exit code 2 where a run would refuse the data: bad records under data.on_bad = "refuse".
 
     This is the view of whoever simulates all parties: it opens pictures and attributes alike.
     """
@@ -29,6 +31,7 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     from scenarios.schema import Scenario
     from secure_fair.data.check import check as check_data
     from secure_fair.data.check import check_attributes
+    from secure_fair.errors import UsageError
 
     scenario = Scenario.load(source, overrides, output.note)
     data, own = scenario.data, scenario.data.auditor
@@ -43,10 +46,18 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
     else:
         text = f"{found.text()}\n\nthe auditors' own people\n{theirs.text()}"
         output.result({**found.tree(), "auditor": theirs.tree()}, text)
+    refused = [
+        f"{where}.on_bad: {len(one.bad)} records are bad, and a run refuses them; repair them, or set it to "
+        f'"skip" (-o {where}.on_bad=skip)'
+        for where, asked, one in (("data", data, found), ("data.auditor", own, theirs))
+        if asked is not None and one is not None and asked.on_bad == "refuse" and one.bad
+    ]
+    if refused:
+        raise UsageError(refused)
 
 
 @data.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the stores; must not exist yet."

@@ -31,6 +31,8 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
     from secure_fair.privacy.ledger import compare, entries_about, read_extract
     from secure_fair.privacy.ledger import verify as verify_chain
 
+    if folder.is_dir() and not (folder / "ledger.jsonl").is_file():
+        raise UsageError(f"{folder}: holds no ledger (ledger.jsonl); name an auditor's state folder, or an extract")
     if other is None:
         entries = len(read_extract(folder)) if folder.is_file() else verify_chain(folder)
         output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")

@@ -7,9 +7,11 @@ import click
 from scenarios.cli import (
     audit,
     bench,
+    cache,
     certificate,
     data,
     identity,
+    init,
     ledger,
     page,
     party,
@@ -30,6 +32,7 @@ def main() -> None:
     """Train fair vision transformers while the sensitive attributes stay with the auditor who holds them."""
 
 
+main.add_command(init.init)
 main.add_command(run.run)
 main.add_command(audit.audit)
 main.add_command(certificate.certificate)
@@ -44,4 +47,5 @@ main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)
 main.add_command(bench.bench)
+main.add_command(cache.cache)
 main.add_command(peers.peers)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from secure_fair.errors import SecureFairError, UsageError
 
@@ -65,6 +66,16 @@ def shared_options(command: Callable[..., None]) -> Callable[..., None]:
 
     return wrapped
 
+
+def complete_scenario(context: click.Context, parameter: click.Parameter, begun: str) -> list[CompletionItem]:
+    """The library's names that begin so, for the shell; and files."""
+    from scenarios.files import library
+
+    names = [CompletionItem(name) for name in library() if name.startswith(begun)]
+    return [*names, CompletionItem(begun, type="file")]
+
+
+scenario_argument = click.argument("source", metavar="SCENARIO", shell_complete=complete_scenario)
 
 override_option = click.option(
     "-o",

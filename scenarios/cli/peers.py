@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from scenarios.cli.options import Output, override_option, shared_options
+from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 
 @click.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: runs/NAME-SEED]")
 @click.option(

@@ -107,3 +107,15 @@ def promise(file: Path, name: str, attributes: str, output: Output) -> None:
     held = tuple(part.strip() for part in attributes.split(",") if part.strip())
     terms = AuditorTerms.of(name, held, file).model_dump(mode="json")
     output.result(terms, tomli_w.dumps({"auditors": [terms]}, multiline_strings=False).rstrip())
+
+
+@policy.command()
+@shared_options
+def schema(output: Output) -> None:
+    """Print the JSON schema of policies, by which editors complete and check them."""
+    import json
+
+    from secure_fair.privacy.policy import Policy
+
+    tree = Policy.model_json_schema()
+    output.result(tree, json.dumps(tree, indent=2))

@@ -1,4 +1,4 @@
-"""`secure-fair report`: making the report of a finished run again."""
+"""`secure-fair report`: making the report of a finished run again, and several runs side by side."""
 
 from __future__ import annotations
 
@@ -10,11 +10,33 @@ from scenarios.cli.options import Output, shared_options
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument(
+    "folders",
+    metavar="RUN...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+)
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Page of several.  [default: index.html]")
 @shared_options
-def report(folder: Path, output: Output) -> None:
-    """Write report.html of a RUN folder again from its summary.json."""
-    from secure_fair.report.html import write_report
+def report(folders: tuple[Path, ...], out: Path | None, output: Output) -> None:
+    """Write report.html of a RUN folder again from its summary.json.
 
-    written = write_report(folder)
-    output.result({"report": str(written)}, str(written))
+    Of several, or of a folder of runs, write a page that has them side by side, with links to their reports.
+    """
+    from secure_fair.errors import UsageError
+    from secure_fair.report.html import SUMMARY, write_report
+    from secure_fair.report.index import INDEX, runs_below, side_by_side, write_index
+
+    if len(folders) == 1 and out is None and (folders[0] / SUMMARY).is_file():
+        written = write_report(folders[0])
+        output.result({"report": str(written)}, str(written))
+        return
+    runs = runs_below(folders)
+    if not runs:
+        raise UsageError(f"{', '.join(map(str, folders))}: no finished run in it or right below ({SUMMARY})")
+    page = out or (folders[0] / INDEX if len(folders) == 1 else Path(INDEX))
+    write_index(runs, page)
+    tables = side_by_side(runs)
+    text = "\n\n".join([*(f"{task}\n{table.text()}" for task, table in tables.items()), str(page)])
+    output.result({"index": str(page), "runs": {task: table.tree() for task, table in tables.items()}}, text)

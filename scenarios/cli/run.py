@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import signal
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scenarios.cli.options import Output, override_option, shared_options
+from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 if TYPE_CHECKING:
     from scenarios.schema import Scenario
 
 
+CHANGES = 5  # of each kind, told at the end of a run
+WIDTH = 100  # columns of text
+
+
 @click.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-SEED]")
 @shared_options
 def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Output) -> None:
-    """Simulate SCENARIO (a file, or a name of the library) with every party as its own process.
+    """Simulate SCENARIO (a file, a name of the library, or - for standard input), every party as its own process.
 
     Trains the methods to compare and the main one, audits them, and writes a folder with the report.
     """
@@ -79,28 +84,30 @@ def new_folder(out: Path | None, base: Path, option: str = "--out") -> Path:
 
 
 def result_text(summary: dict[str, Any], folder: Path) -> str:
-    """The tables that end a run."""
-    from secure_fair.report import tables
+    """The end of a run: the result in sentences, its price, and the tables."""
+    from secure_fair.report import sentences, tables
 
-    parts = [
-        tables.methods(summary).text(),
-        "(DP, EO: demographic-parity and equalized-odds difference between groups; 0 is fair)",
-        "",
-    ]
-    across = tables.intersections(summary)
-    if across.rows:
-        parts += ["Widest gaps between intersectional groups:", across.text(), ""]
-    pictures = tables.pictures(summary)
-    if pictures.rows:
-        parts += ["Two data sets (colours in [0, 1], before the backbone's one normalisation):", pictures.text(), ""]
-    opened = tables.openings(summary)
-    if opened.rows:
-        parts += ["What was opened to whom:", opened.text(), ""]
-    else:
+    better, worse = sentences.changes(summary)
+    parts = ["", *(textwrap.fill(text, WIDTH) for text in sentences.headline(summary))]
+    parts += [f"  better: {text}" for text in better[:CHANGES]] + [f"  worse:  {text}" for text in worse[:CHANGES]]
+    parts += ["", tables.methods(summary).text(), ""]
+    for name in tables.attributes_of(summary):
+        parts += [tables.gaps(summary, name).text(), ""]
+    parts += [textwrap.fill(f"({tables.GAP_LEGEND})", WIDTH), ""]
+    titled = {
+        "Labels, and what the past recorded in training records:": tables.past(summary),
+        "Predictions of test records, by either:": tables.past_agreement(summary),
+        "Widest gaps between intersectional groups:": tables.intersections(summary),
+        "Two data sets (colours in [0, 1], before the backbone's one normalisation):": tables.pictures(summary),
+        "What was opened to whom:": tables.openings(summary),
+        "What the releases say at most of one record, or person where they are told:": tables.privacy(summary),
+    }
+    for title, table in titled.items():
+        if table.rows:
+            parts += [title, table.text(), ""]
+    if not tables.openings(summary).rows:
         parts += ["Nothing was opened to anybody.", ""]
-    protected = tables.privacy(summary)
-    if protected.rows:
-        parts += ["What the releases say at most of one record, or person where they are told:", protected.text(), ""]
-    parts += [f"warning: {text}" for text in tables.warnings(summary)]
-    parts.append(f"Run folder: {folder}")
+    told = [*sentences.cautions(summary), *tables.warnings(summary)]
+    parts += [f"warning: {text}" for text in told]
+    parts += [f"Run folder: {folder}", f"Report:     {folder / 'report.html'}"]
     return "\n".join(parts)

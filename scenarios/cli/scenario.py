@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scenarios.cli.options import Output, override_option, shared_options
+from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 
 @click.group()
@@ -26,7 +26,7 @@ def list_(output: Output) -> None:
 
 
 @scenario.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @shared_options
 def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
@@ -47,7 +47,7 @@ def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
 
 
 @scenario.command()
-@click.argument("source", metavar="SCENARIO")
+@scenario_argument
 @override_option
 @shared_options
 def validate(source: str, overrides: tuple[str, ...], output: Output) -> None:
@@ -74,3 +74,15 @@ def reference(output: Output) -> None:
 
     text = page()
     output.result({"markdown": text}, text.rstrip())
+
+
+@scenario.command()
+@shared_options
+def schema(output: Output) -> None:
+    """Print the JSON schema of scenarios, by which editors complete and check them."""
+    import json
+
+    from scenarios.schema import Scenario
+
+    tree = Scenario.model_json_schema()
+    output.result(tree, json.dumps(tree, indent=2))

@@ -67,6 +67,13 @@ def list_records(
     return Listing(records, groups, problems)
 
 
+def attributes(root: Path) -> list[str] | None:
+    """Names of the attributes where ``root`` is CelebA's folder, else None."""
+    if not any((root / name).is_file() for name in TABLES):
+        return None
+    return next(_read(_find(root, TABLES)))[1][1:]
+
+
 def _find(folder: Path, names: Sequence[str]) -> Path:
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     if found is None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from secure_fair.data.records import Attribute, Problem
-from secure_fair.data.table import Dataset, load_attributes, load_table
+from secure_fair.data.table import REPEATED, Dataset, load_attributes, load_table
 
 FEW = 30  # below this many records, a cell's rate says little (binomial standard error above 9 points at one half)
 
@@ -62,6 +62,11 @@ class DataReport:
     attributes: tuple[AttributeReport, ...]
     problems: tuple[Problem, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def bad(self) -> list[Problem]:
+        """The problems for which a run refuses the data, unless it is to skip them."""
+        return _bad(self.problems)
 
     def tree(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
@@ -130,6 +135,11 @@ class AttributesReport:
     groups: dict[str, dict[str, int]]
     problems: tuple[Problem, ...]
 
+    @property
+    def bad(self) -> list[Problem]:
+        """The problems for which a run refuses the data, unless it is to skip them."""
+        return _bad(self.problems)
+
     def tree(self) -> dict[str, Any]:
         """The report as JSON can hold it."""
         return {
@@ -193,6 +203,10 @@ def describe(dataset: str, table: Dataset) -> DataReport:
         problems=tuple(table.skipped),
         warnings=tuple(_warnings(table.target, counts, attributes)),
     )
+
+
+def _bad(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.kind != REPEATED]
 
 
 def _problems_tree(problems: Sequence[Problem]) -> dict[str, Any]:

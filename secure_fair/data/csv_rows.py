@@ -20,6 +20,8 @@ _MONTHS = {
     name: i
     for i, name in enumerate(("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"), 1)
 }
+_RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*[-–]\s*(\d+(?:\.\d+)?)")
+_OPEN_RANGE = re.compile(r"(\d+(?:\.\d+)?)\s*\+|(?:more than|over|>)\s*(\d+(?:\.\d+)?)", re.IGNORECASE)
 _DATE_LIKE = re.compile(r"(\d{1,2})[- ]([A-Za-z]{3})|([A-Za-z]{3})[- ](\d{1,2})")
 
 
@@ -173,14 +175,23 @@ def finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def number_range(text: str) -> tuple[float, float] | None:
+    """The ends of a range ("3-9", "50 - 59", "70+", "more than 70"), or a number twice; None for anything else."""
+    number = finite(text)
+    if number is not None:
+        return number, number
+    closed, open_ended = _RANGE.fullmatch(text), _OPEN_RANGE.fullmatch(text)
+    if closed is not None and float(closed[1]) <= float(closed[2]):
+        return float(closed[1]), float(closed[2])
+    if open_ended is not None:
+        low = float(open_ended[2] or open_ended[1])
+        return (math.nextafter(low, math.inf) if open_ended[2] else low), math.inf
+    return None
+
+
 def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fault:
     """The group's name, or what is wrong with the cell."""
-    if e.sign is not None:
-        number = finite(text)
-        if number is None:
-            return "label out of range", f"{e.column} is {text!r}, not a number"
-        return e.groups[e.holds(number)]
-    if classes is not None and text in classes:
+    if e.sign is None and classes is not None and text in classes:
         return text
     was = unmangle(text)
     if was is not None:
@@ -188,9 +199,25 @@ def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fau
             "mangled value",
             f"{e.column} is {text!r}: a spreadsheet took {was!r} for a date; restore the column as text",
         )
+    if e.sign is not None:
+        return _side(e, text)
     if classes is not None:
         return "unknown value", f"{e.column} is {text!r}; it must be one of {', '.join(classes)}"
     return text
+
+
+def _side(e: Expression, text: str) -> str | Fault:
+    """The side of a comparison that a number is on, or a range with all of it."""
+    ends = number_range(text)
+    if ends is None:
+        return "label out of range", f"{e.column} is {text!r}, neither a number nor a range such as 30-39 or 70+"
+    low, high = map(e.holds, ends)
+    if low != high:
+        return (
+            "label out of range",
+            f"{e.column} is {text!r}, on both sides of {e.text!r}: compare with an end of it",
+        )
+    return e.groups[low]
 
 
 def _groups(e: Expression, values: Sequence[str], given: Sequence[str] | None, table: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,10 +18,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from secure_fair.files import atomic_write, write_bytes
+from secure_fair.files import atomic_write, private_folder, write_bytes
 
 FORMAT = "1"  # a change of what is decoded, or how, must change it: it is part of the cache's key
+FORMATS = ("JPEG", "PNG", "WEBP")  # no other decoder meets what comes from outside
 _MODES = {"RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV"}
+CACHE_BYTES = 20_000_000_000  # at most so much is kept decoded
 _CHUNK = 256
 
 
@@ -43,7 +46,7 @@ def decode(data: bytes, image_size: int) -> np.ndarray:
     Raises OSError for data that is no picture, is truncated, or has more than 8 bits per channel.
     """
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             image.draft("RGB", (2 * image_size, 2 * image_size))  # large JPEGs need not be decoded in full
             if image.mode not in _MODES:
                 raise OSError(f"mode {image.mode} is not 8 bits per channel")
@@ -139,7 +142,7 @@ def _read(file: Path, image_size: int) -> tuple[str, np.ndarray | str]:
     try:
         return hashlib.sha256(data).hexdigest(), decode(data, image_size)
     except Image.UnidentifiedImageError:
-        return "broken picture", f"{file.name} ({len(data)} bytes) is not a picture in a known format"
+        return "broken picture", f"{file.name} ({len(data)} bytes) is not a picture in a known format (JPEG, PNG, WebP)"
     except OSError as error:
         kind = "truncated picture" if "truncated" in str(error) else "broken picture"
         return kind, f"{file.name} ({len(data)} bytes): {error}"
@@ -161,12 +164,29 @@ def _map_array(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         array = np.load(file, mmap_mode="r", allow_pickle=False)
     except (FileNotFoundError, ValueError):
         return None
-    return array if array.shape == shape and array.dtype == np.uint8 else None
+    if array.shape != shape or array.dtype != np.uint8:
+        return None
+    os.utime(file)  # used now: what is used longest ago goes first
+    return array
+
+
+def _make_room(cache: Path, needed: int) -> None:
+    """Delete what was used longest ago until so many bytes more stay within ``CACHE_BYTES``; who has a file open keeps
+    its content."""
+    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in cache.glob("*.npy"))
+    held = sum(size for _, size, _ in files)
+    for _, size, file in files:
+        if held + needed <= CACHE_BYTES:
+            return
+        for one in (file.with_suffix(".json"), file):
+            one.unlink(missing_ok=True)
+        held -= size
 
 
 def _write_array(cache: Path, key: str, shape: tuple[int, ...], write: Callable[[np.ndarray], None]) -> np.ndarray:
     """Let ``write`` fill an array of zeros in a temporary file, give the file its name, map it read-only."""
-    cache.mkdir(parents=True, exist_ok=True)
+    private_folder(cache)
+    _make_room(cache, math.prod(shape))
     final = cache / f"{key}.npy"
     with atomic_write(final) as temporary:
         if 0 in shape:  # an empty file cannot be mapped

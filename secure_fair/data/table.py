@@ -28,6 +28,7 @@ from secure_fair.data.records import (
 )
 from secure_fair.errors import UsageError
 
+REPEATED = "duplicate picture"  # the kind of problem that is no reason to refuse a data set: the first one is kept
 FACES = 3000  # portraits drawn where neither records nor limit says how many
 
 _SOURCES: dict[str, Callable[..., Listing]] = {
@@ -351,5 +352,5 @@ def _duplicates(records: Sequence[Record], decoded: Decoded) -> tuple[dict[int, 
         else:
             for row in rows[1:]:
                 text = f"same bytes and labels as {first.name}, which is kept"
-                repeats[row] = Problem(_place(records[row]), "duplicate picture", text)
+                repeats[row] = Problem(_place(records[row]), REPEATED, text)
     return conflicts, repeats

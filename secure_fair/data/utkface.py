@@ -15,7 +15,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 AGES = range(123)  # the oldest person on record lived 122 years
 COLUMNS = ("age", *GROUPS)
-_NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)(\.\w+)+")
+NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)(\.\w+)+")
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -60,7 +60,7 @@ def _groups(expressions: Sequence[Expression]) -> list[tuple[str, ...]]:
 
 
 def _read_name(name: str) -> dict[str, int] | Problem:
-    match = _NAME.fullmatch(name)
+    match = NAME.fullmatch(name)
     if match is None:
         fields = name.split(".")[0].count("_") + 1
         return Problem(

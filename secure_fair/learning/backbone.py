@@ -16,20 +16,21 @@ from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import UsageError
+from secure_fair.learning.settings import EMBEDDED_BACKBONE as EMBEDDED_NAME
+from secure_fair.learning.settings import EMBEDDED_DEPTH, EMBEDDED_PATCH
 
 import timm  # isort: skip
 from timm.layers import PatchEmbed, resample_abs_pos_embed  # isort: skip
 from timm.models.deit import VisionTransformerDistilled  # isort: skip
 from timm.models.vision_transformer import Block, ResPostBlock, VisionTransformer  # isort: skip
 
-EMBEDDED_NAME = "secure_fair_faces"
 EMBEDDED_PATH = Path(__file__).parent / "weights" / f"{EMBEDDED_NAME}.safetensors"
 EMBEDDED_IMAGE_SIZE = 64
 EMBEDDED_ARCHITECTURE: Mapping[str, Any] = {
     "img_size": EMBEDDED_IMAGE_SIZE,
-    "patch_size": 8,
+    "patch_size": EMBEDDED_PATCH,
     "embed_dim": 128,
-    "depth": 6,
+    "depth": EMBEDDED_DEPTH,
     "num_heads": 4,
     "mlp_ratio": 4.0,
     "class_token": False,
@@ -69,6 +70,15 @@ def load_backbone(name: str, weights: str | Path, image_size: int) -> VisionTran
         state = read_weights(Path(weights))
     _load(vit, state, source=str(weights))
     return vit.eval().requires_grad_(False)
+
+
+def check_backbone(name: str, weights: str, image_size: int, last_blocks: int | None) -> None:
+    """UsageError for whatever ``load_backbone`` or the adapter would refuse; timm's own weights are not downloaded."""
+    vit = _build(name, image_size) if weights == "timm" else load_backbone(name, weights, image_size)
+    if last_blocks is not None and last_blocks > len(vit.blocks):
+        raise UsageError(
+            f"lora.last_blocks: {last_blocks} is more than the {len(vit.blocks)} blocks of {name}; lower it"
+        )
 
 
 def normalisation(vit: VisionTransformer) -> tuple[Tensor, Tensor]:

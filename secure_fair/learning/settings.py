@@ -16,6 +16,7 @@ from pydantic import Field
 from secure_fair.sections import Count, NotNegative, Positive, Section, among
 
 EMBEDDED_BACKBONE = "secure_fair_faces"
+EMBEDDED_PATCH, EMBEDDED_DEPTH = 8, 6  # pixels a patch's side has, and blocks
 IDENTITY_BACKBONE = "identity"  # of a table, whose columns are the features
 # every file there is a method; their names alone are read here
 METHOD_NAMES = tuple(module.name for module in pkgutil.iter_modules([str(Path(__file__).parent / "methods")]))

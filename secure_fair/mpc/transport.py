@@ -127,8 +127,10 @@ class Network:
         self._threads: list[threading.Thread] = []
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="serve")
         self._server = grpc.server(self._workers, handlers=[self._handler()], options=_SERVER_OPTIONS)
-        host, separator, _ = listen.rpartition(":")
+        host, separator, wanted = listen.rpartition(":")
         try:
+            if not (wanted.isdigit() and int(wanted) < 65536):  # gRPC takes a port modulo 65536
+                raise RuntimeError(f"port {wanted}")
             port = self._server.add_secure_port(listen, server_credentials(credentials))
         except RuntimeError as error:
             raise UsageError(

@@ -78,9 +78,8 @@ class Admission:
             raise Refusal(
                 f"receiver {request.receiver!r}: must be another party, for who knows the noise knows the value"
             )
-        noised = plan.multipliers[request.operation] is not None
         product = bool(request.of) and request.of not in self._joint
-        if noised and self._policy.suspects and (product or not rule.binding):
+        if plan.noised(request.operation) and self._policy.suspects and (product or not rule.binding):
             what = f"{request.operation} of {request.of or request.attribute}"
             raise Refusal(unbound(what, intersection=product))
         if request.query and request.query in self._sums.answered:

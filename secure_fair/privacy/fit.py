@@ -81,8 +81,7 @@ def _unbound(
         return
     for attribute, plan in plans.items():
         for operation in plan.operations(rules):
-            noised = plan.multipliers.get(operation) is not None
-            if noised and not rules[operation].binding:
+            if plan.noised(operation) and not rules[operation].binding:
                 yield Misfit(attribute, operation, unbound(operation, intersection=False))
         if intersections and any(plan.multipliers.values()):
             what = f"the intersection {', '.join(intersections)}"

@@ -55,6 +55,11 @@ class Plan:
         """True if any release of the plan is without noise though it has a sensitivity."""
         return None in self.multipliers.values()
 
+    def noised(self, operation: str) -> bool:
+        """Whether releases of this operation are noised; what is free is as exact as what it is made from."""
+        multiplier = self.multipliers.get(operation)
+        return multiplier is not None and (multiplier > 0 or not self.exact)
+
     def allows(self, operation: str) -> bool:
         """True if the plan has releases of this kind."""
         return operation in self.multipliers

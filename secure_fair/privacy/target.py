@@ -6,19 +6,20 @@ from typing import Annotated
 
 from pydantic import Field
 
-from secure_fair.sections import Count, Positive, Section
+from secure_fair.sections import Count, Section
 
 DEFAULT_DELTA = 1e-5
+Epsilon = Annotated[float, Field(gt=0, le=1000)]  # a larger one promises nothing that could be told from it
 
 
 class Privacy(Section):
     """The differential privacy asked for; without this section releases are exact, and every artefact says so."""
 
-    epsilon: Positive | None = None
+    epsilon: Epsilon | None = None
     """For training; without it training's releases are exact."""
     delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
     """The delta of both epsilons."""
-    evaluation_epsilon: Positive | None = None
+    evaluation_epsilon: Epsilon | None = None
     """For the counts of test records that a released audit is made from."""
     reserve_releases: Annotated[int, Field(ge=0, le=1000)] = 1
     """Releases that the budget lasts for beyond the planned ones, should some be interrupted."""

@@ -29,8 +29,8 @@ METRICS = (*UTILITY, *GAPS)
 SHORT = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
-    GAPS[0]: "DP",
-    GAPS[1]: "EO",
+    GAPS[0]: "DPD",
+    GAPS[1]: "EOD",
     GAPS[3]: "FPR",
     GAPS[4]: "worst group",
 }

@@ -27,7 +27,7 @@ def differences(rows: Sequence[RunRow]) -> Table | None:
     if not together:
         return None
     measures = _measures(rows)
-    header = ("method", "strength", "epsilon", "tasks", "runs", *measures, "tasks: DP fell / rose")
+    header = ("method", "strength", "epsilon", "tasks", "runs", *measures, "tasks: DPD fell / rose")
     lines = []
     for (label, strength, epsilon), alike in together.items():
         pairs = [(row, baselines[one_run(row)]) for row in alike]

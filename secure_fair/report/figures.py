@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from secure_fair.report.tables import Summary, attributes_of, fairness_of, method_name, runs_of
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 COLOURS = ("#8a8f98", "#d97706", "#7c3aed", "#059669", "#db2777", "#0891b2")  # compared methods, in order
 MAIN = "#1d4ed8"
 INK = "#374151"
+Rounds = Sequence[Mapping[str, Any]]  # lines of a developer's rounds.jsonl
 MANY_GROUPS = 4  # more have no room for their names side by side
 
 
@@ -76,6 +78,48 @@ def selection_rates(summary: Summary) -> Figure | None:
         plain(panel, labelsize=8)
     literal(figure)
     return figure
+
+
+def training(rounds: Mapping[str, Rounds]) -> Figure | None:
+    """Loss and accuracy on training records, and the gap as releases told it, over the epochs: a line a method, by
+    name; the last one is the main method's."""
+    from matplotlib.ticker import MaxNLocator
+
+    shown = [("loss", "training loss"), ("accuracy", "training accuracy"), ("gap", "widest released gap")]
+    series = {name: {key: _by_epoch(told, key) for key, _ in shown} for name, told in rounds.items()}
+    panels = [(key, title) for key, title in shown if any(len(found[key]) > 1 for found in series.values())]
+    if not panels:
+        return None
+    figure, axes = _figure(len(panels), width=3.1, height=2.6)
+    colours = [*(COLOURS[index % len(COLOURS)] for index in range(len(series) - 1)), MAIN]
+    for panel, (key, title) in zip(axes, panels, strict=True):
+        for (name, found), colour, style in zip(series.items(), colours, _styles(len(series)), strict=True):
+            if found[key]:
+                panel.plot(*zip(*found[key], strict=True), style, color=colour, label=name, markersize=4)
+        panel.set_xlabel("epoch")
+        panel.set_title(title, fontsize=9, loc="left", color=INK)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        plain(panel, labelsize=8)
+    axes[0].legend(frameon=False, fontsize=8)
+    literal(figure)
+    return figure
+
+
+def _by_epoch(told: Rounds, key: str) -> list[tuple[int, float]]:
+    """Epochs and values, where there is one."""
+    found = []
+    for line in told:
+        gaps = [gap for gap in line.get("gaps", {}).values() if gap is not None]
+        value = line.get(key) if key != "gap" else max(gaps, default=None)
+        if value is not None:
+            found.append((int(line["epoch"]), float(value)))
+    return found
+
+
+def _styles(count: int) -> list[str]:
+    """Marks that tell lines apart where colours do not; the main one's is a full dot."""
+    marks = ("s--", "^:", "d-.", "v--", "x:", "P-.")
+    return [*(marks[index % len(marks)] for index in range(count - 1)), "o-"]
 
 
 def svg(figure: Figure, name: str) -> str:

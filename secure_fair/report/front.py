@@ -75,8 +75,8 @@ def hypervolume_table(rows: Sequence[RunRow]) -> Table | None:
 def front_table(rows: Sequence[RunRow]) -> Table:
     """One line per setting that is on the front of its task and attribute."""
     floors = any(row.get(FLOORS[GAPS[0]]) for row in rows)
-    header = ["task", "attribute", "method", "strength", "epsilon", "advantage", "balanced", "DP"]
-    header += ["DP by chance"] * floors + ["on the seeds' fronts"]
+    header = ["task", "attribute", "method", "strength", "epsilon", "advantage", "balanced", "DPD"]
+    header += ["DPD by chance"] * floors + ["on the seeds' fronts"]
     lines = []
     for (task, attribute), here in _by_task(rows).items():
         seeds = {seed: _vectors([row for row in here if row["seed"] == seed]) for seed in {row["seed"] for row in here}}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, tables
+from secure_fair.report import figures, sentences, tables
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -21,31 +21,57 @@ def write_report(folder: Path) -> Path:
 
     Raises ``UsageError`` where the folder holds no finished run.
     """
+    summary = read_summary(folder)
+    extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
+    page = folder / REPORT
+    page.write_text(render(summary, extra, _rounds(folder, summary)), encoding="utf-8")
+    return page
+
+
+def read_summary(folder: Path) -> tables.Summary:
+    """The summary of a finished run's folder. Raises ``UsageError`` where it holds none."""
     path = folder / SUMMARY
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UsageError(f"{path}: is missing; a report is made of a finished run's folder") from None
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # not JSON, or not text
         raise UsageError(f"{path}: is not JSON: {error}") from error
-    extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
-    page = folder / REPORT
-    page.write_text(render(summary, extra), encoding="utf-8")
-    return page
+    missing = {"scenario", "method", "mode", "seed", "utility"} - summary.keys() if isinstance(summary, dict) else {"{"}
+    if missing:
+        raise UsageError(f"{path}: is no run's summary; it lacks {', '.join(sorted(missing))}")
+    return dict(summary)
 
 
-def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
+def _rounds(folder: Path, summary: tables.Summary) -> dict[str, figures.Rounds]:
+    """Read what the developer of each method wrote at every epoch, where it did; the main one's last."""
+    folders = {tables.method_name(run): folder / "compare" / str(run["method"]) for run in summary.get("compare", [])}
+    folders[tables.method_name(summary)] = folder
+    texts = {name: _text(one / "developer" / "rounds.jsonl") for name, one in folders.items()}
+    return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
+
+
+def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapping[str, figures.Rounds]) -> str:
     """The page of a summary; ``files_shown`` are appended as they are, under their names."""
-    from markupsafe import Markup
-
-    drawn = {"fairness-utility": figures.fairness_utility(summary), "selection-rates": figures.selection_rates(summary)}
+    attributes = tables.attributes_of(summary)
+    better, worse = sentences.changes(summary)
+    baseline = sentences.baseline_of(summary)
     return template("page.html").render(
         summary=summary,
+        task=summary.get("task"),
         main=tables.method_name(summary),
-        headline=tables.methods(summary),
-        # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
-        figures={name: Markup(figures.svg(figure, name)) for name, figure in drawn.items() if figure is not None},
-        groups={name: tables.groups(summary, name) for name in tables.attributes_of(summary)},
+        mode="on shares between separate processes" if summary["mode"] == "secure" else "in the clear in one process",
+        headline=sentences.headline(summary),
+        better=better,
+        worse=worse,
+        baseline=None if baseline is None else tables.method_name(baseline),
+        legend=tables.GAP_LEGEND,
+        methods=tables.methods(summary),
+        gaps={name: tables.gaps(summary, name) for name in attributes},
+        past=tables.past(summary),
+        past_agreement=tables.past_agreement(summary),
+        figures=_figures(summary, rounds),
+        groups={name: tables.groups(summary, name) for name in attributes},
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
         released=tables.released(summary),
@@ -54,9 +80,29 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str]) -> str:
         totals=_totals(summary),
         privacy=tables.privacy(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
-        warnings=tables.warnings(summary),
+        warnings=[*sentences.cautions(summary), *tables.warnings(summary)],
         files_shown={name: text for name, text in files_shown.items() if text},
     )
+
+
+def _figures(summary: tables.Summary, rounds: Mapping[str, figures.Rounds]) -> dict[str, dict[str, Any]]:
+    """Every figure that the run has something for, with what it shows in words."""
+    from markupsafe import Markup
+
+    drawn = {
+        "fairness-utility": (
+            figures.fairness_utility(summary),
+            "Accuracy against the gap; up and left is better.",
+        ),
+        "selection-rates": (figures.selection_rates(summary), "Selection rates of the groups: equal heights are fair."),
+        "training": (figures.training(rounds), "Epoch by epoch, as the developer saw it."),
+    }
+    # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
+    return {
+        name: {"drawn": Markup(figures.svg(figure, name)), "text": text}
+        for name, (figure, text) in drawn.items()
+        if figure is not None
+    }
 
 
 def _totals(summary: tables.Summary) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from typing import Any
@@ -12,7 +12,12 @@ from secure_fair.fairness.metrics import worst_gap
 Summary = Mapping[str, Any]
 Cells = tuple[str, ...]
 
-GAP_LABELS = {"demographic_parity_difference": "DP", "equalized_odds_difference": "EO"}
+GAP_LABELS = {"demographic_parity_difference": "DPD", "equalized_odds_difference": "EOD"}
+GAP_LEGEND = (
+    "DPD: demographic-parity difference, between groups' selection rates. EOD: equalized-odds difference, the larger "
+    "of those between their true- and their false-positive rates. 0 is fair. In brackets: 95 % intervals for the draw "
+    "of test records; what another training, with another seed or other noise, would change is not in them"
+)
 RATES = {
     "records": "records",
     "accuracy": "accuracy",
@@ -82,22 +87,51 @@ def by_chance(run: Summary, attribute: str, gap: str) -> float | None:
 
 
 def methods(summary: Summary) -> Table:
-    """One row per method: utility, gaps per attribute, training time; then the gaps that chance alone would show."""
-    attributes = attributes_of(summary)
-    gaps = [f"{name} {short}" for name in attributes for short in GAP_LABELS.values()]
+    """One row per method: utility with its interval, and training time."""
     rows = []
     for run in runs_of(summary):
-        utility, fairness = run.get("utility", {}), fairness_of(run)
-        numbers = [utility.get("accuracy"), utility.get("balanced_accuracy")]
-        numbers += [fairness.get(name, {}).get(gap) for name in attributes for gap in GAP_LABELS]
+        utility, ends = run.get("utility", {}), run.get("intervals") or {}
+        names = ("accuracy", "balanced_accuracy")
         time = duration(run.get("cost", {}).get("training_seconds"))
         status = run.get("status", "ok")
         name = method_name(run) if status == "ok" else f"{method_name(run)} ({status})"
-        rows.append((name, str(run["mode"]), *map(share, numbers), time))
-    floors = [by_chance(summary, name, gap) for name in attributes for gap in GAP_LABELS]
+        rows.append((name, str(run["mode"]), *(between(utility.get(one), ends.get(one)) for one in names), time))
+    return Table(("method", "mode", "accuracy", "balanced accuracy", "time"), tuple(rows))
+
+
+def gaps(summary: Summary, attribute: str) -> Table:
+    """One row per method: an attribute's gaps and its worst group's accuracy with their intervals; then the gaps that
+    chance alone would show."""
+    rows = []
+    for run in runs_of(summary):
+        found = fairness_of(run).get(attribute, {})
+        ends = found.get("intervals") or {}
+        cells = [between(found.get(name), ends.get(name)) for name in (*GAP_LABELS, "worst_group_accuracy")]
+        rows.append((method_name(run), *cells))
+    floors = [by_chance(summary, attribute, gap) for gap in GAP_LABELS]
     if any(floor is not None for floor in floors):
-        rows.append(("gap by chance", "-", "-", "-", *map(share, floors), "-"))
-    return Table(("method", "mode", "accuracy", "balanced", *gaps, "time"), tuple(rows))
+        rows.append(("by chance", *map(share, floors), "-"))
+    return Table((attribute, *GAP_LABELS.values(), "worst group's accuracy"), tuple(rows))
+
+
+def past(summary: Summary) -> Table:
+    """One row per group of a scenario with a bias of labels: its share of class 1 as recorded, and in truth."""
+    told = summary.get("past") or {"groups": {}}
+    rows = [
+        (name, count(row["records"]), share(row["recorded"]), share(row["true"]))
+        for name, row in told["groups"].items()
+    ]
+    return Table(("training labels", "records", "as recorded", "in truth"), tuple(rows))
+
+
+def past_agreement(summary: Summary) -> Table:
+    """One row per method of such a scenario: accuracy by true labels, and by labels such as it was trained on."""
+    rows = [
+        (method_name(run), share(run["utility"]["accuracy"]), share(run["past"]["accuracy_by_the_past"]))
+        for run in runs_of(summary)
+        if run.get("past")
+    ]
+    return Table(("method", "accuracy by true labels", "by labels as the past recorded them"), tuple(rows))
 
 
 def pictures(summary: Summary) -> Table:
@@ -121,12 +155,24 @@ def intersections(summary: Summary) -> Table:
             cells = [f"{end['group']} {share(end['selection_rate'])}" if end else "-" for end in ends]
             gaps = (worst["demographic_parity_difference"], by_chance(run, name, "demographic_parity_difference"))
             rows.append((method_name(run), name, *map(share, gaps), *cells))
-    return Table(("method", "intersection", "DP gap", "by chance", "selected most", "selected least"), tuple(rows))
+    return Table(("method", "intersection", "DPD", "by chance", "selected most", "selected least"), tuple(rows))
 
 
 def method_name(run: Summary) -> str:
     """A method with its release, for instance ``parity (moments)``."""
     return f"{run['method']} ({run['release']})" if run.get("release") else str(run["method"])
+
+
+def task_of(run: Summary) -> str:
+    """The task in words; of a run that does not say it, its scenario."""
+    task = run.get("task")
+    return f"{task['target']} ({task['dataset']})" if task else str(run["scenario"])
+
+
+def spent(run: Summary, attribute: str) -> str:
+    """The epsilon that releases of an attribute have spent in a run; a dash where it was not asked for."""
+    account = run.get("privacy", {}).get("attributes", {}).get(attribute)
+    return "-" if account is None else guarantee(account)
 
 
 def warnings(summary: Summary) -> list[str]:
@@ -242,6 +288,13 @@ def share(value: float | None) -> str:
     if isinstance(value, list):  # over more than two classes
         return " ".join(share(item) for item in value)
     return "-" if value is None else f"{value:.3f}"
+
+
+def between(value: float | None, ends: Sequence[float] | None) -> str:
+    """A rate or gap with its interval, where it has one."""
+    if value is None or ends is None:
+        return share(value)
+    return f"{share(value)} [{share(ends[0])}, {share(ends[1])}]"
 
 
 def count(value: float | None) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 from sample_files import Load, write_picture
 
-from secure_fair.data.csv_rows import unmangle
+from secure_fair.data.csv_rows import number_range, unmangle
 from secure_fair.errors import UsageError
 
 
@@ -25,6 +26,29 @@ def test_columns_and_natural_order(manifest: Path, load: Load) -> None:
     assert table.sensitive["hair"].groups == ("black", "red")
     assert table.given_split is not None
     assert table.given_split.tolist() == ["developer", "auditor", "test"] * 2
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("7", (7, 7)),
+        ("3-9", (3, 9)),
+        ("50 – 59", (50, 59)),
+        ("70+", (70, math.inf)),
+        ("more than 70", (math.nextafter(70, 71), math.inf)),
+        ("9-3", None),
+        ("a-b", None),
+        ("", None),
+    ],
+)
+def test_ranges_of_numbers(text: str, ends: tuple[float, float] | None) -> None:
+    assert number_range(text) == ends
+
+
+def test_a_range_is_compared_as_a_whole(manifest: Path, load: Load) -> None:
+    table = load("manifest", manifest, "band >= 10", ["hair"])
+    assert table.target.groups == ("band < 10", "band >= 10")
+    assert table.target.codes.tolist() == [0, 0, 1, 1, 0, 0]
 
 
 def test_other_names_and_given_classes(manifest: Path, load: Load) -> None:
@@ -52,8 +76,11 @@ def test_paths_count_from_the_csv(manifest: Path, load: Load) -> None:
         ("faces/p2.png,id2,7,,red,test", "empty value", "band is empty"),
         (",id2,7,0-2,red,test", "empty value", "path is empty"),
         ("faces/p2.png,,7,0-2,red,test", "empty value", "person is empty"),
-        ("faces/p2.png,id2,old,0-2,red,test", "label out of range", "age is 'old', not a number"),
-        ("faces/p2.png,id2,nan,0-2,red,test", "label out of range", "not a number"),
+        ("faces/p2.png,id2,old,0-2,red,test", "label out of range", "age is 'old', neither a number nor a range"),
+        ("faces/p2.png,id2,nan,0-2,red,test", "label out of range", "neither a number"),
+        ("faces/p2.png,id2,9-3,0-2,red,test", "label out of range", "neither a number"),
+        ("faces/p2.png,id2,12-13,0-2,red,test", "label out of range", "age is '12-13', on both sides of 'age > 12'"),
+        ("faces/p2.png,id2,03-Sep,0-2,red,test", "mangled value", "spreadsheet took '3-9' for a date"),
         ("faces/p2.png,id2,7,0-2,red,train", "unknown value", "part is 'train'"),
         ("faces/p2.png,id2,7,0-2,red", "wrong line", "5 fields instead of 6"),
         ("faces/p2.png,id0,7,0-2,red,test", "duplicate id", "'id0' is on line 2 already"),

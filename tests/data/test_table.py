@@ -44,7 +44,7 @@ def test_exif_orientation_is_respected(tmp_path: Path) -> None:
 def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
     grey = Image.new("RGB", (20, 20), (200, 200, 200))
     image = grey.quantize() if mode == "P" else grey.convert(mode)
-    picture = decode(encoded(image, tmp_path, "x.tif" if mode == "CMYK" else "x.png"), 16)
+    picture = decode(encoded(image, tmp_path, "x.jpg" if mode == "CMYK" else "x.png"), 16)
     assert np.abs(picture.astype(int) - 200).max() <= 2
 
 

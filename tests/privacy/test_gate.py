@@ -654,6 +654,21 @@ def test_what_a_lying_developer_could_pervert_needs_the_policys_word(open_gate, 
                 gate.admit(request)
 
 
+def test_post_processing_of_exact_releases_has_no_noise_that_a_liar_could_pervert(open_gate) -> None:
+    """Exact releases of an intersection are let out where the policy allows them, and so is what is made from them."""
+    free = PlannedRelease("entropy_rows", 10, 5, 0.0)
+    for epsilon in (None, 1.0):
+        gate = open_gate([plan_for(releases=[STEPS, free], epsilon=epsilon)], policy=Policy(allow_exact=True))
+        requests = (ask("adversary_step", of="gender x race"), ask("entropy_rows", of="gender x race", shape=(200, 1)))
+        if epsilon is None:
+            for request in requests:
+                gate.admit(request)
+        else:
+            for request in requests:
+                with pytest.raises(Refusal, match="protects attributes only from a developer that follows"):
+                    gate.admit(request)
+
+
 def test_an_operation_binds_the_developer_only_where_its_rule_says_so(open_gate) -> None:
     """An operation that is added without a word about it is refused, as is one without a rule."""
     rules = {**RULES, "moment": Rule(lambda groups: 1.0)}

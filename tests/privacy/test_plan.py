@@ -64,6 +64,14 @@ def test_post_processing_takes_nothing_from_the_budget() -> None:
     assert both.multipliers["entropy_rows"] == 0.0
 
 
+def test_post_processing_is_as_exact_as_what_it_is_made_from() -> None:
+    kinds = [PlannedRelease("adversary_step", 100, 5, math.sqrt(2)), PlannedRelease("entropy_rows", 100, 5, 0.0)]
+    for epsilon in (None, 1.0):
+        plan = make_plan("gender", kinds, epsilon=epsilon)
+        assert [plan.noised(kind.operation) for kind in kinds] == [epsilon is not None] * 2
+    assert not plan.noised("moment")  # which is not in it
+
+
 def test_exact_plans_say_so() -> None:
     plan = make_plan("gender", [MOMENTS, PRIOR], epsilon=None)
     assert plan.exact

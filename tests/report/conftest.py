@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from secure_fair.fairness import metrics
+from secure_fair.fairness import metrics, sampling
 
 
 def fairness(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
@@ -16,7 +16,15 @@ def fairness(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
     generator = np.random.default_rng(seed)
     y, g = generator.integers(0, 2, 400), generator.integers(0, len(names), 400)
     p = (generator.random(400) < 0.3 + 0.2 * y + gap * g / (len(names) - 1)).astype(int)
-    return metrics.fairness(metrics.confusion_counts(y, p, g, (2, len(names))), names)
+    counts = metrics.confusion_counts(y, p, g, (2, len(names)))
+    further = {"null_floor": metrics.null_floor(counts), "intervals": sampling.gap_intervals(counts)}
+    return metrics.fairness(counts, names) | further
+
+
+def released(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
+    """The same as parties see it: without what the experimenter alone can tell."""
+    found = fairness(seed, gap, names)
+    return {name: value for name, value in found.items() if name not in ("null_floor", "intervals")}
 
 
 def one(method: str, release: str | None, gap: float) -> dict[str, Any]:
@@ -32,9 +40,12 @@ def one(method: str, release: str | None, gap: float) -> dict[str, Any]:
         "mode": "secure",
         "seed": 3,
         "records": {"training": 1200, "test": 400},
+        "task": {"dataset": "faces", "target": "old <50", "classes": ["no", "yes"]},
+        "intervals": {"accuracy": [0.75, 0.83], "balanced_accuracy": None},
+        "past": None,
         "utility": {"accuracy": 0.8 - gap / 10, "balanced_accuracy": 0.79, "auroc": 0.88},
         "fairness": {"gender": fairness(1, gap, ("male", "female")), "race": fairness(2, gap, ("a & b", "> $50", "$"))},
-        "fairness_released": {"gender": fairness(4, gap, ("male", "female"))} if used else {},
+        "fairness_released": {"gender": released(4, gap, ("male", "female"))} if used else {},
         "privacy": {
             "attributes": {
                 "gender": {

@@ -31,11 +31,11 @@ def test_at_equal_advantage_responses_are_interpolated_between_epsilons(groups: 
     assert table is not None
     equal, matched = (dict(zip(table.header, cells, strict=True)) for cells in table.rows)
     assert (equal["equal"], equal["epsilon of responses"]) == ("epsilon", "2")
-    assert float(equal["Δ DP"]) == pytest.approx(0.2 - (0.3 - 0.05 * math.log(2.0)), abs=6e-4)
+    assert float(equal["Δ DPD"]) == pytest.approx(0.2 - (0.3 - 0.05 * math.log(2.0)), abs=6e-4)
     epsilon = response_epsilon(gaussian_advantage(gaussian_mu(2.0, 1e-5)), int(groups or 2))
     assert response_advantage(epsilon, int(groups or 2)) == pytest.approx(float(equal["advantage"]), abs=5e-4)
     assert (matched["equal"], matched["epsilon of responses"]) == ("advantage", f"{epsilon:.3g}")
-    assert float(matched["Δ DP"]) == pytest.approx(0.2 - (0.3 - 0.05 * math.log(epsilon)), abs=6e-4)
+    assert float(matched["Δ DPD"]) == pytest.approx(0.2 - (0.3 - 0.05 * math.log(epsilon)), abs=6e-4)
 
 
 def test_nothing_is_extrapolated_and_another_strength_is_no_counterpart() -> None:

@@ -23,9 +23,9 @@ def test_a_pair_is_of_one_task_and_seed() -> None:
     (line,) = lines(rows)
     assert line["method"] == "parity (moments)"
     assert (line["epsilon"], line["tasks"], line["runs"]) == ("exact", "2", "8")
-    assert line["Δ DP"].startswith("-0.05")
-    assert line["tasks: DP fell / rose"] == "2 / 0 of 2"
-    assert line["Δ EO"] == "-"  # nothing is known of it
+    assert line["Δ DPD"].startswith("-0.05")
+    assert line["tasks: DPD fell / rose"] == "2 / 0 of 2"
+    assert line["Δ EOD"] == "-"  # nothing is known of it
 
 
 def test_attributes_of_one_data_set_and_target_are_one_task() -> None:
@@ -37,8 +37,8 @@ def test_attributes_of_one_data_set_and_target_are_one_task() -> None:
     ]
     (line,) = lines(rows)
     assert (line["tasks"], line["runs"]) == ("1", "4")
-    assert "(" not in line["Δ DP"]  # of other tasks nothing is known
-    assert line["tasks: DP fell / rose"] == "2 / 0 of 2"
+    assert "(" not in line["Δ DPD"]  # of other tasks nothing is known
+    assert line["tasks: DPD fell / rose"] == "2 / 0 of 2"
 
 
 def test_lines_stand_in_the_order_of_method_strength_and_epsilon() -> None:
@@ -52,9 +52,9 @@ def test_a_reduction_of_what_is_chance_anyway_is_none_above_chance() -> None:
     floor = FLOORS[GAPS[0]]
     rows = [row("erm", 0, 0.25, **{floor: "0.10"}), row("parity", 0, 0.20, **{floor: "0.05"})]
     (line,) = lines(rows)
-    assert (line["Δ DP"], line["Δ DP above chance"]) == ("-0.050", "+0.000")
+    assert (line["Δ DPD"], line["Δ DPD above chance"]) == ("-0.050", "+0.000")
     (without,) = lines([row("erm", 0, 0.25), row("parity", 0, 0.20)])
-    assert "Δ DP above chance" not in without
+    assert "Δ DPD above chance" not in without
 
 
 def test_without_a_baseline_there_is_nothing_to_compare_with() -> None:

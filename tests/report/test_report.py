@@ -25,15 +25,24 @@ def page(summary, tmp_path):
 
 def test_methods_table_has_the_baseline_beside_the_main_method(summary):
     table = tables.methods(summary)
-    assert table.header == (
-        "method", "mode", "accuracy", "balanced", "gender DP", "gender EO", "race DP", "race EO", "time",
-    )  # fmt: skip
+    assert table.header == ("method", "mode", "accuracy", "balanced accuracy", "time")
     erm, parity = table.rows
     assert erm[0] == "erm"
-    assert parity[0] == "parity (moments)"
-    gap = summary["fairness"]["gender"]["demographic_parity_difference"]
-    assert parity[4] == f"{gap:.3f}"
-    assert parity[-1] == "1 min 1 s"
+    assert parity == ("parity (moments)", "secure", "0.792 [0.750, 0.830]", "0.790", "1 min 1 s")
+
+
+def test_gaps_stand_with_their_intervals_and_what_chance_would_show(summary):
+    table = tables.gaps(summary, "gender")
+    assert table.header == ("gender", "DPD", "EOD", "worst group's accuracy")
+    erm, parity, chance = table.rows
+    found = summary["fairness"]["gender"]
+    for cell, name in zip(parity[1:], (*tables.GAP_LABELS, "worst_group_accuracy"), strict=True):
+        low, high = found["intervals"][name]
+        assert cell == f"{found[name]:.3f} [{low:.3f}, {high:.3f}]"
+    assert erm[0] == "erm"
+    assert chance[1] == f"{found['null_floor']['demographic_parity_difference']:.3f}"
+    noised = summary["fairness_released"]["gender"]["demographic_parity_difference"]
+    assert tables.gaps({**summary, "fairness": {}, "compare": []}, "gender").rows[0][1] == f"{noised:.3f}"
 
 
 def test_a_collapsed_classifier_is_marked_in_the_table_and_the_warnings(summary, tmp_path):
@@ -101,7 +110,8 @@ def test_the_widest_intersectional_gaps_are_named(summary, drawn_fairness, tmp_p
     assert [row[:2] for row in table.rows] == [("erm", "gender x race"), ("parity (moments)", "gender x race")]
     entry = summary["fairness"]["gender x race"]
     rates = {name: row["selection_rate"] for name, row in entry["groups"].items()}
-    assert [row[3] for row in table.rows] == ["-", "0.123"]
+    floor = summary["compare"][0]["fairness"]["gender x race"]["null_floor"]["demographic_parity_difference"]
+    assert [row[3] for row in table.rows] == [f"{floor:.3f}", "0.123"]
     gap, _, most, least = table.rows[1][2:]
     assert gap == f"{entry['demographic_parity_difference']:.3f}"
     assert most == f"{max(rates, key=rates.get)} {max(rates.values()):.3f}"
@@ -186,7 +196,7 @@ def test_undefined_metrics_are_dashes_and_leave_the_figure_out(summary):
     for metrics in summary["fairness"].values():
         metrics["demographic_parity_difference"] = None
         metrics["groups"] = {}
-    assert tables.methods(summary).rows[0][4] == "-"
+    assert tables.gaps(summary, "gender").rows[0][1] == "-"
     assert figures.fairness_utility(summary) is None
     assert figures.selection_rates(summary) is None
 

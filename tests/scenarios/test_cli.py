@@ -10,10 +10,11 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from click.testing import CliRunner
 
 from scenarios.cli import main
-from scenarios.cli.options import Output, shared_options
+from scenarios.cli.options import Output, complete_scenario, shared_options
 from scenarios.cli.run import run_folder
 from scenarios.schema import Scenario
 from secure_fair import errors
@@ -163,7 +164,7 @@ def test_scenario_validate_lists_all_problems():
 
 
 TOO_FEW = [
-    (["data.records=40"], "train.batch_size: 64 is more than the 24 training records; lower it"),
+    (["data.records=40"], "train.batch_size: 64 is more than the 20 training records; lower it"),
     (["data.records=16", "data.split={developer=0.98,auditor=0.0,test=0.02}"], "16 records are too few: test with"),
     (
         [
@@ -332,7 +333,7 @@ def test_ledger_verify_counts_entries_and_finds_a_change(tmp_path):
 def test_report_of_a_folder_without_a_run_is_a_clean_error(tmp_path):
     result = invoke("report", str(tmp_path))
     assert result.exit_code == 2
-    assert "summary.json: is missing" in result.stderr
+    assert "no finished run in it or right below (summary.json)" in result.stderr
 
 
 def test_the_page_of_all_keys_is_current() -> None:
@@ -352,3 +353,81 @@ def test_the_page_of_all_keys_is_current() -> None:
                 unexplained.append(f"{section.__name__}.{key}")
     assert unexplained == []
     assert (Path(__file__).parents[2] / "docs" / "scenario.md").read_text() == page()
+
+
+# --- what cannot be is said before anything is done -------------------------------------------------------------------
+
+IMPOSSIBLE = [
+    (["data.records=1000000000000"], "data.records: 1000000000000 is not allowed"),
+    (["privacy.epsilon=1e300"], "privacy.epsilon: 1e+300 is not allowed; it must be less than or equal to 1000"),
+    (["data.image_size=63"], "data.image_size: 63 is not a multiple of 8"),
+    (["lora.last_blocks=99"], "lora.last_blocks: 99 is more than the 6 blocks"),
+    ([f"seed={'9' * 6000}"], "has a number of too many digits"),
+    ([f"data.sensitive={'[' * 5000}{']' * 5000}"], "is nested too deeply"),
+    (["train.device=cuda"], 'train.device: "cuda" is not there'),
+    (["backbone.weights=TEXT"], "is not a whole safetensors file"),
+    (["backbone.weights=nowhere.safetensors"], "does not exist"),
+    (["backbone.name=resnet18", "backbone.weights=timm"], "is a ResNet, not a plain vision transformer"),
+    (["backbone.name=vit_tiny_patch16_224", "backbone.weights=timm", "lora.last_blocks=13"], "more than the 12 blocks"),
+]
+
+
+@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE, ids=[said for _, said in IMPOSSIBLE])
+def test_what_cannot_be_is_refused_before_anything_is_done(tmp_path, changes, said):
+    (tmp_path / "text.safetensors").write_text("hello")
+    if "train.device=cuda" in changes and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    overrides = [
+        word for change in changes for word in ("-o", change.replace("TEXT", str(tmp_path / "text.safetensors")))
+    ]
+    result = invoke("run", "quickstart", *overrides, "--out", str(tmp_path / "run"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
+    assert said in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 5000 + "]" * 5000, "seed=" + "9" * 6000])
+def test_files_that_no_reader_can_hold_are_one_message(tmp_path, text):
+    (tmp_path / "s.toml").write_text(text)
+    result = invoke("scenario", "validate", str(tmp_path / "s.toml"))
+    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
+
+
+def test_a_folder_without_a_ledger_is_named(tmp_path):
+    result = invoke("ledger", "verify", str(tmp_path))
+    assert result.exit_code == 2
+    assert "holds no ledger" in result.stderr
+
+
+def test_a_scenario_comes_from_standard_input():
+    text = invoke("scenario", "show", "quickstart").stdout
+    text = text[text.index("name = ") :]
+    result = CliRunner().invoke(main, ["scenario", "validate", "-"], input=text)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == invoke("scenario", "validate", "quickstart").stdout
+
+
+def test_schemas_are_json_schemas_of_what_is_read():
+    scenario = json.loads(invoke("scenario", "schema").stdout)
+    assert set(scenario["properties"]) == set(Scenario.model_fields)
+    assert scenario["$defs"]["LabelBias"]["properties"]["missed"]["exclusiveMaximum"] == 1
+    policy = json.loads(invoke("policy", "schema").stdout)
+    assert "epsilon" in policy["properties"]
+    assert policy["additionalProperties"] is False
+
+
+def test_names_of_the_library_are_completed():
+    begun = {item.value for item in complete_scenario(None, None, "utkface-age")}
+    assert {"utkface-age-gender", "utkface-age-race"} <= begun
+    assert "quickstart" not in begun
+
+
+def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch):
+    monkeypatch.setenv("SECURE_FAIR_CACHE", str(tmp_path / "cache"))
+    assert "empty" in invoke("cache", "show").stdout
+    (tmp_path / "cache" / "deep").mkdir(parents=True)
+    (tmp_path / "cache" / "deep" / "a.npy").write_bytes(b"12345")
+    shown = json.loads(invoke("cache", "show", "--format", "json").stdout)
+    assert (shown["files"], shown["bytes"]) == (1, 5)
+    assert "1 files, 5 B deleted" in invoke("cache", "clear").stdout
+    assert list((tmp_path / "cache").iterdir()) == []

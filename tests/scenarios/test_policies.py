@@ -78,7 +78,7 @@ def test_a_wrong_file_is_refused_with_all_problems(tmp_path: Path) -> None:
 
 # --- whether a plan fits ----------------------------------------------------------------------------------------------
 
-OWN_ADAPTER = ["method.name=unl", "method.release=", "data.split.auditor=0.2", "data.split.test=0.2"]
+OWN_ADAPTER = ["method.name=unl", "method.release="]
 FITS = [
     ("epsilon = 1", [], 0, "the plan fits"),
     ("epsilon = 0.5", [], 3, "from epsilon 0 to 0.8872 at delta 1e-05, and the policy's epsilon for life is 0.5"),
@@ -101,7 +101,7 @@ FITS = [
     ("epsilon = 1", ["method.name=ent", "method.release=rows"], 4, 'give the scenario method.release = "moments"'),
     (
         "epsilon = 1",
-        ["method.name=unl", "method.release=", "privacy=", "data.split.auditor=0.2", "data.split.test=0.2"],
+        ["method.name=unl", "method.release=", "privacy="],
         4,
         "sensitive_training of male",
     ),

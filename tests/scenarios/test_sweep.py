@@ -355,8 +355,8 @@ def test_mean_and_spread_are_taken_over_the_seeds_of_one_setting():
 def test_a_gap_stands_beside_what_chance_would_show():
     floored = [row(**dict.fromkeys(FLOORS.values(), "0.04"))]
     assert [name for name in settings_table(group_settings(floored)).header if "chance" in name] == [
-        "DP by chance",
-        "EO by chance",
+        "DPD by chance",
+        "EOD by chance",
     ]
     assert not any("chance" in name for name in settings_table(group_settings([row()])).header)
 
