@@ -8,7 +8,17 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_score
 
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import LEVEL, METRICS, SELECTION, Audit, interval, metric, metrics
+from secure_fair.fairness.audits import (
+    LEVEL,
+    METRICS,
+    SELECTION,
+    Audit,
+    difference_between,
+    interval,
+    metric,
+    metrics,
+    ratio_between,
+)
 from secure_fair.fairness.claims import DECIDES, OPEN, Claim, decide
 from secure_fair.privacy.accounting import gaussian_mu
 
@@ -114,10 +124,10 @@ def coverage(epsilon: float, groups: int, records: int) -> dict[str, float]:
         beyond, here = (found.rate(SELECTION, sampling=sampling) for sampling in (True, False))
         held[0] += ((beyond.low <= rates) & (rates <= beyond.high)).all()
         held[1] += ((here.low <= own) & (own <= here.high)).all()
-        ratio, gap = found.both(SELECTION, "ratio"), found.both(SELECTION, "difference")
-        held[2] += _within(ratio.beyond, rates.min() / rates.max())
-        held[3] += _within(gap.beyond, rates.max() - rates.min())
-        held[4] += _within(ratio.here, own.min() / own.max())
+        everybody = found.included
+        held[2] += _within(ratio_between(beyond, everybody)[1:], rates.min() / rates.max())
+        held[3] += _within(difference_between(beyond, everybody)[1:], rates.max() - rates.min())
+        held[4] += _within(ratio_between(here, everybody)[1:], own.min() / own.max())
     return dict(zip(("rates", "own rates", "ratio", "gap", "own ratio"), held / COVERAGE_DRAWS, strict=True))
 
 
