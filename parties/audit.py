@@ -22,7 +22,7 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import CERTIFICATE, commit_to, seal
 from parties.statement import Facts
-from parties.tables import audit_of, claims_of, verdict_tree
+from parties.tables import audit_of, check_labels, claims_of, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.decisions import Decisions
 from secure_fair.fairness.audit_table import audit_table
@@ -45,6 +45,7 @@ SCORING = "scoring rate"
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
+    check_labels(config, decisions.labels is not None)
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:

@@ -23,13 +23,14 @@ from parties.messages import Own, Seal, Sealed
 from parties.statement import NOT_CLAIMED, Facts, claim_tree, privacy_tree, statement
 from parties.tables import audit_of, claims_of
 from secure_fair.errors import Refusal
-from secure_fair.fairness.audits import metric
+from secure_fair.fairness.audits import LABELS, metric
 from secure_fair.files import write_bytes
 from secure_fair.mpc.transport import Network
 
 CERTIFICATE = "certificate.json"
 SALT_BYTES = 32
 COMMITMENT = "commitment.json"
+STRATA = (2, 2 * len(LABELS))  # decisions alone, and by label
 MEASURED = ("decisions", "scores above their median")
 
 
@@ -158,10 +159,18 @@ class AuditorsView(View):
                 counts = self.confirmed.recall(release["query"])
                 _same("attribute of a release", counts.attribute, release["attribute"])
                 _same("records of a release", counts.total, self.records)
+                self._check_strata(counts)
                 found[counts.attribute] = counts
         mine = {name for name in self.config.audited if self.config.joint_holder(name) == self.name}
         _same("releases", set(found), mine)
         return found
+
+    def _check_strata(self, counts: Counts) -> None:
+        """Refusal unless there are decisions alone, or decisions by label, as the claims about them need."""
+        strata = len(counts.values)
+        by_label = any(claim.labelled for _, claim in claims_of(self.config) if claim.attribute == counts.attribute)
+        if strata not in STRATA[by_label:]:
+            raise Refusal(f"the statement rests on counts in {strata} strata of {counts.attribute}: nothing follows")
 
 
 def _own_signature(endpoint: Endpoint, payload: bytes) -> Signature:

@@ -9,6 +9,7 @@ from typing import Any
 from parties.config import RunConfig
 from parties.confirmed import Counts
 from secure_fair.data.decisions import UNKNOWN
+from secure_fair.errors import UsageError
 from secure_fair.fairness.audits import Audit
 from secure_fair.fairness.claims import Claim, Verdict
 from secure_fair.groups import joint_groups
@@ -32,6 +33,16 @@ def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, 
 def claims_of(config: RunConfig) -> Iterator[tuple[str, Claim]]:
     """Each auditor's claims, in the order of the terms."""
     return ((auditor, Claim.parse(text)) for auditor, made in config.promises.items() for text in made.claims)
+
+
+def check_labels(config: RunConfig, labelled: bool) -> None:
+    """UsageError where a claim needs labels and there are none."""
+    for auditor, claim in claims_of(config):
+        if claim.labelled and not labelled:
+            raise UsageError(
+                f"claims of {auditor}: {str(claim)!r} needs labels, and the decisions have none; name their column "
+                "with --label"
+            )
 
 
 def verdict_tree(config: RunConfig, verdict: Verdict) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from parties.audit import RESULT
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
+from parties.tables import check_labels
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
@@ -38,7 +39,6 @@ from secure_fair.data.decisions import Columns, Decisions, alike, read_attribute
 from secure_fair.data.store import KEY_BYTES, AuditorStore, read_join_key
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
-from secure_fair.fairness.claims import Claim
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA
@@ -118,7 +118,7 @@ def prepare(wanted: Wanted) -> Prepared:
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
-    check_claims(terms, decisions)
+    check_labels(terms.run_config(), decisions.labels is not None)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
     return Prepared(wanted, decisions, tables, texts, terms)
@@ -176,19 +176,6 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
                 f"--intersections {' x '.join(names)!r}: {size} groups, at most {MOST_GROUPS} can be told apart; "
                 "merge values, or leave one attribute out"
             )
-
-
-def check_claims(terms: Terms, decisions: Decisions) -> None:
-    """UsageError where a claim needs labels and there are none."""
-    if decisions.labels is not None:
-        return
-    for auditor in terms.auditors:
-        for text in auditor.claims:
-            if Claim.parse(text).labelled:
-                raise UsageError(
-                    f"claims of {auditor.name}: {text!r} needs labels, and the decisions have none; name their column "
-                    "with --label"
-                )
 
 
 def check_ids(wanted: Wanted, ids: Sequence[str], held: Mapping[str, Sequence[str]]) -> int:

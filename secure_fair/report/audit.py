@@ -56,6 +56,7 @@ def text(summary: Summary) -> str:
     parts += [verdicts(summary).text(), ""] if summary["verdicts"] else []
     opened = tables.openings(summary)
     parts += ["What was opened to whom:", opened.text(), ""] if opened.rows else [REMEMBERED, ""]
+    parts += [learned(summary).text(), ""]
     parts += [f"warning: {line}" for line in summary["warnings"]]
     return "\n".join([*parts, f"({LEGEND})"])
 
@@ -170,9 +171,12 @@ def deciding(verdict: Summary, summary: Summary) -> str:
 def learned(summary: Summary) -> Table:
     """Who learns what of whom, in words."""
     auditors = ", ".join(summary["policies"])
+    theirs = "the keyed ids of the developer's records, whether its query was in order; no decision, no label"
+    if summary["certified"]:
+        theirs += "; what it signs for: the released counts of its groups, less its own noise"
     rows = (
         ("developer", "which of its records each auditor has, how many others, the released counts"),
-        (auditors, "the keyed ids of the developer's records, whether its query was in order; no decision, no label"),
+        (auditors, theirs),
         ("dealer", "sizes"),
     )
     return Table(("party", "learns"), rows)

@@ -171,6 +171,18 @@ def test_counts_of_other_records_are_not_signed_for(case: Case) -> None:
         case.check(case.honest(), view)
 
 
+@pytest.mark.parametrize("strata", [1, 3, 4])
+def test_counts_from_which_no_claim_follows_are_not_signed_for(case: Case, tmp_path: Path, strata: int) -> None:
+    """A developer that has itself counted in other strata than decisions, or decisions by label."""
+    confirmed = Confirmed(tmp_path, TABLE)
+    counts = torch.zeros(strata, 3, dtype=torch.int64)
+    counts[0, 0] = RECORDS
+    confirmed.keep(QUERY, "sex", np.arange(RECORDS), Told(counts * 2**16, counts.sum(1)), 0.0, 2**16)
+    view = AuditorsView(case.config, "city", RUN, RECORDS, GROUPS, confirmed)
+    with pytest.raises(Refusal, match=f"in {strata} strata of sex"):
+        case.check(case.honest(), view)
+
+
 # --- what was signed --------------------------------------------------------------------------------------------------
 
 
