@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -109,8 +111,12 @@ def read(content: bytes) -> tuple[bytes, dict[str, Signature]]:
         tree = json.loads(content)
         payload = base64.b64decode(tree["payload"], validate=True)
         found = [Signature(base64.b64decode(one["sig"], validate=True), one["cert"]) for one in tree["signatures"]]
+        # before anything parses them
+        altered = [one for one in tree["signatures"] if one["keyid"] != _name_of(one["cert"])]
     except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise NotGenuine(f"not an envelope of signatures: {type(error).__name__}") from error
+    if altered:
+        raise NotGenuine("a certificate in the envelope is not the one that its name says")
     for one in found:
         check(payload, one)
     if not found or write(payload, found) != content:
@@ -118,6 +124,11 @@ def read(content: bytes) -> tuple[bytes, dict[str, Signature]]:
     if len({one.fingerprint for one in found}) != len(found):
         raise NotGenuine("one key has signed twice")
     return payload, {one.fingerprint: one for one in found}
+
+
+def _name_of(certificate: str) -> str:
+    """SHA-256 of a certificate's bytes, hex, whatever is in them; ValueError for what is not in PEM."""
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
 
 
 def names_of(signatures: Mapping[str, Signature]) -> dict[str, str]:
