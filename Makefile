@@ -1,5 +1,5 @@
 # make run        the quickstart scenario: a biased baseline, a fair model under secret sharing, a report
-# make test       the tests: minutes, no download
+# make test       the tests: minutes, no data to download
 # make test-real  the tests on real pictures and weights, where SECURE_FAIR_DATA names their folder
 # make test-long  the tests that take many minutes
 # make lint       style and types

@@ -1,7 +1,8 @@
 """A sweep: a grid of settings over scenarios and seeds, a line of a CSV per finished run, resumable at any moment.
 
 Every run is what ``secure-fair run`` does for that scenario and seed: the same split, stores, gate and noise. They run
-in plain mode unless the sweep says otherwise: it computes the same without shares. ``spot_check`` tests that claim.
+in plain mode unless the sweep says otherwise: it computes the same up to rounding, without shares. ``spot_check`` tests
+that claim.
 """
 
 from __future__ import annotations

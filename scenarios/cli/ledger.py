@@ -24,8 +24,9 @@ def ledger() -> None:
 def verify(folder: Path, other: Path | None, output: Output) -> None:
     """Check a LEDGER folder from end to end: exit code 4 where an entry was changed, removed, moved or cut off.
 
-    With two extracts of one run (RUN/developer/ledger.jsonl and RUN/auditor-NAME/ledger.jsonl): check both, and that
-    they agree.
+    Whoever can rewrite an entry and all that follows, the head included, is not found by this: the other side's extract
+    has what it has received. With two extracts of one run (RUN/developer/ledger.jsonl and
+    RUN/auditor-NAME/ledger.jsonl): check both, and that they agree.
     """
     from secure_fair.errors import ProtocolError, UsageError
     from secure_fair.privacy.ledger import compare, entries_about, read_extract

@@ -73,7 +73,7 @@ def party() -> None:
 @store_option
 @state_options
 def developer(output: Output, **given: Any) -> None:
-    """Train: this party holds the pictures and the model, and learns no attribute."""
+    """Train: this party holds the pictures and the model, and learns of attributes what gates release."""
     with _place(output, given) as place:
         place.developer()
 

@@ -30,7 +30,7 @@ def list_(output: Output) -> None:
 @override_option
 @shared_options
 def show(source: str, overrides: tuple[str, ...], output: Output) -> None:
-    """Print SCENARIO as resolved, every key with its default, and what will be released with how much noise."""
+    """Print SCENARIO as resolved, with defaults (unset keys are left out), and what is released with how much noise."""
     from scenarios.schema import Scenario
     from secure_fair.errors import UsageError
 
