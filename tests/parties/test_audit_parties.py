@@ -16,7 +16,7 @@ from secure_fair.errors import UsageError
 from tests.parties.company import ROSTER, Company
 from tests.scenarios.audits import people, wanted
 
-POLICY = "epsilon = 2\nclaims = ['impact ratio by sex >= 0.2']\n"
+POLICY = "epsilon = 20\nclaims = ['impact ratio by sex >= 0.2']\n"
 
 
 def command(*arguments: str) -> str:
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command("data", "attributes", source, "--out", str(folder / "stores" / "city"), *key)
     (folder / "policy.toml").write_text(POLICY)
     promise = command("policy", "promise", str(folder / "policy.toml"), "city", "sex,race")
-    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 1.0\n{promise}')
+    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\n{promise}')
     return folder
 
 
@@ -61,7 +61,7 @@ def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
     ("change", "said"),
     [
         (lambda text: text.replace('"city"', '"City"'), "auditors.0.name"),
-        (lambda text: text.replace("epsilon = 1.0", "epsilon = -1.0"), "epsilon"),
+        (lambda text: text.replace("epsilon = 20.0", "epsilon = -1.0"), "epsilon"),
         (lambda text: text.replace(">= 0.2", ">= much"), "is no claim"),
         (lambda text: text.replace("by sex", "by size"), "audited are"),
         (lambda text: text.replace("name =", "nam =", 1), "did you mean"),
