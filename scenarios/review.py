@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+
+import parties
+import secure_fair
 from parties.plans import training_releases
-from parties.rehearsal import rehearse
+from parties.rehearsal import meet, rehearse
 from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.attacks import ATTACKS, finding
 from secure_fair.attacks.common.attack import Context, Terms
 from secure_fair.errors import ClaimFails, UsageError
+from secure_fair.files import private_folder, write_bytes
 from secure_fair.sections import listed, near
 
 DEMO = ("mask_recovery", "reconstruction", "packing", "dealer_and_developer")
@@ -53,14 +64,20 @@ def chosen(only: Sequence[str]) -> list[str]:
     return [name for name in ATTACKS if name in only or not only]
 
 
-def review(scenario: Scenario, attacks: Sequence[str], follow: Reporter, *, seed: int) -> dict[str, Any]:
-    """Run these attacks one after the other; what they found, JSON-ready."""
+def review(
+    scenario: Scenario, attacks: Sequence[str], follow: Reporter, *, seed: int, kept: Path | None = None
+) -> dict[str, Any]:
+    """Run these attacks one after the other; what they found, JSON-ready.
+
+    ``kept``: a folder where each finding is kept as soon as it is there; what a review with the same program, terms and
+    seed has left there is taken from it.
+    """
     terms, began = terms_of(scenario), time.monotonic()
-    context, findings = Context(terms, rehearse, seed=seed), []
+    context, findings = Context(terms, rehearse, meet, seed=seed), []
     for done, name in enumerate(attacks):
         follow.stage(f"{name}: {ATTACKS[name].claim}")
         follow.progress("attacks", done, len(attacks))
-        findings.append(finding(name, context).tree())
+        findings.append(_kept_or_found(name, context, kept))
     follow.progress("attacks", len(attacks), len(attacks))
     return {
         "scenario": scenario.name,
@@ -71,6 +88,35 @@ def review(scenario: Scenario, attacks: Sequence[str], follow: Reporter, *, seed
         "seconds": time.monotonic() - began,
         "findings": findings,
     }
+
+
+def _kept_or_found(name: str, context: Context, folder: Path | None) -> dict[str, Any]:
+    if folder is None:
+        return finding(name, context).tree()
+    about = json.dumps([name, asdict(context.terms), context.seed, program()])
+    file = folder / f"{name}-{hashlib.sha256(about.encode()).hexdigest()[:16]}.json"
+    if file.is_file():
+        try:
+            return {**json.loads(file.read_bytes()), "kept": True}
+        except ValueError:  # not written by this program, which leaves whole files
+            file.unlink()
+    found = {**finding(name, context).tree(), "kept": False}
+    private_folder(folder)
+    for left in folder.glob(f"{name}-*.json"):
+        left.unlink()
+    write_bytes(file, json.dumps(found).encode())
+    return found
+
+
+@cache
+def program() -> str:
+    """A digest of the program that is attacked: every source file of the protocol and of the attacks."""
+    digest = hashlib.sha256(f"{sys.version} {torch.__version__} {np.__version__}".encode())
+    for package in (parties, secure_fair):
+        root = Path(package.__path__[0])
+        for file in sorted(root.rglob("*.py")):
+            digest.update(f"{file.relative_to(root)} {len(file.read_bytes())}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def check(found: Mapping[str, Any], fail_on: str) -> None:

@@ -18,6 +18,8 @@ from scenarios.together import entries_of
 from secure_fair.fairness.metrics import Counts, at_chance, confusion_counts, fairness, null_floor, worst_gap
 from secure_fair.fairness.sampling import gap_intervals, utility_intervals
 from secure_fair.operations import RULES
+from secure_fair.privacy.entries import charge_of
+from secure_fair.privacy.recount import groups_of, mu_of
 
 # what auditors are told or given of the developer's own, by kind of entry: the line's name, and its protection
 TO_AUDITORS = {"verdict": "row check of", "disclosed": "disclosed"}
@@ -32,7 +34,7 @@ def summarise(scenario: Scenario, out: Path, people: People, seconds: float) -> 
     cost = reports.get("developer", {}).get("cost", {})
     secure_seconds = sum(entry["seconds"] for entry in cost.values())
     ledger = entries_of(sorted(out.glob("auditor-*/ledger.jsonl")))
-    privacy: dict[str, dict[str, Any]] = {"attributes": {}, "records": {}}
+    privacy: dict[str, dict[str, Any]] = {"attributes": {}, "records": {}, "asked": asked(scenario)}
     for name, report in reports.items():
         for attribute, spent in report["privacy"].items():
             privacy["attributes"][attribute] = worse(spent, privacy["attributes"].get(attribute))
@@ -130,6 +132,15 @@ def past(out: Path, people: People) -> dict[str, Any] | None:
     return {**bias.model_dump(), "groups": groups, "accuracy_by_the_past": agreement}
 
 
+def asked(scenario: Scenario) -> dict[str, float | None]:
+    """The epsilons and the delta that the scenario asks for; {} where it has no privacy at all."""
+    wanted = scenario.privacy
+    if wanted is None:
+        return {}
+    names = ("epsilon", "evaluation_epsilon", "delta")
+    return {name: getattr(wanted, name) for name in names}
+
+
 def worse(one: dict[str, Any], other: dict[str, Any] | None) -> dict[str, Any]:
     """The worse protected of two accounts by holders of an attribute about their own people."""
     if other is None:
@@ -147,9 +158,9 @@ def released(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         if entry["kind"] == "planned" and entry["sigma"] is None
     }
     for entry in ledger:
-        if entry["kind"] != "planned" or not entry["shape"]:
+        key = _kind_of(entry)
+        if not key:
             continue
-        key = (entry["auditor"], entry["operation"], entry["attribute"], entry.get("of", ""))
         line = lines.setdefault(
             key,
             {
@@ -166,7 +177,25 @@ def released(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         line["releases"] += 1
         line["numbers"] += int(np.prod(entry["shape"]))
+    planned = [dict(entry) for entry in ledger if _kind_of(entry)]
+    for key, line in lines.items():
+        alike = [entry for entry in planned if entry["attribute"] == key[2]]
+        line |= told_by([entry for entry in planned if _kind_of(entry) == key], groups_of(alike))
     return list(lines.values())
+
+
+def _kind_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    if entry["kind"] != "planned" or not entry["shape"]:
+        return ()
+    return entry["auditor"], entry["operation"], entry["attribute"], entry.get("of", "")
+
+
+def told_by(entries: Sequence[dict[str, Any]], groups: int) -> dict[str, float]:
+    """The mu of all releases of one kind to whoever is in most of them; of answers at random their epsilon; nothing of
+    exact ones, nor of what follows from others."""
+    mu, epsilon = mu_of(entries, RULES, groups), max(charge_of(entry).epsilon for entry in entries)
+    told = {"mu": mu, "epsilon": epsilon}
+    return {name: value for name, value in told.items() if 0 < value < math.inf}
 
 
 def opened_to_auditors(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

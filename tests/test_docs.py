@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from scipy.special import ndtr
 
+from secure_fair.attacks import ATTACKS
 from secure_fair.privacy import accounting
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,12 @@ def test_every_test_that_is_named_exists() -> None:
     pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
     missing = [(page.name, name) for page in pages for name in named(page.read_text()) if name not in known]
     assert missing == []
+
+
+def test_every_attack_of_the_review_has_its_claim() -> None:
+    section = PAGE.split("## Attacks of the review")[1].split("\n## ")[0]
+    rows = [line.split("|")[2] for line in section.splitlines() if line.startswith("| ")]
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row)} == set(ATTACKS)
 
 
 def row(title: str) -> list[str]:

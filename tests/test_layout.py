@@ -32,7 +32,17 @@ ALLOWED: dict[str, set[str]] = {
     "secure_fair.operations": {"errors", "groups", "mpc", "privacy"},
     "secure_fair.learning": {"errors", "compat", "files", "groups", "operations", "privacy", "sections"},
     "secure_fair.fairness": set(),
-    "secure_fair.attacks": {"errors", "groups", "mpc", "operations", "privacy", "randomness"},
+    "secure_fair.attacks": {
+        "data",
+        "errors",
+        "files",
+        "groups",
+        "learning",
+        "mpc",
+        "operations",
+        "privacy",
+        "randomness",
+    },
     "secure_fair.report": {"errors", "fairness", "files", "privacy"},
 }
 ALLOWED = {

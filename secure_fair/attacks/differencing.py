@@ -12,7 +12,7 @@ from secure_fair.operations.group_counts import indicators
 from secure_fair.privacy.policy import Policy
 
 BATCH = 32  # persons: what a policy wants at least, unless it says otherwise
-TRIALS = 300
+TRIALS = 120
 
 
 class Differencing(Attack):

@@ -12,7 +12,7 @@ from secure_fair.privacy.policy import Policy
 
 NAME = "moment"
 BATCH = 32  # persons: what a policy wants at least, unless it says otherwise
-TRIALS = 400
+TRIALS = 160
 
 
 class IsolatingQuery(Attack):

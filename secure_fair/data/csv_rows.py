@@ -122,6 +122,9 @@ def read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = table.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{table}: not UTF-8 text (byte {error.start}): save it as CSV in UTF-8") from error
+    if "\0" in text:  # no field of a table has one, and what is written in C ends there
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise UsageError(f"{table}:{line}: has a NUL character: save it again as CSV in UTF-8")
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     rows, line = [], 1
     try:

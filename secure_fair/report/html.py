@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, sentences, tables
+from secure_fair.report import figures, sentences, tables, told
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -79,6 +79,8 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
         costs=tables.costs(summary),
         totals=_totals(summary),
         privacy=tables.privacy(summary),
+        kinds=told.kinds(summary),
+        asked=told.asked(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
         warnings=[*sentences.cautions(summary), *tables.warnings(summary)],
         files_shown={name: text for name, text in files_shown.items() if text},

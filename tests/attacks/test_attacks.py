@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,28 +14,41 @@ import numpy as np
 import pytest
 import torch
 
-from parties.rehearsal import rehearse
-from secure_fair import attacks
-from secure_fair.attacks import ATTACKS, finding
+from parties.rehearsal import meet, rehearse
+from secure_fair import attacks, files
+from secure_fair.attacks import ATTACKS, finding, hostile_files, rewritten_ledger
+from secure_fair.attacks.altered_frames import HEADER
 from secure_fair.attacks.common.attack import Attack, Ceiling, Context, Finding, Outcome, Terms, Won
+from secure_fair.attacks.common.auditor import ATTRIBUTE, Auditor
+from secure_fair.attacks.mask_reuse import always_the_same
+from secure_fair.errors import Refusal
 from secure_fair.mpc.authenticated import VerifiersCheck
-from secure_fair.privacy import ledger
+from secure_fair.mpc.frames import Frame, FrameReader
+from secure_fair.mpc.menu import Source
+from secure_fair.mpc.transport import Network
+from secure_fair.operations import RULES, moment
+from secure_fair.operations.adversary_rows import AdversaryRows
+from secure_fair.operations.adversary_step import AdversaryStep
+from secure_fair.operations.common.state import SharedState
+from secure_fair.privacy import ledger, plan
+from secure_fair.privacy.admission import Admission
 from secure_fair.privacy.budgets import Budgets
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.randomised_response import Responses, respond
+from secure_fair.privacy.release_cache import ReleaseCache
 from secure_fair.privacy.request import Grant
 from secure_fair.randomness import PRG
 
 TERMS = Terms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=4)
-CONTEXT = Context(TERMS, rehearse)
+CONTEXT = Context(TERMS, rehearse, meet)
 Patch = pytest.MonkeyPatch
 
 
 def test_every_file_is_an_attack() -> None:
     files = {file.stem for file in Path(attacks.__file__).parent.glob("*.py")} - {"__init__"}
     assert set(ATTACKS) == files
-    assert len(files) >= 11
+    assert len(files) >= 40
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -42,6 +57,7 @@ def test_it_wins_on_its_twin_and_no_more_than_was_promised_here(name: str) -> No
     assert found.twin.beyond(found.ceiling)
     assert not found.ours.beyond(found.ceiling)
     assert found.verdict == "holds"
+    assert json.loads(json.dumps(found.tree()))["verdict"] == "holds"
 
 
 @pytest.mark.parametrize("name", ["moment_neighbours", "count_neighbours"])
@@ -85,6 +101,126 @@ def no_look_at_hashes(patch: Patch) -> None:
     patch.setattr(ledger, "_verified_end", lambda directory: (0, ""))
 
 
+def one_mask_for_all(patch: Patch) -> None:
+    patch.setattr(Source, "committed", always_the_same(Source.committed))
+
+
+def masks_of_zero(patch: Patch) -> None:
+    patch.setattr(PRG, "_fill", lambda self, count: np.zeros(count, dtype=np.uint8))
+
+
+def one_key_for_all_noise(patch: Patch) -> None:
+    def begin(self: SystemNoise) -> None:
+        self._source = PRG(bytes(32))
+
+    patch.setattr(SystemNoise, "__init__", begin)
+
+
+def no_second_look_at_grants(patch: Patch) -> None:
+    patch.setattr(Gate, "_check_grant", lambda *_: None)
+
+
+def an_entry_that_is_never_written(patch: Patch) -> None:
+    patch.setattr(Gate, "_spend", lambda *_: None)
+
+
+def no_look_at_records(patch: Patch) -> None:
+    patch.setattr(Admission, "_check_records", lambda *_: None)
+
+
+def no_split(patch: Patch) -> None:
+    patch.setattr(Admission, "_check_split", lambda *_: None)
+
+
+def no_persons(patch: Patch) -> None:
+    honest = Gate.__init__
+    patch.setattr(Gate, "__init__", lambda self, **facts: honest(self, **{**facts, "persons": None}))
+
+
+def one_record_a_person(patch: Patch) -> None:
+    honest = plan._multipliers
+    patch.setattr(plan, "_multipliers", lambda *of: honest(*of[:-1], 1))
+    no_budget(patch)
+
+
+def rows_by_everybody(patch: Patch) -> None:
+    patch.setattr(AdversaryStep, "rule", replace(AdversaryStep.rule, binding=True))
+    patch.setattr(AdversaryRows, "rule", replace(AdversaryRows.rule, binding=True))
+    patch.setitem(RULES, "adversary_step", AdversaryStep.rule)
+    patch.setitem(RULES, "adversary_rows", AdversaryRows.rule)
+
+
+def no_comparison(patch: Patch) -> None:
+    patch.setattr(rewritten_ledger, "compare", lambda *_: [])
+
+
+def no_counting_of_frames(patch: Patch) -> None:
+    honest = FrameReader.accept
+
+    def accept(self: FrameReader, frame: bytes) -> Frame:
+        name = frame[HEADER.size : HEADER.size + HEADER.unpack_from(frame)[2]]
+        if name in self._channels:
+            self._channels[name][1].counter = HEADER.unpack_from(frame)[3]
+        return honest(self, frame)
+
+    patch.setattr(FrameReader, "accept", accept)
+
+
+def a_digest_without_a_key(patch: Patch) -> None:
+    patch.setattr(ReleaseCache, "_keyed", lambda self, content: hashlib.sha256(content).hexdigest())
+
+
+def everybody_reads(patch: Patch) -> None:
+    patch.setattr(files.os, "fchmod", lambda *_: None)
+    patch.setattr(Path, "chmod", lambda *_: None)
+    opened = os.open
+    patch.setattr(files.os, "open", lambda path, flags, mode=0o777, **more: opened(path, flags, **more))
+
+
+def a_table_of_any_text(patch: Patch) -> None:
+    patch.setattr(hostile_files, "read_csv", lambda table: table.read_text(errors="replace").splitlines())
+
+
+def exact_sums_of_gradients(patch: Patch) -> None:
+    patch.setattr(SystemNoise, "gaussian", lambda self, sigma, count: np.zeros(count, dtype=np.int64))
+
+
+def refusal_of_small_groups(patch: Patch) -> None:
+    honest = Auditor.admit
+
+    def admit(self: Auditor, operation: str, records: np.ndarray, width: int) -> Any:
+        if self.codes[ATTRIBUTE][records].sum() < 5:
+            raise Refusal("a group is too small")
+        return honest(self, operation, records, width)
+
+    patch.setattr(Auditor, "admit", admit)
+
+
+def proofs_of_old_masks(patch: Patch) -> None:
+    """Products that mask the proved rows anew."""
+    honest = moment.moment_on_shares
+    patch.setattr(
+        moment, "moment_on_shares", lambda session, query, held: honest(session, getattr(query, "shared", query), held)
+    )
+
+
+def no_fingerprints(patch: Patch) -> None:
+    honest = Network.connect
+    patch.setattr(Network, "connect", lambda self, peers, agreement, prints=None: honest(self, peers, agreement))
+
+
+def questions_with_shares(patch: Patch) -> None:
+    """The dealer is told a share along with each question."""
+    honest = SharedState.share_memberships
+
+    def share(self: SharedState, *of: Any) -> None:
+        honest(self, *of)
+        told = self.memberships[ATTRIBUTE].shared.share
+        self.session._network.send("dealer", "shares", told.contiguous().numpy().data)
+
+    patch.setattr(SharedState, "share_memberships", share)
+
+
 FLAWS: list[tuple[Callable[[Patch], None], str]] = [
     (halved_noise, "moment_neighbours"),
     (halved_noise, "count_neighbours"),
@@ -94,10 +230,41 @@ FLAWS: list[tuple[Callable[[Patch], None], str]] = [
     (no_memory_of_answers, "responses"),
     (masks_of_torch, "mask_recovery"),
     (no_look_at_hashes, "ledger_changes"),
+    (one_mask_for_all, "mask_reuse"),
+    (one_key_for_all_noise, "repeated_noise"),
+    (halved_noise, "row_signs"),
+    (no_second_look_at_grants, "kept_grants"),
+    (an_entry_that_is_never_written, "interrupted_releases"),
+    (no_look_at_records, "forbidden_requests"),
+    (no_split, "forbidden_requests"),
+    (no_persons, "prepared_again"),
+    (one_record_a_person, "records_of_one_person"),
+    (rows_by_everybody, "steered_adversary"),
+    (no_comparison, "rewritten_ledger"),
+    (no_counting_of_frames, "altered_frames"),
+    (a_digest_without_a_key, "query_digests"),
+    (everybody_reads, "open_files"),
+    (a_table_of_any_text, "hostile_files"),
+    (exact_sums_of_gradients, "own_records"),
+    (refusal_of_small_groups, "refusals"),
+    (proofs_of_old_masks, "changed_after_proof"),
+    (no_heed_of_the_proof, "false_memberships"),
+    (no_fingerprints, "impostor"),
+    (questions_with_shares, "dealer_view"),
 ]
 
 
-@pytest.mark.parametrize(("flaw", "name"), FLAWS, ids=[f"{flaw.__name__}-{name}" for flaw, name in FLAWS])
+SLOWLY_FOUND: list[tuple[Callable[[Patch], None], str]] = [
+    (masks_of_zero, "auditor_view"),
+    (no_heed_of_the_proof, "false_proofs"),
+]
+
+
+@pytest.mark.parametrize(
+    ("flaw", "name"),
+    [*FLAWS, *(pytest.param(*one, marks=pytest.mark.long) for one in SLOWLY_FOUND)],
+    ids=[f"{flaw.__name__}-{name}" for flaw, name in [*FLAWS, *SLOWLY_FOUND]],
+)
 def test_a_flaw_is_found_out(monkeypatch: Patch, flaw: Callable[[Patch], None], name: str) -> None:
     flaw(monkeypatch)
     assert finding(name, CONTEXT).verdict == "FAILS"

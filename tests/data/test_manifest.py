@@ -144,7 +144,7 @@ def test_a_column_of_names_is_no_target(manifest: Path, load: Load) -> None:
         load("manifest", manifest, "n", ["path"])
 
 
-@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'path,hair\n"a,b\n'])
+@pytest.mark.parametrize("content", [b"", b"path,hair\na,b\0\n", b"\xff\xfe\x00", b'path,hair\n"a,b\n'])
 def test_files_that_are_not_csv(manifest: Path, load: Load, content: bytes) -> None:
     (manifest / "manifest.csv").write_bytes(content)
     with pytest.raises(UsageError, match=r"manifest\.csv"):

@@ -19,6 +19,7 @@ import pytest
 from torch import Tensor
 
 from parties import messages
+from secure_fair.attacks.common.lies import slacks_modulo_p
 from secure_fair.mpc import bounds, commitment, field
 from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table
 from secure_fair.mpc.field import PRIME
@@ -311,17 +312,6 @@ def honest_slacks(rows: Integers) -> Integers:
     with np.errstate(over="ignore"):
         left = bounds.LIMIT - np.square(rows.astype(np.float64)).sum(1)
     return bounds._three_squares()[np.clip(left, 0, bounds.LIMIT).astype(np.int64)]
-
-
-def slacks_modulo_p(rows: Integers) -> Integers:
-    """Slacks with which the equation of every row holds modulo p, whatever its norm: the best that a liar can do."""
-    slacks = honest_slacks(rows)
-    for place, row in enumerate(rows.tolist()):
-        left = bounds.LIMIT - sum(number * number for number in row)
-        if left < 0:
-            c = next(c for c in range(200) if pow(left - c * c - c, (PRIME - 1) // 2, PRIME) == 1)
-            slacks[place] = pow(left - c * c - c, (PRIME + 1) // 4, PRIME), 0, c
-    return slacks
 
 
 def commit_to(patch: pytest.MonkeyPatch, deviation: Deviation) -> None:

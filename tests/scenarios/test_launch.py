@@ -23,6 +23,7 @@ import pytest
 from scenarios.cli.run import result_text
 from scenarios.launch import run
 from scenarios.progress import LineReporter
+from scenarios.run_review import failed, review_run
 from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
 from secure_fair.report.html import write_report
 from tests.parties.company import tiny
@@ -134,6 +135,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory, random_weights: Path) -> 
         code = launcher.end(250)
         assert code == 0, launcher.log.read_text()
     return Finished(launcher.out, planted, launcher.temporary, (folder / "run" / "stdout").read_text())
+
+
+def test_a_review_of_the_run_finds_nothing_wrong(finished: Finished) -> None:
+    """With what all parties kept of it."""
+    found = review_run(finished.out)
+    assert not failed(found), failed(found)
+    assert {check["name"] for check in found["checks"]} >= {"ledgers of developer and auditor agree", "files of dealer"}
+    assert {account["epsilon"] for account in found["accounts"]} == {None}  # its releases are exact
+    assert {line["received"] == line["releases"] for line in found["learned"]} == {True}
 
 
 def test_the_run_folder_has_everything(finished: Finished) -> None:

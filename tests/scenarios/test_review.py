@@ -59,6 +59,26 @@ def test_json_is_what_was_written(tmp_path: Path) -> None:
     assert json.loads(result.stdout) == json.loads((tmp_path / "review.json").read_text())
 
 
+def test_a_finding_is_kept_until_the_program_or_the_terms_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kept(*arguments: str) -> list[bool]:
+        result = review("--only", "mask_recovery", "--out", str(tmp_path), "--format", "json", *arguments)
+        assert result.exit_code == 0, result.output
+        return [one["kept"] for one in json.loads(result.stdout)["findings"]]
+
+    assert kept() == [False]
+    assert kept() == [True]
+    assert kept("--seed", "1") == [False]
+    assert kept("--seed", "1", "-o", "privacy.epsilon=2") == [False]
+    (file,) = (tmp_path / "findings").iterdir()
+    file.write_text("{")  # torn
+    assert kept("--seed", "1", "-o", "privacy.epsilon=2") == [False]
+    monkeypatch.setattr("scenarios.review.program", lambda: "another program")
+    assert kept("--seed", "1", "-o", "privacy.epsilon=2") == [False]
+    assert len(list((tmp_path / "findings").iterdir())) == 1  # no older one is left
+
+
 def test_a_claim_that_fails_ends_with_exit_code_6(tmp_path: Path, broken: None) -> None:
     result = review(*QUICK, "--out", str(tmp_path))
     assert result.exit_code == 6
@@ -106,6 +126,7 @@ def test_the_demonstration_is_a_line_for_each_attack() -> None:
 
 def found(name: str = "an attack <script>") -> dict[str, Any]:
     won = {"trials": 10, "share": 0.5, "low": 0.2, "high": 0.8, "auc": 0.5, "hit_rate": 0.0, "mu": 0.1, "epsilon": 0.2}
+    won |= {"rare_hit_rate": 0.001, "curve": [[0.1, 0.2], [1.0, 1.0]]}
     finding = {
         "name": name,
         "claim": "a claim",
@@ -117,6 +138,7 @@ def found(name: str = "an attack <script>") -> dict[str, Any]:
         "twin": {**won, "share": 1.0, "auc": None},
         "ceiling": {"share": 0.553, "mu": 0.268, "epsilon": 1.0},
         "verdict": "holds",
+        "beside": {"attributes in the clear": 0.875},
     }
     terms = {"epsilon": 1.0, "evaluation_epsilon": 1.0, "delta": 1e-5, "participations": 4, "reserve": 1}
     return {"scenario": "mine", "terms": terms, "seconds": 9.5, "version": "1", "findings": [finding]}
@@ -127,6 +149,8 @@ def test_the_page_is_whole_and_asks_for_nothing_from_outside() -> None:
     assert "an attack &lt;script&gt;" in page
     assert not re.search(r"<script|https?://|src=|@import|url\(", page)
     assert "not formal" in page
+    assert "attributes in the clear, 87.5 % won" in page
+    assert page.count("<svg") == 1
     opened: list[str] = []
 
     class Checker(html.parser.HTMLParser):

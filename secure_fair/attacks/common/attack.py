@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -16,6 +16,13 @@ from secure_fair.privacy import accounting
 View = Literal["developer", "auditor", "dealer", "outsider"]
 Verdict = Literal["holds", "FAILS", "blind"]
 Rehearsal = Callable[..., list[Any]]  # (function, *arguments) -> what function(session, *arguments) gave, by rank
+
+
+class Meeting(Protocol):
+    """Whether a developer connects with an ``impostor`` of this name where it expects the auditor."""
+
+    def __call__(self, impostor: str, *, agreed: bool) -> bool: ...
+
 
 DEVELOPER, AUDITOR = "developer", "auditor"
 FEWEST, MOST = 4000, 100_000  # trials of an attack that is cheap
@@ -49,7 +56,8 @@ class Terms:
 
 @dataclass(frozen=True)
 class Context:
-    """The place where attacks run. ``parties``: has a function called at a developer and an auditor, over TLS.
+    """The place where attacks run. ``parties``: has a function called at a developer and an auditor, over TLS;
+    ``meeting``: has an impostor try.
 
     ``seed``: of attributes and of the order of trials; the noise under attack is the gate's own, drawn anew each time.
     ``trials``: of attacks that are cheap; None lets each have as many as its bound needs.
@@ -57,6 +65,7 @@ class Context:
 
     terms: Terms
     parties: Rehearsal
+    meeting: Meeting
     seed: int = 0
     trials: int | None = None
 
@@ -67,8 +76,8 @@ class Context:
     def cheap_trials(self, mu: float) -> int:
         """So many trials that noise of half its scale is seen, up to a bound on the time that it takes.
 
-        The strict bound from n judged trials of either value, a fourth of all, lies about 8 / sqrt(n) below the truth;
-        halved noise puts the truth at 2 mu, here 2.5 times as far above mu.
+        The strict bound from n judged trials of either value, a fourth of all, lies about 9.5 / sqrt(n) below the
+        truth; halved noise puts that at 2 mu, here twice as far above mu.
         """
         return self.trials or min(max(4 * math.ceil((20 / mu) ** 2), FEWEST), MOST)
 
@@ -93,8 +102,9 @@ class Ceiling:
 class Won:
     """The yield of an attack: ``hits`` of ``judged`` trials, with the ends of the 95 % interval of that share.
 
-    ``trials``: all of them, those too that chose the threshold. For scores also the area under the curve, the hit rate
-    at 1 % false alarms, and lower bounds on mu and epsilon at 95 %; those that the verdict rests on are at 99.9 %.
+    ``trials``: all of them, those too that chose the threshold. For scores also the area under the curve, the hit rates
+    at 1 % and at 0.1 % false alarms, lower bounds on mu and epsilon at 95 %, and the ``curve`` of hits against false
+    alarms. The strict bounds, on which the verdict rests, are wider: see ``statistics.STRICT``.
     """
 
     trials: int
@@ -104,11 +114,13 @@ class Won:
     high: float
     auc: float | None = None
     hit_rate: float | None = None
+    rare_hit_rate: float | None = None
     mu: float | None = None
     epsilon: float | None = None
     strict_share: float = 0.0
     strict_mu: float | None = None
     strict_epsilon: float | None = None
+    curve: Sequence[tuple[float, float]] = ()
 
     @property
     def share(self) -> float:
@@ -136,11 +148,13 @@ class Won:
             high=high,
             auc=scores.area(),
             hit_rate=scores.hit_rate(),
+            rare_hit_rate=scores.hit_rate(0.001),
             mu=None if for_mu is None else float(for_mu.mu()),
             epsilon=float(for_epsilon.epsilon(ceiling.delta)),
             strict_share=clopper_pearson(hits, judged, STRICT)[0],
             strict_mu=None if for_mu is None else float(for_mu.mu(STRICT)),
             strict_epsilon=float(for_epsilon.epsilon(ceiling.delta, STRICT)),
+            curve=scores.curve(),
         )
 
     def beyond(self, ceiling: Ceiling) -> bool:
@@ -155,11 +169,15 @@ class Won:
 
 @dataclass(frozen=True)
 class Outcome:
-    """Both halves of an attack: what it wins here and on its ``twin``, and the ceiling that it may not pass here."""
+    """Both halves of an attack: what it wins here and on its ``twin``, and the ceiling that it may not pass here.
+
+    ``beside``: shares that were won under other circumstances, by their name, to compare with.
+    """
 
     ours: Won
     twin: Won
     ceiling: Ceiling
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def scored(cls, ours: Scores, twin: Scores, ceiling: Ceiling) -> Outcome:
@@ -208,6 +226,7 @@ class Finding:
     twin: Won
     ceiling: Ceiling
     verdict: Verdict
+    beside: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, name: str, attack: Attack, outcome: Outcome) -> Finding:
@@ -217,13 +236,14 @@ class Finding:
         if ours.beyond(ceiling):
             verdict = "FAILS"
         about = (attack.claim, attack.view, attack.needs, attack.twin, attack.formal)
-        return cls(name, *about, ours, twin, ceiling, verdict)
+        return cls(name, *about, ours, twin, ceiling, verdict, outcome.beside)
 
     def tree(self) -> dict[str, Any]:
         """The finding as JSON-ready values."""
         found = asdict(self)
         for side in ("ours", "twin"):
             found[side]["share"] = getattr(self, side).share
+            found[side]["curve"] = [list(point) for point in getattr(self, side).curve]
         return {**found, "confidence": CONFIDENCE, "strict_confidence": STRICT}
 
 

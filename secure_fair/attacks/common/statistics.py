@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from scipy.stats import beta
 
 CONFIDENCE = 0.95  # of every bound and interval that is told
-STRICT = 0.999  # of the bounds that a verdict rests on: many are judged in one review, and right ones should pass
+STRICT = 0.9999  # of the bounds that a verdict rests on: those of a whole review then hold together with 99 %
 _THRESHOLDS = 200
 
 Counts: TypeAlias = Any  # int, or an array int64 of them
@@ -121,6 +121,21 @@ class Scores:
         allowed = np.nextafter(np.quantile(first, 1 - alarms, method="higher"), np.inf)
         judged = self._judged(allowed)
         return float(judged.hits / judged.positives)
+
+    def curve(self, points: int = 40) -> list[tuple[float, float]]:
+        """Hit rate against false alarms over all trials, as an attack does that knows the best threshold.
+
+        Pairs (alarms, hits) from the strictest threshold to (1, 1), at false alarms that are spread over a logarithmic
+        scale: at most so many.
+        """
+        negative, positive = np.sort(self.negative), np.sort(self.positive)
+        wanted = np.unique(np.round(np.geomspace(1, len(negative), points)).astype(np.int64))
+        thresholds = negative[len(negative) - wanted]
+        alarms, hits = (
+            1 - np.searchsorted(values, thresholds, side="left") / len(values) for values in (negative, positive)
+        )
+        pairs = {float(alarm): float(hit) for alarm, hit in zip(alarms, hits, strict=True)}
+        return sorted({**pairs, 1.0: 1.0}.items())
 
     def _candidates(self, low: float, high: float) -> np.ndarray:
         """Thresholds between these quantiles of the first half."""

@@ -1,0 +1,42 @@
+"""An observational audit of randomised responses: the true attribute against one from a proxy, by the answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secure_fair.attacks.common.attack import Attack, Ceiling, Context, Outcome
+from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
+from secure_fair.attacks.common.observational import Observed
+from secure_fair.attacks.common.statistics import Scores
+from secure_fair.privacy import accounting
+from secure_fair.privacy.policy import Policy
+
+NAME = "randomised_attributes"
+PEOPLE = 8000
+
+
+class ObservedResponses(Attack):
+    """The answer's likelihood under either value: where the proxy cancels, nothing beats to believe the answer."""
+
+    claim = "an answer at random tells a true attribute from one drawn from a proxy no better than epsilon allows"
+    view = "developer"
+    needs = "a proxy of the attribute"
+    twin = "true answers"
+
+    def run(self, context: Context) -> Outcome:
+        """One answer of each person."""
+        epsilon = context.terms.epsilon
+        ceiling = Ceiling(accounting.truth_probability(epsilon, 2), epsilon=epsilon)
+        ours, twin = (self._scores(context, exact) for exact in (False, True))
+        return Outcome.scored(ours, twin, ceiling)
+
+    def _scores(self, context: Context, exact: bool) -> Scores:
+        generator = context.generator("observed_responses")
+        people = Observed.drawn(PEOPLE, generator)
+        plan = training_plan(NAME, context.terms, exact=exact)
+        with auditor(people.attributes, plan, EXACT if exact else Policy()) as asked:
+            answers = asked.ask(NAME, np.arange(PEOPLE, dtype=np.int64), None, context.terms.precision_bits)
+        return people.scores(2 * answers - 1, generator)
+
+
+ATTACK = ObservedResponses()

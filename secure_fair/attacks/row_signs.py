@@ -1,0 +1,40 @@
+"""The sign of a membership row: penalty_rows of everybody, a number a person, less one half."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
+from secure_fair.attacks.common.statistics import Scores
+from secure_fair.privacy.policy import Policy
+
+NAME = "penalty_rows"
+
+
+class RowSigns(Attack):
+    """The coefficient of a record in a penalty is its attribute less the prior, times what the developer knows."""
+
+    claim = "a penalty's rows tell of one person's attribute no more than epsilon allows"
+    view = "developer"
+    needs = "one request for rows"
+    twin = "the same rows without noise"
+
+    def run(self, context: Context) -> Outcome:
+        """One release of a row for each person, with the whole epsilon."""
+        ceiling = context.terms.ceiling
+        assert ceiling.mu is not None
+        trials = context.cheap_trials(ceiling.mu)
+        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
+        return Outcome.scored(ours, twin, ceiling)
+
+    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+        attributes = balanced(trials)
+        with auditor(
+            attributes, training_plan(NAME, context.terms, exact=exact), EXACT if exact else Policy()
+        ) as asked:
+            rows = asked.ask(NAME, np.arange(trials, dtype=np.int64), None, context.terms.precision_bits)
+        return Scores.of(rows[:, 0] - 0.5, attributes, context.generator("row_signs"))
+
+
+ATTACK = RowSigns()
