@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from parties.predictions import Predictions
 from secure_fair.data.csv_rows import read_csv, require_columns
 from secure_fair.data.encoding import Encoding, read_cells
 from secure_fair.data.records import Problem, describe_problems
@@ -51,14 +52,16 @@ class RowModel:
         powers = np.exp(logits - logits.max(axis=1, keepdims=True))
         return powers / powers.sum(axis=1, keepdims=True)
 
-    def predict(self, table: Path) -> np.ndarray:
-        """Probabilities (n, C) of the rows of a CSV, which has the columns of the features, and may have others.
+    def predict(self, table: Path, id_column: str | None = None) -> Predictions:
+        """Probabilities of the rows of a CSV, which has the columns of the features, and may have others.
 
-        Raises UsageError for missing columns, and for values that training did not have: nothing is known of them.
+        A row is called by its ``id_column``, else by file and line. Raises UsageError for missing columns, and for
+        values that training did not have: nothing is known of them.
         """
         header, lines = read_csv(table)
         columns = self.encoding.columns
-        require_columns(header, [column.name for column in columns], table)
+        named = [column.name for column in columns]
+        require_columns(header, named if id_column is None else [id_column, *named], table)
         short = [
             Problem(f"{table}:{line}", "wrong line", f"{len(cells)} fields")
             for line, cells in lines
@@ -73,4 +76,8 @@ class RowModel:
             raise UsageError(
                 [*describe_problems(found), "correct these values, or leave them empty: they count as missing"]
             )
-        return self.probabilities(self.encoding.encode(columns, held))
+        names = [
+            f"{table}:{line}" if id_column is None else row[id_column]
+            for (line, _), row in zip(lines, rows, strict=True)
+        ]
+        return Predictions(tuple(names), self.classes, self.probabilities(self.encoding.encode(columns, held)))

@@ -14,6 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from parties.config import RunConfig
+from parties.pictures import ADAPTER, PICTURE_MODEL, About
+from parties.predictions import PREDICTION, PREDICTIONS, probability_of
 from parties.progress import Progress
 from parties.rows import HEAD, TABLE_MODEL, table_model
 from secure_fair.data.encoding import Encoding
@@ -106,12 +108,15 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
     seconds = time.perf_counter() - began
     _, probabilities = predict(model, data.test, settings)
     released = evaluate(auditors, data, probabilities.argmax(1))
+    precision = str(settings.dtype).removeprefix("torch.")
+    if model.backbone is not None:
+        write_bytes(out / PICTURE_MODEL, About.of(model, config.model, data.classes, precision).text())
     _save(model, data, probabilities, out)
     result = {
         "training_records": len(data.training),
         "test_records": len(data.test),
         "training_seconds": seconds,
-        "precision": str(settings.dtype).removeprefix("torch."),
+        "precision": precision,
         "device": str(settings.device),
         "utility": utility(data.test.labels.numpy(), probabilities.numpy()),
         "fairness_released": released,
@@ -160,15 +165,15 @@ def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[st
 
 def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
     if model.backbone is not None:
-        with atomic_write(out / "adapter") as folder:
+        with atomic_write(out / ADAPTER) as folder:
             save_adapter(model.backbone, folder)
     if data.encoding is not None:
         write_bytes(out / TABLE_MODEL, table_model(data.encoding, data.classes))
     with atomic_write(out / HEAD) as file:
         head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
         save_file(head, file)
-    with atomic_write(out / "predictions.csv") as file, file.open("w", newline="") as rows:
+    with atomic_write(out / PREDICTIONS) as file, file.open("w", newline="") as rows:
         writer = csv.writer(rows)
-        writer.writerow(["id", "label", "prediction", *(f"probability_{name}" for name in data.classes)])
+        writer.writerow(["id", "label", PREDICTION, *map(probability_of, data.classes)])
         for record, label, row in zip(data.test_ids, data.test.labels.tolist(), probabilities.tolist(), strict=True):
             writer.writerow([record, label, int(np.argmax(row)), *(f"{value:.6f}" for value in row)])

@@ -8,7 +8,7 @@ import numpy as np
 
 from scenarios import assemble
 from scenarios.models import AuditorData
-from scenarios.people import parts_of, reading
+from scenarios.people import NAMES, names_of, parts_of, reading, write_names
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.matching import matched
@@ -48,7 +48,8 @@ def write_store(scenario: Scenario, party: str, folder: Path, join_key: bytes, r
 
 
 def write_developers(scenario: Scenario, folder: Path, join_key: bytes, report: Reporter) -> None:
-    """The developer's store, from pictures and labels; a table needs no column of an attribute."""
+    """The developer's store, from pictures and labels, and beside it the names of its records; a table needs no column
+    of an attribute."""
     data = scenario.data
     if data.label_bias is not None:
         raise UsageError(
@@ -69,6 +70,7 @@ def write_developers(scenario: Scenario, folder: Path, join_key: bytes, report: 
         join_key=join_key,
         seed=scenario.seed,
     )
+    write_names(folder / NAMES, names_of(table, {"train": parts["developer"], "test": parts["test"]}, join_key))
 
 
 def auditors_table(scenario: Scenario, own: AuditorData, report: Reporter) -> AttributeTable:

@@ -5,6 +5,7 @@ The launcher is the experimenter: it sees the whole data set, and writes the exa
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
 from scenarios import assemble
 from scenarios.people import People, load
 from scenarios.plans import plans_text
@@ -59,7 +61,8 @@ def folder_text(scenario: Scenario) -> str:
     lines = [
         "This folder as a whole is the experimenter's alone: who simulates all parties sees what none of them may.",
         "",
-        "summary.json and report.html have exact rates, computed from everybody's attributes.",
+        "summary.json and report.html have exact rates, computed from everybody's attributes; predictions.csv has the",
+        "data set's own names of the test records, which may tell attributes.",
         "A party would hold the folder of its name, and nothing else of this:",
         "",
         *(f"    {name}/" for name in parties),
@@ -80,6 +83,7 @@ def run_method(scenario: Scenario, stores: Path, out: Path, people: People, repo
         run_parties(job_of(scenario, stores, out), report)
     else:
         run_plain(scenario, stores, out, report)
+    join_names(out, people)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
@@ -102,6 +106,24 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
         )
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def join_names(out: Path, people: People) -> None:
+    """Write the developer's predictions again under the data set's own names, and with the names of the classes.
+
+    Into the folder as a whole, the experimenter's: a name may tell an attribute, so that no party's folder has any.
+    """
+    names = {record: (name, part) for name, record, part in people.names()}
+    classes = people.table.target.groups
+    source, joined = out / assemble.DEVELOPER / PREDICTIONS, out / PREDICTIONS
+    with source.open(newline="") as file, joined.open("w", newline="", encoding="utf-8") as written:
+        rows = csv.DictReader(file)
+        lines = csv.writer(written, lineterminator="\n")
+        lines.writerow([RECORD, "split", "label", PREDICTION, *map(probability_of, classes), "id"])
+        for row in rows:
+            name, part = names[row["id"]]
+            told = (classes[int(row[column])] for column in ("label", "prediction"))
+            lines.writerow([name, part, *told, *(row[probability_of(one)] for one in classes), row["id"]])
 
 
 def run_name(scenario: Scenario) -> str:

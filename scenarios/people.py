@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +25,10 @@ from secure_fair.data.split import given_split, part_of, split
 from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Attribute, AttributeTable, Dataset, load_attributes, load_table
 from secure_fair.errors import UsageError
+from secure_fair.files import write_bytes
 from secure_fair.groups import joint_codes, joint_groups
 
+NAMES = "records.csv"  # beside the stores: whose record is whose, for whoever prepares them
 OTHER_PORTRAITS = 2**32  # added to the seed of portraits drawn for auditors: no scenario draws its own from such a seed
 
 
@@ -71,6 +76,22 @@ def parts_of(scenario: Scenario, table: Dataset) -> dict[str, np.ndarray]:
     return split(len(table), scenario.data.fractions, scenario.seed, table.persons)
 
 
+def names_of(table: Dataset, parts: Mapping[str, np.ndarray], join_key: bytes) -> list[tuple[str, str, str]]:
+    """The data set's own name, id and part of the records at these places."""
+    found = []
+    for part, rows in parts.items():
+        ids = record_ids(join_key, [table.digests[row] for row in rows])
+        found += [(table.names[row], record, part) for row, record in zip(rows, ids, strict=True)]
+    return found
+
+
+def write_names(file: Path, names: Iterable[tuple[str, str, str]]) -> None:
+    """Write names, ids and parts as CSV, for their owner alone."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows([("record", "id", "split"), *names])
+    write_bytes(file, text.getvalue().encode())
+
+
 def cache_folder() -> Path:
     """Where decoded pictures are kept: SECURE_FAIR_CACHE, else the user's cache folder."""
     given = os.environ.get("SECURE_FAIR_CACHE")
@@ -115,6 +136,13 @@ class People:
         """Places in the table by record id, of the test records."""
         ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
         return {record: int(place) for record, place in zip(ids, self.test, strict=True)}
+
+    def names(self) -> list[tuple[str, str, str]]:
+        """The data set's own name, id and part of each of the developer's records, "train" or "test".
+
+        For whoever prepares the stores, and no party: names may tell attributes.
+        """
+        return names_of(self.table, {"train": self.training, "test": self.test}, self.join_key)
 
     def pictures(self) -> dict[str, dict[str, Any]]:
         """The developer's and the auditors' pictures, where they come from two data sets: how many from which, mean and

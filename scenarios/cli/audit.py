@@ -65,7 +65,7 @@ def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output
     auditors' gates. Records are matched by id under a key: the developer learns which of its records the auditors have.
     """
     from scenarios.audit import prepare, run_audit
-    from scenarios.cli.run import new_folder
+    from scenarios.folders import new_folder
     from scenarios.progress import reporter
     from secure_fair.report.audit import text, write_audit
 

@@ -78,7 +78,7 @@ def prepare(
     auditors keep budgets by these ids, and under another key everybody's would begin anew.
     """
     from scenarios.alone import write_store
-    from scenarios.people import People, load
+    from scenarios.people import NAMES, People, load, write_names
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
     from secure_fair.data.store import read_join_key
@@ -95,11 +95,17 @@ def prepare(
         if party is not None:
             write_store(scenario, party, out, key, follow)
         else:
-            People(scenario, load(scenario, follow), key).write_stores(out)
+            people = People(scenario, load(scenario, follow), key)
+            people.write_stores(out)
+            write_names(out / NAMES, people.names())
     finally:
         follow.close()
-    folders = {folder.name: str(folder) for folder in sorted(out.iterdir())}
+    folders = {folder.name: str(folder) for folder in sorted(out.iterdir()) if folder.is_dir()}
     lines = [f"{name}: {folder}" for name, folder in folders.items()]
+    names = out / NAMES
+    if names.is_file():
+        lines.append(f"names: {names}: which id is which of your records; for you alone, as names may tell attributes")
+        folders["names"] = str(names)
     lines.append(f"join key: {key_file} ({'as before' if known else 'new'}): keep it for the next call, show it nobody")
     output.result({**folders, "join_key": str(key_file)}, "\n".join(lines))
 

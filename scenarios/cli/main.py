@@ -10,6 +10,7 @@ from scenarios.cli import (
     cache,
     certificate,
     data,
+    export,
     identity,
     init,
     ledger,
@@ -17,6 +18,7 @@ from scenarios.cli import (
     party,
     peers,
     policy,
+    predict,
     report,
     review,
     run,
@@ -38,11 +40,13 @@ main.add_command(audit.audit)
 main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
+main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
 main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)
+main.add_command(predict.predict)
 main.add_command(report.report)
 main.add_command(review.review)
 main.add_command(sweep.sweep)

@@ -33,7 +33,7 @@ def peers(
     have moments at epsilon 0.3, 1 and exact. Writes peers.csv, a row per method, setting and seed, and peers.md. Of the
     scenario it uses data, backbone, train and privacy.delta. Needs: pip install 'secure-fair[peers]'.
     """
-    from scenarios.cli.run import run_folder
+    from scenarios.folders import run_folder
     from scenarios.peers import check, compare
     from scenarios.progress import reporter
     from scenarios.schema import Scenario

@@ -5,15 +5,11 @@ from __future__ import annotations
 import signal
 import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
-
-if TYPE_CHECKING:
-    from scenarios.schema import Scenario
-
 
 CHANGES = 5  # of each kind, told at the end of a run
 WIDTH = 100  # columns of text
@@ -30,6 +26,7 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
     Trains the methods to compare and the main one, audits them, and writes a folder with the report.
     """
     from scenarios.fit import admit
+    from scenarios.folders import run_folder
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
 
@@ -51,36 +48,6 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Outpu
         signal.signal(signal.SIGTERM, before)
         follow.close()
     output.result(summary, result_text(summary, folder))
-
-
-def run_folder(scenario: Scenario, out: Path | None) -> Path:
-    """An empty folder for the run: ``out``, or a fresh one under runs/."""
-    return new_folder(out, Path("runs") / f"{scenario.name}-{scenario.seed}")
-
-
-def new_folder(out: Path | None, base: Path, option: str = "--out") -> Path:
-    """An empty folder: ``out``, refused if it holds anything, or a fresh one called ``base`` or after it."""
-    from secure_fair.errors import UsageError
-
-    if out is not None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"{option} {out}: exists and is not an empty folder; name another")
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{option} {out}: cannot be made: {error.strerror}") from error
-        return out
-    number = 1
-    while True:
-        folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            number += 1
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be made: {error.strerror}; name a folder with {option}") from error
-        else:
-            return folder
 
 
 def result_text(summary: dict[str, Any], folder: Path) -> str:

@@ -78,7 +78,7 @@ def decode_all(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             for start in range(0, len(files), _CHUNK):
                 chunk = [file for _, file in files[start : start + _CHUNK]]
-                for row, result in enumerate(pool.map(lambda file: _read(file, image_size), chunk), start):
+                for row, result in enumerate(pool.map(lambda file: read_picture(file, image_size), chunk), start):
                     if isinstance(result[1], str):
                         failures[row] = (result[0], result[1])
                         digests.append("")
@@ -131,8 +131,8 @@ def _stat(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _read(file: Path, image_size: int) -> tuple[str, np.ndarray | str]:
-    """Digest and picture, or kind and text of the failure."""
+def read_picture(file: Path, image_size: int) -> tuple[str, np.ndarray | str]:
+    """Digest and picture of a file as ``decode`` makes it, or kind and text of the failure."""
     try:
         data = file.read_bytes()
     except FileNotFoundError:

@@ -56,7 +56,8 @@ class AttributeTable:
 
     A digest is of the file's bytes, of the pixels where the picture was drawn, or of a row. ``given_split`` has
     "developer", "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped``
-    lists what was left out and why.
+    lists what was left out and why. ``names`` are the data set's own: paths below its folder, ids or lines of rows.
+    They may tell attributes (UTKFace's do), so no party's store has them.
     """
 
     inputs: np.ndarray
@@ -67,6 +68,7 @@ class AttributeTable:
     skipped: list[Problem] = field(default_factory=list)
     columns: tuple[Column, ...] = ()
     encoding: Encoding | None = None
+    names: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -208,7 +210,9 @@ def _rows(
         inputs=listing.inputs[places],
         digests=[listing.digests[place] for place in places],
     )
-    return replace(table, skipped=listing.problems, columns=listing.columns)
+    column = listing.meaning.id_column
+    names = table.names if column is None else [listing.rows[place].cells[column] for place in places]
+    return replace(table, skipped=listing.problems, columns=listing.columns, names=names)
 
 
 def _require_records(kept: Sequence[int] | np.ndarray, problems: Sequence[Problem], root: Path | None) -> None:
@@ -233,6 +237,7 @@ def _table_of(
         sensitive={attribute.name: attribute for attribute in attributes},
         given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
         persons=None if kept[0].person is None else [str(record.person) for record in kept],
+        names=[record.name for record in kept],
     )
 
 
@@ -308,6 +313,7 @@ def _draw_faces(
         inputs=pictures,
         digests=[hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures],
         sensitive={name: Attribute(name, codes[name], faces.ATTRIBUTES[name]) for name in wanted},
+        names=[f"portrait {number}" for number in range(1, n + 1)],
     )
 
 

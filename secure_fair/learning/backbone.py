@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import pickle
 import zipfile
@@ -85,6 +86,16 @@ def normalisation(vit: VisionTransformer) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (3,) each, of the pixel values in [0, 1] that the backbone was trained with."""
     config: Any = vit.pretrained_cfg
     return torch.tensor(config["mean"]), torch.tensor(config["std"])
+
+
+def digest_of(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) of named tensors: their names, shapes and float32 values, whatever the file that they came from."""
+    found = hashlib.sha256()
+    for name in sorted(state):
+        value = state[name].detach().to("cpu", torch.float32).contiguous()
+        found.update(f"{name} {tuple(value.shape)}\n".encode())
+        found.update(value.numpy().tobytes())
+    return found.hexdigest()
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

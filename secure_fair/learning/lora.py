@@ -11,13 +11,15 @@ mlp.fc1, mlp.fc2. Names are the backbone's module names, such as "blocks.11.attn
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import secure_fair.compat  # noqa: F401
@@ -149,6 +151,31 @@ def save_adapter(model: PeftModel, directory: Path) -> None:
     config.inference_mode = True
     config.target_modules = sorted(config.target_modules or [])  # a set's order would differ from run to run
     config.save_pretrained(str(directory))
+
+
+def read_adapter(vit: VisionTransformer, directory: Path) -> PeftModel:
+    """Put the adapter that `save_adapter` wrote into `directory` on its backbone, as the task's and frozen.
+
+    `vit` itself is changed. Raises UsageError for a folder that holds no whole adapter, or one of another backbone.
+    """
+    file = directory / SAFETENSORS_WEIGHTS_NAME
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of missing tensors, which are an error here
+            model = PeftModel.from_pretrained(vit, str(directory), adapter_name=TASK)
+        saved = set(load_file(file))
+    except (OSError, RuntimeError, SafetensorError, TypeError, ValueError) as error:
+        raise UsageError(f"{directory}: holds no adapter of this backbone: {str(error).splitlines()[0]}") from error
+    expected = set(get_peft_model_state_dict(model, adapter_name=TASK))
+    if saved != expected:
+        differing = sorted(saved ^ expected)
+        raise UsageError(f"{file}: {len(differing)} tensors are not the adapter's, first {differing[0]!r}")
+    return model
+
+
+def base_state(model: PeftModel) -> dict[str, Tensor]:
+    """The backbone's own tensors under timm's names, without the adapters'."""
+    state = backbone(model).state_dict()
+    return {name.replace(".base_layer.", "."): value for name, value in state.items() if ".lora_" not in name}
 
 
 def _joined(model: PeftModel, name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -33,8 +33,8 @@ def read_summary(folder: Path) -> tables.Summary:
     path = folder / SUMMARY
     try:
         summary = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"{path}: is missing; a report is made of a finished run's folder") from None
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path}: is missing; name the folder of a run that has ended") from None
     except ValueError as error:  # not JSON, or not text
         raise UsageError(f"{path}: is not JSON: {error}") from error
     missing = {"scenario", "method", "mode", "seed", "utility"} - summary.keys() if isinstance(summary, dict) else {"{"}

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import UsageError
-from secure_fair.learning.backbone import load_backbone, normalisation, read_weights
+from secure_fair.learning.backbone import EMBEDDED_NAME, digest_of, load_backbone, normalisation, read_weights
 
 import timm  # isort: skip
 
@@ -215,3 +215,14 @@ def test_real_weights_load_at_their_own_and_another_size() -> None:
             features = vit(torch.zeros(1, 3, size, size))
         assert features.shape == (1, 192)
         assert bool(features.isfinite().all())
+
+
+def test_a_digest_is_of_names_shapes_and_values_and_not_of_the_file(random_weights: Path, tmp_path: Path) -> None:
+    state = load_backbone(EMBEDDED_NAME, random_weights, 64).state_dict()
+    torch.save({"model": dict(reversed(state.items()))}, tmp_path / "same.pth")
+    digest = digest_of(state)
+    assert digest_of(load_backbone(EMBEDDED_NAME, tmp_path / "same.pth", 64).state_dict()) == digest
+    values = state["norm.weight"] if "norm.weight" in state else state["fc_norm.weight"]
+    found = {digest, digest_of({"x": values}), digest_of({"y": values}), digest_of({"x": values.reshape(2, -1)})}
+    found.add(digest_of({"x": torch.nextafter(values, values + 1)}))
+    assert len(found) == 5

@@ -138,7 +138,7 @@ def developer(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_new_rows_are_predicted_as_the_run_did(root: Path, developer: Path) -> None:
     model = RowModel.load(developer)
     assert model.classes == ("0", "1")
-    everybody = model.predict(root / "people.csv")[:, 1]
+    everybody = model.predict(root / "people.csv").probabilities[:, 1]
     _, tested = predictions(developer)
     # the test records are among all: each of their probabilities is there
     nearest = np.abs(tested[:, None] - everybody[None]).min(axis=1)
@@ -149,8 +149,11 @@ def test_new_rows_are_predicted_as_the_run_did(root: Path, developer: Path) -> N
 def test_new_rows_need_the_features_alone(developer: Path, tmp_path: Path) -> None:
     (tmp_path / "new.csv").write_text("field,skill,hours,note\ncare,0.5,1,x\ncraft,,1,y\n,1,1,z\n")
     found = RowModel.load(developer).predict(tmp_path / "new.csv")
-    assert found.shape == (3, 2)
-    np.testing.assert_allclose(found.sum(axis=1), 1)
+    assert found.probabilities.shape == (3, 2)
+    assert found.records == tuple(f"{tmp_path / 'new.csv'}:{line}" for line in (2, 3, 4))
+    called = RowModel.load(developer).predict(tmp_path / "new.csv", id_column="note")
+    assert called.records == ("x", "y", "z")
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1)
 
 
 @pytest.mark.parametrize(

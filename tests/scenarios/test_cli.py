@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from scenarios.cli import main
 from scenarios.cli.options import Output, complete_scenario, shared_options
-from scenarios.cli.run import run_folder
+from scenarios.folders import run_folder
 from scenarios.schema import Scenario
 from secure_fair import errors
 

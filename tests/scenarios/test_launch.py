@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import itertools
 import json
@@ -148,11 +149,19 @@ def test_a_review_of_the_run_finds_nothing_wrong(finished: Finished) -> None:
 
 def test_the_run_folder_has_everything(finished: Finished) -> None:
     assert {path.name for path in finished.out.iterdir()} == {
-        *("README.txt", "scenario.toml", "environment.json", "summary.json", "report.html"),
+        *("README.txt", "scenario.toml", "environment.json", "summary.json", "report.html", "predictions.csv"),
         *("developer", "auditor-auditor", "dealer"),
     }
     developer = {path.name for path in (finished.out / "developer").iterdir()}
-    assert developer >= {"adapter", "head.safetensors", "rounds.jsonl", "ledger.jsonl", "predictions.csv", "party.json"}
+    assert developer >= {
+        "pictures.json",
+        "adapter",
+        "head.safetensors",
+        "rounds.jsonl",
+        "ledger.jsonl",
+        "predictions.csv",
+        "party.json",
+    }
     assert (finished.out / "auditor-auditor" / "ledger.jsonl").is_file()
     assert finished.summary.keys() >= KEYS
     assert json.loads(finished.stdout) == finished.summary
@@ -192,6 +201,19 @@ def test_nobody_s_folder_holds_anybody_s_secrets(finished: Finished) -> None:
     assert found_in([*planted.personal, *planted.classes, *planted.groups], finished.out / "dealer") == []
     assert found_in([*planted.personal, *planted.classes], finished.out / "auditor-auditor") == []
     assert found_in(planted.personal, finished.out / "report.html", finished.out / "summary.json") == []
+
+
+def test_names_tell_attributes_and_are_the_experimenters_alone(finished: Finished) -> None:
+    """Whoever has the names has every test record's group, for the files are called by it; the developer has ids."""
+    groups = finished.planted.groups
+    with (finished.out / "predictions.csv").open(newline="") as file:
+        names = [row["record"] for row in csv.DictReader(file)]
+    assert len(names) == finished.summary["records"]["test"]
+    guessed = [next(group for group in groups if group in name) for name in names]
+    with (finished.planted.root / "people.csv").open(newline="") as file:
+        held = {row["picture"]: row["sex"] for row in csv.DictReader(file)}
+    assert guessed == [held[name] for name in names]
+    assert found_in(names, *(folder for folder in finished.out.iterdir() if folder.is_dir())) == []
 
 
 def test_the_environment_tells_versions_and_no_place(finished: Finished) -> None:
