@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +16,17 @@ from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
+from parties.meeting import tell_known
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.sealing import AuditorsView, commit_to, countersign
+from parties.statement import Facts
+from secure_fair.data.store import ATTRIBUTES
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
+from secure_fair.groups import columns, membership_matrix
+from secure_fair.mpc.confirmation import confirm, stand_by
 from secure_fair.mpc.opening import SharedOpening
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
@@ -33,6 +40,10 @@ from secure_fair.privacy.outlook import Outlook
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, charged_on
 
+CONFIRMED_MARGIN = (
+    12.0  # standard deviations that a told number may be beyond its bound: more than the developer allows
+)
+
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
     """Serve one run: connect, check the developer's table, train where the method needs it, answer until the end."""
@@ -44,6 +55,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         try:
+            if config.promises:
+                tell_known(config, network, folders.store)
             enrol, ids = receive_table(config, network)
             holdings = Holdings.open(
                 config,
@@ -65,6 +78,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         state = share_holdings(config, session, enrolment, holdings)
         AuditorService(config, network, state, holdings).serve()
         session.close()
+        if config.certified:
+            facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
+            view = AuditorsView(config, network.name, enrol.run, len(ids), enrolment.groups, holdings.confirmed)
+            countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
     except BaseException as error:
@@ -149,7 +166,7 @@ class AuditorService:
             raise
         if grants:
             receipts = [grant.receipt for grant in grants]
-            messages.send(self.network, developer, Granted(receipts=receipts, check=self.gate.checks_rows(grants)))
+            messages.send(self.network, developer, Granted(receipts=receipts, check=self._checks(ask, grants)))
         return grants
 
     def _compute(
@@ -163,7 +180,8 @@ class AuditorService:
         opened = len(self._mine(ask))
         updates, openings = grants[: len(grants) - opened], grants[len(grants) - opened :]
         update = self._noise_update(updates, proceed.step_sigma)
-        check = self.gate.checks_rows(grants)
+        check = self._checks(ask, grants)
+        opening = None
         with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
             try:
                 inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
@@ -178,9 +196,39 @@ class AuditorService:
                 messages.send(self.network, self.config.developer, Proceed(go=True))
             value = operation.compute(self.state, ask, records, inputs, update)
             if openings:
-                self.gate.release_together(openings, SharedOpening(self.session, value))
+                opening = RememberedOpening(self.session, value)
+                self.gate.release_together(openings, opening)
             else:
                 self.session.reveal_to(self.config.developer, value)
+        self._confirm(ask, records, inputs, openings, opening)
+
+    def _checks(self, ask: Ask, grants: Sequence[Grant]) -> bool:
+        """Whether the developer must prove its rows: for the noise, or so that what is confirmed here are counts."""
+        confirms = self.config.confirms(ask.operation, ask.attribute) == self.network.name
+        return self.gate.checks_rows(grants) or (confirms and bool(grants))
+
+    def _confirm(
+        self,
+        ask: Ask,
+        records: np.ndarray,
+        inputs: Sequence[Any],
+        openings: Sequence[Grant],
+        opening: RememberedOpening | None,
+    ) -> None:
+        """Have confirmed what the developer was told, where this auditor is to sign for it; else take part in that."""
+        holder, developer = self.config.confirms(ask.operation, ask.attribute), self.config.developer
+        if holder is None:
+            return
+        groups = self.state.facts.groups[ask.attribute]
+        if holder != self.network.name or opening is None:
+            stand_by(self.session, inputs[0], developer, holder, columns(groups))
+            return
+        codes = {**self.holdings.codes, **self.holdings.joint_codes}[ask.attribute][records]
+        sigma = math.hypot(*(grant.receipt.sigma or 0.0 for grant in openings))
+        bound = len(records) + CONFIRMED_MARGIN * sigma
+        members = membership_matrix(codes, groups)
+        told = confirm(self.session, inputs[0], developer, members, opening.noise, opening.scale, bound)
+        self.holdings.confirmed.keep(ask.query, ask.attribute, records, told, sigma, opening.scale)
 
     def _noise_update(self, updates: Sequence[Grant], told: float) -> Update:
         """Spend what an adversary's update costs, and draw this party's noise for it.
@@ -227,6 +275,18 @@ class AuditorService:
                 raise Refusal(f"the adversary has {len(weights)} features, the developer asks for {ask.width}")
         (holder,) = self.config.holders[ask.attribute]
         self.state.share_adversary(ask.attribute, holder, weights, ask.width)
+
+
+@dataclass
+class RememberedOpening(SharedOpening):
+    """One whose noise this auditor remembers, for as long as it confirms what was opened."""
+
+    noise: Tensor | None = None
+
+    def open_to(self, receiver: str, noise: Tensor | None) -> None:
+        """Send this party's share, and remember the noise."""
+        self.noise = noise
+        super().open_to(receiver, noise)
 
 
 class KeptNoise:

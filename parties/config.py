@@ -9,6 +9,18 @@ from secure_fair.learning.settings import MethodSettings, ModelSettings, Train
 from secure_fair.mpc.transport import Credentials, LinkSettings
 from secure_fair.privacy.target import Privacy
 
+CONFIRMED = "evaluation_counts"
+
+
+@dataclass(frozen=True)
+class Promise:
+    """The part of an auditor's policy that all parties of an audit know beforehand, and the digest of its file."""
+
+    digest: str  # SHA-256, hex
+    answer: str  # "counts" or "verdict"
+    claims: tuple[str, ...]
+    smallest_share: float
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -28,6 +40,8 @@ class RunConfig:
     parted: tuple[str, ...] = ()  # auditors that hold a part of the people
     intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
     penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
+    promises: dict[str, Promise] = field(default_factory=dict)  # by auditor, in an audit of given decisions
+    certified: bool = False  # counts are confirmed by who holds all of the attribute, and the answer is signed
 
     @property
     def evaluated(self) -> bool:
@@ -45,6 +59,22 @@ class RunConfig:
     def computed_intersections(self) -> tuple[str, ...]:
         """The intersections whose memberships are needed in this run."""
         return tuple(name for name in self.intersections if self.evaluated or name in self.penalised)
+
+    @property
+    def products(self) -> tuple[str, ...]:
+        """Those of them that are multiplied on shares, for no auditor holds all of their attributes."""
+        return tuple(name for name in self.computed_intersections if self.joint_holder(name) is None)
+
+    def joint_holder(self, name: str) -> str | None:
+        """The auditor that alone holds every attribute of an intersection, of everybody: it commits to the combinations
+        itself, as to an attribute."""
+        holders = {self.holders[component] for component in self.components(name)}
+        return next(iter(holders))[0] if len(holders) == 1 and len(next(iter(holders))) == 1 else None
+
+    def confirms(self, operation: str, name: str) -> str | None:
+        """The auditor to whom the developer proves what it was told, so that it can sign for it; None where nobody
+        is."""
+        return self.joint_holder(name) if self.certified and operation == CONFIRMED else None
 
     def components(self, name: str) -> tuple[str, ...]:
         """The attributes of an intersection; an attribute is its own."""

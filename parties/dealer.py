@@ -5,6 +5,8 @@ from __future__ import annotations
 from parties.config import Endpoint, Folders, RunConfig
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.sealing import View, countersign
+from parties.statement import Facts
 from secure_fair.mpc.dealer import serve
 from secure_fair.mpc.transport import Network
 
@@ -15,6 +17,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, progress: Prog
     try:
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         serve(network, config.compute_parties)
+        if config.certified:
+            countersign(config, endpoint, network, Facts(), View(config))
         write_party_report(folders.out, network.name, None, network, None)
     except BaseException as error:
         leave(network, error)

@@ -20,6 +20,7 @@ from parties.reports import leave, write_party_report
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
+from secure_fair.mpc.confirmation import Told, prove
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
@@ -144,7 +145,12 @@ class SecureAuditors(KnownAuditors):
             update = Update(_step_sigma(granted, ask))
             value = operation.compute(self.state, ask, records, inputs, update)
             bound = operation.bound(ask, records, self.state.facts) + NOISE_MARGIN * sigma
-            return self.session.receive_opening(value, bound=bound), sigma
+            opened = self.session.receive_opening(value, bound=bound)
+        holder = self.config.confirms(ask.operation, ask.attribute)
+        if holder is not None:
+            told = Told(torch.round(opened * self.session.scale).long(), private[0].sum(dim=0).long())
+            prove(self.session, inputs[0], holder, told)
+        return opened, sigma
 
     def _share(
         self, ask: Ask, records: np.ndarray, private: Sequence[Tensor], verifiers: Mapping[str, Receipt]

@@ -153,12 +153,16 @@ def share_holdings(
     ``holdings``: an auditor's own, which it puts in.
     """
     state = SharedState(session, public_facts(config, enrolment))
-    codes = holdings.codes if holdings else {}
+    codes = {**holdings.codes, **holdings.joint_codes} if holdings else {}
     if enrolment.ids:
         for attribute, holders in config.holders.items():
             state.share_memberships(attribute, holders, codes.get(attribute), enrolment.parts)
         for name in config.computed_intersections:
-            state.intersect(name)
+            holder = config.joint_holder(name)
+            if holder is None:
+                state.intersect(name)
+            else:
+                state.share_memberships(name, (holder,), codes.get(name), {})
     if shares_adapter(config):
         own = holdings.adapters if holdings else {}
         for attribute in enrolment.adapters:

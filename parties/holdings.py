@@ -13,13 +13,16 @@ import torch
 from torch import Tensor
 
 from parties.config import RunConfig
+from parties.confirmed import Confirmed
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
+from secure_fair.groups import joint_codes
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
+from secure_fair.privacy.entries import table_hash
 from secure_fair.privacy.fit import misfits, reasons
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -47,6 +50,7 @@ class Holdings:
     responses: Responses
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
+    confirmed: Confirmed = field(default_factory=Confirmed)
 
     @classmethod
     def open(
@@ -85,14 +89,18 @@ class Holdings:
             noise=SystemNoise(),
             part=auditor in config.parted,
             persons=store.persons_of(ids),
+            joint=joint_names(config, auditor),
         )
         outlook = outlook_of(config, store, gate, plans, ledger, training)
         if tell is not None:
             tell(outlook)
         check_persons(config, gate)
-        admit_plans(config, gate, plans, None if resumed else outlook)
+        # an audit that was made before asks for nothing: its releases are judged when they are asked for
+        admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
+        if config.certified:
+            held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         if trains_adapter(config):
             held.train_adapters(OwnPictures.load(config, store, folder, progress))
         if own_trainings(config):
@@ -103,6 +111,16 @@ class Holdings:
     def attributes(self) -> tuple[str, ...]:
         """The attributes held here."""
         return tuple(self.groups)
+
+    @property
+    def joint_codes(self) -> dict[str, np.ndarray]:
+        """Codes, int64 (enrolled,), of the run's intersections that this auditor holds alone."""
+        found = {}
+        for name in joint_names(self.config, self.gate.auditor):
+            components = self.config.components(name)
+            sizes = [len(self.groups[component]) for component in components]
+            found[name] = joint_codes([self.codes[component] for component in components], sizes)
+        return found
 
     @property
     def ids(self) -> Sequence[str]:
@@ -244,9 +262,10 @@ def outlook_of(
 def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outlook: Outlook | None) -> None:
     """Refuse a run that would be refused in the middle: by the policy's rules, or by its limits for life.
 
-    Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already.
+    Without an ``outlook`` the limits are not looked at: a resumed run has spent a part of its plan already, a repeated
+    audit all of it.
     """
-    found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.computed_intersections)
+    found = misfits(gate.policy, plans, RULES, config.train.batch_size, config.products)
     for misfit in found:
         gate.note_refusal(misfit.operation, misfit.attribute, misfit.reason)
     if found:
@@ -258,6 +277,11 @@ def admit_plans(config: RunConfig, gate: Gate, plans: Mapping[str, Plan], outloo
             for use in outlook.uses:
                 gate.note_refusal(use.operation, use.attribute, str(error))
             raise
+
+
+def joint_names(config: RunConfig, auditor: str) -> list[str]:
+    """The run's intersections of which this auditor alone holds every attribute."""
+    return [name for name in config.computed_intersections if config.joint_holder(name) == auditor]
 
 
 def check_persons(config: RunConfig, gate: Gate) -> None:

@@ -42,6 +42,20 @@ class Enrol(_Message):
     test: int = Field(ge=0, le=MOST_RECORDS)
 
 
+class Offer(_Message):
+    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?"""
+
+    kind: Literal["offer"] = "offer"
+    count: int = Field(ge=1, le=MOST_RECORDS)
+
+
+class Known(_Message):
+    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there."""
+
+    kind: Literal["known"] = "known"
+    others: int = Field(ge=0, le=MOST_RECORDS)
+
+
 class Held(_Message):
     """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices.
 
@@ -105,6 +119,28 @@ class Train(_Message):
     shapes: dict[str, tuple[tuple[int, int], tuple[int, int]]] = Field(default={}, max_length=10_000)
 
 
+class Own(_Message):
+    """Party of an audit that is certified: my part of the statement."""
+
+    kind: Literal["own"] = "own"
+    commitment: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    ledger: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
+    fingerprint: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Seal(_Message):
+    """Developer: the statement follows as the raw part; sign it, or say why not."""
+
+    kind: Literal["seal"] = "seal"
+
+
+class Sealed(_Message):
+    """Party: my certificate; my signature follows as the raw part."""
+
+    kind: Literal["sealed"] = "sealed"
+    certificate: str = Field(max_length=20_000)
+
+
 class Opened(_Message):
     """Auditor: a value that was not computed on shares follows as the raw part (float64)."""
 
@@ -117,8 +153,41 @@ class Finished(_Message):
     kind: Literal["finished"] = "finished"
 
 
-Message = Enrol | Held | Attributes | Ask | Granted | Proceed | Refused | Train | Opened | Finished
-Kind = TypeVar("Kind", Enrol, Held, Attributes, Ask, Granted, Proceed, Refused, Train, Opened, Finished)
+Message = (
+    Enrol
+    | Offer
+    | Known
+    | Held
+    | Attributes
+    | Ask
+    | Granted
+    | Proceed
+    | Refused
+    | Train
+    | Opened
+    | Own
+    | Seal
+    | Sealed
+    | Finished
+)
+Kind = TypeVar(
+    "Kind",
+    Enrol,
+    Offer,
+    Known,
+    Held,
+    Attributes,
+    Ask,
+    Granted,
+    Proceed,
+    Refused,
+    Train,
+    Opened,
+    Own,
+    Seal,
+    Sealed,
+    Finished,
+)
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib.metadata
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from parties.config import Endpoint, RunConfig
 from parties.roster import Roster
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.learning.settings import ModelSettings
+from secure_fair.mpc.link import LinkSettings
 from secure_fair.mpc.transport import Credentials
 from secure_fair.operations import OPERATIONS
 from secure_fair.privacy.policy import Policy
@@ -78,14 +80,25 @@ def _entries(ledger: Path) -> int:
         return sum(1 for _ in islice(lines, 2))
 
 
-def agreement(scenario: Scenario) -> dict[str, str]:
+class Agreed(Protocol):
+    """Terms that all parties have, and compare by their hash: a scenario, or those of an audit."""
+
+    @property
+    def link(self) -> LinkSettings:
+        """The timing of their connections."""
+
+    def hash(self) -> str:
+        """SHA-256, hex."""
+
+
+def agreement(scenario: Agreed) -> dict[str, str]:
     """The facts that every pair of parties compares before anything else."""
     versions = {f"version of {name}": importlib.metadata.version(name).split("+")[0] for name in AGREED_VERSIONS}
     return {"scenario": scenario.hash(), **versions}
 
 
 def endpoint(
-    scenario: Scenario,
+    scenario: Agreed,
     credentials: Credentials,
     listen: str,
     peers: dict[str, str],

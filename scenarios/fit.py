@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from parties.config import RunConfig
 from parties.plans import own_trainings, plan_for, trains_adapter
 from scenarios import assemble
 from scenarios.plans import checked, plans
@@ -53,8 +54,12 @@ def fit(policy: Policy, scenario: Scenario, asked: Mapping[str, Plan]) -> Outloo
 
     Refusal or BudgetExceeded where they do not fit.
     """
-    config = assemble.run_config(scenario)
-    found = misfits(policy, asked, RULES, scenario.train.batch_size, config.computed_intersections)
+    return fit_run(policy, assemble.run_config(scenario), asked)
+
+
+def fit_run(policy: Policy, config: RunConfig, asked: Mapping[str, Plan]) -> Outlook:
+    """The same of any run's plans."""
+    found = misfits(policy, asked, RULES, config.train.batch_size, config.products)
     if found:
         raise Refusal("; ".join(reasons(found)))
     spending, people = new_people()

@@ -11,16 +11,20 @@ from secure_fair.errors import UsageError
 
 
 def run_folder(scenario: Scenario, out: Path | None) -> Path:
-    """An empty folder for the run: ``out``, refused if it holds anything, or a fresh one under runs/."""
+    """An empty folder for the run: ``out``, or a fresh one under runs/."""
+    return new_folder(out, Path("runs") / f"{scenario.name}-{scenario.seed}")
+
+
+def new_folder(out: Path | None, base: Path, option: str = "--out") -> Path:
+    """An empty folder: ``out``, refused if it holds anything, or a fresh one called ``base`` or after it."""
     if out is not None:
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UsageError(f"--out {out}: exists and is not an empty folder; name another")
+            raise UsageError(f"{option} {out}: exists and is not an empty folder; name another")
         try:
             out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UsageError(f"--out {out}: cannot be made: {error.strerror}") from error
+            raise UsageError(f"{option} {out}: cannot be made: {error.strerror}") from error
         return out
-    base = Path("runs") / f"{scenario.name}-{scenario.seed}"
     number = 1
     while True:
         folder = base if number == 1 else base.with_name(f"{base.name}-{number}")
@@ -29,7 +33,7 @@ def run_folder(scenario: Scenario, out: Path | None) -> Path:
         except FileExistsError:
             number += 1
         except OSError as error:
-            raise UsageError(f"{folder}: cannot be made: {error.strerror}; name a folder with --out") from error
+            raise UsageError(f"{folder}: cannot be made: {error.strerror}; name a folder with {option}") from error
         else:
             return folder
 

@@ -20,7 +20,7 @@ from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
 from scenarios import assemble
 from scenarios.people import People, load
 from scenarios.plans import plans_text
-from scenarios.processes import run_parties
+from scenarios.processes import job_of, run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.summary import summarise
@@ -80,7 +80,7 @@ def run_method(scenario: Scenario, stores: Path, out: Path, people: People, repo
         report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
     if scenario.secure.mode == "secure":
-        run_parties(scenario, stores, out, report)
+        run_parties(job_of(scenario, stores, out), report)
     else:
         run_plain(scenario, stores, out, report)
     join_names(out, people)

@@ -12,9 +12,10 @@ from pathlib import Path
 from types import TracebackType
 
 from parties import identity as identities
-from parties.config import Folders
+from parties.config import Folders, RunConfig
 from parties.roster import Roster
 from scenarios import assemble
+from scenarios.audit_terms import Terms
 from scenarios.progress import reporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
@@ -30,7 +31,8 @@ class PartyProcess:
         self,
         output_format: str,
         *,
-        source: str,
+        source: str | None = None,
+        audit: Path | None = None,
         identity: Path,
         listen: str,
         peers: tuple[str, ...],
@@ -43,19 +45,19 @@ class PartyProcess:
         new_state: bool = False,
         policy: Path | None = None,
     ) -> None:
-        self.scenario = Scenario.load(source)
-        self.config = assemble.run_config(self.scenario)
+        self.agreed = agreed(source, audit)
+        self.config = run_config_of(self.agreed)
         credentials = identities.load(identity)
         parties = {assemble.DEALER, *self.config.compute_parties}
         if credentials.name not in parties:
             raise UsageError(
-                f"--identity {identity}: is {credentials.name!r}'s, who is no party of this scenario "
+                f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
         addresses = peer_addresses(peers, parties - {credentials.name})
-        agreed = agreed_roster(roster, identity, parties, simulated=simulated)
+        fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
-            self.scenario, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=agreed
+            self.agreed, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=fingerprints
         )
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
@@ -76,16 +78,24 @@ class PartyProcess:
 
     def developer(self) -> None:
         """Run as the developer."""
-        from parties.developer import main
+        if isinstance(self.agreed, Terms):
+            from parties.audit import main
+        else:
+            from parties.developer import main
+        main(self.config, self.endpoint, self.folders, run_name(self.agreed), self.report)
+        if isinstance(self.agreed, Terms) and not self.endpoint.simulated:
+            from secure_fair.report.audit import write_audit
 
-        run = f"{self.scenario.name}-{self.scenario.method.name}-{secrets.token_hex(8)}"
-        main(self.config, self.endpoint, self.folders, run, self.report)
+            write_audit(self.folders.out)
 
     def auditor(self) -> None:
         """Run as an auditor."""
         from parties.auditor import main
 
-        policy = assemble.policy(self.scenario, self._policy_file, simulated=self.endpoint.simulated)
+        if isinstance(self.agreed, Terms):
+            policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
+        else:
+            policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
         main(self.config, self.endpoint, self.folders, policy, self.report)
 
     def dealer(self) -> None:
@@ -101,6 +111,24 @@ def _end_with_launcher() -> None:
     os.kill(os.getpid(), signal.SIGINT)
     time.sleep(PATIENCE)
     os._exit(1)
+
+
+def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
+    """The agreed scenario, or the terms of an audit; UsageError unless one of the two is given."""
+    if (source is None) == (audit is None):
+        raise UsageError("--scenario FILE or --audit FILE: give one of the two, which all parties have agreed on")
+    return Terms.load(audit) if audit is not None else Scenario.load(str(source))
+
+
+def run_config_of(agreed: Scenario | Terms) -> RunConfig:
+    """The values that all parties have in common."""
+    return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+
+
+def run_name(agreed: Scenario | Terms) -> str:
+    """A name that no other run has."""
+    what = "audit" if isinstance(agreed, Terms) else agreed.method.name
+    return f"{agreed.name}-{what}-{secrets.token_hex(8)}"
 
 
 def agreed_roster(file: Path | None, own: Path, parties: set[str], *, simulated: bool) -> Roster | None:

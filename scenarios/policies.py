@@ -28,6 +28,9 @@ EXAMPLES: dict[str, Any] = {
     "max_records_per_person": 1,
     "developer": "may deviate",
     "row_bounds": "check",
+    "answer": "verdict",
+    "claims": ["impact ratio by sex >= 0.8"],
+    "smallest_share": 0.02,
 }
 WRITTEN = (
     "epsilon",

@@ -13,6 +13,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -27,9 +29,41 @@ TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
 
 
-def run_parties(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
+@dataclass(frozen=True)
+class Job:
+    """The work of a company of parties: the agreed text with the option that takes it, the auditors' names, every
+    party's store.
+
+    ``policies``: an auditor's own file. ``states``: where the parties' states are kept, by a folder for each; without
+    it they begin anew, and are copied to ``out``.
+    """
+
+    agreed: str
+    auditors: tuple[str, ...]
+    stores: Path
+    out: Path
+    option: str = "--scenario"
+    policies: Mapping[str, Path] = field(default_factory=dict)
+    states: Path | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """All parties, the dealer first."""
+        return [assemble.DEALER, *self.auditors, assemble.DEVELOPER]
+
+    def folder(self, name: str) -> Path:
+        """Where a party of this name writes."""
+        return self.out / (name if name in (assemble.DEVELOPER, assemble.DEALER) else f"auditor-{name}")
+
+
+def job_of(scenario: Scenario, stores: Path, out: Path) -> Job:
+    """The training of a scenario."""
+    return Job(scenario.to_toml(), tuple(auditor.name for auditor in scenario.secure.auditors), stores, out)
+
+
+def run_parties(job: Job, report: Reporter) -> None:
     """Start dealer, auditors and developer, each with its own store, and wait until all are done."""
-    names = [assemble.DEALER, *(auditor.name for auditor in scenario.secure.auditors), assemble.DEVELOPER]
+    names = job.names
     addresses = dict(zip(names, free_addresses(len(names)), strict=True))
     with tempfile.TemporaryDirectory(prefix="secure-fair-parties-") as folder:
         work = Path(folder)
@@ -40,42 +74,36 @@ def run_parties(scenario: Scenario, stores: Path, out: Path, report: Reporter) -
         events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
         try:
             for name in names:
-                running[name] = start(name, scenario, addresses, work, stores, out)
+                running[name] = start(name, job, addresses, work)
                 stderr = running[name].stderr
                 assert stderr is not None
-                log = party_folder(out, name, scenario) / "log.jsonl"
+                log = job.folder(name) / "log.jsonl"
                 threading.Thread(target=_read, args=(name, stderr, log, events), daemon=True).start()
             follow(running, events, report)
         finally:
             end(running)
-        for auditor in scenario.secure.auditors:
-            shutil.copytree(
-                work / auditor.name / "state", out / f"auditor-{auditor.name}" / "state", dirs_exist_ok=True
-            )
+        for auditor in job.auditors if job.states is None else ():
+            shutil.copytree(work / auditor / "state", job.folder(auditor) / "state", dirs_exist_ok=True)
 
 
-def party_folder(out: Path, name: str, scenario: Scenario) -> Path:
-    """Where a party of this name writes."""
-    return out / (name if name in (assemble.DEVELOPER, assemble.DEALER) else f"auditor-{name}")
-
-
-def start(
-    name: str, scenario: Scenario, addresses: dict[str, str], work: Path, stores: Path, out: Path
-) -> subprocess.Popen[str]:
+def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subprocess.Popen[str]:
     """One party as ``secure-fair party``, with one thread and nothing in its hands but its own folders."""
     role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
-    folder = party_folder(out, name, scenario)
+    folder = job.folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agreed = work / f"{name}.toml"
-    agreed.write_text(scenario.to_toml())
+    agreed.write_text(job.agreed)
     command = [sys.executable, "-m", "scenarios.cli", "party", role, "--format", "json"]
-    command += ["--scenario", str(agreed), "--identity", str(work / name), "--out", str(folder)]
+    command += [job.option, str(agreed), "--identity", str(work / name), "--out", str(folder)]
     command += ["--listen", addresses[name], "--timeout", str(TIMEOUT), "--simulated"]
     for peer, address in addresses.items():
         if peer != name:
             command += ["--peer", f"{peer}={address}"]
     if role != assemble.DEALER:
-        command += ["--store", str(stores / name), "--state", str(work / name / "state")]
+        state = work / name / "state" if job.states is None else job.states / name
+        command += ["--store", str(job.stores / name), "--state", str(state)]
+    if name in job.policies:
+        command += ["--policy", str(job.policies[name])]
     environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     # nothing is written to a party's stdin: that it ends tells the party that the launcher has, however it was ended
     return subprocess.Popen(

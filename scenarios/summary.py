@@ -240,7 +240,10 @@ def security(
     if not secure:
         warnings.append("plain mode: one process saw every attribute; nothing was protected")
     trusted = {line["operation"] for line in releases if not line["exact"] and not RULES[line["operation"]].binding}
-    trusted |= {f"{line['operation']} of {line['of']}" for line in releases if line["of"] and not line["exact"]}
+    products = assemble.run_config(scenario).products
+    trusted |= {
+        f"{line['operation']} of {line['of']}" for line in releases if line["of"] in products and not line["exact"]
+    }
     if secure and trusted and not scenario.policy.suspects:
         warnings.append(
             f"releases that protect attributes only from a developer that follows the protocol: "

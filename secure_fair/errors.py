@@ -52,7 +52,7 @@ class DamagedFile(ProtocolError):
 
 
 class ClaimFails(SecureFairError):
-    """An attack of a review has won more than the guarantee allows."""
+    """An attack of a review has won more than the guarantee allows, or an audit's claim does not hold."""
 
     exit_code = 6
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
+from scenarios.cli.options import Output, column_options, override_option, scenario_argument, shared_options
 
 
 @click.group()
@@ -107,3 +108,49 @@ def prepare(
         folders["names"] = str(names)
     lines.append(f"join key: {key_file} ({'as before' if known else 'new'}): keep it for the next call, show it nobody")
     output.result({**folders, "join_key": str(key_file)}, "\n".join(lines))
+
+
+out_option = click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the store; must not exist yet."
+)
+key_option = click.option(
+    "--join-key",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File with the key of the ids, the same for all sides of an audit; made if it does not exist.",
+)
+
+
+@data.command()
+@click.argument("file", metavar="DECISIONS", type=click.Path(path_type=Path))
+@out_option
+@key_option
+@column_options
+@shared_options
+def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: Any) -> None:
+    """Write a developer's store for an audit between machines (secure-fair party developer --audit)."""
+    from secure_fair.data.decision_store import write_decisions
+    from secure_fair.data.decisions import Columns, read_decisions
+    from secure_fair.data.store import read_join_key
+
+    found = read_decisions(file, Columns(**columns))
+    write_decisions(out, found, read_join_key(join_key))
+    output.result({"store": str(out), "records": len(found.ids)}, f"{out}: {len(found.ids)} records")
+
+
+@data.command()
+@click.argument("source", metavar="FILE:COLUMN,...")
+@out_option
+@key_option
+@click.option("--id", "id_column", default="id", show_default=True, help="Column of record ids.")
+@shared_options
+def attributes(source: str, out: Path, join_key: Path, id_column: str, output: Output) -> None:
+    """Write an auditor's store for an audit between machines (secure-fair party auditor --audit)."""
+    from scenarios.audit import AuditorFile, write_attributes
+    from secure_fair.data.decisions import read_attributes
+    from secure_fair.data.store import read_join_key
+
+    given = AuditorFile.parse(f"auditor={source}")
+    ids, table = read_attributes(given.file, given.attributes, id_column)
+    write_attributes(out, table, read_join_key(join_key))
+    output.result({"store": str(out), "records": len(ids)}, f"{out}: {len(ids)} records")

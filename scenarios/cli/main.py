@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from scenarios.cli import (
+    audit,
     bench,
     cache,
+    certificate,
     data,
     export,
     identity,
@@ -34,6 +36,8 @@ def main() -> None:
 
 main.add_command(init.init)
 main.add_command(run.run)
+main.add_command(audit.audit)
+main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
 main.add_command(export.export)

@@ -29,7 +29,7 @@ Exit codes:
   3    a privacy budget would be exceeded
   4    a refusal by policy, or a protocol abort
   5    a party was lost
-  6    a review found that a claim fails
+  6    a claim fails: of a review, or of an audit with --fail-on
   130  interrupted
 """
 
@@ -84,6 +84,23 @@ override_option = click.option(
     metavar="KEY=VALUE",
     help="Set a key of the scenario, for instance -o method.strength=4; KEY= takes it out. May be repeated.",
 )
+
+
+def column_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The columns of a file of decisions, handed to the command under the names of ``Columns``."""
+    for option in reversed(COLUMN_OPTIONS):
+        command = option(command)
+    return command
+
+
+COLUMN_OPTIONS = [
+    click.option("--id", "id", default="id", show_default=True, help="Column of record ids, in every file."),
+    click.option("--decision", help="Column of decisions, 0 or 1.  [default: decision]"),
+    click.option("--score", help="Column of scores, 0 to 1.  [default: score, if there is no decision]"),
+    click.option("--label", help="Column of true labels, empty where unknown.  [default: label, if there is one]"),
+    click.option("--selected", metavar="VALUE", help="The favourable value of decision and label.  [default: 1]"),
+    click.option("--threshold", type=float, help="Scores of at least this are decisions."),
+]
 
 
 @contextmanager

@@ -18,7 +18,8 @@ existing_folder = click.Path(path_type=Path, exists=True, file_okay=False)
 folder = click.Path(path_type=Path, file_okay=False)
 
 OPTIONS = [
-    click.option("--scenario", "source", required=True, metavar="FILE", help="The agreed scenario."),
+    click.option("--scenario", "source", metavar="FILE", help="The agreed scenario."),
+    click.option("--audit", type=existing_file, help="The agreed terms of an audit, in place of a scenario."),
     click.option("--identity", type=existing_folder, required=True, help="Folder of this party's certificate."),
     click.option("--parties", "roster", type=existing_file, help="The agreed fingerprints of all parties. Required."),
     click.option("--listen", default="0.0.0.0:7700", show_default=True, metavar="HOST:PORT", help="Own address."),

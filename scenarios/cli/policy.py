@@ -90,6 +90,26 @@ def reference(output: Output) -> None:
 
 
 @policy.command()
+@file_argument
+@click.argument("name")
+@click.argument("attributes", metavar="ATTRIBUTE,...")
+@shared_options
+def promise(file: Path, name: str, attributes: str, output: Output) -> None:
+    """Print what the terms of an audit have of an auditor NAME with the policy FILE: its digest, claims and answer.
+
+    These lines of all auditors, behind a name = "..." and epsilon = ..., are the file that every party of an audit
+    between machines has (secure-fair party ROLE --audit FILE).
+    """
+    import tomli_w
+
+    from scenarios.audit_terms import AuditorTerms
+
+    held = tuple(part.strip() for part in attributes.split(",") if part.strip())
+    terms = AuditorTerms.of(name, held, file).model_dump(mode="json")
+    output.result(terms, tomli_w.dumps({"auditors": [terms]}, multiline_strings=False).rstrip())
+
+
+@policy.command()
 @shared_options
 def schema(output: Output) -> None:
     """Print the JSON schema of policies, by which editors complete and check them."""

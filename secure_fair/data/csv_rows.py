@@ -166,7 +166,7 @@ def unmangle(value: str) -> str | None:
 
 def natural(text: str) -> list[tuple[int, int, str]]:
     """Sorts 3-9 before 10-19: digits count as numbers."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.findall(r"\d+|\D+", text)]
 
 
 def finite(text: str) -> float | None:

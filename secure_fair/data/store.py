@@ -42,6 +42,7 @@ from secure_fair.files import atomic_write, write_bytes
 
 FORMAT = 1
 KEY_BYTES = 32
+ATTRIBUTES = "attributes.csv"  # an auditor's table
 PERSON = "person"  # the column of an auditor's tables that says whose record it is
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
 _ID = re.compile(r"[0-9a-f]{32}")
@@ -233,7 +234,7 @@ class AuditorStore:
 
         by_id = sorted(range(len(aligned)), key=ids.__getitem__)
         with _new_folder(folder) as new:
-            _write_csv(new / "attributes.csv", header, [line(i) for i in by_id])
+            _write_csv(new / ATTRIBUTES, header, [line(i) for i in by_id])
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
             meta: dict[str, Any] = {"groups": groups, "persons": named}
             if len(own):
@@ -247,12 +248,12 @@ class AuditorStore:
     def open(cls, folder: Path) -> AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
-        _check_files(folder, {"attributes.csv", "meta.json"} | own)
+        _check_files(folder, {ATTRIBUTES, "meta.json"} | own)
         meta = _read_meta(folder, {"groups", "persons"}, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
-        table = folder / "attributes.csv"
+        table = folder / ATTRIBUTES
         ids, persons, codes = _read_holdings(table, groups, bool(meta["persons"]))
         if ids != sorted(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")

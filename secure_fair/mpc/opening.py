@@ -11,7 +11,7 @@ from secure_fair.mpc.session import Session
 from crypten.mpc import MPCTensor  # isort: skip
 
 
-@dataclass(frozen=True)
+@dataclass
 class SharedOpening:
     """Shares that the gate may open to one party, by sending this party's share to it alone."""
 

@@ -138,6 +138,10 @@ class Session:
         ring = None if values is None else numbers.encode_integers(values, bound=bound)
         return self._share(owner, ring, shape, 1)
 
+    def share_ring(self, owner: str, ring: Tensor | None, shape: Sequence[int]) -> MPCTensor:
+        """Share elements of the ring, int64, as they are: they have no bound."""
+        return self._share(owner, ring, shape, 1)
+
     def _share(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> MPCTensor:
         if owner not in self.parties:
             raise UsageError(f"{owner!r} is not a compute party ({', '.join(self.parties)}): it cannot share an input")
@@ -171,6 +175,10 @@ class Session:
 
     def receive_opening(self, shared: MPCTensor, *, bound: float) -> Tensor:
         """The receiver's side of an opening: the value as float64, ring / scale; ProtocolError beyond ``bound``."""
+        return numbers.decode(self.receive_ring(shared), shared.encoder.scale, bound=bound)
+
+    def receive_ring(self, shared: MPCTensor) -> Tensor:
+        """The same as an element of the ring, int64: of a value that has no bound, for it is padded."""
         size = 8 * prod(shared.share.shape)
         self._transcript.note("open", self.name, tuple(shared.share.shape), shared.encoder.scale)
         total = (shared.share + self._masks.zero(shared.share.shape)).contiguous().numpy()
@@ -183,7 +191,7 @@ class Session:
                 )
             total = total + np.frombuffer(message, dtype="<i8", offset=BYTES).reshape(total.shape)
         self._openings += 1
-        return numbers.decode(torch.from_numpy(np.asarray(total)), shared.encoder.scale, bound=bound)
+        return torch.from_numpy(np.asarray(total))
 
     # cost, and the dealer's schedule
 

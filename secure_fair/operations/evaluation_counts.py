@@ -27,9 +27,13 @@ def evaluation_counts(
         released = auditors.release(wanted, records, [indicators(strata, count)])
         return released.values, released.sigma
 
+    return Release(*auditors.cache.recall(question_of(auditors, attribute, records, strata, count), ask))
+
+
+def question_of(auditors: Auditors, attribute: str, records: np.ndarray, strata: Tensor, count: int) -> Question:
+    """The question as it is remembered."""
     answering = ", ".join(auditors.answering(attribute))
-    question = Question(NAME, attribute, answering, auditors.people(records), strata, count)
-    return Release(*auditors.cache.recall(question, ask))
+    return Question(NAME, attribute, answering, auditors.people(records), strata, count)
 
 
 class EvaluationCounts(GroupCounts):

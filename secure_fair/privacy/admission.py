@@ -29,9 +29,10 @@ class Admission:
         sums: RunSums,
         people: np.ndarray,
         training: int,
+        joint: Collection[str] = (),
     ) -> None:
         """``people``: int64 (n,), of each record of the enrolled table its person's first one; the first ``training``
-        records are for training."""
+        records are for training; ``joint``: intersections that the auditor commits to itself, as to an attribute."""
         self._auditor = auditor
         self._policy = policy
         self._rules = rules
@@ -40,6 +41,7 @@ class Admission:
         self._people = people
         self._enrolled = len(people)
         self._training = training
+        self._joint = joint
 
     def rule(self, operation: str) -> Rule:
         """The rule of an operation that the policy permits."""
@@ -76,9 +78,10 @@ class Admission:
             raise Refusal(
                 f"receiver {request.receiver!r}: must be another party, for who knows the noise knows the value"
             )
-        if plan.noised(request.operation) and self._policy.suspects and (request.of or not rule.binding):
+        product = bool(request.of) and request.of not in self._joint
+        if plan.noised(request.operation) and self._policy.suspects and (product or not rule.binding):
             what = f"{request.operation} of {request.of or request.attribute}"
-            raise Refusal(unbound(what, intersection=bool(request.of)))
+            raise Refusal(unbound(what, intersection=product))
         if request.query and request.query in self._sums.answered:
             raise Refusal(
                 "this query was answered already: use the answer that you keep; a second one would cost budget"

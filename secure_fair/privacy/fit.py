@@ -63,7 +63,11 @@ def _exact(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[
 
 def unbound(what: str, intersection: bool) -> str:
     """Why a policy that suspects the developer refuses a release of an adversary, or of an ``intersection``."""
-    remedy = "leave data.intersections out" if intersection else 'give the scenario method.release = "moments"'
+    remedy = (
+        "leave it out, or have one auditor hold all of its attributes"
+        if intersection
+        else 'give the scenario method.release = "moments"'
+    )
     return (
         f"{what}: protects attributes only from a developer that follows the protocol, and the policy says that it may "
         f'deviate: {remedy}, or set developer = "follows the protocol" in the policy'

@@ -41,6 +41,7 @@ class Gate:
         noise: NoiseSource,
         part: bool = False,
         persons: Sequence[str | None] | None = None,
+        joint: Collection[str] = (),
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
@@ -48,7 +49,9 @@ class Gate:
         another's releases; the developer says which is which, and a run that is resumed keeps to it. ``rules`` by
         operation: what has none is refused. ``part``: the table has other auditors' people as well; only the known ones
         are charged here. ``persons``: whose each record is, where that is known; budgets are theirs, else each
-        record's. A run that is resumed passes the same ``run``: what it has spent so far is read back from the ledger.
+        record's. ``joint``: intersections whose memberships this auditor commits to itself, for it holds all of their
+        attributes; others are products on shares. A run that is resumed passes the same ``run``: what it has spent so
+        far is read back from the ledger.
         """
         if ids or any(plan.touches_records for plan in plans.values()):
             check_table(ids, known, part)
@@ -70,6 +73,7 @@ class Gate:
         self._rules = dict(rules)
         self._ledger = ledger
         self._noise = noise
+        self._joint = frozenset(joint)
         self._pending: dict[int, tuple[str, str]] = {}  # admitted, not yet made: (attribute, operation) by number
         self._begin()
 
@@ -94,6 +98,7 @@ class Gate:
             sums=self._sums,
             people=self.people,
             training=self.training,
+            joint=self._joint,
         )
         self._budgets = Budgets(
             auditor=self.auditor,

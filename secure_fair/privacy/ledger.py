@@ -61,6 +61,11 @@ class Ledger:
             os.close(self._descriptor)
             raise
 
+    @property
+    def head(self) -> str:
+        """The hash of the newest entry, which fixes all before it."""
+        return self._hash
+
     def next_number(self, run: str) -> int:
         """A new release number of a run: counting from 1, never given twice, also by a run that is resumed."""
         self._numbers[run] = self._numbers.get(run, 0) + 1

@@ -14,6 +14,7 @@ from secure_fair.privacy.target import DEFAULT_DELTA
 from secure_fair.sections import Count, Section, describe, listed, near, show
 
 Limit = Annotated[float, Field(gt=0, le=1000)]
+Claim = Annotated[str, Field(pattern=r"^[a-z][a-z ]* by .+ (>=|<=) [0-9]+(\.[0-9]+)?$", max_length=200)]
 
 
 class Policy(Section):
@@ -49,10 +50,20 @@ class Policy(Section):
     as much as m^2 releases of one."""
     developer: Literal["may deviate", "follows the protocol"] = "may deviate"
     """How far the developer is trusted. Noised adversaries on shares (adv, ent by rows, on aligned records) and
-    intersections protect attributes only from one that follows the protocol, and are refused unless this says so."""
+    intersections of which no auditor holds all attributes protect attributes only from one that follows the protocol,
+    and are refused unless this says so."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
     "trust" needs developer = "follows the protocol"."""
+    answer: Literal["counts", "verdict"] = "counts"
+    """In an audit: whether tables of counts and rates are shown, or nothing but whether the claims hold. The developer
+    has the released counts in any case."""
+    claims: Annotated[tuple[Claim, ...], Field(strict=False)] = ()
+    """In an audit: what is to be decided, METRIC by ATTRIBUTE >= (or <=) NUMBER. The parties agree on the digest of
+    this file before anything is counted."""
+    smallest_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
+    """In an audit: groups that are a smaller part of the records are counted, and left out of ratios and
+    differences."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:

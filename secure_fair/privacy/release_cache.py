@@ -73,6 +73,14 @@ class ReleaseCache:
         with np.load(kept, allow_pickle=False) as found:
             return torch.from_numpy(found["values"]), float(found["sigma"])
 
+    def heard_as(self, question: Question) -> str:
+        """The name under which the kept answer was asked for; KeyError where there is none."""
+        name = self._name(question)
+        path = self._directory / f"{name}.asked"
+        if not path.exists():
+            raise KeyError(f"{question.operation} of {question.attribute}: was never asked")
+        return self._asked_as(name, int(path.read_text()))
+
     def _name(self, question: Question) -> str:
         """HMAC-SHA256 under a key of the developer's: it tells an auditor nothing about predictions or labels."""
         strata = question.strata.detach().cpu().numpy().astype("<i8")
@@ -90,6 +98,9 @@ class ReleaseCache:
         path = self._directory / f"{name}.asked"
         attempt = int(path.read_text()) + 1 if path.exists() else 1
         write_bytes(path, str(attempt).encode())
+        return self._asked_as(name, attempt)
+
+    def _asked_as(self, name: str, attempt: int) -> str:
         return self._keyed(f"{name} {attempt}".encode())
 
     def _keyed(self, content: bytes) -> str:

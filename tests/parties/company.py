@@ -20,8 +20,9 @@ from typing import Any
 from parties import identity
 from parties.roster import Roster
 from scenarios import assemble
+from scenarios.audit_terms import Terms
 from scenarios.people import People, load
-from scenarios.processes import free_addresses, party_folder
+from scenarios.processes import Job, free_addresses
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 
@@ -69,9 +70,10 @@ def write_stores(scenario: Scenario, folder: Path) -> People:
     return people
 
 
-def names_of(scenario: Scenario) -> list[str]:
+def names_of(scenario: Scenario | Terms) -> list[str]:
     """All parties, the dealer first."""
-    return [assemble.DEALER, *(auditor.name for auditor in scenario.secure.auditors), assemble.DEVELOPER]
+    auditors = scenario.auditors if isinstance(scenario, Terms) else scenario.secure.auditors
+    return [assemble.DEALER, *(auditor.name for auditor in auditors), assemble.DEVELOPER]
 
 
 def secure_fair(arguments: list[str]) -> None:
@@ -110,7 +112,8 @@ class Ended:
 
 @dataclass
 class Company(AbstractContextManager["Company"]):
-    """Started when entered; whoever still runs when it is left is killed.
+    """Started when entered; whoever still runs when it is left is killed. In place of a scenario it may have the terms
+    of an audit, with ``policies``, a file for each auditor.
 
     ``stores`` has a folder per party. Everything that the parties write is below ``folder``. ``entries``: who
     runs something else than the program. ``addresses``: where the parties reach each other, and ``listen`` where one of
@@ -119,7 +122,7 @@ class Company(AbstractContextManager["Company"]):
     with this ``policy``, none where it is empty. ``states``: kept across companies where it is given.
     """
 
-    scenario: Scenario
+    scenario: Scenario | Terms
     stores: Path
     folder: Path
     timeout: float = 60.0
@@ -129,6 +132,7 @@ class Company(AbstractContextManager["Company"]):
     simulated: bool = True
     policy: str = "allow_exact = true"
     states: Path | None = None
+    policies: Mapping[str, Path] = field(default_factory=dict)
 
     def __enter__(self) -> Company:
         self.names = names_of(self.scenario)
@@ -162,7 +166,8 @@ class Company(AbstractContextManager["Company"]):
     def command_line(self, name: str) -> list[str]:
         """What follows ``secure-fair`` on the command line of a party."""
         role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
-        line = ["party", role, "--scenario", str(self.folder / "scenario.toml")]
+        option = "--audit" if isinstance(self.scenario, Terms) else "--scenario"
+        line = ["party", role, option, str(self.folder / "scenario.toml")]
         line += ["--simulated"] if self.simulated else ["--parties", str(self.folder / "identities" / ROSTER)]
         line += ["--identity", str(self.folder / "identities" / name)]
         line += ["--listen", self.listen.get(name, self.addresses[name])]
@@ -174,7 +179,9 @@ class Company(AbstractContextManager["Company"]):
             state = (self.states or self.folder / "states") / name
             line += ["--store", str(self.stores / name), "--state", str(state)]
             line += [] if self.simulated or state.exists() else ["--new-state"]
-        if role == "auditor" and self.policy and not self.simulated:
+        if name in self.policies:
+            line += ["--policy", str(self.policies[name])]
+        elif role == "auditor" and self.policy and not self.simulated:
             file = self.folder / f"{name}-policy.toml"
             file.write_text(self.policy)
             line += ["--policy", str(file)]
@@ -182,7 +189,7 @@ class Company(AbstractContextManager["Company"]):
 
     def out(self, name: str) -> Path:
         """Where a party writes."""
-        return party_folder(self.folder, name, self.scenario)
+        return Job("", tuple(self.names[1:-1]), self.stores, self.folder).folder(name)
 
     def log(self, name: str) -> Path:
         """What a party says on stdout and stderr."""

@@ -1,0 +1,54 @@
+"""Whom developer and auditors both have, in an audit: the developer offers its ids, every auditor says which it knows.
+
+The developer so learns of each of its own records whether an auditor has it, and how many others that one has; an
+auditor learns the keyed ids of all that the developer has decided about, which say whose they are to who has the
+auditor's records or can guess their ids under the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from parties import messages
+from parties.config import RunConfig
+from parties.messages import Known, Offer
+from secure_fair.data.store import AuditorStore
+from secure_fair.errors import Refusal
+from secure_fair.mpc.transport import Network
+
+
+@dataclass(frozen=True)
+class Met:
+    """The records that all have: ``rows`` of the developer's, int64. ``others``: by auditor, how many of its own the
+    developer does not have; ``unknown``: by auditor, how many of the developer's it does not have."""
+
+    rows: np.ndarray
+    others: dict[str, int]
+    unknown: dict[str, int]
+
+
+def meet(config: RunConfig, network: Network, ids: list[str]) -> Met:
+    """The developer's side. Refusal where nobody is known to all."""
+    for auditor in config.auditors:
+        messages.send(network, auditor, Offer(count=len(ids)), messages.pack_ids(ids))
+    common, others, unknown = np.ones(len(ids), dtype=bool), {}, {}
+    for auditor in config.auditors:
+        known, raw = messages.expect(network, auditor, Known)
+        here = messages.unpack_parts(raw, [auditor], len(ids))[auditor]
+        common &= here
+        others[auditor], unknown[auditor] = known.others, int((~here).sum())
+    if not common.any():
+        raise Refusal("no record is known to the developer and every auditor: the ids, or the keys of ids, differ")
+    return Met(np.flatnonzero(common), others, unknown)
+
+
+def tell_known(config: RunConfig, network: Network, store: Path) -> None:
+    """An auditor's side."""
+    offer, raw = messages.expect(network, config.developer, Offer)
+    ids, held = messages.unpack_ids(raw, offer.count), set(AuditorStore.open(store).ids)
+    here = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
+    known = Known(others=len(held) - len(held.intersection(ids)))
+    messages.send(network, config.developer, known, messages.pack_part(here))

@@ -1,0 +1,117 @@
+"""The statement of an audit, as an in-toto Statement v1: what is claimed, of whom, by which rules, and what is not.
+
+Every party signs the same statement, after it has checked what it can know (``parties.sealing``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from parties import certificates, envelope
+from parties.config import RunConfig
+from parties.envelope import NotGenuine
+from secure_fair.privacy.accounting import gaussian_mu
+
+STATEMENT = "https://in-toto.io/Statement/v1"
+PREDICATE = "urn:secure-fair:audit:v1"
+NOT_CLAIMED = (
+    "that the decisions are those that a model made, or will make: they are what the developer committed to",
+    "that attributes or labels are true, or the records a fair sample of anybody",
+    "that the model is fair by another measure, another group or another threshold",
+    "anything about a claim that is not confirmed: it rests on the developer's word",
+    "that the parties did not collude: the dealer with another party, or developer and auditor in what they put in",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """One party's own part of a statement. ``commitment``: SHA-256 of a salt and its input; empty at the dealer, which
+    has none, nor a ``ledger`` (its newest hash)."""
+
+    commitment: str = ""
+    ledger: str = ""
+
+
+def statement(
+    config: RunConfig,
+    run: str,
+    terms: str,
+    answer: Mapping[str, Any],
+    parties: Mapping[str, str],
+    facts: Mapping[str, Facts],
+) -> dict[str, Any]:
+    """The statement of an answer. ``terms``: their hash; ``parties``: fingerprints; ``facts`` of every party."""
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": "decisions", "digest": {"sha256": facts[config.developer].commitment}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "run": run,
+            "terms": terms,
+            "measured": answer["measured"],
+            "records": answer["records"]["matched"],
+            "claims": [claim_tree(config, one) for one in answer["verdicts"]],
+            "releases": answer["releases"],
+            "privacy": privacy_tree(config),
+            "policies": {name: promise.digest for name, promise in config.promises.items()},
+            "commitments": {name: one.commitment for name, one in facts.items() if one.commitment},
+            "ledgers": {name: one.ledger for name, one in facts.items() if one.ledger},
+            "parties": dict(parties),
+            "not claimed": list(NOT_CLAIMED),
+        },
+    }
+
+
+def verify(content: bytes, roster: Mapping[str, str]) -> dict[str, Any]:
+    """The statement in a certificate's bytes, if all its parties have signed it and are those of the ``roster``, the
+    fingerprints by name that the verifier has from them. NotGenuine otherwise."""
+    payload, signatures = envelope.read(content)
+    names = {name: mark for mark, name in envelope.names_of(signatures).items()}
+    try:
+        tree: dict[str, Any] = json.loads(payload)
+        parties = tree["predicate"]["parties"]
+        genuine = (tree["_type"], tree["predicateType"]) == (STATEMENT, PREDICATE) and isinstance(parties, dict)
+    except (ValueError, KeyError, TypeError) as error:
+        raise NotGenuine("the signed payload is no statement of an audit") from error
+    if not genuine or envelope.canonical(tree) != payload:
+        raise NotGenuine("the signed payload is no statement of an audit, or of another version")
+    if names != parties or len(names) != len(signatures):
+        missing = sorted(set(parties) - set(names))
+        raise NotGenuine(f"signed by {', '.join(sorted(names))}, and {', '.join(missing) or 'other keys'} did not sign")
+    wrong = sorted(name for name in {*roster, *names} if roster.get(name) != names.get(name))
+    if wrong:
+        raise NotGenuine(f"the key of {', '.join(wrong)} is another one than the parties' fingerprints have")
+    return tree
+
+
+def is_simulated(content: bytes) -> bool:
+    """Whether any of the keys was made for a simulation."""
+    _, signatures = envelope.read(content)
+    return any(certificates.is_simulated(one.parsed) for one in signatures.values())
+
+
+def claim_tree(config: RunConfig, verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """A claim as it is certified. ``passed`` None: the noise leaves it open. ``confirmed_by``: the auditor that has
+    checked the counts; None: nobody could."""
+    passed = {"pass": True, "fail": False}.get(verdict["verdict"])
+    return {
+        "auditor": verdict["auditor"],
+        "metric": verdict["metric"],
+        "attribute": verdict["attribute"],
+        "comparator": verdict["comparator"],
+        "threshold": verdict["threshold"],
+        "passed": passed,
+        "confirmed_by": config.joint_holder(verdict["attribute"]),
+    }
+
+
+def privacy_tree(config: RunConfig) -> dict[str, Any]:
+    """The guarantee for all counts of one attribute together; decimal numbers as text."""
+    privacy = config.privacy
+    if privacy is None or privacy.evaluation_epsilon is None:
+        return {"epsilon": None, "delta": None, "mu": None}
+    epsilon, delta = privacy.evaluation_epsilon, privacy.delta
+    return {"epsilon": f"{epsilon:.6g}", "delta": f"{delta:.6g}", "mu": f"{gaussian_mu(epsilon, delta):.6g}"}

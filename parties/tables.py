@@ -1,0 +1,64 @@
+"""Released counts as developer and auditors take them, alike: the audit of an attribute, and verdicts on claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
+from typing import Any
+
+from parties.config import RunConfig
+from parties.confirmed import Counts
+from secure_fair.data.decisions import UNKNOWN
+from secure_fair.errors import UsageError
+from secure_fair.fairness.audits import Audit
+from secure_fair.fairness.claims import Claim, Verdict
+from secure_fair.groups import joint_groups
+from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
+
+
+def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, counts: Counts) -> Audit:
+    """The audit of an attribute or intersection. ``groups``: names of every attribute's."""
+    components = {component: groups[component] for component in config.components(name)}
+    names = tuple(groups[name]) if name in groups else joint_groups(components)
+    return Audit(
+        counts=counts.values.numpy(),
+        sigma=counts.sigma,
+        names=names,
+        known=tuple(UNKNOWN not in together for together in product(*components.values())),
+        total=counts.total,
+        smallest=max(config.promises[holder].smallest_share for holder in config.answering(name)),
+    )
+
+
+def claims_of(config: RunConfig) -> Iterator[tuple[str, Claim]]:
+    """Each auditor's claims, in the order of the terms."""
+    return ((auditor, Claim.parse(text)) for auditor, made in config.promises.items() for text in made.claims)
+
+
+def check_labels(config: RunConfig, labelled: bool) -> None:
+    """UsageError where a claim needs labels and there are none."""
+    for auditor, claim in claims_of(config):
+        if claim.labelled and not labelled:
+            raise UsageError(
+                f"claims of {auditor}: {str(claim)!r} needs labels, and the decisions have none; name their column "
+                "with --label"
+            )
+
+
+def verdict_tree(config: RunConfig, verdict: Verdict) -> dict[str, Any]:
+    """A verdict, JSON-ready, with the epsilon that would decide what is not decided."""
+    claim, privacy = verdict.claim, config.privacy
+    needed = None
+    if verdict.finer is not None and privacy is not None and privacy.evaluation_epsilon is not None:
+        # the noise's sigma is proportional to 1 / mu
+        mu = gaussian_mu(privacy.evaluation_epsilon, privacy.delta) / verdict.finer
+        needed = gaussian_epsilon(mu, privacy.delta)
+    return {
+        "claim": str(claim),
+        "metric": claim.metric,
+        "attribute": claim.attribute,
+        "comparator": claim.comparator,
+        "threshold": claim.threshold,
+        "verdict": verdict.verdict,
+        "deciding_epsilon": needed,
+    }

@@ -1,0 +1,141 @@
+"""`secure-fair audit`: rates of decisions by group, where decisions and attributes stay with those who have them."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scenarios.cli.options import Output, column_options, shared_options
+
+if TYPE_CHECKING:
+    from scenarios.audit import Wanted
+
+existing = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("decisions", metavar="DECISIONS", type=existing)
+@click.option(
+    "--auditor",
+    "auditors",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]FILE:COLUMN,...",
+    help='An auditor\'s CSV and the attributes in it, for instance city.csv:sex,race or "clinic.csv:age > 40".',
+)
+@click.option(
+    "--intersections", multiple=True, metavar='"A x B"', help="Count the combinations of these attributes as well."
+)
+@click.option(
+    "--epsilon",
+    type=float,
+    help="Of all counts of one attribute together.  [default: 1; exact if every policy has allow_exact = true]",
+)
+@click.option("--delta", type=float, default=1e-5, show_default=True, help="The delta of epsilon.")
+@click.option(
+    "--policy",
+    "policies",
+    multiple=True,
+    metavar="[NAME=]FILE",
+    help="The auditors' policy, or that of one of them.  [default: this audit once, and four fifths claimed]",
+)
+@column_options
+@click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
+@click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
+@click.option(
+    "--certificate/--no-certificate",
+    default=True,
+    help="Have auditors confirm what the developer is told, and all sign it.  [default: --certificate]",
+)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["fail", "not-decidable"]),
+    help="Exit code 6 where a claim fails; or where one fails or is not decidable.",
+)
+@shared_options
+def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output, **given: Any) -> None:
+    """Audit DECISIONS, a CSV with an id and a decision or score a line, by attributes that auditors hold.
+
+    Developer, auditors and dealer run as processes of their own, as in `secure-fair run`; what is opened passes the
+    auditors' gates. Records are matched by id under a key: the developer learns which of its records the auditors have.
+    """
+    from scenarios.audit import prepare, run_audit
+    from scenarios.folders import new_folder
+    from scenarios.progress import reporter
+    from secure_fair.report.audit import text, write_audit
+
+    prepared = prepare(wanted(decisions, **given))
+    folder = new_folder(out, Path("audits") / prepared.terms.name, option="--output")
+    follow = reporter(output.format)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        summary = run_audit(prepared, folder, follow)
+        follow.stage("report")
+        write_audit(folder)
+    except BaseException:
+        shutil.rmtree(folder)  # an audit without an answer leaves nothing
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        follow.close()
+    output.result(summary, f"{text(summary)}\nAnswer: {folder}")
+    check_claims(summary["verdicts"], fail_on)
+
+
+def check_claims(verdicts: Sequence[Mapping[str, Any]], fail_on: str | None) -> None:
+    """ClaimFails where a verdict is among those that the command is to fail on."""
+    from secure_fair.errors import ClaimFails
+    from secure_fair.fairness.claims import FAIL, OPEN
+
+    worst = {None: (), "fail": (FAIL,), "not-decidable": (FAIL, OPEN)}[fail_on]
+    found = [f"{one['claim']}: {one['verdict']}" for one in verdicts if one["verdict"] in worst]
+    if found:
+        raise ClaimFails("; ".join(found))
+
+
+def wanted(
+    decisions: Path,
+    *,
+    auditors: tuple[str, ...],
+    intersections: tuple[str, ...],
+    epsilon: float | None,
+    delta: float,
+    policies: tuple[str, ...],
+    state: Path | None,
+    certificate: bool,
+    **columns: Any,
+) -> Wanted:
+    """The audit that the command line asks for."""
+    from scenarios.audit import AuditorFile, Wanted
+    from secure_fair.data.decisions import Columns
+
+    return Wanted(
+        decisions,
+        Columns(**columns),
+        [AuditorFile.parse(text) for text in auditors],
+        policy_files(policies),
+        [tuple(part.strip() for part in text.split(" x ")) for text in intersections],
+        epsilon,
+        delta,
+        state,
+        certificate,
+    )
+
+
+def policy_files(given: tuple[str, ...]) -> dict[str, Path]:
+    """[NAME=]FILE options as a mapping from auditor to file, "" being all others."""
+    from secure_fair.errors import UsageError
+
+    found: dict[str, Path] = {}
+    for text in given:
+        name, equals, file = text.partition("=")
+        key = name if equals else ""
+        if key in found:
+            raise UsageError(f"--policy {text}: {'all auditors have' if not key else f'{key} has'} a file already")
+        found[key] = Path(file if equals else text)
+    return found

@@ -1,0 +1,83 @@
+"""An audit between machines: every party with its own store, policy and identity, by the commands of docs/audit.md."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from parties.roster import Roster
+from parties.statement import is_simulated, verify
+from scenarios.audit_terms import Terms
+from scenarios.cli import main
+from secure_fair.errors import UsageError
+from tests.parties.company import ROSTER, Company
+from tests.scenarios.audits import people, wanted
+
+POLICY = "epsilon = 20\nclaims = ['impact ratio by sex >= 0.2']\n"
+
+
+def command(*arguments: str) -> str:
+    """What a command prints."""
+    done = CliRunner().invoke(main, list(arguments))
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both stores under one key, the policy, and the terms made from its promise."""
+    folder = tmp_path_factory.mktemp("between")
+    asked = wanted(folder, people(300))
+    key = ["--join-key", str(folder / "join.key")]
+    command("data", "decisions", str(asked.decisions), "--out", str(folder / "stores" / "developer"), *key)
+    source = f"{asked.auditors[0].file}:sex,race"
+    command("data", "attributes", source, "--out", str(folder / "stores" / "city"), *key)
+    (folder / "policy.toml").write_text(POLICY)
+    promise = command("policy", "promise", str(folder / "policy.toml"), "city", "sex,race")
+    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\n{promise}')
+    return folder
+
+
+def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
+    terms = Terms.load(folder / "audit.toml")
+    policies = {"city": folder / "policy.toml"}
+    with Company(terms, folder / "stores", folder / "out", simulated=False, policies=policies) as company:
+        company.succeed()
+        out = company.out("developer")
+    answer = json.loads((out / "audit.json").read_text())
+    assert answer["records"]["matched"] == 298
+    assert [(one["claim"], one["verdict"]) for one in answer["verdicts"]] == [("impact ratio by sex >= 0.2", "pass")]
+    assert {line["attribute"] for line in answer["openings"]} == {"sex", "race"}
+    assert "impact ratio by sex" in (out / "audit.html").read_text()
+    content = (out / "certificate.json").read_bytes()
+    assert not is_simulated(content)
+    verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace('"city"', '"City"'), "auditors.0.name"),
+        (lambda text: text.replace("epsilon = 20.0", "epsilon = -1.0"), "epsilon"),
+        (lambda text: text.replace(">= 0.2", ">= much"), "is no claim"),
+        (lambda text: text.replace("by sex", "by size"), "audited are"),
+        (lambda text: text.replace("name =", "nam =", 1), "did you mean"),
+        (lambda text: text + "[", "not valid TOML"),
+    ],
+)
+def test_faulty_terms_are_refused(folder: Path, tmp_path: Path, change, said: str) -> None:
+    (tmp_path / "audit.toml").write_text(change((folder / "audit.toml").read_text()))
+    with pytest.raises(UsageError, match=said):
+        Terms.load(tmp_path / "audit.toml")
+
+
+def test_a_party_has_a_scenario_or_an_audit(folder: Path, tmp_path: Path) -> None:
+    given = ["--identity", str(folder), "--peer", "a=b:1", "--out", str(tmp_path / "out")]
+    both = ["--scenario", "quickstart", "--audit", str(folder / "audit.toml")]
+    for options in ([], both):
+        done = CliRunner().invoke(main, ["party", "dealer", *options, *given])
+        assert done.exit_code == 2
+        assert "give one of the two" in done.stderr
