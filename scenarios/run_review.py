@@ -259,7 +259,7 @@ def _learned(run: str, auditor: str, developer: Entries, own: Entries) -> Iterat
         entries = [one for one in planned if (one["operation"], one["attribute"], one.get("of", "")) == kind]
         operation, attribute, of = kind
         alike = [one for one in planned if one["attribute"] == attribute]
-        mu = mu_of(entries, RULES, groups_of(alike))
+        mu = mu_of(entries, RULES, groups_of(alike, RULES))
         yield Learned(
             run=run,
             operation=operation,

@@ -180,7 +180,7 @@ def released(ledger: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     planned = [dict(entry) for entry in ledger if _kind_of(entry)]
     for key, line in lines.items():
         alike = [entry for entry in planned if entry["attribute"] == key[2]]
-        line |= told_by([entry for entry in planned if _kind_of(entry) == key], groups_of(alike))
+        line |= told_by([entry for entry in planned if _kind_of(entry) == key], groups_of(alike, RULES))
     return list(lines.values())
 
 

@@ -29,7 +29,7 @@ MAX_STEP = 0.4  # one step moves the weights by at most this part of the ball
 class AdversaryStep(Operation):
     """An update z^T (p - A) that stays on shares, noised and accounted as if it were opened: later rows carry it."""
 
-    rule = Rule(row_change, bounded_rows=True, on_intersections=True, opened=False)
+    rule = Rule(row_change, by_group=True, bounded_rows=True, on_intersections=True, opened=False)
 
     def check(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> None:
         """It comes with the rows of adv and ent alone."""

@@ -31,7 +31,7 @@ def moment(auditors: Auditors, attribute: str, records: np.ndarray, query: Tenso
 class Moment(Operation):
     """The query is the developer's, A the memberships; one attribute moves the sum by its row of F."""
 
-    rule = Rule(row_change, bounded_rows=True, on_intersections=True, binding=True)
+    rule = Rule(row_change, by_group=True, bounded_rows=True, on_intersections=True, binding=True)
 
     def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
         """k numbers of a query by columns of the attribute."""

@@ -29,7 +29,7 @@ def penalty_rows(auditors: Auditors, attribute: str, records: np.ndarray) -> Rel
 class PenaltyRows(Operation):
     """The developer brings nothing: it makes the coefficients from the noised rows in the clear."""
 
-    rule = Rule(row_change, row_per_record=True, on_intersections=True, binding=True)
+    rule = Rule(row_change, by_group=True, row_per_record=True, on_intersections=True, binding=True)
 
     def shape(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> tuple[int, ...]:
         """A row for each record."""

@@ -163,14 +163,14 @@ class Ledger:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
         kept = list(self.entries(run))
         header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
-        write_bytes(path, "".join(json.dumps(item, sort_keys=True) + "\n" for item in [header, *kept]).encode())
+        write_bytes(path, b"".join(map(_line, [header, *kept])))
 
     def _append(self, content: dict[str, Any], *, lasting: bool = True) -> None:
         """Add an entry; a ``lasting`` one is on disk, and so is the head, when this returns."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"entry": self._count + 1, "time": time, "previous": self._hash, **content}
         entry["hash"] = _entry_hash(entry)
-        _write_all(self._descriptor, (json.dumps(entry, sort_keys=True) + "\n").encode())
+        _write_all(self._descriptor, _line(entry))
         self._count, self._hash = entry["entry"], entry["hash"]
         if lasting:
             os.fsync(self._descriptor)
@@ -375,9 +375,14 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 entry = json.loads(line)
             except ValueError:
                 raise DamagedFile(f"{path}: line {number} is damaged") from None
-            if not isinstance(entry, dict) or not line.endswith(b"\n"):
+            if not isinstance(entry, dict) or line != _line(entry):  # a space that became a tab was touched, too
                 raise DamagedFile(f"{path}: line {number} is damaged")
             yield entry
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    """The one form in which an entry is written."""
+    return (json.dumps(entry, sort_keys=True) + "\n").encode()
 
 
 def _entry_hash(entry: dict[str, Any]) -> str:

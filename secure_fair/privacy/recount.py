@@ -50,7 +50,7 @@ def _recount(attribute: str, planned: Sequence[dict[str, Any]], rules: Rules, de
     mu2, added, wrong = np.zeros(size), np.zeros(size), []
     for entry in planned:
         payers, charge = paying(entry, None), charge_of(entry)
-        cost = cost_of(entry, rules, groups_of(planned))
+        cost = cost_of(entry, rules, groups_of(planned, rules))
         mu2[payers.places] += cost * payers.times.astype(np.float64) ** 2
         added[payers.places] = np.maximum(added[payers.places], charge.epsilon)
         if charge.mu2 < cost * (1 - TOLERANCE):
@@ -82,10 +82,10 @@ def cost_of(entry: Mapping[str, Any], rules: Rules, groups: int) -> float:
     return math.inf if not sigma else float((rule.moves(groups) / sigma) ** 2)
 
 
-def groups_of(planned: Sequence[Mapping[str, Any]]) -> int:
+def groups_of(planned: Sequence[Mapping[str, Any]], rules: Rules) -> int:
     """The groups of what the releases are about, by the columns that were opened; 3, which costs no less, where none
     of them tells."""
     for entry in planned:
-        if entry["operation"] in ("moment", "group_counts", "evaluation_counts", "adversary_step", "penalty_rows"):
+        if rules[entry["operation"]].by_group:
             return max(2, int(entry["shape"][1]))
     return 3

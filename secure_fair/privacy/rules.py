@@ -22,7 +22,8 @@ class Rule:
     a value of its own. ``on_intersections``: may be asked of several attributes together. ``responds_at_random``: the
     noise is in the answers, which are drawn once for ever. ``opened``: False where nothing leaves the shares or the
     auditor, and it is accounted as if it did. ``binding``: the guarantee holds whatever the developer sends; where it
-    does not say so, a noised release needs an auditor that takes the developer to follow the protocol.
+    does not say so, a noised release needs an auditor that takes the developer to follow the protocol. ``by_group``:
+    the value's columns are the groups, of two one of them.
     """
 
     sensitivity: Callable[[int], float] | None
@@ -35,6 +36,7 @@ class Rule:
     responds_at_random: bool = False
     opened: bool = True
     binding: bool = False
+    by_group: bool = False
 
     def __post_init__(self) -> None:
         if (self.sensitivity is None) != bool(self.paid_by):

@@ -136,7 +136,6 @@ def stay_away(arguments: list[str]) -> None:
     """A party that ends before it begins."""
 
 
-@pytest.mark.long
 def give_up(error: type[SecureFairError], arguments: list[str]) -> None:
     """An auditor that leaves with a refusal at its second moment, instead of refusing that one request."""
     honest, seen = AuditorService._admit, []
@@ -165,6 +164,7 @@ def test_nobody_goes_on_without_an_auditor_that_has_refused_and_gone(
     assert not (company.out("developer") / "adapter").exists()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("case", range(100))
 def test_any_party_at_any_moment(tmp_path: Path, weights: Path, stores: Path, case: int) -> None:

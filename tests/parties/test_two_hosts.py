@@ -195,7 +195,7 @@ def test_three_hosts_train_together_over_tls_alone(
     stores = tmp_path / "stores"
     prepared = CliRunner().invoke(main, ["data", "prepare", str(tmp_path / "scenario.toml"), "--out", str(stores)])
     assert prepared.exit_code == 0, prepared.output
-    assert {folder.name for folder in stores.iterdir()} == {"developer", "auditor"}
+    assert {entry.name for entry in stores.iterdir() if entry.is_dir()} == {"developer", "auditor"}
     context = multiprocessing.get_context("forkserver")
     done = context.Event()
     taps = []

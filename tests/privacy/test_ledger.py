@@ -75,6 +75,17 @@ def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, d
         verify(directory)
 
 
+def test_a_byte_that_changes_no_meaning_is_noticed_too(tmp_path: Path) -> None:
+    """A space that became a tab reads as the same entry, and somebody has been there all the same."""
+    path = fill(tmp_path, 2)
+    content = path.read_bytes()
+    verify(tmp_path)
+    for place in [place for place, byte in enumerate(content) if byte == ord(" ")]:
+        path.write_bytes(content[:place] + b"\t" + content[place + 1 :])
+        with pytest.raises(ProtocolError):
+            verify(tmp_path)
+
+
 @pytest.mark.parametrize("kept", range(9))
 def test_truncation_is_noticed(tmp_path: Path, kept: int) -> None:
     path = fill(tmp_path)
