@@ -305,6 +305,13 @@ def test_a_late_party_is_waited_for(credentials: dict[str, Credentials]) -> None
     together(alice.close, bob.close)
 
 
+@pytest.mark.parametrize("port", ["99999", "65536", "-1", "https", ""])
+def test_a_port_that_cannot_be_is_refused(credentials: Mapping[str, Credentials], port: str) -> None:
+    """gRPC would take 99999 for 34463, where nobody looks for this party."""
+    with pytest.raises(UsageError, match="cannot listen at"):
+        Network(credentials["alice"], f"127.0.0.1:{port}")
+
+
 def test_an_address_that_cannot_be_used_is_a_usage_error(credentials: dict[str, Credentials]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen at"):
         Network(credentials["alice"], f"127.0.0.1:{taken.getsockname()[1]}")
