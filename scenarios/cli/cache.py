@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import click
@@ -33,20 +32,23 @@ def show(output: Output) -> None:
 @cache.command()
 @shared_options
 def clear(output: Output) -> None:
-    """Delete everything in the cache; the next run decodes pictures anew."""
+    """Delete the decoded pictures, and nothing else that is in the folder; the next run decodes anew."""
     from scenarios.people import cache_folder
+    from secure_fair.data.pictures import kept_in
     from secure_fair.report.tables import size
 
     folder = cache_folder()
     files, held = _held(folder)
-    for entry in folder.iterdir() if folder.is_dir() else ():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    for file in kept_in(folder):
+        file.unlink(missing_ok=True)
     output.result(
         {"folder": str(folder), "files": files, "bytes": held}, f"{folder}: {files} files, {size(held)} deleted"
     )
 
 
 def _held(folder: Path) -> tuple[int, int]:
-    """How many files are below a folder, and their bytes."""
-    sizes = [file.stat().st_size for file in folder.rglob("*") if file.is_file()] if folder.is_dir() else []
+    """How many files of the cache are in a folder, and their bytes."""
+    from secure_fair.data.pictures import kept_in
+
+    sizes = [file.stat().st_size for file in kept_in(folder)]
     return len(sizes), sum(sizes)

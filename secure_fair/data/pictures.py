@@ -5,11 +5,13 @@ The cache's names and contents come from the files' names: it belongs to whoever
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ FORMAT = "1"  # a change of what is decoded, or how, must change it: it is part 
 FORMATS = ("JPEG", "PNG", "WEBP")  # no other decoder meets what comes from outside
 _MODES = {"RGB", "RGBA", "RGBX", "L", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV"}
 CACHE_BYTES = 20_000_000_000  # at most so much is kept decoded
+_KEPT = re.compile(r"[0-9a-f]{32}(-[0-9a-f]{16})?\.(npy|json)")
 _CHUNK = 256
 
 
@@ -166,14 +169,24 @@ def _map_array(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         return None
     if array.shape != shape or array.dtype != np.uint8:
         return None
-    os.utime(file)  # used now: what is used longest ago goes first
+    with contextlib.suppress(OSError):  # another process may have made room, and another's cache is only read
+        os.utime(file)  # used now: what is used longest ago goes first
     return array
+
+
+def kept_in(cache: Path) -> list[Path]:
+    """The files in a folder that decoding has put there, by their names: the folder may be the user's for more."""
+    if not cache.is_dir():
+        return []
+    return [file for file in cache.iterdir() if _KEPT.fullmatch(file.name) and file.is_file()]
 
 
 def _make_room(cache: Path, needed: int) -> None:
     """Delete what was used longest ago until so many bytes more stay within ``CACHE_BYTES``; who has a file open keeps
     its content."""
-    files = sorted((file.stat().st_mtime, file.stat().st_size, file) for file in cache.glob("*.npy"))
+    files = sorted(
+        (file.stat().st_mtime, file.stat().st_size, file) for file in kept_in(cache) if file.suffix == ".npy"
+    )
     held = sum(size for _, size, _ in files)
     for _, size, file in files:
         if held + needed <= CACHE_BYTES:
@@ -185,7 +198,8 @@ def _make_room(cache: Path, needed: int) -> None:
 
 def _write_array(cache: Path, key: str, shape: tuple[int, ...], write: Callable[[np.ndarray], None]) -> np.ndarray:
     """Let ``write`` fill an array of zeros in a temporary file, give the file its name, map it read-only."""
-    private_folder(cache)
+    if not cache.exists():  # a folder of the user's keeps its mode; files are private in any case
+        private_folder(cache)
     _make_room(cache, math.prod(shape))
     final = cache / f"{key}.npy"
     with atomic_write(final) as temporary:

@@ -72,3 +72,17 @@ def test_the_cache_is_its_owners_alone_and_bounded(tmp_path: Path, monkeypatch: 
     kept.append(decode_all(lists[2], 8, cache).key)
     assert {file.stem for file in cache.iterdir()} == {kept[0], kept[2]}  # the one used longest ago is gone
     assert decode_all(lists[1], 8, cache).digests  # and is made again
+
+
+def test_a_folder_that_was_there_keeps_its_mode_and_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine").mkdir(mode=0o755)
+    (tmp_path / "mine" / "thesis.npy").write_bytes(b"x" * 1000)
+    monkeypatch.setattr(module, "CACHE_BYTES", 1)
+    decode_all(files_in(tmp_path / "p", {"a.png": encoded("PNG")}), 8, tmp_path / "mine")
+    assert stat.S_IMODE((tmp_path / "mine").stat().st_mode) == 0o755
+    made = [file for file in (tmp_path / "mine").iterdir() if file.name != "thesis.npy"]
+    assert len(made) == 2
+    assert {stat.S_IMODE(file.stat().st_mode) for file in made} == {0o600}
+    assert (tmp_path / "mine" / "thesis.npy").is_file()

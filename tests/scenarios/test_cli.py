@@ -425,9 +425,11 @@ def test_names_of_the_library_are_completed():
 def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch):
     monkeypatch.setenv("SECURE_FAIR_CACHE", str(tmp_path / "cache"))
     assert "empty" in invoke("cache", "show").stdout
-    (tmp_path / "cache" / "deep").mkdir(parents=True)
-    (tmp_path / "cache" / "deep" / "a.npy").write_bytes(b"12345")
+    (tmp_path / "cache").mkdir()
+    mine = [tmp_path / "cache" / name for name in ("a.npy", "thesis.json", "0" * 32)]  # whoever named this folder
+    for file in (*mine, tmp_path / "cache" / f"{'0' * 32}.npy", tmp_path / "cache" / f"{'0' * 32}-{'f' * 16}.npy"):
+        file.write_bytes(b"12345")
     shown = json.loads(invoke("cache", "show", "--format", "json").stdout)
-    assert (shown["files"], shown["bytes"]) == (1, 5)
-    assert "1 files, 5 B deleted" in invoke("cache", "clear").stdout
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert (shown["files"], shown["bytes"]) == (2, 10)
+    assert "2 files, 10 B deleted" in invoke("cache", "clear").stdout
+    assert sorted((tmp_path / "cache").iterdir()) == sorted(mine)
