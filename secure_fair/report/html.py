@@ -48,7 +48,10 @@ def _rounds(folder: Path, summary: tables.Summary) -> dict[str, figures.Rounds]:
     folders = {tables.method_name(run): folder / "compare" / str(run["method"]) for run in summary.get("compare", [])}
     folders[tables.method_name(summary)] = folder
     texts = {name: _text(one / "developer" / "rounds.jsonl") for name, one in folders.items()}
-    return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
+    try:
+        return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
+    except ValueError as error:
+        raise UsageError(f"{folder}: a rounds.jsonl of its developers is damaged: {error}") from error
 
 
 def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapping[str, figures.Rounds]) -> str:

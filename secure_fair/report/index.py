@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+from secure_fair.files import write_bytes
 from secure_fair.report import tables
 from secure_fair.report.html import REPORT, SUMMARY, read_summary, write_report
 from secure_fair.report.templates import template
@@ -50,5 +51,5 @@ def write_index(folders: Sequence[Path], out: Path) -> Path:
             write_report(folder)
         links[folder.name] = quote(os.path.relpath(folder / REPORT, out.parent))
     page = template("index.html").render(runs=links, tables=made, legend=tables.GAP_LEGEND)
-    out.write_text(page, encoding="utf-8")
+    write_bytes(out, page.encode())  # exact rates are the experimenter's alone, wherever the page stands
     return out

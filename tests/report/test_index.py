@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def test_the_page_leads_to_reports_that_are_there(runs: list[Path]) -> None:
     for link in ("a/report.html", "b%20run/report.html", "c/report.html"):
         assert f'href="{link}"' in page
     assert all((run / "report.html").is_file() for run in runs)
+    assert stat.S_IMODE((runs[0].parent / "index.html").stat().st_mode) == 0o600
 
 
 def test_the_command_takes_one_run_several_or_a_folder_of_them(runs: list[Path]) -> None:
@@ -95,3 +97,6 @@ def test_training_is_drawn_from_what_the_developer_wrote(summary: Summary, tmp_p
         "widest released gap",
     ]
     assert figures.training({"erm": lines[:1]}) is None  # one epoch is no line
+    (tmp_path / "developer" / "rounds.jsonl").write_text("{")
+    with pytest.raises(UsageError, match="is damaged"):
+        write_report(tmp_path)
