@@ -12,7 +12,27 @@ from scenarios.cli.options import Output, shared_options
 
 @click.group()
 def ledger() -> None:
-    """Check ledgers of releases."""
+    """See and check ledgers of releases."""
+
+
+@ledger.command()
+@click.argument("state", metavar="STATE", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--policy", type=click.Path(path_type=Path), help="The auditor's policy: what is left under it.")
+@shared_options
+def status(state: Path, policy: Path | None, output: Output) -> None:
+    """Say what people have spent for life, what is left, which runs there were and what was opened.
+
+    STATE is the --state folder of an auditor or a developer; nothing in it is changed, and its party may be running.
+    A developer's ledger has digests of sets of records alone: what it was told is given as the epsilon of somebody who
+    was in every release.
+    """
+    from scenarios.policies import load
+    from secure_fair.operations import RULES
+    from secure_fair.privacy.standing import standing
+    from secure_fair.report.standing import standing_text
+
+    found = standing(_ledger_in(state), RULES, load(policy) if policy is not None else None)
+    output.result(found.facts(), standing_text(found))
 
 
 @ledger.command()
@@ -29,13 +49,13 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
     RUN/auditor-NAME/ledger.jsonl): check both, and that they agree.
     """
     from secure_fair.errors import ProtocolError, UsageError
-    from secure_fair.privacy.ledger import compare, entries_about, read_extract
-    from secure_fair.privacy.ledger import verify as verify_chain
+    from secure_fair.privacy.chain import read_extract
+    from secure_fair.privacy.chain import verify as verify_chain
+    from secure_fair.privacy.comparison import compare, entries_about
 
-    if folder.is_dir() and not (folder / "ledger.jsonl").is_file():
-        raise UsageError(f"{folder}: holds no ledger (ledger.jsonl); name an auditor's state folder, or an extract")
+    folder = _ledger_in(folder) if folder.is_dir() else folder
     if other is None:
-        entries = len(read_extract(folder)) if folder.is_file() else verify_chain(folder)
+        entries = len(read_extract(folder)) if folder.is_file() else verify_chain(folder).entries
         output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")
         return
     if folder.is_dir():
@@ -55,3 +75,13 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
 
 def _is_auditors(entries: list[dict[str, Any]]) -> bool:
     return any(entry["kind"] == "start" and "auditor" in entry for entry in entries)
+
+
+def _ledger_in(folder: Path) -> Path:
+    """The folder of the ledger in a state folder, which may be named itself; UsageError where there is none."""
+    from secure_fair.errors import UsageError
+
+    for place in (folder, folder / "ledger"):
+        if (place / "ledger.jsonl").is_file():
+            return place
+    raise UsageError(f"{folder}: holds no ledger (ledger.jsonl); name a party's state folder, or an extract")
