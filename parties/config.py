@@ -103,6 +103,7 @@ class Endpoint:
     timeout: float = 60.0
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
+    lost: frozenset[str] = frozenset()  # parties whose ledgers are said to be lost, and are gone on with
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from torch import Tensor
 from parties import messages
 from parties.auditors import KnownAuditors
 from parties.config import Endpoint, Folders, RunConfig
+from parties.continuity import Memory
 from parties.enrolment import Enrolment, collect, enrol, share_holdings
-from parties.messages import Finished, Granted, Opened, Proceed, Train
+from parties.messages import Granted, Opened, Proceed, Train
+from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.training import develop, prepare
@@ -28,6 +30,7 @@ from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask, Release
 from secure_fair.operations.common.operation import Update
+from secure_fair.privacy.chain import End
 from secure_fair.privacy.entries import Receipt, records_hash, table_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
@@ -47,16 +50,18 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        memory = Memory(endpoint, network, ledger)
+        memory.check(config.auditors, progress)
         ledger.start(run)
         ids = enrol(config, network, store, run)
+        wait_for_all(config, network, memory, run)
         progress.stage("features")
         data = prepare(config, store, folders.store / "cache", progress)
         cache = ReleaseCache(folders.state / "answers", terms=str(config.privacy))
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
         progress.stage(f"training: {config.method.name}, {len(data.training)} records")
         develop(config, data, auditors, folders.out, progress)
-        for auditor in config.auditors:
-            messages.send(network, auditor, Finished())
+        finish(config, network, memory, run)
         session.close()
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
@@ -101,7 +106,7 @@ class SecureAuditors(KnownAuditors):
         values, sigma = self._compute(ask, records, private, granted)
         for grant in granted.values():
             for receipt in grant.receipts:
-                self.ledger.received(receipt)
+                self.ledger.received(receipt, _newest(grant))
         self.forecast.ask_ahead()
         return Release(values, sigma)
 
@@ -180,7 +185,7 @@ class SecureAuditors(KnownAuditors):
         sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
-            self.ledger.received(grant.receipts[-1])
+            self.ledger.received(grant.receipts[-1], _newest(grant))
             sent.append((holder, np.frombuffer(raw, dtype="<f8")))
         return Release(torch.from_numpy(self.joined(sent, records)))
 
@@ -226,6 +231,11 @@ def check_receipts(
 
 def _receipts(granted: Mapping[str, Granted]) -> Iterable[Receipt]:
     return (receipt for grant in granted.values() for receipt in grant.receipts)
+
+
+def _newest(grant: Granted) -> End | None:
+    """How far the auditor's ledger had come when it granted."""
+    return End(grant.newest.entries, grant.newest.hash) if grant.newest else None
 
 
 def _opened_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:

@@ -34,19 +34,19 @@ def verify(directory: Path) -> End:
 
     Raises DamagedFile that names the first entry that was changed, removed, moved or cut off. A torn line is no damage.
     """
-    end = verified_end(directory)
-    for entry in entries_of(directory):
-        if entry["kind"] == "table":
-            if len(ids_of(directory, entry["table"])) != entry["count"]:
-                raise DamagedFile(f"{directory}: ledger entry {entry['entry']} has another count than its table")
-            if "persons" in entry:
-                persons_of(directory, entry["persons"])
+    end, tables = walked(directory)
+    for entry in tables:
+        if len(ids_of(directory, entry["table"])) != entry["count"]:
+            raise DamagedFile(f"{directory}: ledger entry {entry['entry']} has another count than its table")
+        if "persons" in entry:
+            persons_of(directory, entry["persons"])
     return end
 
 
-def verified_end(directory: Path) -> End:
-    """The end of a ledger whose chain and head hold; DamagedFile otherwise."""
+def walked(directory: Path) -> tuple[End, list[dict[str, Any]]]:
+    """The end of a ledger whose chain and head hold, and its entries about tables; DamagedFile otherwise."""
     count, previous, hashes = 0, GENESIS, {0: GENESIS}
+    tables = []
     for entry in entries_of(directory):
         count += 1
         if entry.get("entry") != count or entry.get("previous") != previous:
@@ -54,8 +54,10 @@ def verified_end(directory: Path) -> End:
         if entry.get("hash") != entry_hash(entry):
             raise DamagedFile(f"{directory}: ledger entry {count} was changed; {_REMEDY}")
         previous = hashes[count] = entry["hash"]
+        if entry["kind"] == "table":
+            tables.append(entry)
     _check_head(directory, count, hashes)
-    return End(count, previous, torn_line(directory / ENTRIES))
+    return End(count, previous, torn_line(directory / ENTRIES)), tables
 
 
 def _check_head(directory: Path, count: int, hashes: dict[int, str]) -> None:

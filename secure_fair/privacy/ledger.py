@@ -32,9 +32,10 @@ from secure_fair.privacy.chain import (
     ids_of,
     line_of,
     persons_of,
-    verified_end,
+    walked,
 )
 from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
+from secure_fair.privacy.memory import LOST, SEEN
 from secure_fair.privacy.spending import Spending
 
 _NOTES = ("verdict", "disclosed")  # openings beside releases, which both sides write down
@@ -56,7 +57,7 @@ class Ledger:
         self._descriptor = os.open(directory / ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._lock()
-            end = verified_end(directory)
+            end, _ = walked(directory)
             self._count, self._hash = end.entries, end.hash
             if self._count:
                 self._check_identity()
@@ -67,7 +68,7 @@ class Ledger:
                 self._append(
                     {"kind": "repaired", "torn": len(end.torn), "sha256": hashlib.sha256(end.torn).hexdigest()}
                 )
-            self._write_head()
+            self.settled()
             self._sizes: dict[str, int] = {}
             self._numbers = self._last_numbers()
             self.spending = Spending(self.entries(), self.table, partial(persons_of, directory))
@@ -82,8 +83,19 @@ class Ledger:
 
     @property
     def end(self) -> End:
-        """The number and hash of the newest entry."""
-        return End(self._count, self._hash)
+        """The newest entry that is on disk for certain: a crash now takes none up to it away."""
+        return self._lasting
+
+    def settled(self) -> End:
+        """The newest entry, once it is on disk."""
+        os.fsync(self._descriptor)
+        self._write_head()
+        self._lasting = End(self._count, self._hash)
+        return self._lasting
+
+    def hash_of(self, number: int) -> str:
+        """The hash of an entry by its number; empty where there is no such entry."""
+        return next((entry["hash"] for entry in self.entries() if entry["entry"] == number), "")
 
     def next_number(self, run: str) -> int:
         """A new release number of a run: counting from 1, never given twice, also by a run that is resumed."""
@@ -92,8 +104,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the ledger free for other processes."""
-        os.fsync(self._descriptor)
-        self._write_head()
+        self.settled()
         os.close(self._descriptor)
 
     def enrol(self, ids: Sequence[str], persons: Sequence[str | None] | None = None) -> str:
@@ -149,9 +160,20 @@ class Ledger:
         """Note a request that was not admitted, and why; nothing was spent."""
         self._append({"kind": "refused", "run": run, "operation": operation, "attribute": attribute, "reason": reason})
 
-    def received(self, receipt: Receipt) -> None:
-        """The receiver's side: write down what it was given."""
-        self._append({"kind": "received", **asdict(receipt)})
+    def received(self, receipt: Receipt, newest: End | None = None) -> None:
+        """The receiver's side: write down what it was given, and how far the auditor's ledger had come before."""
+        told = {} if newest is None else {"newest": [newest.entries, newest.hash]}
+        self._append({"kind": "received", **asdict(receipt), **told})
+
+    def seen(self, run: str, peer: str, certificate: str, newest: End) -> None:
+        """Remember how far a peer's ledger has come (``secure_fair.privacy.memory``)."""
+        known = {"peer": peer, "certificate": certificate, "count": newest.entries, "newest": newest.hash}
+        self._append({"kind": SEEN, "run": run, **known})
+
+    def lost(self, whose: str, certificate: str, known: End) -> None:
+        """Write down that somebody's ledger is said to be lost from before entry ``known`` on, and is gone on with."""
+        about = {"whose": whose, "certificate": certificate, "count": known.entries, "newest": known.hash}
+        self._append({"kind": LOST, **about})
 
     def verdict(
         self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None
@@ -190,8 +212,7 @@ class Ledger:
             self._write(line_of(entry))
             self._count, self._hash = entry["entry"], entry["hash"]
             if lasting:
-                os.fsync(self._descriptor)
-                self._write_head()
+                self.settled()
         except OSError as error:
             raise UsageError(
                 f"{self.directory}: the ledger cannot be written ({error.strerror}), so nothing is opened; make room "
@@ -245,6 +266,20 @@ class Ledger:
         if name not in self._sizes:
             self._sizes[name] = len(self.table(name))
         return self._sizes[name]
+
+
+def repair(directory: Path) -> int:
+    """Cut off a torn last line and write that down; the number of its bytes. DamagedFile where anything else is wrong.
+
+    A ledger whose very first line is torn has nobody's name: it holds nothing, and its party begins it again.
+    """
+    torn = len(walked(directory)[0].torn)
+    first = next(entries_of(directory), None)
+    if torn and first is None:
+        raise UsageError(f"{directory}: has no whole entry; begin it again with --new-state")
+    if torn and first is not None:
+        Ledger(directory, first["owner"], simulated=first["simulated"]).close()
+    return torn
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -98,7 +98,7 @@ def masks_of_torch(patch: Patch) -> None:
 
 
 def no_look_at_hashes(patch: Patch) -> None:
-    patch.setattr(chain, "verified_end", lambda directory: chain.End(0, ""))
+    patch.setattr(chain, "walked", lambda folder: (chain.End(sum(1 for _ in chain.entries_of(folder)), ""), []))
 
 
 def one_mask_for_all(patch: Patch) -> None:
