@@ -44,19 +44,31 @@ def status(state: Path, policy: Path | None, output: Output) -> None:
 def verify(folder: Path, other: Path | None, output: Output) -> None:
     """Check a LEDGER folder from end to end: exit code 4 where an entry was changed, removed, moved or cut off.
 
+    Its entries are counted again, too: every release has a run, records and a charge that its noise costs, and nobody
+    has spent more than the policies allowed. A torn last line, which a power cut or a full disk leaves, is no change
+    and is named: `ledger repair` removes it.
+
     Whoever can rewrite an entry and all that follows, the head included, is not found by this: the other side's extract
     has what it has received. With two extracts of one run (RUN/developer/ledger.jsonl and
     RUN/auditor-NAME/ledger.jsonl): check both, and that they agree.
     """
     from secure_fair.errors import ProtocolError, UsageError
-    from secure_fair.privacy.chain import read_extract
+    from secure_fair.operations import RULES
+    from secure_fair.privacy.chain import End, read_extract
     from secure_fair.privacy.chain import verify as verify_chain
     from secure_fair.privacy.comparison import compare, entries_about
+    from secure_fair.privacy.soundness import unsound
 
     folder = _ledger_in(folder) if folder.is_dir() else folder
     if other is None:
-        entries = len(read_extract(folder)) if folder.is_file() else verify_chain(folder).entries
-        output.result({"intact": True, "entries": entries}, f"{folder}: intact, {entries} entries")
+        end = End(len(read_extract(folder)), "") if folder.is_file() else verify_chain(folder)
+        problems = unsound(folder, RULES) if folder.is_dir() else []
+        if problems:
+            raise ProtocolError(f"{folder}: the chain holds, and its entries do not add up: " + "; ".join(problems))
+        text = f"{folder}: intact, {end.entries} entries"
+        if end.torn:
+            text += f", and a torn line of {len(end.torn)} bytes behind them (`secure-fair ledger repair {folder}`)"
+        output.result({"intact": True, "entries": end.entries, "torn": len(end.torn)}, text)
         return
     if folder.is_dir():
         raise UsageError(f"{folder}: to compare, name the two extracts of one run, files ending in ledger.jsonl")
@@ -71,6 +83,23 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
         raise ProtocolError("the ledgers differ: " + "; ".join(differences))
     releases = sum(entry["kind"] == "received" and entry["auditor"] == name for entry in developers)
     output.result({"agree": True, "releases": releases}, f"the ledgers agree: {releases} releases of {name}'s")
+
+
+@ledger.command()
+@click.argument("state", metavar="STATE", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@shared_options
+def repair(state: Path, output: Output) -> None:
+    """Remove the torn last line of the ledger in STATE, and write down that it was there.
+
+    Its write was cut short, so that nothing was opened under it; the next run would do the same. All else that is wrong
+    with a ledger is damage, and is not repaired: exit code 4.
+    """
+    from secure_fair.privacy.ledger import repair as repair_ledger
+
+    folder = _ledger_in(state)
+    torn = repair_ledger(folder)
+    done = f"a torn line of {torn} bytes was removed, and a line says so" if torn else "nothing to repair"
+    output.result({"torn": torn}, f"{folder}: {done}")
 
 
 def _is_auditors(entries: list[dict[str, Any]]) -> bool:

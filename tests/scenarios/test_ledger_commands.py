@@ -54,3 +54,30 @@ def test_status_of_a_folder_without_a_ledger_is_one_message(tmp_path: Path) -> N
     result = invoke("status", tmp_path)
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
     assert "holds no ledger" in result.stderr
+
+
+def test_a_torn_line_is_told_from_damage_and_repaired_with_a_word(state: Path) -> None:
+    path = state / "ledger" / "ledger.jsonl"
+    with path.open("ab") as file:
+        file.write(b'{"kind": "opened", ')
+    found = invoke("verify", state)
+    assert found.exit_code == 0
+    assert "a torn line of 19 bytes behind them" in found.stdout
+    assert "19 bytes was removed" in invoke("repair", state).stdout
+    assert "nothing to repair" in invoke("repair", state).stdout
+    assert json.loads(invoke("verify", state, "--format", "json").stdout) == {"intact": True, "entries": 8, "torn": 0}
+    path.write_bytes(path.read_bytes().replace(b'"sigma": 5.0', b'"sigma": 9.0'))
+    assert invoke("repair", state).exit_code == 4
+    assert invoke("verify", state).exit_code == 4
+
+
+def test_a_charge_that_is_less_than_the_noise_costs_is_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger", "auditor")
+    ledger.start("run", auditor="auditor", training=64)
+    table, everybody = ledger.enrol(IDS), np.arange(64)
+    receipt = Receipt("run", 1, "auditor", "moment", "sex", records_hash(table, everybody), 64, (4, 1), 5.0)
+    ledger.plan(receipt, Charge(mu2=0.01), table, everybody)
+    ledger.close()
+    result = invoke("verify", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert "release 1 of run: its charge is less than its noise costs" in result.stderr
