@@ -185,8 +185,8 @@ class SecureAuditors(KnownAuditors):
         sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
-            self.ledger.received(grant.receipts[-1], _newest(grant))
-            sent.append((holder, np.frombuffer(raw, dtype="<f8")))
+            self.ledger.received(grant.receipts[-1], _newest(grant))  # whatever it is that came
+            sent.append((holder, messages.unpack_numbers(raw, math.prod(grant.receipts[-1].shape))))
         return Release(torch.from_numpy(self.joined(sent, records)))
 
     # what is not a release

@@ -21,7 +21,7 @@ from secure_fair.errors import (
 )
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
-from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.ask import Ask, Size
 from secure_fair.privacy.entries import Receipt
 
 CHANNEL = "control"
@@ -29,6 +29,10 @@ MOST_RECORDS = 10_000_000
 MOST_ENTRIES = 2**53
 HASH = "^[0-9a-f]{64}$"
 MESSAGE_LIMIT = 2**30
+
+
+Matrix = tuple[Size, Size]
+Shapes = Annotated[dict[str, tuple[Matrix, Matrix]], Field(max_length=10_000)]
 
 
 class _Message(BaseModel):
@@ -109,7 +113,7 @@ class Held(_Message):
 
     kind: Literal["held"] = "held"
     attributes: dict[str, list[str]]
-    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+    adapters: dict[str, Shapes] = {}
 
 
 class Granted(_Message):
@@ -150,7 +154,7 @@ class Attributes(_Message):
 
     kind: Literal["attributes"] = "attributes"
     groups: dict[str, list[str]]
-    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+    adapters: dict[str, Shapes] = {}
 
 
 class Train(_Message):
@@ -162,7 +166,7 @@ class Train(_Message):
     kind: Literal["train"] = "train"
     attribute: str = Field(max_length=200)
     width: int = Field(ge=1, le=1_000_000)
-    shapes: dict[str, tuple[tuple[int, int], tuple[int, int]]] = Field(default={}, max_length=10_000)
+    shapes: Shapes = {}
 
 
 class Own(_Message):
@@ -258,12 +262,26 @@ def send(network: Network, peer: str, message: Message, raw: bytes = b"") -> Non
 
 def receive(network: Network, peer: str) -> tuple[Message, bytes]:
     """The peer's next message and its raw part; ProtocolError if it is not well formed."""
-    data = network.receive(peer, CHANNEL, limit=MESSAGE_LIMIT)
+    return decode(peer, network.receive(peer, CHANNEL, limit=MESSAGE_LIMIT))
+
+
+def decode(peer: str, data: bytes) -> tuple[Message, bytes]:
+    """A message of the peer's and its raw part, from bytes; ProtocolError if it is not well formed."""
     try:
         (length,) = struct.unpack_from("<I", data)
         return _ADAPTER.validate_json(data[4 : 4 + length]), data[4 + length :]
     except (struct.error, ValidationError) as error:
-        raise ProtocolError(f"{peer} sent a message that is not well formed: {error}") from error
+        raise ProtocolError(f"{peer} sent a message that is not well formed: {_shortly(error)}") from error
+
+
+def _shortly(error: struct.error | ValidationError) -> str:
+    """The first thing that is wrong, without the peer's own words at full length."""
+    if not isinstance(error, ValidationError):
+        return "it has no length"
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))[:100]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'][:200]}{more}"
 
 
 def expect(network: Network, peer: str, kind: type[Kind]) -> tuple[Kind, bytes]:
@@ -302,13 +320,18 @@ def unpack_ids(raw: bytes, count: int) -> list[str]:
 
 def unpack_adapter(raw: bytes, shapes: AdapterShapes) -> Adapter | None:
     """The adapter of these shapes from its float64 numbers; None where there are none of either."""
-    numbers = sum(rows * columns for pair in shapes.values() for rows, columns in pair)
-    if len(raw) != 8 * numbers:
-        raise ProtocolError(f"an adapter of {numbers} numbers was announced, {len(raw)} bytes came")
-    if not shapes:
-        return None
-    flat = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
-    return unflatten_adapter(flat, shapes)
+    numbers = unpack_numbers(raw, sum(rows * columns for pair in shapes.values() for rows, columns in pair))
+    return unflatten_adapter(torch.from_numpy(numbers.copy()), shapes) if shapes else None
+
+
+def unpack_numbers(raw: bytes, count: int) -> np.ndarray:
+    """Float64 (count,), each a finite number; ProtocolError otherwise."""
+    if len(raw) != 8 * count:
+        raise ProtocolError(f"{len(raw)} bytes came where {count} numbers of 8 bytes were due")
+    numbers = np.frombuffer(raw, dtype="<f8")
+    if not np.isfinite(numbers).all():
+        raise ProtocolError(f"{int((~np.isfinite(numbers)).sum())} of {count} numbers that came are not finite")
+    return numbers
 
 
 def pack_part(held: np.ndarray) -> bytes:

@@ -25,6 +25,7 @@ from secure_fair.errors import (
     SecureFairError,
     UsageError,
 )
+from secure_fair.mpc import doors
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
@@ -73,7 +74,12 @@ _COMMON_OPTIONS = [
     ("grpc.http2.max_frame_size", 1 << 20),
     ("grpc.max_send_message_length", MAX_FRAME_BYTES),
 ]
-_SERVER_OPTIONS = [*_COMMON_OPTIONS, ("grpc.max_receive_message_length", MAX_CONTROL_BYTES), ("grpc.so_reuseport", 0)]
+_SERVER_OPTIONS = [
+    *_COMMON_OPTIONS,
+    *doors.OPTIONS,
+    ("grpc.max_receive_message_length", MAX_CONTROL_BYTES),
+    ("grpc.so_reuseport", 0),
+]
 _CHANNEL_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -104,6 +110,7 @@ class Network:
         check_party_name(credentials.name)
         if timeout <= 0:
             raise UsageError(f"network timeout {timeout}: use more than 0 seconds")
+        doors.make_room()
         self.name = credentials.name
         self.timeout = timeout
         self._credentials = credentials

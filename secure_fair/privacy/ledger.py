@@ -216,7 +216,7 @@ class Ledger:
         except OSError as error:
             raise UsageError(
                 f"{self.directory}: the ledger cannot be written ({error.strerror}), so nothing is opened; make room "
-                "on the disk, and start again: what is written down by then stays spent"
+                "for it, and start again: what is written down by then stays spent"
             ) from error
 
     def _write(self, line: bytes) -> None:
