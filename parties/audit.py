@@ -82,6 +82,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         write_bytes(folders.out / RESULT, (json.dumps(answer, indent=2) + "\n").encode())
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
+        progress.done(f"done: the answer is in {folders.out / RESULT}", {"run": run, "out": str(folders.out)})
     except BaseException as error:
         leave(network, error)
         raise

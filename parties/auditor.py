@@ -52,6 +52,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
+        progress.stage("connecting")
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
@@ -62,6 +63,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             if config.promises:
                 tell_known(config, network, folders.store)
             enrol, ids = receive_table(config, network)
+            progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
             holdings = Holdings.open(
                 config,
                 network.name,
@@ -82,7 +84,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             raise
         enrolment = announce(config, network, holdings)
         state = share_holdings(config, session, enrolment, holdings)
-        finished = AuditorService(config, network, state, holdings).serve()
+        progress.stage("answering the developer")
+        service = AuditorService(config, network, state, holdings, progress)
+        finished = service.serve()
         conclude(config, network, memory, enrol.run, finished)
         session.close()
         if config.certified:
@@ -91,6 +95,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+        progress.done(
+            f"done: {service.made} releases; the developer compares {folders.out / 'ledger.jsonl'}, and budgets are "
+            f"kept in {folders.state} (secure-fair ledger status)",
+            {"run": enrol.run, "releases": service.made, "out": str(folders.out), "state": str(folders.state)},
+        )
     except BaseException as error:
         leave(network, error)
         raise
@@ -111,7 +120,11 @@ def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
 class AuditorService:
     """Answers one developer until it is finished."""
 
-    def __init__(self, config: RunConfig, network: Network, state: SharedState, holdings: Holdings) -> None:
+    def __init__(
+        self, config: RunConfig, network: Network, state: SharedState, holdings: Holdings, progress: Progress
+    ) -> None:
+        self.progress = progress
+        self.made = 0  # releases
         self.config = config
         self.network = network
         self.session = state.session
@@ -130,6 +143,7 @@ class AuditorService:
                     return message
                 case Ask():
                     self._answer(message, messages.unpack_records(raw))
+                    self.progress.progress("releases", self.made, max(self.holdings.planned, self.made + 1))
                 case Train():
                     self._train(message, raw)
                 case _:
@@ -148,8 +162,10 @@ class AuditorService:
         if not operation.rule.on_shares:
             if holder:
                 self._send(operation, ask, records, grants[-1])
+                self.made += 1
             return
         self._compute(operation, ask, records, grants, proceed)
+        self.made += holder
         self.forecast.ask_ahead()
 
     def _mine(self, ask: Ask) -> list[str]:

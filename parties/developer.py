@@ -65,6 +65,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session.close()
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
+        progress.done(f"done: model, predictions, ledger: {folders.out}", {"run": run, "out": str(folders.out)})
     except BaseException as error:
         leave(network, error)
         raise

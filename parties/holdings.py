@@ -51,6 +51,7 @@ class Holdings:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
     confirmed: Confirmed = field(default_factory=Confirmed)
+    planned: int = 0  # releases, of all attributes
 
     @classmethod
     def open(
@@ -99,6 +100,7 @@ class Holdings:
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
+        held.planned = sum(use.releases for use in outlook.uses)
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         return held

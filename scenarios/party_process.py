@@ -14,6 +14,7 @@ from types import TracebackType
 
 from parties import identity as identities
 from parties.config import Folders, RunConfig
+from parties.reports import excused
 from parties.roster import Roster
 from scenarios import assemble
 from scenarios.audit_terms import Terms
@@ -31,6 +32,7 @@ class PartyProcess:
     def __init__(
         self,
         output_format: str,
+        role: str,
         *,
         source: str | None = None,
         audit: Path | None = None,
@@ -56,6 +58,7 @@ class PartyProcess:
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
+        check_role(role, credentials.name, identity)
         addresses = peer_addresses(peers, parties - {credentials.name})
         fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
@@ -64,7 +67,8 @@ class PartyProcess:
         self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
-            assemble.check_state(state, new=new_state)
+            with excused(self.endpoint):
+                assemble.check_state(state, new=new_state)
         self._policy_file = policy
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
@@ -95,10 +99,11 @@ class PartyProcess:
         """Run as an auditor."""
         from parties.auditor import main
 
-        if isinstance(self.agreed, Terms):
-            policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
-        else:
-            policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
+        with excused(self.endpoint):
+            if isinstance(self.agreed, Terms):
+                policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
+            else:
+                policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
         main(self.config, self.endpoint, self.folders, policy, self.report)
 
     def dealer(self) -> None:
@@ -126,6 +131,16 @@ def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
 def run_config_of(agreed: Scenario | Terms) -> RunConfig:
     """The values that all parties have in common."""
     return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+
+
+def check_role(role: str, name: str, identity: Path) -> None:
+    """UsageError unless the certificate's name is one of the role: it is what the others know the party by."""
+    named = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
+    if named != role:
+        raise UsageError(
+            f"--identity {identity}: is {name!r}'s, and this is `secure-fair party {role}`; name the folder of a "
+            f"{role}, or start `secure-fair party {named}`"
+        )
 
 
 def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:

@@ -273,6 +273,9 @@ class Quiet:
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         """Tell nobody."""
 
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
+        """Tell nobody."""
+
     def warn(self, text: str) -> None:
         """Pass it on."""
         if self.report is not None:

@@ -82,7 +82,7 @@ def party() -> None:
 @state_options
 def developer(output: Output, **given: Any) -> None:
     """Train: this party holds the pictures and the model, and learns of attributes what gates release."""
-    with _place(output, given) as place:
+    with _place(output, "developer", given) as place:
         place.developer()
 
 
@@ -94,10 +94,11 @@ def developer(output: Output, **given: Any) -> None:
 def auditor(output: Output, **given: Any) -> None:
     """Hold the sensitive attributes, and let out what the policy and the budget permit.
 
-    Says on stderr what the run may take and what has been spent before it serves anything (--format json: as one
-    event). A run that the policy or a budget for life forbids is refused then, before anything is spent.
+    Says on stderr what the run may take and what has been spent before it serves anything, then a line for each stage,
+    how many releases are made, and where its files are (--format json: an event each, named stage, outlook, progress,
+    warning or done). A run that the policy or a budget for life forbids is refused before anything is spent.
     """
-    with _place(output, given) as place:
+    with _place(output, "auditor", given) as place:
         place.auditor()
 
 
@@ -105,11 +106,11 @@ def auditor(output: Output, **given: Any) -> None:
 @network_options
 def dealer(output: Output, **given: Any) -> None:
     """Deal correlated randomness. This party sees no data and must not collude with any other."""
-    with _place(output, given) as place:
+    with _place(output, "dealer", given) as place:
         place.dealer()
 
 
-def _place(output: Output, given: dict[str, Any]) -> PartyProcess:
+def _place(output: Output, role: str, given: dict[str, Any]) -> PartyProcess:
     from scenarios.party_process import PartyProcess
 
-    return PartyProcess(output.format, **given)
+    return PartyProcess(output.format, role, **given)

@@ -147,3 +147,15 @@ def test_wrong_requests_are_one_message_each(agreed: Path, tmp_path: Path) -> No
     one_message(sign("dealer"), "'dealer' has been signed already")
     request.write_bytes(b"-----BEGIN NOTHING-----\n")
     one_message(sign("dealer"), "not a request in PEM")
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [("developer", "auditor"), ("auditor", "developer"), ("auditor", "dealer"), ("dealer", "auditor")]
+)
+def test_a_certificate_of_another_role_is_refused(agreed: Path, role: str, name: str) -> None:
+    line = ["party", role, "--scenario", str(agreed / "scenario.toml"), "--identity", str(agreed / name)]
+    line += ["--parties", str(agreed / ROSTER), "--out", str(agreed / "out"), "--peer", "a=b:1"]
+    line += ["--store", str(agreed), "--state", str(agreed / "state")] if role != "dealer" else []
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 2
+    assert f"is {name!r}'s, and this is `secure-fair party {role}`" in result.stderr
