@@ -30,6 +30,7 @@ from secure_fair.learning.train import Classifier, EpochRecord, Labelled, predic
 from secure_fair.operations.common.ask import Auditors
 from secure_fair.operations.evaluation_counts import evaluation_counts
 
+TRAININGS = "trainings"
 SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
 
 
@@ -42,6 +43,7 @@ class Prepared:
     test_ids: list[str]
     classes: tuple[str, ...]
     encoding: Encoding | None = None  # of a table's columns
+    kept: Path | None = None  # where trainings serve again: a sweep's
 
 
 def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
@@ -63,6 +65,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
         [store.ids[index] for index in store.test],
         store.classes,
         store.encoding,
+        cache / TRAININGS if (cache / TRAININGS).is_dir() else None,
     )
 
 
@@ -104,6 +107,7 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
             settings,
             on_epoch=on_epoch,
             on_step=lambda done, total: progress.progress("training", done, total),
+            kept=data.kept,
         )
     seconds = time.perf_counter() - began
     _, probabilities = predict(model, data.test, settings)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from parties.training import TRAININGS
 from scenarios import assemble, cluster, launch
 from scenarios.fit import admit
 from scenarios.grid import Run, cell
@@ -36,7 +37,7 @@ from scenarios.summary import judged_by
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
-from secure_fair.files import atomic_write
+from secure_fair.files import atomic_write, private_folder
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
 from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
@@ -366,6 +367,9 @@ def place_tokens(scenario: Scenario, people: People, stores: Path, tokens: Seque
     would keep its own, in the order of its store."""
     config = assemble.run_config(scenario)
     dtype = train_settings(config.train, config.seed).dtype
+    private_folder(cache_folder() / TRAININGS)
+    (stores / assemble.DEVELOPER / "cache").mkdir(exist_ok=True)
+    (stores / assemble.DEVELOPER / "cache" / TRAININGS).symlink_to((cache_folder() / TRAININGS).absolute())
 
     def place(table: AttributeTable, of_table: Tensor, folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
         row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, table.digests))}
