@@ -23,6 +23,7 @@ from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
+from secure_fair.learning.kept import kept_in
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import cached_tokens, make_classifier, train_settings
@@ -30,7 +31,6 @@ from secure_fair.learning.train import Classifier, EpochRecord, Labelled, predic
 from secure_fair.operations.common.ask import Auditors
 from secure_fair.operations.evaluation_counts import evaluation_counts
 
-TRAININGS = "trainings"
 SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
 
 
@@ -65,7 +65,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
         [store.ids[index] for index in store.test],
         store.classes,
         store.encoding,
-        cache / TRAININGS if (cache / TRAININGS).is_dir() else None,
+        kept_in(cache),
     )
 
 

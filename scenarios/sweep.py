@@ -26,7 +26,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from parties.training import TRAININGS
 from scenarios import assemble, cluster, launch
 from scenarios.fit import admit
 from scenarios.grid import Run, cell
@@ -38,6 +37,7 @@ from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
 from secure_fair.files import atomic_write, private_folder
+from secure_fair.learning.kept import TRAININGS
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
 from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
@@ -368,8 +368,9 @@ def place_tokens(scenario: Scenario, people: People, stores: Path, tokens: Seque
     config = assemble.run_config(scenario)
     dtype = train_settings(config.train, config.seed).dtype
     private_folder(cache_folder() / TRAININGS)
-    (stores / assemble.DEVELOPER / "cache").mkdir(exist_ok=True)
-    (stores / assemble.DEVELOPER / "cache" / TRAININGS).symlink_to((cache_folder() / TRAININGS).absolute())
+    for party in (assemble.DEVELOPER, *(auditor.name for auditor in scenario.secure.auditors)):
+        (stores / party / "cache").mkdir(exist_ok=True)
+        (stores / party / "cache" / TRAININGS).symlink_to((cache_folder() / TRAININGS).absolute())
 
     def place(table: AttributeTable, of_table: Tensor, folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
         row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, table.digests))}

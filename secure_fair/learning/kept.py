@@ -19,8 +19,15 @@ from torch import Tensor, nn
 
 from secure_fair.files import atomic_write, private_folder
 
+TRAININGS = "trainings"  # of a party's cache, where a sweep has made it
 HISTORY = "epochs"
 _PROGRAM = sorted(Path(__file__).parent.glob("*.py"))
+
+
+def kept_in(cache: Path) -> Path | None:
+    """The folder of kept trainings in a party's cache; None where trainings are not kept."""
+    folder = cache / TRAININGS
+    return folder if folder.is_dir() else None
 
 
 class KeptTraining:
