@@ -264,6 +264,7 @@ def test_a_stopped_sweep_goes_on_and_leaves_finished_runs_alone(tmp_path):
     assert file.read_bytes() == after
 
 
+@pytest.mark.slow
 def test_workers_compute_what_one_process_does(tmp_path):
     runs = runs_of(written(tmp_path, SMALL.replace("[0]", "[0, 1]") + ERM))
     alone, together = tmp_path / "alone", tmp_path / "together"
@@ -315,6 +316,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path):
 # --- spot checks ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_spot_check_runs_in_secure_mode_and_agrees(tmp_path):
     runs = runs_of(written(tmp_path, SMALL + EXACT_PARITY))
     spot_check.check(runs, tmp_path, LineReporter(), count=1)
