@@ -193,7 +193,9 @@ def test_three_hosts_train_together_over_tls_alone(
     scenario = tiny(weights, data=planted.data, lora={"last_blocks": 1})
     (tmp_path / "scenario.toml").write_text(scenario.to_toml())
     stores = tmp_path / "stores"
-    prepared = CliRunner().invoke(main, ["data", "prepare", str(tmp_path / "scenario.toml"), "--out", str(stores)])
+    prepared = CliRunner().invoke(
+        main, ["data", "prepare", "together", str(tmp_path / "scenario.toml"), "--out", str(stores)]
+    )
     assert prepared.exit_code == 0, prepared.output
     assert {entry.name for entry in stores.iterdir() if entry.is_dir()} == {"developer", "auditor"}
     context = multiprocessing.get_context("forkserver")
