@@ -320,8 +320,14 @@ def _parts(scenario: Scenario, table: AttributeTable, rows: np.ndarray, link: Li
     return {"developer": rows[training], "test": rows[~training]}
 
 
+def check_apart(scenario: Scenario) -> None:
+    """UsageError where the stores cannot be prepared apart."""
+    if scenario.data.auditor is None:
+        _check_shared(scenario)
+
+
 def _check_shared(scenario: Scenario) -> None:
-    """UsageError where stores of shared records cannot be prepared apart."""
+    """The same where the parties share records."""
     problems = list(_together_only(scenario))
     if problems:
         raise UsageError(problems)
