@@ -74,6 +74,8 @@ class Holdings:
         whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
         """
         store = AuditorStore.open(folder)
+        check_parts(store, ids, training)
+        progress.stage(f"{auditor}: {enrolled_here(store, ids)} of the {len(store.ids)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
         gate = Gate(
@@ -304,6 +306,21 @@ def check_persons(config: RunConfig, gate: Gate) -> None:
                 f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
                 f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
             )
+
+
+def check_parts(store: AuditorStore, ids: Sequence[str], training: int) -> None:
+    """Refuse an enrolled table with records in another part than this auditor's store has them in."""
+    misplaced = store.misplaced(ids, training)
+    if misplaced:
+        raise Refusal(
+            f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
+            "the scenario's seed and shares: prepare both stores from the same scenario and join key"
+        )
+
+
+def enrolled_here(store: AuditorStore, ids: Sequence[str]) -> int:
+    """How many of the enrolled records are held in this store."""
+    return len(set(store.ids) & set(ids))
 
 
 def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:

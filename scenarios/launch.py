@@ -125,7 +125,7 @@ def join_names(out: Path, people: People) -> None:
 
     Into the folder as a whole, the experimenter's: a name may tell an attribute, so that no party's folder has any.
     """
-    names = {record: (name, part) for name, record, part in people.names()}
+    names = {record: (file or own, part) for own, file, record, part in people.names()}
     classes = people.table.target.groups
     source, joined = out / assemble.DEVELOPER / PREDICTIONS, out / PREDICTIONS
     with source.open(newline="") as file, joined.open("w", newline="", encoding="utf-8") as written:

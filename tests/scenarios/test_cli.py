@@ -259,10 +259,10 @@ def test_data_prepare_gives_each_party_its_own_store(tmp_path):
 
     out = tmp_path / "stores"
     small = ("-o", "data.records=40", "-o", "data.image_size=32", "-o", "train.batch_size=16", "--out", str(out))
-    assert invoke("data", "prepare", "quickstart", *small).exit_code == 0
+    assert invoke("data", "prepare", "together", "quickstart", *small).exit_code == 0
     developer, auditor = DeveloperStore.open(out / "developer"), AuditorStore.open(out / "auditor")
     assert set(developer.ids) == set(auditor.ids)
-    again = invoke("data", "prepare", "quickstart", *small)
+    again = invoke("data", "prepare", "together", "quickstart", *small)
     assert again.exit_code == 2
     assert "exists already" in again.stderr
 
