@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.checkpoints import Checkpoints
 from parties.config import Endpoint, Folders, RunConfig
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
 from parties.meeting import tell_known
-from parties.messages import Finished, Granted, Opened, Proceed, Train
+from parties.messages import Finished, Granted, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
 from parties.sealing import AuditorsView, commit_to, countersign
 from parties.statement import Facts
 from secure_fair.data.store import ATTRIBUTES
@@ -54,10 +56,17 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        kept = None
         try:
             if config.promises:
                 tell_known(config, network, folders.store)
+            if endpoint.resumed:
+                kept = answer_resume(config, endpoint, folders, network, ledger)
             enrol, ids = receive_table(config, network)
+            if kept is not None:
+                check_epoch(enrol, kept)
+            elif not config.promises:
+                kept = Checkpoints.begin(folders.state, enrol.run, endpoint.agreement, ledger)
             holdings = Holdings.open(
                 config,
                 network.name,
@@ -70,13 +79,16 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 training=enrol.training,
                 progress=progress,
                 tell=partial(tell, progress, network.name),
+                kept=kept,
             )
         except (BudgetExceeded, Refusal, ProtocolError) as error:
             messages.refuse(network, config.developer, error)
             raise
         enrolment = announce(config, network, holdings)
         state = share_holdings(config, session, enrolment, holdings)
-        AuditorService(config, network, state, holdings).serve()
+        if kept is not None and enrol.epoch:
+            restore_shares(state, kept.load(enrol.epoch, kept.offers()[enrol.epoch])["adversaries"])
+        AuditorService(config, network, state, holdings, kept).serve()
         session.close()
         if config.certified:
             facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
@@ -84,6 +96,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+        if kept is not None:
+            kept.remove()
     except BaseException as error:
         leave(network, error)
         raise
@@ -104,8 +118,16 @@ def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
 class AuditorService:
     """Answers one developer until it is finished."""
 
-    def __init__(self, config: RunConfig, network: Network, state: SharedState, holdings: Holdings) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        network: Network,
+        state: SharedState,
+        holdings: Holdings,
+        kept: Checkpoints | None = None,
+    ) -> None:
         self.config = config
+        self.kept = kept
         self.network = network
         self.session = state.session
         self.state = state
@@ -125,6 +147,8 @@ class AuditorService:
                     self._answer(message, messages.unpack_records(raw))
                 case Train():
                     self._train(message, raw)
+                case Whole() if self.kept is not None:
+                    keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
 

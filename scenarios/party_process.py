@@ -43,6 +43,7 @@ class PartyProcess:
         store: Path | None = None,
         state: Path | None = None,
         new_state: bool = False,
+        resume: bool = False,
         policy: Path | None = None,
     ) -> None:
         self.agreed = agreed(source, audit)
@@ -54,10 +55,19 @@ class PartyProcess:
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
+        if resume and isinstance(self.agreed, Terms):
+            raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
         addresses = peer_addresses(peers, parties - {credentials.name})
         fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
-            self.agreed, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=fingerprints
+            self.agreed,
+            credentials,
+            listen,
+            addresses,
+            timeout=timeout,
+            simulated=simulated,
+            roster=fingerprints,
+            resumed=resume,
         )
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:

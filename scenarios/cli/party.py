@@ -30,6 +30,7 @@ OPTIONS = [
     click.option(
         "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
     ),
+    click.option("--resume", is_flag=True, help="Go on with the run that was begun last and has not ended; all do."),
     click.option("--simulated", is_flag=True, hidden=True),
 ]
 store_option = click.option("--store", type=existing_folder, required=True, help="This party's records.")
