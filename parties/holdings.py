@@ -73,7 +73,7 @@ class Holdings:
         tell: Callable[[Outlook], None] | None = None,
         kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
+        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
@@ -109,11 +109,15 @@ class Holdings:
         held = cls(config, gate, store.groups, codes, open_responses(state), made=Trainings.of(kept, ledger, run))
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
-        if trains_adapter(config):
-            held.train_adapters(OwnPictures.load(config, store, folder, progress))
-        if own_trainings(config):
-            held.plan_trainings(OwnPictures.load(config, store, folder, progress))
         return held
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        """Train what the method needs of the auditor's own records, in the store in ``folder``: that may spend."""
+        config = self.config
+        if trains_adapter(config):
+            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
+        if own_trainings(config):
+            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
 
     @property
     def attributes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import signal
 import stat
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -45,6 +46,7 @@ class PartyProcess:
         new_state: bool = False,
         resume: bool = False,
         policy: Path | None = None,
+        lost: tuple[str, ...] = (),
     ) -> None:
         self.agreed = agreed(source, audit)
         self.config = run_config_of(self.agreed)
@@ -69,6 +71,7 @@ class PartyProcess:
             roster=fingerprints,
             resumed=resume,
         )
+        self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
             assemble.check_state(state, new=new_state)
@@ -133,6 +136,15 @@ def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
 def run_config_of(agreed: Scenario | Terms) -> RunConfig:
     """The values that all parties have in common."""
     return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+
+
+def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:
+    """The parties whose ledgers are said to be lost; UsageError for a name that keeps none."""
+    unknown = [name for name in given if name not in config.compute_parties]
+    if unknown:
+        keep = ", ".join(config.compute_parties)
+        raise UsageError([f"--ledger-lost {name}: keeps no ledger in this run; {keep} do" for name in unknown])
+    return frozenset(given)
 
 
 def run_name(agreed: Scenario | Terms) -> str:

@@ -37,6 +37,14 @@ store_option = click.option("--store", type=existing_folder, required=True, help
 STATE_OPTIONS = [
     click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs."),
     click.option("--new-state", is_flag=True, help="Begin --state: it holds no entry, and nothing was ever released."),
+    click.option(
+        "--ledger-lost",
+        "lost",
+        multiple=True,
+        metavar="NAME",
+        help="The ledger of this party, or of a peer, is lost for good or from an older copy: go on with it as it is, "
+        "which is written down. Both sides must say so.",
+    ),
 ]
 
 
