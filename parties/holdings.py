@@ -166,7 +166,7 @@ class Holdings:
             settings = replace(own.settings, seed=self._own_seed(attribute))
             epsilon, delta = None, 0.0
             if privacy is None or privacy.epsilon is None:
-                trained = train_sensitive(model, own.tokens, codes, groups, settings)
+                trained = train_sensitive(model, own.tokens, codes, groups, settings, own.kept)
             else:
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
@@ -221,10 +221,12 @@ class OwnPictures:
     records: OwnRecords
     tokens: Tensor
     settings: TrainSettings
+    kept: Path | None = None  # where trainings without privacy serve again: a sweep's
 
     @classmethod
     def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
+        from secure_fair.learning.kept import kept_in
         from secure_fair.learning.model import cached_tokens, train_settings
 
         # the validation part is the developer's: nothing is chosen by it here
@@ -237,7 +239,7 @@ class OwnPictures:
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
         )
-        return cls(own, tokens, settings)
+        return cls(own, tokens, settings, kept_in(folder / "cache"))
 
 
 def outlook_of(

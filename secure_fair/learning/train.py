@@ -6,8 +6,9 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import Diverged
+from secure_fair.learning.kept import KeptTraining
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.lora import merged
 from secure_fair.learning.method import Batch, Method, Training
@@ -113,20 +115,48 @@ def train(
     *,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    kept: Path | None = None,
 ) -> list[EpochRecord]:
     """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch.
 
-    A part of the records, drawn by the seed, is left out where the settings have a validation part.
+    A part of the records, drawn by the seed, is left out where the settings have a validation part. In the folder
+    ``kept`` trainings are found again that a method left to themselves.
     """
+    classes = model.head.out_features
+    _, validation = held_out(len(data), settings)
+    evaluate = partial(predict, model, data, settings)
+    same = None
+    if kept is not None and method.after_training:
+        same = KeptTraining(kept, model, {"tokens": data.tokens, "labels": data.labels}, settings)
+    method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
+    known = None if same is None else same.restore(model)
+    if known is None:
+        history = _epochs(model, data, method, settings, on_epoch, on_step)
+    else:
+        history = [EpochRecord(**line | {"strength": method.strength()}) for line in known]
+        for record in history:
+            on_epoch(record)
+    if same is not None and known is None:
+        same.keep(model, [asdict(record) for record in history])
+    method.finish()
+    return history
+
+
+def _epochs(
+    model: Classifier,
+    data: Labelled,
+    method: Method,
+    settings: TrainSettings,
+    on_epoch: Callable[[EpochRecord], None],
+    on_step: Callable[[int, int], None],
+) -> list[EpochRecord]:
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    fitted, validation = held_out(len(data), settings)
+    fitted, _ = held_out(len(data), settings)
     steps = settings.epochs * batches_per_epoch(len(fitted), settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
     classes = model.head.out_features
-    evaluate = partial(predict, model, data, settings)
-    method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
     history = []
     step = 0
     for epoch in range(settings.epochs):
@@ -161,7 +191,6 @@ def train(
         record = _record(epoch + 1, losses / len(fitted), confusion.reshape(classes, classes), method, seconds)
         history.append(record)
         on_epoch(record)
-    method.finish()
     return history
 
 

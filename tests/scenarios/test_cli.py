@@ -429,7 +429,11 @@ def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch):
     mine = [tmp_path / "cache" / name for name in ("a.npy", "thesis.json", "0" * 32)]  # whoever named this folder
     for file in (*mine, tmp_path / "cache" / f"{'0' * 32}.npy", tmp_path / "cache" / f"{'0' * 32}-{'f' * 16}.npy"):
         file.write_bytes(b"12345")
+    (tmp_path / "cache" / "trainings").mkdir()
+    mine.append(tmp_path / "cache" / "trainings" / "model.safetensors")
+    for file in (mine[-1], tmp_path / "cache" / "trainings" / "training-0.safetensors"):
+        file.write_bytes(b"12345")
     shown = json.loads(invoke("cache", "show", "--format", "json").stdout)
-    assert (shown["files"], shown["bytes"]) == (2, 10)
-    assert "2 files, 10 B deleted" in invoke("cache", "clear").stdout
-    assert sorted((tmp_path / "cache").iterdir()) == sorted(mine)
+    assert (shown["files"], shown["bytes"]) == (3, 15)
+    assert "3 files, 15 B deleted" in invoke("cache", "clear").stdout
+    assert sorted(file for file in (tmp_path / "cache").rglob("*") if file.is_file()) == sorted(mine)

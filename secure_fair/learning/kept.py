@@ -1,0 +1,66 @@
+"""Trainings that are kept: where a method comes after training alone, the same training serves every setting of it.
+
+A sweep over epsilon, strength or noise of such a method trains once for each data set and seed. What is kept was named
+by all that it follows from, so that any change of records, settings, weights, torch or this program trains anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from secure_fair.files import atomic_write, private_folder
+
+TRAININGS = "trainings"  # of a party's cache, where a sweep has made it
+HISTORY = "epochs"
+_PROGRAM = sorted(Path(__file__).parent.glob("*.py"))
+
+
+def kept_in(cache: Path) -> Path | None:
+    """The folder of kept trainings in a party's cache; None where trainings are not kept."""
+    folder = cache / TRAININGS
+    return folder if folder.is_dir() else None
+
+
+class KeptTraining:
+    """The trained parameters of one training, with a line per epoch, in a folder."""
+
+    def __init__(self, folder: Path, model: nn.Module, data: Mapping[str, Tensor], settings: object) -> None:
+        """Name it: ``model`` before training, ``data`` that it is trained on, all of its ``settings``."""
+        digest = hashlib.sha256()
+        for file in _PROGRAM:
+            digest.update(file.read_bytes())
+        digest.update(repr((torch.__version__, torch.get_num_threads(), settings)).encode())
+        trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        for name, tensor in (*model.state_dict().items(), *data.items()):
+            digest.update(repr((name, name in trained, tensor.dtype, tuple(tensor.shape))).encode())
+            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        self.file = folder / f"training-{digest.hexdigest()[:32]}.safetensors"
+
+    def restore(self, model: nn.Module) -> list[dict[str, Any]] | None:
+        """Put the kept parameters into ``model``; the lines of its epochs, or None where nothing is kept."""
+        if not self.file.is_file():
+            return None
+        with safe_open(self.file, "pt") as kept, torch.no_grad():
+            for name, parameter in _trained(model).items():
+                parameter.copy_(kept.get_tensor(name))
+            return list(json.loads(kept.metadata()[HISTORY]))
+
+    def keep(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
+        """Write the parameters of ``model`` that are trained, and the lines of its epochs."""
+        private_folder(self.file.parent)
+        held = {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(model).items()}
+        with atomic_write(self.file) as partial:
+            save_file(held, partial, {HISTORY: json.dumps(history)})
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
