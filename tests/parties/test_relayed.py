@@ -80,6 +80,7 @@ def ended() -> Iterator[list[Any]]:
         process.join()
 
 
+@pytest.mark.slow
 def test_parties_that_can_only_dial_out_train_by_a_relay(
     tmp_path: Path, weights: Path, stores: Path, ended: list[Any]
 ) -> None:
