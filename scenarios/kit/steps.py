@@ -180,7 +180,7 @@ def _auditors_store(kit: Deployment, name: str) -> Step:
     several = f" --name {name}" if len(kit.auditors) > 1 else ""
     command = f"secure-fair data prepare auditor {SCENARIO} --join-key {KEY}{several}"
     if not kit.shared:
-        note = f"Your data set, with pictures, is in `{OWN}` (a link will do)."
+        note = f"Your data set, with pictures, is in `{OWN}` (a link will do).{_weights(kit)}"
         return Step("Prepare the store", name, (f"{command} --out data",), note=note)
     attributes = next(one.attributes for one in kit.scenario.secure.auditors if one.name == name)
     column = kit.scenario.data.id_column or ID_COLUMN
@@ -198,9 +198,13 @@ def _auditors_store(kit: Deployment, name: str) -> Step:
 def _developers_files(kit: Deployment) -> str:
     data = kit.scenario.data
     what = f"`{OWN}/{data.file}`" if data.file is not None else f"`{OWN}`"
+    read = "no column of an attribute is read"
+    return f"Your data set ({data.dataset}) is in {what} (a link will do); {read}.{_weights(kit)}"
+
+
+def _weights(kit: Deployment) -> str:
     weights = kit.scenario.backbone.weights
-    more = f" The backbone's weights are `{weights}`." if weights is not None and weights.startswith(OWN) else ""
-    return f"Your data set ({data.dataset}) is in {what} (a link will do); no column of an attribute is read.{more}"
+    return f" The backbone's weights are `{weights}`." if weights is not None and weights.startswith(OWN) else ""
 
 
 def _run(kit: Deployment) -> Iterator[Sequence[Step]]:
