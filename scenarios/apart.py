@@ -8,6 +8,7 @@ is shared, and the key is each party's own.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -42,8 +43,8 @@ AnyTable = TypeVar("AnyTable", bound=AttributeTable)
 
 @dataclass(frozen=True)
 class Link:
-    """How ids of a party's own become record ids: by a join key, or as ``matched`` says. With both, the key is this
-    party's own and for its persons alone."""
+    """How ids of a party's own become record ids: by a join key, or as ``matched`` says. With both, the key is an
+    auditor's own, by which its budgets outlive a match."""
 
     key: bytes | None
     matched: Mapping[str, str] | None = None
@@ -117,8 +118,7 @@ def prepare_developer(
     sizes = {part: len(rows) for part, rows in parts.items()}
     check_sizes(scenario, sizes | {"auditor": 1})  # how many records auditors have of their own is not known here
     table, key = table.encoded(parts["developer"]), link.secret()
-    with atomic_write(folder) as new:
-        new.mkdir(mode=0o700)
+    with _filled(folder) as new:
         DeveloperStore.write(
             new / assemble.DEVELOPER,
             table,
@@ -197,8 +197,7 @@ def prepare_auditor(
     table, rows = link.linked(_holders_table(scenario.data, attributes, own, link))
     training = None if scenario.data.split_given else _parts(scenario, table, rows, link)["developer"]
     key = link.secret()
-    with atomic_write(folder) as new:
-        new.mkdir(mode=0o700)
+    with _filled(folder) as new:
         AuditorStore.write(
             new / name,
             table,
@@ -217,16 +216,16 @@ def prepare_auditor(
 
 def _holders_table(data: Data, attributes: Sequence[str], own: OwnTable, link: Link) -> AttributeTable:
     person = own.person_column or data.person_column
-    if link.matched is not None and person is not None and link.key is None:
+    if link.key is None:
         raise UsageError(
-            f"--join-key FILE: is missing; persons ({person}) get ids by a key of this auditor's own, which is the "
-            "same in every later call"
+            "--join-key FILE: is missing; with --matched it is this auditor's own, and budgets are kept under names "
+            "that it makes of the auditor's own ids or persons, whatever record ids the next match gives"
         )
     if data.persons_given and person is None:
         raise UsageError(
             "--person COLUMN: is missing; the scenario splits by persons (data.identities), which both sides must know"
         )
-    return read_holder(
+    table = read_holder(
         own.file,
         attributes,
         id_column=own.id_column or data.id_column or "id",
@@ -234,6 +233,9 @@ def _holders_table(data: Data, attributes: Sequence[str], own: OwnTable, link: L
         classes=data.classes,
         on_bad=data.on_bad,
     )
+    if link.matched is not None and table.persons is None:
+        return replace(table, persons=table.digests)
+    return table
 
 
 def _prepare_separate(
@@ -254,8 +256,7 @@ def _prepare_separate(
         )
     table = auditors_table(scenario, data, report)
     auditor = next(one for one in scenario.secure.auditors if one.name == name)
-    with atomic_write(folder) as new:
-        new.mkdir(mode=0o700)
+    with _filled(folder) as new:
         AuditorStore.write(
             new / name,
             table,
@@ -353,6 +354,15 @@ def _check_separate(link: Link, held: Mapping[str, set[str]]) -> None:
         raise UsageError(
             f"{option}: has no use with [data.auditor], whose people are not the developer's; leave it out"
         )
+
+
+@contextmanager
+def _filled(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name once it is complete."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder) as new:
+        new.mkdir(mode=0o700)
+        yield new
 
 
 def _counted(left_out: Mapping[str, int]) -> dict[str, int]:

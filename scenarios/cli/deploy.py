@@ -21,6 +21,7 @@ def deploy() -> None:
 @click.option(
     "--party", "parties", multiple=True, metavar="NAME=HOST:PORT", help="Where the others reach a party. For each one."
 )
+@click.option("--relay", metavar="HOST:PORT", help="In place of --party: where a relay will be, if they only dial out.")
 @click.option("--authority", metavar="NAME", help="Which party signs the names.  [default: developer]")
 @shared_options
 def init(
@@ -28,6 +29,7 @@ def init(
     source: str,
     overrides: tuple[str, ...],
     parties: tuple[str, ...],
+    relay: str | None,
     authority: str | None,
     output: Output,
 ) -> None:
@@ -43,7 +45,7 @@ def init(
     from scenarios.kit.files import deployment, write_kit
     from scenarios.schema import Scenario
 
-    kit = deployment(Scenario.load(source, overrides, output.note), parties, authority)
+    kit = deployment(Scenario.load(source, overrides, output.note), parties, authority, relay)
     if kit.scenario.privacy is None:
         output.note("the scenario has no [privacy]: releases are exact, which no auditor's policy allows by default")
     written = write_kit(kit, folder)

@@ -111,7 +111,7 @@ def auditor(
 
     Its columns are called as in data.sensitive. Beside the store, held.csv has the ids in it, and is for the developer,
     which then leaves out everybody else. Of a scenario with [data.auditor] the people are that data set's, with
-    pictures, and there is no --table. With --matched the key is this auditor's own, and makes the ids of persons.
+    pictures, and there is no --table. With --matched the key is this auditor's own, by which budgets outlive a match.
     """
     from scenarios.apart import OwnTable, prepare_auditor
     from scenarios.progress import reporter

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from scenarios import assemble
 from scenarios.apart import check_apart
 from scenarios.kit import steps as kit_steps
-from scenarios.kit.steps import OWN, POLICY, RUN, SCENARIO, Deployment, Step, run_command, steps
+from scenarios.kit.steps import OWN, POLICY, RELAY, RUN, SCENARIO, Deployment, Step, run_command, steps
 from scenarios.policies import template as policy_template
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
@@ -25,28 +25,48 @@ _ADDRESS = re.compile(r"([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9a-fA-F:.]+\]):(\d{1,5})
 README, SERVICE = "README.md", "secure-fair-{party}.service"
 
 
-def deployment(scenario: Scenario, given: tuple[str, ...], authority: str | None) -> Deployment:
-    """The deployment of a scenario with NAME=HOST:PORT for each party; UsageError with everything that is wrong."""
+def deployment(
+    scenario: Scenario, given: tuple[str, ...], authority: str | None, relay: str | None = None
+) -> Deployment:
+    """The deployment of a scenario with NAME=HOST:PORT for each party, or with a relay's HOST:PORT in their place;
+    UsageError with everything that is wrong."""
     check_apart(scenario)
-    names = [assemble.DEVELOPER, *(auditor.name for auditor in scenario.secure.auditors), assemble.DEALER]
-    addresses: dict[str, str] = {}
-    problems = []
-    for text in given:
-        name, _, address = text.partition("=")
-        match = _ADDRESS.fullmatch(address)
-        if match is None or not 0 < int(match[2]) < 65536:
-            problems.append(f"--party {text}: expected NAME=HOST:PORT, for instance auditor=auditor.example.org:7700")
-        elif name not in names or name in addresses:
-            problems.append(f"--party {text}: the parties of this scenario are {listed(names)}, each once")
-        else:
-            addresses[name] = address
-    problems += [f"--party {name}=HOST:PORT: is missing" for name in names if name not in addresses and not problems]
-    who = authority or assemble.DEVELOPER
-    if who not in names:
-        problems.append(f"--authority {who}: the parties of this scenario are {listed(names)}")
+    kit = Deployment(own_places(scenario), {}, authority or assemble.DEVELOPER, relay)
+    problems: list[str] = []
+    if relay is None:
+        kit.addresses.update(_addresses(given, kit.parties, problems))
+    elif given:
+        problems.append("--party and --relay: with a relay nobody needs the parties' addresses; leave one of them out")
+    elif not _is_address(relay):
+        problems.append(f"--relay {relay}: expected HOST:PORT, for instance relay.example.org:7800")
+    if kit.authority not in kit.parties:
+        problems.append(f"--authority {kit.authority}: the parties of this scenario are {listed(kit.parties)}")
+    if RELAY in kit.auditors and relay is not None:
+        problems.append(f"secure.auditors: {RELAY!r} is the relay's folder; name the auditor otherwise")
     if problems:
         raise UsageError(problems)
-    return Deployment(own_places(scenario), {name: addresses[name] for name in names}, who)
+    return kit
+
+
+def _addresses(given: tuple[str, ...], names: tuple[str, ...], problems: list[str]) -> dict[str, str]:
+    """HOST:PORT by party, in the order of ``names``; what is wrong goes to ``problems``."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, address = text.partition("=")
+        if not _is_address(address):
+            problems.append(f"--party {text}: expected NAME=HOST:PORT, for instance auditor=auditor.example.org:7700")
+        elif name not in names or name in found:
+            problems.append(f"--party {text}: the parties of this scenario are {listed(names)}, each once")
+        else:
+            found[name] = address
+    if not problems:
+        problems += [f"--party {name}=HOST:PORT: is missing" for name in names if name not in found]
+    return {name: found[name] for name in names if name in found}
+
+
+def _is_address(address: str) -> bool:
+    match = _ADDRESS.fullmatch(address)
+    return match is not None and 0 < int(match[2]) < 65536
 
 
 def own_places(scenario: Scenario) -> Scenario:
@@ -67,14 +87,15 @@ def write_kit(kit: Deployment, folder: Path) -> dict[str, Path]:
     if folder.exists():
         raise UsageError(f"{folder}: exists already; name another folder")
     folder.parent.mkdir(parents=True, exist_ok=True)
+    folders = kit.parties if kit.relay is None else (*kit.parties, RELAY)
     with atomic_write(folder) as new:
-        for party in kit.addresses:
+        for party in folders:
             (new / party).mkdir(parents=True)
             if party in kit.holders:
                 (new / party / OWN).mkdir()
             for name, text in texts(kit, party).items():
                 (new / party / name).write_text(text, encoding="utf-8")
-    return {party: folder / party for party in kit.addresses}
+    return {party: folder / party for party in folders}
 
 
 def texts(kit: Deployment, party: str) -> Mapping[str, str]:
@@ -99,7 +120,8 @@ def texts(kit: Deployment, party: str) -> Mapping[str, str]:
         SERVICE.format(party=party): "party.service",
     }
     found = {name: _template(source).render(facts) for name, source in written.items()}
-    found[SCENARIO] = kit.scenario.to_toml()
+    if party != RELAY:
+        found[SCENARIO] = kit.scenario.to_toml()
     if party in kit.auditors:
         found[POLICY] = policy_template()
     return found

@@ -16,6 +16,7 @@ from scenarios.schema import Scenario
 
 OWN = "own"  # the folder of a party's own files, which nobody else sees
 SCENARIO, ROSTER, KEY, POLICY, RUN = "scenario.toml", "parties.toml", "join.key", "policy.toml", "run.sh"
+RELAY, TOKEN = "relay", "relay.token"
 TIMEOUT = 300  # seconds: people start the parties
 ID_COLUMN = "id"
 
@@ -43,11 +44,13 @@ class Step:
 
 @dataclass(frozen=True)
 class Deployment:
-    """A scenario and where its parties are: HOST:PORT by name. ``authority``: who signs the names."""
+    """A scenario and where its parties are: HOST:PORT by name, or ``relay``, by which all of them reach each other.
+    ``authority``: who signs the names."""
 
     scenario: Scenario
     addresses: dict[str, str]
     authority: str
+    relay: str | None = None
 
     @cached_property
     def auditors(self) -> tuple[str, ...]:
@@ -60,13 +63,19 @@ class Deployment:
         return (assemble.DEVELOPER, *self.auditors)
 
     @property
+    def parties(self) -> tuple[str, ...]:
+        """Names of all parties."""
+        return (*self.holders, assemble.DEALER)
+
+    @property
     def shared(self) -> bool:
         """Whether the auditors' people are the developer's."""
         return self.scenario.data.auditor is None
 
-    def port(self, party: str) -> str:
-        """Where a party listens."""
-        return self.addresses[party].rpartition(":")[2]
+    def port(self, party: str) -> str | None:
+        """Where a party is reached; None where it is reached by the relay."""
+        address = self.relay if party == RELAY else self.addresses.get(party)
+        return None if address is None else address.rpartition(":")[2]
 
 
 def steps(kit: Deployment) -> list[Step]:
@@ -76,7 +85,7 @@ def steps(kit: Deployment) -> list[Step]:
 
 
 def _identities(kit: Deployment) -> Iterator[Sequence[Step]]:
-    who, parties = kit.authority, tuple(kit.addresses)
+    who, parties = kit.authority, kit.parties
 
     def request_of(name: str) -> str:
         return f"ids/{name}/request.pem" if name == who else f"{name}-request.pem"
@@ -171,7 +180,7 @@ def _auditors_store(kit: Deployment, name: str) -> Step:
     several = f" --name {name}" if len(kit.auditors) > 1 else ""
     command = f"secure-fair data prepare auditor {SCENARIO} --join-key {KEY}{several}"
     if not kit.shared:
-        note = f"Your data set, with pictures, is in `{OWN}` (a link will do)."
+        note = f"Your data set, with pictures, is in `{OWN}` (a link will do).{_weights(kit)}"
         return Step("Prepare the store", name, (f"{command} --out data",), note=note)
     attributes = next(one.attributes for one in kit.scenario.secure.auditors if one.name == name)
     column = kit.scenario.data.id_column or ID_COLUMN
@@ -189,12 +198,26 @@ def _auditors_store(kit: Deployment, name: str) -> Step:
 def _developers_files(kit: Deployment) -> str:
     data = kit.scenario.data
     what = f"`{OWN}/{data.file}`" if data.file is not None else f"`{OWN}`"
+    read = "no column of an attribute is read"
+    return f"Your data set ({data.dataset}) is in {what} (a link will do); {read}.{_weights(kit)}"
+
+
+def _weights(kit: Deployment) -> str:
     weights = kit.scenario.backbone.weights
-    more = f" The backbone's weights are `{weights}`." if weights is not None and weights.startswith(OWN) else ""
-    return f"Your data set ({data.dataset}) is in {what} (a link will do); no column of an attribute is read.{more}"
+    return f" The backbone's weights are `{weights}`." if weights is not None and weights.startswith(OWN) else ""
 
 
 def _run(kit: Deployment) -> Iterator[Sequence[Step]]:
+    if kit.relay is not None:
+        yield [
+            Step(
+                "Start the relay, and leave it running",
+                RELAY,
+                (f"sh {RUN}",),
+                tuple(Send(TOKEN, name, TOKEN) for name in kit.parties),
+                f"The first start makes `{TOKEN}`.",
+            )
+        ]
     yield [
         Step(
             "Start, all within five minutes of each other",
@@ -204,7 +227,7 @@ def _run(kit: Deployment) -> Iterator[Sequence[Step]]:
             if name in kit.holders
             else "",
         )
-        for name in kit.addresses
+        for name in kit.parties
     ]
     developer = assemble.DEVELOPER
     exchange: dict[str, tuple[Send, ...]] = {
@@ -235,12 +258,18 @@ def _run(kit: Deployment) -> Iterator[Sequence[Step]]:
 
 def run_command(kit: Deployment, party: str) -> list[str]:
     """The command that starts a party, in lines of which every one but the last goes on."""
+    if party == RELAY:
+        return [f"secure-fair party relay --listen 0.0.0.0:{kit.port(party)} --token {TOKEN}"]
     role = party if party in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
     lines = [
         f"secure-fair party {role} --scenario {SCENARIO} --identity ids/{party} --parties {ROSTER}",
-        f"--listen 0.0.0.0:{kit.port(party)} --timeout {TIMEOUT} --out out",
+        f"--timeout {TIMEOUT} --out out",
     ]
-    lines += [f"--peer {name}={address}" for name, address in kit.addresses.items() if name != party]
+    if kit.relay is None:
+        lines.append(f"--listen 0.0.0.0:{kit.port(party)}")
+        lines += [f"--peer {name}={address}" for name, address in kit.addresses.items() if name != party]
+    else:
+        lines.append(f"--relay {kit.relay} --relay-token {TOKEN}")
     if party in kit.holders:
         lines.append(f"--store data/{party} --state state")
     if role == "auditor":

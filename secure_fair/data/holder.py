@@ -38,7 +38,11 @@ def read_holder(
         header, lines = read_csv(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}; name a CSV of ids and attributes") from error
-    require_columns(header, meaning.columns, file)
+    try:
+        require_columns(header, meaning.columns, file)
+    except UsageError as error:
+        remedy = "columns are called as in data.sensitive; --id and --person name those of ids and persons"
+        raise UsageError([*error.problems, remedy]) from None
     reader = RowReader(header, meaning)
     read = [(line, reader.read(line, cells)) for line, cells in lines]
     rows = [row for _, row in read if isinstance(row, Row)]

@@ -14,23 +14,31 @@ CLONE_NEWNET = 0x40000000
 
 
 class Hosts:
-    """A namespace for each party and one for the switch between them."""
+    """A namespace for each party and one for the switch between them.
 
-    def __init__(self) -> None:
+    ``between``: one more machine, of this name and address, which alone is reached by all: the parties do not reach
+    each other.
+    """
+
+    def __init__(self, between: tuple[str, str] | None = None) -> None:
+        self.addresses = HOSTS | (dict([between]) if between else {})
+        self.apart = set(HOSTS) if between else set()
         tag = secrets.token_hex(3)
         self.switch = f"sf{tag}switch"
-        self.names = {party: f"sf{tag}{party}" for party in HOSTS}
-        self.ports = {party: f"port{number}" for number, party in enumerate(HOSTS)}
+        self.names = {party: f"sf{tag}{party}" for party in self.addresses}
+        self.ports = {party: f"port{number}" for number, party in enumerate(self.addresses)}
 
     def __enter__(self) -> Hosts:
         for name in (self.switch, *self.names.values()):
             ip("netns", "add", name)
         ip("-n", self.switch, "link", "add", "bridge0", "type", "bridge")
         ip("-n", self.switch, "link", "set", "bridge0", "up")
-        for party, address in HOSTS.items():
+        for party, address in self.addresses.items():
             host, port = self.names[party], self.ports[party]
             ip("-n", self.switch, "link", "add", port, "type", "veth", "peer", "name", "cable", "netns", host)
             ip("-n", self.switch, "link", "set", port, "master", "bridge0", "up")
+            if party in self.apart:
+                ip("-n", self.switch, "link", "set", port, "type", "bridge_slave", "isolated", "on")
             ip("-n", host, "addr", "add", f"{address}/24", "dev", "cable")
             ip("-n", host, "link", "set", "cable", "up")
             ip("-n", host, "link", "set", "lo", "up")

@@ -213,6 +213,31 @@ def test_the_kit_s_files_are_what_their_readers_take(followed: Followed) -> None
             assert checked.returncode == 0, checked.stderr
 
 
+def test_by_a_relay_everybody_needs_its_token_and_nobody_an_address(
+    tmp_path: Path, weights: Path, companies: Companies
+) -> None:
+    """What the commands then do is in test_relayed.py."""
+    (tmp_path / "s.toml").write_text(tiny(weights, data=companies.data, privacy={"epsilon": 1.0}).to_toml())
+    words = [
+        "deploy",
+        "init",
+        str(tmp_path / "kit"),
+        "--scenario",
+        str(tmp_path / "s.toml"),
+        "--relay",
+        "10.97.0.5:7800",
+    ]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    company = Followed(tmp_path / "kit", {})
+    started = {party: company.words(party, "sh run.sh") for party in company.parts}
+    assert started.pop("relay") == ["party", "relay", "--listen", "0.0.0.0:7800", "--token", "relay.token"]
+    assert started.keys() == HOSTS.keys()
+    for party, line in started.items():
+        assert line[line.index("--relay") :][:4] == ["--relay", "10.97.0.5:7800", "--relay-token", "relay.token"]
+        assert not {"--peer", "--listen"} & set(line)
+        assert "relay.token" in {name for part in company.parts[party].values() for name in part.received}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -220,6 +245,8 @@ def test_the_kit_s_files_are_what_their_readers_take(followed: Followed) -> None
         (("--party", "clinic=a:1"), 'the parties of this scenario are "developer", "auditor", "dealer", each once'),
         (("--party", "auditor=a;reboot:1"), "expected NAME=HOST:PORT"),
         (("--party", "auditor=a:70000"), "expected NAME=HOST:PORT"),
+        (("--relay", "a:1", "--party", "developer=a:1"), "--party and --relay"),
+        (("--relay", "nowhere"), "--relay nowhere: expected HOST:PORT"),
         (("--authority", "notary"), "--authority notary: the parties of this scenario are"),
         (("-o", "data.dataset=faces"), "draws its portraits by their attributes"),
     ],

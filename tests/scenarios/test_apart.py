@@ -159,25 +159,30 @@ def test_persons_have_ids_of_their_own_and_one_part(tmp_path: Path, random_weigh
     assert auditor.misplaced([developer.ids[row] for row in developer.test], 0) == 0
 
 
-def test_matched_ids_need_no_key(tmp_path: Path, random_weights: Path, companies: Companies) -> None:
+def test_matched_ids_need_no_common_key(tmp_path: Path, random_weights: Path, companies: Companies) -> None:
+    """The auditor has a key of its own, under which people keep their names whatever ids the next match gives them."""
     scenario = scenario_file(tmp_path, random_weights, companies)
-    matched = [(number, secrets.token_hex(16)) for number in companies.numbers[:COMMON]]
-    write(tmp_path / "matched.csv", ("id", "record"), matched)
-    given = ("--matched", tmp_path / "matched.csv")
-    ours = done("data", "prepare", "developer", scenario, *given, "--out", tmp_path / "developer")
-    table = ("--table", companies.table)
-    theirs = done("data", "prepare", "auditor", scenario, *given, *table, "--out", tmp_path / "auditor")
-    developer, auditor = stores(tmp_path)
-    assert set(developer.ids) == set(auditor.ids) == {record for _, record in matched}
-    ids = [developer.ids[row] for row in np.concatenate([developer.training, developer.test])]
-    assert auditor.misplaced(ids, len(developer.training)) == 0
-    assert f"left out: {DEVELOPERS} not matched" in ours
-    assert f"left out: {AUDITORS} not matched" in theirs
-    assert "keyed hashes" not in ours + theirs
-    told = refused(
-        *("data", "prepare", "auditor", scenario, *given, *table, "--person", "household", "--out", tmp_path / "new")
-    )
-    assert "--join-key FILE: is missing; persons (household) get ids by a key of this auditor's own" in told
+    own = ("--table", companies.table, "--join-key", tmp_path / "own.key")
+    done("data", "join-key", tmp_path / "own.key")
+    names = []
+    for match in ("first", "second"):
+        matched = [(number, secrets.token_hex(16)) for number in companies.numbers[:COMMON]]
+        write(tmp_path / f"{match}.csv", ("id", "record"), matched)
+        given, folder = ("--matched", tmp_path / f"{match}.csv"), tmp_path / match
+        ours = done("data", "prepare", "developer", scenario, *given, "--out", folder / "developer")
+        theirs = done("data", "prepare", "auditor", scenario, *given, *own, "--out", folder / "auditor")
+        developer, auditor = stores(folder)
+        assert set(developer.ids) == set(auditor.ids) == {record for _, record in matched}
+        ids = [developer.ids[row] for row in np.concatenate([developer.training, developer.test])]
+        assert auditor.misplaced(ids, len(developer.training)) == 0
+        assert f"left out: {DEVELOPERS} not matched" in ours
+        assert f"left out: {AUDITORS} not matched" in theirs
+        assert "keyed hashes" not in ours + theirs
+        names.append(set(auditor.persons_of(ids) or ()))
+    assert names[0] == names[1]
+    assert len(names[0]) == COMMON
+    command = ("data", "prepare", "auditor", scenario, *given, *own[:2], "--out", tmp_path / "new")
+    assert "--join-key FILE: is missing; with --matched it is this auditor's own" in refused(*command)
 
 
 def test_file_names_and_known_data_sets_are_ids_too(tmp_path: Path, random_weights: Path, companies: Companies) -> None:
