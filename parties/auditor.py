@@ -13,16 +13,18 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.checkpoints import Checkpoints
 from parties.config import Endpoint, Folders, RunConfig
 from parties.continuity import Memory
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
 from parties.meeting import tell_known
-from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train
+from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
 from parties.preflight import conclude, say_it_fits
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
 from parties.sealing import AuditorsView, commit_to, countersign
 from parties.statement import Facts
 from secure_fair.data.store import ATTRIBUTES
@@ -57,13 +59,20 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        kept = None
         memory = Memory(endpoint, network, ledger)
         try:
             memory.check([config.developer], progress)
             if config.promises:
                 tell_known(config, network, folders.store)
+            if endpoint.resumed:
+                kept = answer_resume(config, endpoint, folders, network, ledger)
             enrol, ids = receive_table(config, network)
             progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
+            if kept is not None:
+                check_epoch(enrol, kept)
+            elif not config.promises:
+                kept = Checkpoints.begin(folders.state, enrol.run, endpoint.agreement, ledger)
             holdings = Holdings.open(
                 config,
                 network.name,
@@ -76,6 +85,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 training=enrol.training,
                 progress=progress,
                 tell=partial(tell, progress, network.name),
+                kept=kept,
             )
             say_it_fits(config, network, memory, enrol.run)
             holdings.train(folders.store, progress)
@@ -84,8 +94,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             raise
         enrolment = announce(config, network, holdings)
         state = share_holdings(config, session, enrolment, holdings)
+        if kept is not None and enrol.epoch:
+            restore_shares(state, kept.load(enrol.epoch, kept.offers()[enrol.epoch])["adversaries"])
         progress.stage("answering the developer")
-        service = AuditorService(config, network, state, holdings, progress)
+        service = AuditorService(config, network, state, holdings, progress, kept)
         finished = service.serve()
         conclude(config, network, memory, enrol.run, finished)
         session.close()
@@ -95,6 +107,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+        if kept is not None:
+            kept.remove()
         progress.done(
             f"done: {service.made} releases; the developer compares {folders.out / 'ledger.jsonl'}, and budgets are "
             f"kept in {folders.state} (secure-fair ledger status)",
@@ -121,11 +135,18 @@ class AuditorService:
     """Answers one developer until it is finished."""
 
     def __init__(
-        self, config: RunConfig, network: Network, state: SharedState, holdings: Holdings, progress: Progress
+        self,
+        config: RunConfig,
+        network: Network,
+        state: SharedState,
+        holdings: Holdings,
+        progress: Progress,
+        kept: Checkpoints | None = None,
     ) -> None:
         self.progress = progress
         self.made = 0  # releases
         self.config = config
+        self.kept = kept
         self.network = network
         self.session = state.session
         self.state = state
@@ -146,6 +167,8 @@ class AuditorService:
                     self.progress.progress("releases", self.made, max(self.holdings.planned, self.made + 1))
                 case Train():
                     self._train(message, raw)
+                case Whole() if self.kept is not None:
+                    keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
 

@@ -29,6 +29,8 @@ MOST_RECORDS = 10_000_000
 MOST_ENTRIES = 2**53
 HASH = "^[0-9a-f]{64}$"
 MESSAGE_LIMIT = 2**30
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 Matrix = tuple[Size, Size]
@@ -40,12 +42,47 @@ class _Message(BaseModel):
 
 
 class Enrol(_Message):
-    """Developer: my record ids follow as the raw part, training records first; later requests count in that order."""
+    """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
+
+    ``epoch``: the whole epochs of this run that we go on from.
+    """
 
     kind: Literal["enrol"] = "enrol"
-    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+    run: str = Field(pattern=RUN_NAME)
+    epoch: int = Field(default=0, ge=0)
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
+
+
+class Resume(_Message):
+    """Developer: we go on with this run; my states after whole epochs have these digests."""
+
+    kind: Literal["resume"] = "resume"
+    run: str = Field(pattern=RUN_NAME)
+    epochs: dict[int, Digest] = Field(max_length=8)
+
+
+class Resumed(_Message):
+    """Auditor: and mine have these."""
+
+    kind: Literal["resumed"] = "resumed"
+    epochs: dict[int, Digest] = Field(max_length=8)
+
+
+class Whole(_Message):
+    """Developer: so many epochs are whole, and my state of them has this digest; keep yours."""
+
+    kind: Literal["whole"] = "whole"
+    epoch: int = Field(ge=1)
+    digest: Digest
+
+
+class Kept(_Message):
+    """Auditor: I have, and it has this digest."""
+
+    kind: Literal["kept"] = "kept"
+    epoch: int = Field(ge=1)
+    digest: Digest
 
 
 class Offer(_Message):
@@ -206,6 +243,10 @@ class Finished(_Message):
 
 Message = (
     Enrol
+    | Resume
+    | Resumed
+    | Whole
+    | Kept
     | Offer
     | Known
     | Newest
@@ -230,6 +271,10 @@ Message = (
 Kind = TypeVar(
     "Kind",
     Enrol,
+    Resume,
+    Resumed,
+    Whole,
+    Kept,
     Offer,
     Known,
     Newest,

@@ -139,7 +139,7 @@ def lines_of(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def torn_line(path: Path) -> bytes:
-    """What stands behind the last whole line."""
+    """The bytes behind the last whole line."""
     content = path.read_bytes()
     return content[content.rfind(b"\n") + 1 :]
 

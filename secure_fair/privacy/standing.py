@@ -56,7 +56,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Received:
-    """What a developer has been told about one attribute of one auditor's.
+    """All that a developer has been told about one attribute of one auditor's.
 
     ``most``: the epsilon of somebody who was in every release of it (None: exact). The developer's ledger has digests
     of sets of records alone, so that it cannot say who was. ``beyond``: operations whose cost receipts do not have.
