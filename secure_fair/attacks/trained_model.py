@@ -112,7 +112,7 @@ def read_out(task: Task, moved: Tensor, other: Tensor) -> np.ndarray:
 
 
 def trained(context: Context, task: Task, protected: bool) -> Tensor:
-    """What a training with a penalty by released memberships has moved the weights by, (d,)."""
+    """The move of the weights (d,) by a training with a penalty by released memberships."""
     priors = torch.full((PEOPLE, 2), 0.5, dtype=torch.float64)
     return _trained(task, soft_memberships(_told(context, task, priors, protected), priors))
 
