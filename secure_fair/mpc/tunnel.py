@@ -112,7 +112,7 @@ class Tunnel:
         return reader, writer
 
     def _caller(self, peer: str) -> Any:
-        """What serves the address of a peer on this machine."""
+        """The server of a peer's address on this machine."""
 
         async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
