@@ -56,6 +56,8 @@ def run_in_the_clear(
         )
         for name, ledger in ledgers.items()
     }
+    for name, holder in holders.items():  # once all have admitted the plan
+        holder.train(stores / name, progress)
     cache = ReleaseCache(state / config.developer / "answers", terms=str(config.privacy))
     attacker = attacker_of(config, holders) if attack else None
     auditors = PlainAuditors(config, holders, enrolment_of(config, holders, ids), cache, attacker)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,9 +29,11 @@ from secure_fair.learning.kept import kept_in
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import cached_tokens, make_classifier, train_settings
-from secure_fair.learning.train import Classifier, EpochRecord, Labelled, predict, train
+from secure_fair.learning.train import Classifier, EpochRecord, Labelled, past, predict, train
 from secure_fair.operations.common.ask import Auditors
 from secure_fair.operations.evaluation_counts import evaluation_counts
+
+Keep = Callable[[int, Callable[[], dict[str, Any]]], None]  # the number of whole epochs, and what makes their state
 
 SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
 
@@ -69,10 +73,20 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
     )
 
 
-def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
+def develop(
+    config: RunConfig,
+    data: Prepared,
+    auditors: Auditors,
+    out: Path,
+    progress: Progress,
+    *,
+    keep: Keep = lambda epochs, state: None,
+    begun: Mapping[str, Any] | None = None,
+) -> None:
     """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``.
 
-    A table has no adapter, but the encoding of its columns.
+    A table has no adapter, but the encoding of its columns. ``keep`` is given the state of each whole epoch; from one
+    of them, ``begun``, the training goes on.
     """
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = train_settings(config.train, config.seed)
@@ -83,9 +97,14 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
     began = time.perf_counter()
     with open_private(out / "rounds.jsonl", "wb") as rounds:
 
-        def on_epoch(record: EpochRecord) -> None:
+        def note(record: EpochRecord) -> None:
             rounds.write(json.dumps(asdict(record)).encode() + b"\n")
             rounds.flush()
+            if not warnings and (trouble := collapse(config, record, len(data.classes))):
+                warnings.append(trouble)
+                progress.warn(trouble)
+
+        def on_epoch(record: EpochRecord) -> None:
             progress.epoch(
                 config.method.name,
                 record.epoch,
@@ -95,10 +114,10 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
                 dict(record.gaps),
                 record.seconds,
             )
-            if not warnings and (trouble := collapse(config, record, len(data.classes))):
-                warnings.append(trouble)
-                progress.warn(trouble)
+            note(record)
 
+        for record in past(begun) if begun is not None else ():
+            note(record)
         train(
             model,
             data.training,
@@ -107,6 +126,8 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
             settings,
             on_epoch=on_epoch,
             on_step=lambda done, total: progress.progress("training", done, total),
+            on_whole=keep,
+            begun=begun,
             kept=data.kept,
         )
     seconds = time.perf_counter() - began

@@ -50,7 +50,9 @@ class PartyProcess:
         store: Path | None = None,
         state: Path | None = None,
         new_state: bool = False,
+        resume: bool = False,
         policy: Path | None = None,
+        lost: tuple[str, ...] = (),
     ) -> None:
         self.agreed = agreed(source, audit)
         self.config = run_config_of(self.agreed)
@@ -61,13 +63,23 @@ class PartyProcess:
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
+        if resume and isinstance(self.agreed, Terms):
+            raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
         addresses = peer_addresses(peers, parties - {credentials.name}, relayed=relay is not None)
         listen = listen or (LISTEN if relay is None else own_address())
         token = None if relay is None else _token(relay, relay_token)
         fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
-            self.agreed, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=fingerprints
+            self.agreed,
+            credentials,
+            listen,
+            addresses,
+            timeout=timeout,
+            simulated=simulated,
+            roster=fingerprints,
+            resumed=resume,
         )
+        self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
             assemble.check_state(state, new=new_state)
@@ -138,6 +150,15 @@ def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
 def run_config_of(agreed: Scenario | Terms) -> RunConfig:
     """The values that all parties have in common."""
     return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+
+
+def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:
+    """The parties whose ledgers are said to be lost; UsageError for a name that keeps none."""
+    unknown = [name for name in given if name not in config.compute_parties]
+    if unknown:
+        keep = ", ".join(config.compute_parties)
+        raise UsageError([f"--ledger-lost {name}: keeps no ledger in this run; {keep} do" for name in unknown])
+    return frozenset(given)
 
 
 def run_name(agreed: Scenario | Terms) -> str:

@@ -8,7 +8,7 @@ import click
 
 from scenarios.cli.options import Output, shared_options
 
-SWEEPS = ("tokens/tokens-*.pt", "features/features-*.pt", "trainings/training-*.safetensors")
+SWEEPS = ("tokens/tokens-*.pt", "features/features-*.pt", "trainings/training-*.pt")
 
 
 @click.group()

@@ -34,12 +34,21 @@ OPTIONS = [
     click.option(
         "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
     ),
+    click.option("--resume", is_flag=True, help="Go on with the run that was begun last and has not ended; all do."),
     click.option("--simulated", is_flag=True, hidden=True),
 ]
 store_option = click.option("--store", type=existing_folder, required=True, help="This party's records.")
 STATE_OPTIONS = [
     click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs."),
     click.option("--new-state", is_flag=True, help="Begin --state: it holds no entry, and nothing was ever released."),
+    click.option(
+        "--ledger-lost",
+        "lost",
+        multiple=True,
+        metavar="NAME",
+        help="The ledger of this party, or of a peer, is lost for good or from an older copy: go on with it as it is, "
+        "which is written down. Both sides must say so.",
+    ),
 ]
 
 

@@ -1,4 +1,4 @@
-"""The commands of each party of a deployment, one by one, and which file goes to whom in between.
+"""The steps of each party of a deployment, command by command, and which file goes to whom in between.
 
 Steps have one order for all parties. Every party's commands are run in that party's own folder, where the files that it
 is sent are put under the names given here.

@@ -7,20 +7,16 @@ by all that it follows from, so that any change of records, settings, weights, t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from secure_fair.files import atomic_write, private_folder
 
 TRAININGS = "trainings"  # of a party's cache, where a sweep has made it
-HISTORY = "epochs"
 _PROGRAM = sorted(Path(__file__).parent.glob("*.py"))
 
 
@@ -31,7 +27,7 @@ def kept_in(cache: Path) -> Path | None:
 
 
 class KeptTraining:
-    """The trained parameters of one training, with a line per epoch, in a folder."""
+    """The end of one training in a folder: what it carries from epoch to epoch, and the epochs' records."""
 
     def __init__(self, folder: Path, model: nn.Module, data: Mapping[str, Tensor], settings: object) -> None:
         """Name it: ``model`` before training, ``data`` that it is trained on, all of its ``settings``."""
@@ -43,24 +39,18 @@ class KeptTraining:
         for name, tensor in (*model.state_dict().items(), *data.items()):
             digest.update(repr((name, name in trained, tensor.dtype, tuple(tensor.shape))).encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-        self.file = folder / f"training-{digest.hexdigest()[:32]}.safetensors"
+        self.file = folder / f"training-{digest.hexdigest()[:32]}.pt"
 
-    def restore(self, model: nn.Module) -> list[dict[str, Any]] | None:
-        """Put the kept parameters into ``model``; the lines of its epochs, or None where nothing is kept."""
+    def state(self, method: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The state from which a training goes on at its end, with this state of its ``method``; None where nothing is
+        kept."""
         if not self.file.is_file():
             return None
-        with safe_open(self.file, "pt") as kept, torch.no_grad():
-            for name, parameter in _trained(model).items():
-                parameter.copy_(kept.get_tensor(name))
-            return list(json.loads(kept.metadata()[HISTORY]))
+        state = torch.load(self.file, weights_only=True)
+        return {**state, "carried": {**state["carried"], "method": method}}
 
-    def keep(self, model: nn.Module, history: list[dict[str, Any]]) -> None:
-        """Write the parameters of ``model`` that are trained, and the lines of its epochs."""
+    def keep(self, state: Mapping[str, Any]) -> None:
+        """Write the state at the end of the training."""
         private_folder(self.file.parent)
-        held = {name: parameter.detach().cpu().contiguous() for name, parameter in _trained(model).items()}
         with atomic_write(self.file) as partial:
-            save_file(held, partial, {HISTORY: json.dumps(history)})
-
-
-def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+            torch.save(dict(state), partial)

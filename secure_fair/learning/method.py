@@ -140,6 +140,16 @@ class Method:
     def finish(self) -> None:
         """Called once, after the last epoch, before the model is evaluated and saved."""
 
+    # across a crash
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is carried from one epoch to the next and that ``start`` does not make: in dictionaries,
+        lists, tensors and numbers."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state``, after ``start``."""
+
     def ramped(self, progress: float) -> float:
         """The part of the strength in force: a penalty at full strength from the start collapses small models."""
         return 1.0 if self.settings.ramp <= 0 else min(1.0, progress / self.settings.ramp)

@@ -41,7 +41,7 @@ QUERY = torch.full((200, 2), 0.5)
 def rogue(attack: Attack, arguments: list[str]) -> None:
     """The developer with ``attack`` in the place of its training."""
 
-    def instead(config: object, data: object, auditors: SecureAuditors, *rest: object) -> None:
+    def instead(config: object, data: object, auditors: SecureAuditors, *rest: object, **more: object) -> None:
         attack(auditors)
 
     parties.developer.develop = instead  # type: ignore[assignment]

@@ -431,7 +431,7 @@ def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch):
         file.write_bytes(b"12345")
     (tmp_path / "cache" / "trainings").mkdir()
     mine.append(tmp_path / "cache" / "trainings" / "model.safetensors")
-    for file in (mine[-1], tmp_path / "cache" / "trainings" / "training-0.safetensors"):
+    for file in (mine[-1], tmp_path / "cache" / "trainings" / "training-0.pt"):
         file.write_bytes(b"12345")
     shown = json.loads(invoke("cache", "show", "--format", "json").stdout)
     assert (shown["files"], shown["bytes"]) == (3, 15)
