@@ -12,16 +12,17 @@ from scenarios.people import NAMES, names_of, parts_of, reading, write_names
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from secure_fair.data.matching import matched
-from secure_fair.data.store import AuditorStore, DeveloperStore
+from secure_fair.data.store import AuditorStore, DeveloperStore, read_join_key
 from secure_fair.data.table import AttributeTable, load_attributes, load_labels, load_table
 from secure_fair.errors import UsageError
 from secure_fair.sections import listed
 
 
-def write_store(scenario: Scenario, party: str, folder: Path, join_key: bytes, report: Reporter) -> None:
+def write_store(scenario: Scenario, party: str, folder: Path, key_file: Path, report: Reporter) -> None:
     """Write the store of this party alone below ``folder``; no other party's data set is looked at.
 
-    The key of its ids is this party's own: it shares no record with anybody. Raises UsageError where the scenario has
+    The key of its ids, in ``key_file``, is this party's own, for it shares no record with anybody; it is made once the
+    data set has been read. Raises UsageError where the scenario has
     no such party, or its auditors' people are the developer's data set's.
     """
     own, auditors = scenario.data.auditor, {one.name: one for one in scenario.secure.auditors}
@@ -33,7 +34,7 @@ def write_store(scenario: Scenario, party: str, folder: Path, join_key: bytes, r
     if party not in (assemble.DEVELOPER, *auditors):
         raise UsageError(f"--party {party}: has no store; the parties that have are {listed(['developer', *auditors])}")
     if party == assemble.DEVELOPER:
-        write_developers(scenario, folder, join_key, report)
+        write_developers(scenario, folder, key_file, report)
         return
     table = auditors_table(scenario, own, report)
     AuditorStore.write(
@@ -42,12 +43,12 @@ def write_store(scenario: Scenario, party: str, folder: Path, join_key: bytes, r
         attributes=auditors[party].attributes,
         aligned=np.empty(0, dtype=np.int64),
         own=np.arange(len(table)),
-        join_key=join_key,
+        join_key=read_join_key(key_file),
         seed=scenario.seed,
     )
 
 
-def write_developers(scenario: Scenario, folder: Path, join_key: bytes, report: Reporter) -> None:
+def write_developers(scenario: Scenario, folder: Path, key_file: Path, report: Reporter) -> None:
     """The developer's store, from pictures and labels, and beside it the names of its records; a table needs no column
     of an attribute."""
     data = scenario.data
@@ -62,6 +63,7 @@ def write_developers(scenario: Scenario, folder: Path, join_key: bytes, report: 
     else:
         table = load_labels(**{key: value for key, value in data.asked.items() if key != "sensitive"}, **how)
     parts = parts_of(scenario, table)
+    join_key = read_join_key(key_file)
     DeveloperStore.write(
         folder / assemble.DEVELOPER,
         table,

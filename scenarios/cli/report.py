@@ -35,6 +35,8 @@ def report(folders: tuple[Path, ...], out: Path | None, output: Output) -> None:
     runs = runs_below(folders)
     if not runs:
         raise UsageError(f"{', '.join(map(str, folders))}: no finished run in it or right below ({SUMMARY})")
+    if out is not None and not out.parent.is_dir():
+        raise UsageError(f"--out {out}: {out.parent} is no folder; make it first")
     page = out or (folders[0] / INDEX if len(folders) == 1 else Path(INDEX))
     write_index(runs, page)
     tables = side_by_side(runs)

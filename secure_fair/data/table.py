@@ -172,6 +172,7 @@ def _load(
     listing = _SOURCES[dataset](root, expressions, **dataset_options)
     _refuse(listing.problems, on_bad)
     places = _limited(listing.records, limit)
+    _require_groups(listing, places, expressions)
     if isinstance(listing, tabular.RowListing):
         return _rows(listing, places, expressions, root)
     records = [listing.records[place] for place in places]
@@ -217,7 +218,22 @@ def _rows(
 
 def _require_records(kept: Sequence[int] | np.ndarray, problems: Sequence[Problem], root: Path | None) -> None:
     if not len(kept):
-        raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
+        told = describe_problems(problems) if problems else []
+        raise UsageError([*told, f"{root}: no usable record is left"])
+
+
+def _require_groups(listing: Listing, places: Sequence[int], expressions: Sequence[Expression]) -> None:
+    """UsageError for every column by which all of the records at these places are alike."""
+    problems = []
+    for column, expression in enumerate(expressions):
+        found = {listing.records[place].codes[column] for place in places}
+        if len(found) == 1:
+            problems.append(
+                f"{expression.text!r}: all {len(places)} records are {listing.groups[column][found.pop()]!r}; name "
+                "another column, or another number, that tells some of them from the others"
+            )
+    if problems:
+        raise UsageError(problems)
 
 
 def _table_of(
@@ -267,8 +283,10 @@ def count_records(
         count = int(dataset_options.get("records", FACES))
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
         return Census(count if limit is None else min(count, limit), groups)
-    listing = _SOURCES[dataset](root, parse_columns(_named(target, sensitive)), **dataset_options)
+    expressions = parse_columns(_named(target, sensitive))
+    listing = _SOURCES[dataset](root, expressions, **dataset_options)
     places = _limited(listing.records, limit)
+    _require_groups(listing, places, expressions)
     splits = Counter(listing.records[place].split for place in places)
     given = None if None in splits else {name: splits[name] for name in SPLITS}
     return Census(len(places), dict(zip(sensitive, listing.groups[-len(sensitive) :], strict=True)), given)

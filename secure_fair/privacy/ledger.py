@@ -357,7 +357,7 @@ def _verified_end(directory: Path) -> tuple[int, str]:
     try:
         wanted = json.loads(head.read_text())
         known = hashes.get(wanted["entries"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         raise DamagedFile(f"{directory}: the ledger's head file is damaged; {remedy}") from None
     # Entries beyond the head are sound: it waits for the next release, and a crash leaves it behind.
     if known != wanted["hash"]:
@@ -373,7 +373,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             try:
                 entry = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 raise DamagedFile(f"{path}: line {number} is damaged") from None
             if not isinstance(entry, dict) or line != _line(entry):  # a space that became a tab was touched, too
                 raise DamagedFile(f"{path}: line {number} is damaged")
