@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -102,40 +101,6 @@ def test_what_is_not_named_is_listed_with_what_there_is(people: Path, tmp_path: 
     assert "3 values: 20-29, 30-39, more than 70" in result.stderr
     assert "picture " not in result.stderr  # the paths are no column to ask for
     assert not (tmp_path / "mine").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ((), "--pictures and --table: name the folder"),
-        (("--pictures", "nowhere", *ASKED), "--pictures nowhere: no such folder"),
-        (("--pictures", "PEOPLE", "--table", "no.csv", *ASKED), "--table no.csv: no such file"),
-        (("--pictures", "PEOPLE", "--path-column", "pic", *ASKED), '(did you mean "picture"?)'),
-        (("--pictures", "PEOPLE", "--target", "ages", "--sensitive", "sex"), "no single column 'ages'"),
-        (("--pictures", "PEOPLE", "--weights", "no.safetensors", "--epsilon", "-1", *ASKED), "privacy.epsilon"),
-        (("--pictures", "EMPTY", *ASKED), "there is no CSV in it or beside it"),
-        (("--pictures", "PEOPLE", "--table", "ELSEWHERE", *ASKED), "put the CSV into the folder"),
-    ],
-)
-def test_bad_input_is_one_message_and_leaves_nothing(
-    people: Path, tmp_path: Path, words: tuple[str, ...], said: str
-) -> None:
-    (tmp_path / "deep" / "empty").mkdir(parents=True)
-    (tmp_path / "deep" / "elsewhere.csv").write_text((people / "people.csv").read_text())
-    places = {"PEOPLE": people, "EMPTY": tmp_path / "deep" / "empty", "ELSEWHERE": tmp_path / "deep" / "elsewhere.csv"}
-    if "EMPTY" in words:
-        os.unlink(places["ELSEWHERE"])
-    result = invoke("init", str(tmp_path / "mine"), *(str(places.get(word, word)) for word in words))
-    assert result.exit_code == 2, result.output
-    assert said in result.stderr
-    assert "Traceback" not in result.output
-    assert not (tmp_path / "mine").exists()
-
-
-def test_nothing_is_written_over(people: Path, tmp_path: Path) -> None:
-    (tmp_path / "scenario.toml").write_text("mine")
-    result = invoke("init", str(tmp_path), "--pictures", str(people), *ASKED)
-    assert (result.exit_code, (tmp_path / "scenario.toml").read_text()) == (2, "mine")
 
 
 @pytest.mark.parametrize(
