@@ -173,7 +173,7 @@ def _is_utkface(folder: Path) -> bool:
 
 def _only_table(pictures: Path | None) -> Path:
     assert pictures is not None
-    found = sorted([*pictures.glob("*.csv"), *pictures.parent.glob("*.csv")])
+    found = sorted(pictures.glob("*.csv")) or sorted(pictures.parent.glob("*.csv"))
     if len(found) != 1:
         told = f"there are {', '.join(str(file) for file in found)}" if found else "there is no CSV in it or beside it"
         raise UsageError(f"--table: missing; {told}; name the CSV that says what is true of each picture")

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.refusals import audits, conflicts, data, files, models, parties, values, wizard
 from tests.refusals.case import Case, inside
-from tests.refusals.world import make_world
 
 AREAS = (conflicts, values, files, data, models, wizard, parties, audits)
 CASES = {f"{area.__name__.rpartition('.')[2]}: {name}": one for area in AREAS for name, one in area.CASES.items()}
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What is as it should be, and is so still after all cases."""
-    folder = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    before = inside(folder)
-    yield folder
-    assert inside(folder) == before
 
 
 @pytest.fixture(autouse=True)
