@@ -1,4 +1,4 @@
-"""The container's file, without building it: what it names is there, who runs it is no root, nothing secret is in it."""
+"""The container's file, without building it: what it names is there, it runs as no root, nothing secret is in it."""
 
 from __future__ import annotations
 
