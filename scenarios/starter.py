@@ -34,6 +34,7 @@ class Wanted:
     path_column: str | None = None
     id_column: str | None = None
     person_column: str | None = None
+    groups: tuple[str, ...] = ()
     backbone: str | None = None
     weights: str | None = None
     epsilon: float = 1.0
@@ -123,9 +124,26 @@ def _data(source: Source, wanted: Wanted) -> Iterator[str]:
         yield '# person_column = "..."        # without it every record counts as another person\'s'
     yield f"target = {_toml(wanted.target)}"
     yield f"sensitive = {_toml(list(wanted.sensitive))}"
+    unions = dict(_union(text) for text in wanted.groups)
     yield f"split = {{ developer = {TRAINED_ON}, auditor = 0.0, test = {1 - TRAINED_ON:.1f} }}    # everybody is used"
     if source.dataset != "table":
         yield f"image_size = {112 if wanted.weights else 64}"
+    for attribute, made in unions.items():
+        yield f"\n[data.groups.{_toml(attribute)}]"
+        yield from (f"{_toml(name)} = {_toml(values)}" for name, values in made.items())
+
+
+def _union(text: str) -> tuple[str, dict[str, list[str]]]:
+    """An attribute and its groups by name, of "race=White,Asian+Indian": a group is called as it is written."""
+    attribute, equals, rest = text.partition("=")
+    groups = [part.strip() for part in rest.split(",")]
+    made = {name: [value.strip() for value in name.split("+")] for name in groups}
+    if not (attribute.strip() and equals and len(groups) > 1) or not all(all(values) for values in made.values()):
+        raise UsageError(
+            f"--groups {text}: expected ATTRIBUTE=GROUP,GROUP,..., values of one group joined by +, for instance "
+            "race=White,Asian+Indian+Other"
+        )
+    return attribute.strip(), made
 
 
 def _model(source: Source, wanted: Wanted) -> Iterator[str]:

@@ -24,6 +24,12 @@ _folder = click.Path(path_type=Path)
 @click.option("--table", type=_folder, help="CSV about the pictures; without --pictures its columns are the features.")
 @click.option("--target", help='The task: a column, or a comparison such as "age >= 30".')
 @click.option("--sensitive", multiple=True, help="An attribute to be fair by, in the same form. May be repeated.")
+@click.option(
+    "--groups",
+    multiple=True,
+    metavar="ATTRIBUTE=A,B+C",
+    help="Groups of an attribute, values that are one group joined by +.  [default: each value]",
+)
 @click.option("--path-column", help="Column of the pictures' paths.  [default: the one whose cells are files]")
 @click.option("--id-column", help="Column of record ids.")
 @click.option("--person-column", help="Column that says whose record it is.")

@@ -26,6 +26,7 @@ from secure_fair.data.records import (
     parse_columns,
     parse_request,
 )
+from secure_fair.data.unions import Unions, united
 from secure_fair.errors import UsageError
 
 REPEATED = "duplicate picture"  # the kind of problem that is no reason to refuse a data set: the first one is kept
@@ -57,7 +58,7 @@ class AttributeTable:
     A digest is of the file's bytes, of the pixels where the picture was drawn, or of a row. ``given_split`` has
     "developer", "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped``
     lists what was left out and why. ``names`` are the data set's own: paths below its folder, ids or lines of rows.
-    They may tell attributes (UTKFace's do), so no party's store has them.
+    They may tell attributes (UTKFace's do), so no party's store has them. ``notes``: what was read though it is odd.
     """
 
     inputs: np.ndarray
@@ -69,6 +70,7 @@ class AttributeTable:
     columns: tuple[Column, ...] = ()
     encoding: Encoding | None = None
     names: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -103,12 +105,13 @@ def load_table(
 ) -> Dataset:
     """Load ``faces``, ``utkface``, ``celeba``, ``manifest`` or ``table``, labelled as asked for.
 
-    ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). Pictures are decoded once
-    and kept below ``cache``. ``options`` for every data set: ``limit`` (none) takes that many records, chosen by the
-    hash of their names, so that neither order nor anything in the names decides; ``on_bad`` ("refuse"); ``progress``;
-    ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records, correlation,
-    base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column, person_column, classes;
-    manifest: path_column; table: evaluation_file, features, categories.
+    ``target`` and ``sensitive`` are columns, compared with a number ("age > 35") or cut at numbers ("age cut at 30 and
+    60") where they are numbers. Pictures are decoded once and kept below ``cache``. ``options`` for every data set:
+    ``limit`` (none) takes that many records, chosen by the hash of their names, so that neither order nor anything in
+    the names decides; ``on_bad`` ("refuse"); ``progress``; ``unions``: by attribute and group, the values that it is
+    made of; ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records,
+    correlation, base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column,
+    person_column, classes; manifest: path_column; table: evaluation_file, features, categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
@@ -153,6 +156,7 @@ def _load(
     on_bad: Literal["refuse", "skip"] = "refuse",
     progress: Progress | None = None,
     seed: int = 0,
+    unions: Unions | None = None,
     **dataset_options: Any,
 ) -> AttributeTable:
     """All columns, the target's first where there is one, as attributes of one table."""
@@ -171,6 +175,7 @@ def _load(
         return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
     listing = _SOURCES[dataset](root, expressions, **dataset_options)
     _refuse(listing.problems, on_bad)
+    listing = united(listing, expressions, unions or {})
     places = _limited(listing.records, limit)
     _require_groups(listing, places, expressions)
     if isinstance(listing, tabular.RowListing):
@@ -196,7 +201,7 @@ def _load(
         inputs=select(decoded, rows, cache),
         digests=[decoded.digests[row] for row in rows],
     )
-    return replace(table, skipped=[*bad, *repeats.values()])
+    return replace(table, skipped=[*bad, *repeats.values()], notes=listing.notes)
 
 
 def _rows(
@@ -276,6 +281,7 @@ def count_records(
     target: str | None = None,
     sensitive: Sequence[str],
     limit: int | None = None,
+    unions: Unions | None = None,
     **dataset_options: Any,
 ) -> Census:
     """Count the records and groups of a data set; no picture is opened, so that broken ones are counted too."""
@@ -284,7 +290,7 @@ def count_records(
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
         return Census(count if limit is None else min(count, limit), groups)
     expressions = parse_columns(_named(target, sensitive))
-    listing = _SOURCES[dataset](root, expressions, **dataset_options)
+    listing = united(_SOURCES[dataset](root, expressions, **dataset_options), expressions, unions or {})
     places = _limited(listing.records, limit)
     _require_groups(listing, places, expressions)
     splits = Counter(listing.records[place].split for place in places)

@@ -45,6 +45,18 @@ def holders(*auditors: str) -> str:
 
 
 CONFLICTS: list[Given] = [
+    (["data.groups={male={a=['no'],b=['yes']}}"], "data.groups", "no use with drawn portraits"),
+    (
+        ["data.dataset=celeba", "data.root=x", "data.groups={hat={a=['no'],b=['yes']}}"],
+        "data.groups.hat",
+        "neither target nor sensitive",
+    ),
+    (["data.dataset=celeba", "data.root=x", "data.groups={male={a=['no','yes']}}"], "data.groups.male", "is one group"),
+    (
+        ["data.dataset=utkface", "data.root=x", "data.target=age cut at 9 and 3", 'data.sensitive=["race"]'],
+        "data.target",
+        "cut at numbers that ascend",
+    ),
     (["data.split.developer=0.9"], "data.split", "sum to 1.4"),
     (["data.split={developer=0.0,auditor=0.5,test=0.5}"], "data.split.developer", "needs records"),
     (["data.sensitive=[]"], "data.sensitive", "at least 1"),

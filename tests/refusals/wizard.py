@@ -48,6 +48,11 @@ CASES = {
         said="put the CSV into the folder",
         files={"deep/t.csv": "picture,hair\na,b\n"},
     ),
+    "groups of one": asked(*ALBUM, *HAIR, "--groups", "gender=Female", said="expected ATTRIBUTE=GROUP,GROUP"),
+    "groups of values that nobody has": asked(
+        *ALBUM, *HAIR, "--groups", "gender=Female,Man", said="Man: no value of 'gender'", problems=2
+    ),
+    "groups of nothing": asked(*ALBUM, *HAIR, "--groups", "sex=a,b", said='"sex" is neither target nor sensitive'),
     "no such weights": asked(*ALBUM, *HAIR, "--weights", "w.safetensors", said="w.safetensors' does not exist"),
     "weights that are none": asked(
         *ALBUM,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_a_table_alone_is_one_of_features(tmp_path: Path) -> None:
     )
     assert made.exit_code == 0, made.output
     assert Scenario.load(tmp_path / "mine" / "scenario.toml").data.dataset == "table"
+
+
+def test_groups_are_united_and_numbers_cut_as_it_is_told(people: Path, tmp_path: Path) -> None:
+    given = ("--target", "sex", "--sensitive", "age", "--groups", "age=20-29,30-39+more than 70")
+    made = invoke("init", str(tmp_path / "mine"), "--pictures", str(people), *given)
+    assert made.exit_code == 0, made.output
+    assert "30-39+more than 70" in made.stdout
+    data = Scenario.load(tmp_path / "mine" / "scenario.toml").data
+    assert data.groups == {"age": {"20-29": ("20-29",), "30-39+more than 70": ("30-39", "more than 70")}}
+    cut = ("--target", "sex", "--sensitive", "age cut at 30 and 70")
+    made = invoke("init", str(tmp_path / "cut"), "--pictures", str(people), *cut)
+    assert made.exit_code == 0, made.output
+    assert "30 <= age < 70" in made.stdout
+
+
+def test_a_folder_of_pictures_with_their_metadata_is_a_data_set(people: Path, tmp_path: Path) -> None:
+    """As Hugging Face's ImageFolder has it: metadata.csv among the pictures, file_name its column of paths."""
+    shutil.copytree(people / "pictures", tmp_path / "train")
+    rows = (people / "people.csv").read_text().replace("picture,", "file_name,", 1).replace("pictures/", "")
+    (tmp_path / "train" / "metadata.csv").write_text(rows)
+    made = invoke("init", str(tmp_path / "mine"), "--pictures", str(tmp_path / "train"), *ASKED)
+    assert made.exit_code == 0, made.output
+    data = Scenario.load(tmp_path / "mine" / "scenario.toml").data
+    assert (data.file, data.path_column) == ("metadata.csv", "file_name")
 
 
 def test_what_is_not_named_is_listed_with_what_there_is(people: Path, tmp_path: Path) -> None:
