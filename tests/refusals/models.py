@@ -192,6 +192,15 @@ CASES = {
     "report, a page in no folder": case(
         "report @/table-run @/album-run --out nowhere/i.html", "nowhere is no folder; make it first"
     ),
+    "board, no run": case("report . --tensorboard board", "no developer's rounds.jsonl in it"),
+    "board, several runs": case("report @/album-run @/table-run --tensorboard board", "takes one RUN"),
+    "board, into a folder that holds something": case(
+        "report @/album-run --tensorboard board", "is not an empty folder", files={"board/mine": ""}
+    ),
+    "board, below a file": case("report @/album-run --tensorboard f/board", "cannot be made", files={"f": ""}),
+    "board, rounds that are none": spoiled(
+        "report album-run --tensorboard board", "damaged", overwrite("album-run/developer/rounds.jsonl", "[1]\n")
+    ),
     "review, a run without a summary": spoiled(
         "review table-run", "table-run: is a folder", remove(SUMMARY), "table-run"
     ),
