@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from secure_fair.data.records import Expression, Listing
+import numpy as np
+
+from secure_fair.data.records import Attribute, Expression, Listing
 from secure_fair.errors import UsageError
 
 Unions = Mapping[str, Mapping[str, Sequence[str]]]
@@ -19,22 +21,40 @@ def united(listing: L, expressions: Sequence[Expression], unions: Unions) -> L:
 
     UsageError with every value that is in no group, in two, or in no record.
     """
-    problems: list[str] = []
-    groups, places = list(listing.groups), [list(range(len(names))) for names in listing.groups]
-    for column, expression in enumerate(expressions):
-        wanted = unions.get(expression.text)
-        if wanted is not None:
-            problems += _problems(expression.text, listing.groups[column], wanted)
-            home = {value: place for place, values in enumerate(wanted.values()) for value in values}
-            places[column] = [home.get(value, 0) for value in listing.groups[column]]
-            groups[column] = tuple(wanted)
-    if problems:
-        raise UsageError(problems)
+    names = [expression.text for expression in expressions]
+    groups, places = _divided(names, listing.groups, unions)
     records = [
         replace(record, codes=tuple(places[column][code] for column, code in enumerate(record.codes)))
         for record in listing.records
     ]
     return replace(listing, records=records, groups=groups)
+
+
+def united_columns(columns: Mapping[str, Attribute], unions: Unions) -> dict[str, Attribute]:
+    """The same of columns that have been read already."""
+    groups, places = _divided(list(columns), [one.groups for one in columns.values()], unions)
+    return {
+        name: Attribute(name, np.array(new, dtype=np.int64)[one.codes], names)
+        for (name, one), names, new in zip(columns.items(), groups, places, strict=True)
+    }
+
+
+def _divided(
+    attributes: Sequence[str], groups: Sequence[tuple[str, ...]], unions: Unions
+) -> tuple[list[tuple[str, ...]], list[list[int]]]:
+    """By attribute the new groups, and the place among them of each old one."""
+    problems: list[str] = []
+    made, places = list(groups), [list(range(len(names))) for names in groups]
+    for column, (attribute, values) in enumerate(zip(attributes, groups, strict=True)):
+        wanted = unions.get(attribute)
+        if wanted is not None:
+            problems += _problems(attribute, values, wanted)
+            home = {value: place for place, held in enumerate(wanted.values()) for value in held}
+            places[column] = [home.get(value, 0) for value in values]
+            made[column] = tuple(wanted)
+    if problems:
+        raise UsageError(problems)
+    return made, places
 
 
 def _problems(attribute: str, values: Sequence[str], wanted: Mapping[str, Sequence[str]]) -> list[str]:

@@ -203,15 +203,31 @@ CASES = {
         change=swap(ROWS, ",m,", ",x,"),
     ),
     "prepare, a folder that is there": case(
-        "data prepare @/table.toml --out stores", "stores: exists already; name another folder", files={"stores/a": ""}
+        "data prepare together @/table.toml --out stores",
+        "stores: exists already; name another folder",
+        files={"stores/a": ""},
     ),
-    "prepare, no folder": case("data prepare @/table.toml", "Missing option '--out'"),
-    "prepare, a party that is none": case("data prepare @/table.toml --out stores --party city", "city"),
+    "prepare, no folder": case("data prepare together @/table.toml", "Missing option '--out'"),
+    "prepare, no table": case("data prepare auditor @/table.toml --out a --join-key @/key", "--table FILE: is missing"),
+    "prepare, no key": case("data prepare developer @/table.toml --out d", "--join-key"),
+    "prepare, an auditor that is none": case(
+        "data prepare auditor @/table.toml --out a --join-key @/key --name city", "--name city: is no auditor of"
+    ),
+    "prepare, ids of nobody": case(
+        "data prepare developer @/table.toml --out d --join-key @/key --held city", "expected NAME=FILE"
+    ),
+    "prepare, key and match": case(
+        "data prepare developer @/table.toml --out d --join-key @/key --matched m.csv",
+        "leave the other out",
+        files={"m.csv": ""},
+    ),
     "prepare, a key that is none": case(
-        "data prepare @/table.toml --out stores --join-key key", "key", files={"key": "hello"}
+        "data prepare together @/table.toml --out stores --join-key key", "key", files={"key": "hello"}
     ),
     "prepare, a key below a file": case(
-        "data prepare @/table.toml --out a/stores --join-key f/key", "neither read nor written", files={"f": ""}
+        "data prepare together @/table.toml --out a/stores --join-key f/key",
+        "the join key cannot be written",
+        files={"f": ""},
     ),
     "decisions, none": case("data decisions d.csv --out store --join-key key", "d.csv: no such file"),
     "decisions, without a column": case(

@@ -147,7 +147,7 @@ CASES = {
         files={"s.toml": SMALL + '[secure]\nauditors = [{name = "city", attributes = ["male"]}]\n'},
         identity="@/parties/auditor",
     ),
-    "party, no peers": dealer("Missing option '--peer'", peers=""),
+    "party, no peers": dealer("--peer auditor=HOST:PORT: is missing", peers="", problems=2),
     "party, a peer without an address": dealer("expected NAME=HOST:PORT", peers="--peer auditor"),
     "party, a peer without a port": dealer("expected NAME=HOST:PORT", peers="--peer auditor=host"),
     "party, a port that is none": dealer("expected NAME=HOST:PORT", peers="--peer auditor=host:99999"),
@@ -182,7 +182,7 @@ CASES = {
     "ledger, an empty extract": case("ledger verify l.jsonl", "l.jsonl", code=4, files={"l.jsonl": ""}),
     "ledger, a list": case("ledger verify l.jsonl", "l.jsonl", code=4, files={"l.jsonl": "[]\n"}),
     "ledger, nested without end": case(
-        "ledger verify l.jsonl", "line 1 is damaged", code=4, files={"l.jsonl": "[" * 5000 + "]" * 5000}
+        "ledger verify l.jsonl", "not a whole extract of a ledger", code=4, files={"l.jsonl": "[" * 5000 + "]" * 5000}
     ),
     "ledger, not UTF-8": case("ledger verify l.jsonl", "l.jsonl", code=4, files={"l.jsonl": b"\xff\xfe\n"}),
     "ledger, an entry changed": spoiled(

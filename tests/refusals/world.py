@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from scenarios.cli import main
+from secure_fair.data.links import lasting_join_key
 from secure_fair.privacy.entries import Charge, Receipt
 from secure_fair.privacy.ledger import Ledger
 from tests.drawn import GENDERS, write_manifest
@@ -78,6 +79,7 @@ def make_world(folder: Path) -> None:
         main(run, standalone_mode=False)
     make_identities(folder / "parties", PARTIES, simulated=False)
     write_ledger(folder / "ledger")
+    lasting_join_key(folder / "key")
 
 
 def write_table(file: Path) -> None:
