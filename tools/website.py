@@ -47,7 +47,7 @@ def linked(markdown: str) -> str:
 
 
 def indented(markdown: str) -> str:
-    """What belongs to an item of a list by four spaces, where Markdown of today takes as many as its mark is wide."""
+    """Move what belongs to an item of a list in by four spaces; in the repository it is in by the width of its mark."""
     lines, width = [], 0
     for line in markdown.splitlines():
         item = _ITEM.match(line)
