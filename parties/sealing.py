@@ -187,7 +187,7 @@ def _parsed(payload: bytes) -> dict[str, Any]:
         shaped = all(isinstance(told[name], kind) for name, kind in fields.items()) and len(told) == len(fields) + 1
         shaped &= all(set(one) >= {"passed"} for one in told["claims"])
         shaped &= all(set(one) == {"attribute", "query", "sigma"} for one in told["releases"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise Refusal("the statement is none of an audit") from error
     if not shaped or envelope.canonical(tree) != payload:
         raise Refusal("the statement is not in the form in which statements are signed")

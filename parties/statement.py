@@ -74,7 +74,7 @@ def verify(content: bytes, roster: Mapping[str, str]) -> dict[str, Any]:
         tree: dict[str, Any] = json.loads(payload)
         parties = tree["predicate"]["parties"]
         genuine = (tree["_type"], tree["predicateType"]) == (STATEMENT, PREDICATE) and isinstance(parties, dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise NotGenuine("the signed payload is no statement of an audit") from error
     if not genuine or envelope.canonical(tree) != payload:
         raise NotGenuine("the signed payload is no statement of an audit, or of another version")

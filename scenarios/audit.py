@@ -64,14 +64,21 @@ class AuditorFile:
         """Read [NAME=]FILE:ATTRIBUTE,...; without a name it is that of the file."""
         given, equals, rest = text.partition("=")
         named = bool(equals) and _PARTY.fullmatch(given) is not None
-        file, colon, columns = (rest if named else text).rpartition(":")
-        attributes = tuple(part.strip() for part in columns.split(",") if part.strip())
-        if not colon or not file or not attributes:
+        held = held_columns(rest if named else text)
+        if held is None:
             raise UsageError(f"--auditor {text}: expected [NAME=]FILE:ATTRIBUTE,..., for instance city.csv:sex,race")
-        name = given if named else re.sub(r"[^a-z0-9]+", "-", Path(file).stem.lower()).strip("-")
+        file, attributes = held
+        name = given if named else re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")
         if not _PARTY.fullmatch(name):
             raise UsageError(f"--auditor {text}: {name!r} cannot be a party's name; give one as in city={file}:...")
-        return cls(name, Path(file), attributes)
+        return cls(name, file, attributes)
+
+
+def held_columns(text: str) -> tuple[Path, tuple[str, ...]] | None:
+    """The file and the columns of FILE:COLUMN,...; None where it is not of this form."""
+    file, _, columns = text.rpartition(":")
+    attributes = tuple(part.strip() for part in columns.split(",") if part.strip())
+    return (Path(file), attributes) if file and attributes else None
 
 
 @dataclass(frozen=True)

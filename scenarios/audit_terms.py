@@ -12,17 +12,17 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from parties.config import Promise, RunConfig
-from scenarios import files
 from scenarios.assemble import DEALER, DEVELOPER
 from scenarios.models import PartyName
 from scenarios.policies import load as load_policy
+from secure_fair import toml_text
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.fairness.claims import Claim
 from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA, Privacy
-from secure_fair.sections import Positive, Section, describe, listed, near
+from secure_fair.sections import Positive, Section, listed, near, problems_of
 
 PRECISION_BITS = 16
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -52,7 +52,7 @@ class AuditorTerms(Section):
         try:
             return cls(name=name, attributes=attributes, policy=digest_of(file), **promised)
         except ValidationError as error:
-            raise UsageError([describe(item, cls) for item in error.errors()]) from None
+            raise UsageError(problems_of(error, cls)) from None
 
 
 class Terms(Section):
@@ -75,11 +75,11 @@ class Terms(Section):
     @classmethod
     def load(cls, file: Path) -> Terms:
         """The terms in a file; UsageError with every problem."""
-        tree = files.parse(file.read_text(encoding="utf-8"), str(file))
+        tree = toml_text.read(file)
         try:
             terms = cls.model_validate(tree)
         except ValidationError as error:
-            raise UsageError([describe(item, cls, file.name) for item in error.errors()]) from None
+            raise UsageError(problems_of(error, cls, file.name)) from None
         terms.check()
         return terms
 

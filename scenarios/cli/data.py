@@ -123,6 +123,7 @@ def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: 
     from secure_fair.data.decisions import Columns, read_decisions
     from secure_fair.data.links import lasting_join_key
 
+    _require_new(out)
     found = read_decisions(file, Columns(**columns))
     write_decisions(out, found, lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(found.ids)}, f"{out}: {len(found.ids)} records")
@@ -136,11 +137,23 @@ def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: 
 @shared_options
 def attributes(source: str, out: Path, join_key: Path, id_column: str, output: Output) -> None:
     """Write an auditor's store for an audit between machines (secure-fair party auditor --audit)."""
-    from scenarios.audit import AuditorFile, write_attributes
+    from scenarios.audit import held_columns, write_attributes
     from secure_fair.data.decisions import read_attributes
     from secure_fair.data.links import lasting_join_key
+    from secure_fair.errors import UsageError
 
-    given = AuditorFile.parse(f"auditor={source}")
-    ids, table = read_attributes(given.file, given.attributes, id_column)
+    _require_new(out)
+    held = held_columns(source)
+    if held is None:
+        raise UsageError(f"{source}: expected FILE:COLUMN,..., for instance city.csv:sex,race")
+    ids, table = read_attributes(*held, id_column)
     write_attributes(out, table, lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(ids)}, f"{out}: {len(ids)} records")
+
+
+def _require_new(out: Path) -> None:
+    """UsageError where the folder holds something, before a key is made for it."""
+    from secure_fair.errors import UsageError
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: exists already; name another folder")

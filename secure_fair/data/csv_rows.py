@@ -194,7 +194,7 @@ def number_range(text: str) -> tuple[float, float] | None:
 
 def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fault:
     """The group's name, or what is wrong with the cell."""
-    if e.sign is None and classes is not None and text in classes:
+    if not e.numeric and classes is not None and text in classes:
         return text
     was = unmangle(text)
     if was is not None:
@@ -202,7 +202,7 @@ def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fau
             "mangled value",
             f"{e.column} is {text!r}: a spreadsheet took {was!r} for a date; restore the column as text",
         )
-    if e.sign is not None:
+    if e.numeric:
         return _side(e, text)
     if classes is not None:
         return "unknown value", f"{e.column} is {text!r}; it must be one of {', '.join(classes)}"
@@ -214,7 +214,7 @@ def _side(e: Expression, text: str) -> str | Fault:
     ends = number_range(text)
     if ends is None:
         return "label out of range", f"{e.column} is {text!r}, neither a number nor a range such as 30-39 or 70+"
-    low, high = map(e.holds, ends)
+    low, high = map(e.code, ends)
     if low != high:
         return (
             "label out of range",
@@ -224,7 +224,7 @@ def _side(e: Expression, text: str) -> str | Fault:
 
 
 def _groups(e: Expression, values: Sequence[str], given: Sequence[str] | None, table: Path) -> tuple[str, ...]:
-    if e.sign is not None:
+    if e.numeric:
         return e.groups
     groups = tuple(given or ()) or tuple(sorted(set(values), key=natural))
     if values and not 2 <= len(groups) <= MOST_GROUPS:

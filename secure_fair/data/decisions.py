@@ -219,7 +219,7 @@ def _scores(file: Path, rows: Rows, cells: list[str], column: str) -> np.ndarray
 def _attribute(file: Path, rows: Rows, cells: list[str], e: Expression) -> Attribute:
     """Groups and codes of one column, "unknown" last where there is one."""
     names = [_group(file, line, text, e) for (line, _), text in zip(rows, cells, strict=True)]
-    known = list(e.groups) if e.sign is not None else sorted(set(names) - {UNKNOWN}, key=natural)
+    known = list(e.groups) if e.numeric else sorted(set(names) - {UNKNOWN}, key=natural)
     if not 2 <= len(known) <= MOST_GROUPS:
         many = f'; compare it with a number, as in "{e.column} > 40"' if len(known) > MOST_GROUPS else ""
         raise UsageError(
@@ -235,13 +235,13 @@ def _group(file: Path, line: int, text: str, e: Expression) -> str:
     """The group of one cell."""
     if text.casefold() in MISSING:
         return UNKNOWN
-    if e.sign is not None:
+    if e.numeric:
         number = finite(text)
         if number is None:
             raise UsageError(
                 f"{file}:{line}: {e.column} is {text!r}, not a number to compare; leave it empty if unknown"
             )
-        return e.groups[e.holds(number)]
+        return e.groups[e.code(number)]
     was = unmangle(text)
     if was is not None:
         raise UsageError(

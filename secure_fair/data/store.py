@@ -330,7 +330,7 @@ def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
     file = folder / "meta.json"
     try:
         meta = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     found = set(meta) if isinstance(meta, dict) else set()
     if "format" in found and meta["format"] != FORMAT:
@@ -351,7 +351,7 @@ def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
 def _read_encoding(file: Path, features: int) -> Encoding:
     try:
         tree = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     encoding = Encoding.of_tree(tree, str(file))
     if len(encoding.features) != features:

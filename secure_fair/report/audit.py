@@ -39,7 +39,7 @@ def write_audit(folder: Path) -> list[Path]:
     file = folder / ANSWER
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: is no audit's answer: {error}") from error
     written = [folder / PAGE, folder / LINES]
     write_bytes(written[0], render(summary).encode())

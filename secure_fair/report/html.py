@@ -35,7 +35,7 @@ def read_summary(folder: Path) -> tables.Summary:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{path}: is missing; name the folder of a run that has ended") from None
-    except ValueError as error:  # not JSON, or not text
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
         raise UsageError(f"{path}: is not JSON: {error}") from error
     missing = {"scenario", "method", "mode", "seed", "utility"} - summary.keys() if isinstance(summary, dict) else {"{"}
     if missing:
@@ -50,7 +50,7 @@ def _rounds(folder: Path, summary: tables.Summary) -> dict[str, figures.Rounds]:
     texts = {name: _text(one / "developer" / "rounds.jsonl") for name, one in folders.items()}
     try:
         return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{folder}: a rounds.jsonl of its developers is damaged: {error}") from error
 
 
