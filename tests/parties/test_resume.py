@@ -219,6 +219,11 @@ def unchecked(arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
+def forgiving(entry: Entry, arguments: list[str]) -> None:
+    """A party that has the word that the auditor's ledger was lost."""
+    entry([*arguments, "--ledger-lost", "auditor"])
+
+
 def told_anew(
     crashed: Crashed, times: int, *, ledger: bool, auditor: Entry = secure_fair
 ) -> tuple[int, dict[str, Ended]]:
@@ -228,7 +233,9 @@ def told_anew(
         forgetful(crashed.states)
         if not ledger:
             shutil.rmtree(crashed.states / "auditor" / "ledger")
-        entries = {"developer": partial(developer_at_release, 1, "moment", False), "auditor": auditor}
+        entries: dict[str, Entry] = {"developer": partial(developer_at_release, 1, "moment", False), "auditor": auditor}
+        if not ledger:  # else they would not even meet
+            entries = {name: partial(forgiving, entry) for name, entry in entries.items()}
         with crashed.go_on(10 + number, entries) as company:
             ended = company.wait(100)
         if ended["developer"].code != KILLED:
