@@ -155,6 +155,7 @@ def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> 
         "audit": run,
         "method": "audit",
         "certified": config.certified,
+        "ids": "matched" if config.matched else "keyed",
         "policies": {name: promise.digest for name, promise in config.promises.items()},
         "privacy": {
             "epsilon": epsilon,

@@ -36,6 +36,7 @@ from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions
 from secure_fair.data.decisions import Columns, Decisions, alike, read_attributes, read_decisions
+from secure_fair.data.matched import names_of, read_matched, renamed_attributes, renamed_decisions
 from secure_fair.data.store import KEY_BYTES, AuditorStore, read_join_key
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
@@ -47,6 +48,7 @@ SUMMARY = "audit.json"
 TERMS = "audit.toml"
 FOUR_FIFTHS = "0.8"
 DEFAULT_EPSILON = 1.0
+Held = tuple[list[str], AttributeTable]  # an auditor's ids, and its columns in that order
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -86,6 +88,7 @@ class Wanted:
     delta: float = DEFAULT_DELTA
     state: Path | None = None
     certificate: bool = True
+    matched: Path | None = None  # folder with a CSV of matched ids for every side
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,8 @@ def prepare(wanted: Wanted) -> Prepared:
         raise UsageError(f"--policy {min(unknown)}=...: is no auditor of this audit; there are {names}")
     decisions = read_decisions(wanted.decisions, wanted.columns)
     read = {one.name: read_attributes(one.file, one.attributes, wanted.columns.id) for one in wanted.auditors}
+    if wanted.matched is not None:
+        decisions, read = renamed(wanted.matched, decisions, read)
     tables = {name: table for name, (_, table) in read.items()}
     with tempfile.TemporaryDirectory(prefix="secure-fair-policies-") as folder:
         files = write_policies(wanted, Path(folder))
@@ -122,6 +127,18 @@ def prepare(wanted: Wanted) -> Prepared:
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
     return Prepared(wanted, decisions, tables, texts, terms)
+
+
+def renamed(folder: Path, decisions: Decisions, read: Mapping[str, Held]) -> tuple[Decisions, dict[str, Held]]:
+    """Everybody's records under the ids that they were matched by."""
+    mine = folder / f"{assemble.DEVELOPER}.csv"
+    found = renamed_decisions(decisions, read_matched(mine), mine)
+    theirs = {}
+    for name, (ids, table) in read.items():
+        file = folder / f"{name}.csv"
+        named = names_of(ids, read_matched(file), file)
+        theirs[name] = (named, renamed_attributes(table, named))
+    return found, theirs
 
 
 # the policies, and what all agree on
@@ -158,6 +175,7 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
         epsilon=None if exact else wanted.epsilon or DEFAULT_EPSILON,
         delta=wanted.delta,
         certificate=wanted.certificate,
+        matched=wanted.matched is not None,
     )
     terms.check()
     return terms

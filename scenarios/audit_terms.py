@@ -70,6 +70,8 @@ class Terms(Section):
     """The delta of epsilon."""
     certificate: bool = True
     """Whether what the developer was told is confirmed, and the answer signed by all."""
+    matched: bool = False
+    """Whether ids were matched by private set intersection; else they are by a key that all sides have."""
     link: LinkSettings = LinkSettings()
 
     @classmethod
@@ -153,6 +155,7 @@ class Terms(Section):
             privacy=None if self.epsilon is None else privacy,
             intersections={" x ".join(names): names for names in self.intersections},
             certified=self.certificate,
+            matched=self.matched,
             promises={one.name: promise_of(one) for one in self.auditors},
         )
 

@@ -46,6 +46,11 @@ existing = click.Path(path_type=Path)
 )
 @column_options
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
+@click.option(
+    "--matched",
+    type=existing,
+    help="Folder of secure-fair match simulate: ids matched by private set intersection, in place of keyed ids.",
+)
 @click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
 @click.option(
     "--certificate/--no-certificate",
@@ -62,7 +67,9 @@ def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output
     """Audit DECISIONS, a CSV with an id and a decision or score a line, by attributes that auditors hold.
 
     Developer, auditors and dealer run as processes of their own, as in `secure-fair run`; what is opened passes the
-    auditors' gates. Records are matched by id under a key: the developer learns which of its records the auditors have.
+    auditors' gates. Records are matched by id under a key, so that an auditor can tell whose ids it is offered if it
+    can guess them; with --matched it learns of nobody whom it does not have. The developer learns which of its records
+    the auditors have.
     """
     from scenarios.audit import prepare, run_audit
     from scenarios.folders import new_folder
@@ -106,6 +113,7 @@ def wanted(
     epsilon: float | None,
     delta: float,
     policies: tuple[str, ...],
+    matched: Path | None,
     state: Path | None,
     certificate: bool,
     **columns: Any,
@@ -124,6 +132,7 @@ def wanted(
         delta,
         state,
         certificate,
+        matched,
     )
 
 

@@ -93,6 +93,13 @@ def read_attributes(file: Path, texts: Sequence[str], id_column: str = "id") -> 
     return ids, AttributeTable(np.empty((len(ids), 0)), [digest_of(name) for name in ids], found)
 
 
+def read_ids(file: Path, id_column: str = "id") -> list[str]:
+    """The ids of any party's file, in its order. UsageError as above."""
+    header, rows = _table(file)
+    require_columns(header, [id_column], file)
+    return _ids(file, rows, _cells(file, header, rows, [id_column])[id_column], id_column)
+
+
 def digest_of(name: str) -> str:
     """SHA-256, in hex, of a record's own name: what record ids are made from."""
     return hashlib.sha256(f"id {name}".encode()).hexdigest()

@@ -31,6 +31,10 @@ LEGEND = (
     "they include sampling and noise. Verdicts are about these people: what leaves them open is the noise alone."
 )
 
+LEARNED_OF_IDS = {
+    "keyed": "the developer's ids under a key that all sides have: whose they are where it can guess the id",
+    "matched": "which of its own records all have, how many others the developer has, of nobody else that it has them",
+}
 REMEMBERED = "Nothing was opened to anybody: every answer was remembered from an earlier audit."
 
 
@@ -171,7 +175,7 @@ def deciding(verdict: Summary, summary: Summary) -> str:
 def learned(summary: Summary) -> Table:
     """Who learns what of whom, in words."""
     auditors = ", ".join(summary["policies"])
-    theirs = "the keyed ids of the developer's records, whether its query was in order; no decision, no label"
+    theirs = f"{LEARNED_OF_IDS[summary['ids']]}; whether the query was in order; no decision, no label"
     if summary["certified"]:
         theirs += "; what it signs for: the released counts of its groups, less its own noise"
     rows = (

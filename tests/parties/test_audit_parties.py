@@ -28,16 +28,18 @@ def command(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both stores under one key, the policy, and the terms made from its promise."""
+    """Both stores of matched ids, the policy, and the terms made from its promise."""
     folder = tmp_path_factory.mktemp("between")
     asked = wanted(folder, people(300))
-    key = ["--join-key", str(folder / "join.key")]
-    command("data", "decisions", str(asked.decisions), "--out", str(folder / "stores" / "developer"), *key)
-    source = f"{asked.auditors[0].file}:sex,race"
-    command("data", "attributes", source, "--out", str(folder / "stores" / "city"), *key)
+    source, matched = asked.auditors[0].file, folder / "matched"
+    command("match", "simulate", str(asked.decisions), "--auditor", str(source), "--out", str(matched))
+    mine = ["--matched", str(matched / "developer.csv")]
+    command("data", "decisions", str(asked.decisions), "--out", str(folder / "stores" / "developer"), *mine)
+    theirs = ["--matched", str(matched / "city.csv"), "--join-key", str(folder / "city.key")]
+    command("data", "attributes", f"{source}:sex,race", "--out", str(folder / "stores" / "city"), *theirs)
     (folder / "policy.toml").write_text(POLICY)
     promise = command("policy", "promise", str(folder / "policy.toml"), "city", "sex,race")
-    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\n{promise}')
+    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\nmatched = true\n{promise}')
     return folder
 
 
@@ -48,7 +50,8 @@ def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
         company.succeed()
         out = company.out("developer")
     answer = json.loads((out / "audit.json").read_text())
-    assert answer["records"]["matched"] == 298
+    assert (answer["records"]["matched"], answer["ids"]) == (298, "matched")
+    assert "of nobody else that it has them" in (out / "audit.html").read_text()
     assert [(one["claim"], one["verdict"]) for one in answer["verdicts"]] == [("impact ratio by sex >= 0.2", "pass")]
     assert {line["attribute"] for line in answer["openings"]} == {"sex", "race"}
     assert "impact ratio by sex" in (out / "audit.html").read_text()
