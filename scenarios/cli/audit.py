@@ -26,7 +26,7 @@ existing = click.Path(path_type=Path)
     multiple=True,
     required=True,
     metavar="[NAME=]FILE:COLUMN,...",
-    help='An auditor\'s CSV and the attributes in it, for instance city.csv:sex,race or "clinic.csv:age > 40".',
+    help='An auditor\'s CSV or Parquet file and attributes in it, such as city.csv:sex,race or "clinic.csv:age > 40".',
 )
 @click.option(
     "--intersections", multiple=True, metavar='"A x B"', help="Count the combinations of these attributes as well."
@@ -64,7 +64,7 @@ existing = click.Path(path_type=Path)
 )
 @shared_options
 def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output, **given: Any) -> None:
-    """Audit DECISIONS, a CSV with an id and a decision or score a line, by attributes that auditors hold.
+    """Audit DECISIONS, a CSV or Parquet file of decisions or scores by id, by attributes that auditors hold.
 
     Developer, auditors and dealer run as processes of their own, as in `secure-fair run`; what is opened passes the
     auditors' gates. Records are matched by id under a key, so that an auditor can tell whose ids it is offered if it

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_fair.data.csv_rows import MOST_GROUPS, finite, natural, read_csv, require_columns, unmangle
+from secure_fair.data.csv_rows import MOST_GROUPS, finite, natural, read_rows, require_columns, unmangle
 from secure_fair.data.records import Attribute, Expression, parse_columns
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import UsageError
@@ -121,9 +121,9 @@ Rows = Sequence[tuple[int, Sequence[str]]]
 
 def _table(file: Path) -> tuple[list[str], Rows]:
     if not file.is_file():
-        raise UsageError(f"{file}: no such file; name a CSV with a header")
+        raise UsageError(f"{file}: no such file; name a CSV with a header, or a Parquet file")
     try:
-        header, rows = read_csv(file)
+        header, rows = read_rows(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     if not rows:
