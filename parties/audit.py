@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -15,6 +15,7 @@ from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
 from parties.confirmed import Counts
 from parties.developer import SecureAuditors
+from parties.draw import draws_of, new_nonce
 from parties.enrolment import collect
 from parties.meeting import Met, meet
 from parties.messages import Enrol, Finished
@@ -57,23 +58,26 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.start(run)
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
-        met = meet(config, network, decisions.ids)
+        commitment = commit_to(folders.store / RECORDS, folders.out) if config.certified else ""
+        met = meet(config, network, decisions.ids, commitment)
         ids = [decisions.ids[row] for row in met.rows]
-        enrol(config, network, ids, run)
-        cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config))
+        nonce = new_nonce() if met.coins else ""
+        enrol(config, network, ids, run, nonce)
+        draws = draws_of(config, met.coins, nonce, len(ids))
+        cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config, draws))
         progress.stage(f"sharing attributes of {len(ids)} records")
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
         answer = ask_all(config, auditors, decisions, met, progress)
         for auditor in config.auditors:
             messages.send(network, auditor, Finished())
         session.close()
-        answer |= own_view(config, run, ledger.entries(run))
+        answer |= own_view(config, run, ledger.entries(run)) | {"draws": draws}
         answer["cost"] = {name: asdict(cost) for name, cost in session.meter.summary().items()}
         answer["seconds"] = time.perf_counter() - began
         folders.out.mkdir(mode=0o700, parents=True, exist_ok=True)
         if config.certified:
             progress.stage("certificate")
-            facts = Facts(commit_to(folders.store / RECORDS, folders.out), ledger.head)
+            facts = Facts(commitment, ledger.head)
             write_bytes(folders.out / CERTIFICATE, seal(config, endpoint, network, run, answer, facts))
         write_bytes(folders.out / RESULT, (json.dumps(answer, indent=2) + "\n").encode())
         ledger.extract(run, folders.out / "ledger.jsonl")
@@ -86,15 +90,17 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.close()
 
 
-def cache_terms(config: RunConfig) -> str:
-    """The terms under which answers are remembered: one that nobody has confirmed is none for a certificate."""
-    return f"{config.privacy} {'confirmed' if config.certified else ''}"
+def cache_terms(config: RunConfig, draws: Mapping[str, Any] | None = None) -> str:
+    """The terms under which answers are remembered: one that nobody has confirmed is none for a certificate, and one
+    about an earlier sample none about this."""
+    drawn = f" {json.dumps(draws, sort_keys=True)}" if draws else ""
+    return f"{config.privacy} {'confirmed' if config.certified else ''}{drawn}"
 
 
-def enrol(config: RunConfig, network: Network, ids: list[str], run: str) -> None:
+def enrol(config: RunConfig, network: Network, ids: list[str], run: str, nonce: str) -> None:
     """Send every auditor the ids of whom all have: a table of records to be evaluated, and none to train on."""
     for auditor in config.auditors:
-        messages.send(network, auditor, Enrol(run=run, training=0, test=len(ids)), messages.pack_ids(ids))
+        messages.send(network, auditor, Enrol(run=run, training=0, test=len(ids), nonce=nonce), messages.pack_ids(ids))
 
 
 def ask_all(

@@ -16,12 +16,12 @@ from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
-from parties.meeting import tell_known
+from parties.meeting import Offered, tell_known
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.plans import own_trainings
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.sealing import AuditorsView, commit_to, countersign
+from parties.sealing import AuditorsView, MetBy, commit_to, countersign
 from parties.statement import Facts
 from secure_fair.data.store import ATTRIBUTES
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
@@ -55,8 +55,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         try:
-            if config.promises:
-                tell_known(config, network, folders.store)
+            offered = tell_known(config, network, folders.store) if config.promises else Offered()
             enrol, ids = receive_table(config, network)
             holdings = Holdings.open(
                 config,
@@ -69,6 +68,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 ids=ids,
                 training=enrol.training,
                 progress=progress,
+                seed=offered.seed,
+                nonce=enrol.nonce,
                 tell=partial(tell, progress, network.name),
             )
         except (BudgetExceeded, Refusal, ProtocolError) as error:
@@ -80,8 +81,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         session.close()
         if config.certified:
             facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
-            view = AuditorsView(config, network.name, enrol.run, len(ids), enrolment.groups, holdings.confirmed)
+            met = MetBy(network.name, enrol.run, len(ids), offered.commitment, holdings.draw)
+            view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)
+        if holdings.draw is not None:
+            holdings.draw.keep(folders.out)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
     except BaseException as error:

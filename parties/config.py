@@ -20,6 +20,8 @@ class Promise:
     answer: str  # "counts" or "verdict"
     claims: tuple[str, ...]
     smallest_share: float
+    sample: int | None = None  # records that the auditor draws; None: all take part
+    coverage: float = 0.0  # the part of its records that a sample must be drawn from
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,11 @@ class RunConfig:
         """The auditor to whom the developer proves what it was told, so that it can sign for it; None where nobody
         is."""
         return self.joint_holder(name) if self.certified and operation == CONFIRMED else None
+
+    def sample_of(self, name: str) -> int | None:
+        """How many records are drawn for the counts of an attribute or intersection; None where all take part."""
+        holder = self.joint_holder(name)
+        return self.promises[holder].sample if holder in self.promises else None
 
     def components(self, name: str) -> tuple[str, ...]:
         """The attributes of an intersection; an attribute is its own."""

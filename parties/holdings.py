@@ -14,6 +14,7 @@ from torch import Tensor
 
 from parties.config import RunConfig
 from parties.confirmed import Confirmed
+from parties.draw import NOT_DRAWN, Draw
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
@@ -51,6 +52,7 @@ class Holdings:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
     confirmed: Confirmed = field(default_factory=Confirmed)
+    draw: Draw | None = None  # the sample of an audit; everybody else is in each attribute's last group
 
     @classmethod
     def open(
@@ -66,16 +68,21 @@ class Holdings:
         ids: Sequence[str],
         training: int,
         progress: Progress,
+        seed: str = "",
+        nonce: str = "",
         tell: Callable[[Outlook], None] | None = None,
     ) -> Holdings:
         """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
-        whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
+        whose plan does not fit the policy is refused here. ``seed`` and ``nonce`` are those of an audit's sample, if
+        one is drawn. ``tell`` is given the outlook before anything is spent.
         """
         store = AuditorStore.open(folder)
+        draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.ids)) if seed else None
+        groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
-        plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
+        plans = {name: plan_for(config, name, len(names), training) for name, names in groups.items()}
         gate = Gate(
             auditor=auditor,
             run=run,
@@ -98,7 +105,9 @@ class Holdings:
         # an audit that was made before asks for nothing: its releases are judged when they are asked for
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
-        held = cls(config, gate, store.groups, codes, open_responses(state))
+        if draw is not None:
+            codes = {name: draw.codes(known, len(store.groups[name])) for name, known in codes.items()}
+        held = cls(config, gate, groups, codes, open_responses(state), draw=draw)
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         if trains_adapter(config):

@@ -34,26 +34,38 @@ class _Message(BaseModel):
 
 
 class Enrol(_Message):
-    """Developer: my record ids follow as the raw part, training records first; later requests count in that order."""
+    """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
+
+    ``nonce``: my part of the coin by which auditors draw samples, in an audit.
+    """
 
     kind: Literal["enrol"] = "enrol"
     run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
+    nonce: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Offer(_Message):
-    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?"""
+    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?
+
+    ``commitment``: to my table, where the answer is to be certified.
+    """
 
     kind: Literal["offer"] = "offer"
     count: int = Field(ge=1, le=MOST_RECORDS)
+    commitment: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Known(_Message):
-    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there."""
+    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there.
+
+    ``coin``: a commitment to the seed by which I draw my sample, if I do.
+    """
 
     kind: Literal["known"] = "known"
     others: int = Field(ge=0, le=MOST_RECORDS)
+    coin: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Held(_Message):

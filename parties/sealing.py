@@ -12,12 +12,14 @@ import hashlib
 import json
 import secrets
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from parties import envelope, messages
 from parties.config import Endpoint, RunConfig
 from parties.confirmed import Confirmed, Counts
+from parties.draw import Draw
 from parties.envelope import Signature
 from parties.messages import Own, Seal, Sealed
 from parties.statement import NOT_CLAIMED, Facts, claim_tree, privacy_tree, statement
@@ -113,29 +115,38 @@ class View:
         """The dealer saw no outcome."""
 
 
+@dataclass(frozen=True)
+class MetBy:
+    """An auditor's memory of the meeting: its ``name``, the run, how many records take part, the developer's commitment
+    to its table, made before anything was drawn or counted, and the auditor's draw."""
+
+    name: str
+    run: str
+    records: int
+    commitment: str
+    draw: Draw | None = None
+
+
 class AuditorsView(View):
-    """An auditor's: its run, its records, and the counts that it has confirmed.
+    """An auditor's: what it remembers of the meeting, and the counts that it has confirmed.
 
     ``groups``: names of every attribute's and intersection's groups.
     """
 
     def __init__(
-        self,
-        config: RunConfig,
-        name: str,
-        run: str,
-        records: int,
-        groups: Mapping[str, tuple[str, ...]],
-        confirmed: Confirmed,
+        self, config: RunConfig, met: MetBy, groups: Mapping[str, tuple[str, ...]], confirmed: Confirmed
     ) -> None:
         super().__init__(config)
-        self.name, self.run, self.records, self.groups, self.confirmed = name, run, records, groups, confirmed
+        self.name, self.run, self.records, self.draw = met.name, met.run, met.records, met.draw
+        self.commitment, self.groups, self.confirmed = met.commitment, groups, confirmed
 
     def check_outcome(self, tree: Mapping[str, Any]) -> None:
         """Decide every claim anew whose counts this auditor has confirmed."""
         told = tree["predicate"]
         _same("run", told["run"], self.run)
         _same("records", told["records"], self.records)
+        _same("the developer's commitment", told["commitments"].get(self.config.developer), self.commitment)
+        _same("this auditor's draw", told["draws"].get(self.name), None if self.draw is None else self.draw.facts)
         if told["measured"] not in MEASURED:
             raise Refusal(f"the statement measures {told['measured']!r}: there are {', '.join(MEASURED)}")
         claims = list(claims_of(self.config))
@@ -183,7 +194,7 @@ def _parsed(payload: bytes) -> dict[str, Any]:
         tree: dict[str, Any] = json.loads(payload)
         told = tree["predicate"]
         fields = {"run": str, "terms": str, "measured": str, "records": int, "claims": list, "releases": list}
-        fields |= dict.fromkeys(("privacy", "policies", "commitments", "ledgers", "parties"), dict)
+        fields |= dict.fromkeys(("privacy", "policies", "commitments", "draws", "ledgers", "parties"), dict)
         shaped = all(isinstance(told[name], kind) for name, kind in fields.items()) and len(told) == len(fields) + 1
         shaped &= all(set(one) >= {"passed"} for one in told["claims"])
         shaped &= all(set(one) == {"attribute", "query", "sigma"} for one in told["releases"])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import compress, product
 from typing import Any
 
 from parties.config import RunConfig
 from parties.confirmed import Counts
+from parties.draw import NOT_DRAWN
 from secure_fair.data.decisions import UNKNOWN
 from secure_fair.errors import UsageError
 from secure_fair.fairness.audits import Audit
@@ -20,12 +21,15 @@ def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, 
     """The audit of an attribute or intersection. ``groups``: names of every attribute's."""
     components = {component: groups[component] for component in config.components(name)}
     names = tuple(groups[name]) if name in groups else joint_groups(components)
+    sample = config.sample_of(name)
+    drawn = [NOT_DRAWN not in together for together in product(*components.values())]
     return Audit(
-        counts=counts.values.numpy(),
+        counts=counts.values.numpy()[:, drawn],
         sigma=counts.sigma,
-        names=names,
-        known=tuple(UNKNOWN not in together for together in product(*components.values())),
-        total=counts.total,
+        names=tuple(compress(names, drawn)),
+        known=tuple(UNKNOWN not in together for together in compress(product(*components.values()), drawn)),
+        total=counts.total if sample is None else min(sample, counts.total),
+        sampled=sample is not None,
         smallest=max(config.promises[holder].smallest_share for holder in config.answering(name)),
     )
 

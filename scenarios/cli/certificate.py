@@ -55,7 +55,9 @@ def text(told: dict[str, Any]) -> str:
     privacy = told["privacy"]
     budget = "exact counts" if privacy["epsilon"] is None else f"epsilon {privacy['epsilon']}, delta {privacy['delta']}"
     lines = [f"genuine: signed by {', '.join(sorted(told['parties']))}", ""]
-    lines += [f"{told['records']} records, {told['measured']}; {budget} for the counts of each attribute", ""]
+    lines += [f"{told['records']} records, {told['measured']}; {budget} for the counts of each attribute"]
+    lines += [f"{name} drew {one['drawn']} of {one['of']} records" for name, one in told["draws"].items()]
+    lines += [""]
     for one in told["claims"]:
         claim = f"{one['metric']} by {one['attribute']} {one['comparator']} {one['threshold']}"
         outcome = {True: "holds", False: "does not hold", None: "not decidable"}[one["passed"]]

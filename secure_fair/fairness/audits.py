@@ -75,7 +75,8 @@ class Audit:
 
     Two strata are not selected and selected; four or six are by label too, as in ``LABELS``. ``known``: bool (G,),
     groups that are one; the others are counted alone. Groups below ``smallest`` of all records are left out of ratios
-    and differences. ``total``: records, which the developer knows exactly.
+    and differences. ``total``: records, which the developer knows exactly. ``sampled``: they were
+    drawn, and who was not is a group of its own that is left out here, so that every group here has noise of its own.
     """
 
     counts: Array
@@ -84,6 +85,12 @@ class Audit:
     known: tuple[bool, ...]
     total: int
     smallest: float = 0.02
+    sampled: bool = False
+
+    @property
+    def opposite(self) -> bool:
+        """Whether there are two groups, of which one is what the other leaves: they have one noise then."""
+        return len(self.names) == 2 and not self.sampled
 
     @property
     def rates(self) -> dict[str, Rate]:
@@ -191,7 +198,7 @@ class Audit:
         rate = self.rates[SELECTION]
         h, r = len(rate.hits), len(rate.others)
         parts = [self.sigma * np.sqrt(h * (1 - p) ** 2 + r * p**2) / n for p, n in sides]
-        return float(sum(parts) if len(self.names) == 2 else np.hypot(*parts))
+        return float(sum(parts) if self.opposite else np.hypot(*parts))
 
 
 def interval(

@@ -119,6 +119,8 @@ def matching(summary: Summary) -> Table:
         rows.append((f"of {auditor} alone", count(records["only_with"][auditor])))
     if records["with_label"] is not None:
         rows.append(("audited, with a label", count(records["with_label"])))
+    for auditor, draw in summary["draws"].items():
+        rows.append((f"counted, for {auditor} has drawn them", f"{count(draw['drawn'])} of {count(draw['of'])}"))
     return Table(("records", "number"), tuple(rows))
 
 

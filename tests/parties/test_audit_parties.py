@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from parties.draw import commitment_to
 from parties.roster import Roster
 from parties.statement import is_simulated, verify
 from scenarios.audit_terms import Terms
@@ -16,7 +18,7 @@ from secure_fair.errors import UsageError
 from tests.parties.company import ROSTER, Company
 from tests.scenarios.audits import people, wanted
 
-POLICY = "epsilon = 20\nclaims = ['impact ratio by sex >= 0.2']\n"
+POLICY = "epsilon = 20\nsample = 200\ncoverage = 0.9\nclaims = ['impact ratio by sex >= 0.2']\n"
 
 
 def command(*arguments: str) -> str:
@@ -57,7 +59,18 @@ def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
     assert "impact ratio by sex" in (out / "audit.html").read_text()
     content = (out / "certificate.json").read_bytes()
     assert not is_simulated(content)
-    verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)
+    told = verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)["predicate"]
+    check_draw(told, answer, company.out("city"), out)
+
+
+def check_draw(told: dict[str, Any], answer: dict[str, Any], auditor: Path, developer: Path) -> None:
+    """Everybody has the same draw, and only the auditor has the seed from which it follows."""
+    kept = json.loads((auditor / "draw.json").read_text())
+    seed = kept.pop("seed")
+    assert told["draws"] == answer["draws"] == {"city": kept}
+    assert (kept["drawn"], kept["of"], kept["commitment"]) == (200, 298, commitment_to(seed))
+    assert not any(seed in file.read_text() for file in developer.rglob("*.*") if file.is_file())
+    assert sum(row["records"] for row in answer["attributes"]["race"]["groups"]) == pytest.approx(200, abs=25)
 
 
 @pytest.mark.parametrize(
