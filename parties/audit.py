@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -23,11 +23,13 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import CERTIFICATE, commit_to, seal
 from parties.statement import Facts
-from parties.tables import audit_of, check_labels, claims_of, verdict_tree
+from parties.tables import audit_of, check_decisions, claims_of, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
-from secure_fair.data.decisions import Decisions
+from secure_fair.data.decisions import NO_LABEL, Decisions
+from secure_fair.fairness import calibration
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import SELECTION
+from secure_fair.fairness.audits import SELECTION, Audit
+from secure_fair.fairness.calibration import Bin, bins_of, calibration_table
 from secure_fair.fairness.claims import decide
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
@@ -46,7 +48,7 @@ SCORING = "scoring rate"
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
-    check_labels(config, decisions.labels is not None)
+    check_decisions(config, decisions)
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
@@ -107,7 +109,7 @@ def ask_all(
     config: RunConfig, auditors: Auditors, decisions: Decisions, met: Met, progress: Progress
 ) -> dict[str, Any]:
     """The whole answer: tables of the attributes that may be shown, and a verdict on every claim."""
-    strata, count = decisions.strata(met.rows)
+    strata, count, bins = strata_of(config, decisions, met.rows)
     selection = SELECTION if decisions.scores is None else SCORING
     groups = {name: auditors.groups(name) for name in auditors.audited}
     audits, releases = {}, []
@@ -122,13 +124,13 @@ def ask_all(
             "matched": len(met.rows),
             "unknown_to": met.unknown,
             "only_with": met.others,
-            "with_label": None if decisions.labels is None else int((decisions.labels[met.rows] < 2).sum()),
+            "with_label": with_label(config, decisions, met.rows),
         },
         "measured": "decisions" if decisions.scores is None else "scores above their median",
         "selection": selection,
         "median": None if decisions.scores is None else float(np.median(decisions.scores[met.rows])),
         "attributes": {
-            name: {"answer": "counts", "auditors": list(config.answering(name)), **audit_table(audit, selection)}
+            name: {"answer": "counts", "auditors": list(config.answering(name)), **tables_of(audit, selection, bins)}
             if shown(config, name)
             else {"answer": "verdict", "auditors": list(config.answering(name)), "sigma": audit.sigma}
             for name, audit in audits.items()
@@ -139,6 +141,29 @@ def ask_all(
         ],
         "releases": releases,
     }
+
+
+def with_label(config: RunConfig, decisions: Decisions, rows: np.ndarray) -> int | None:
+    """How many of these records have a label; None where labels are not looked at."""
+    if decisions.labels is None or (decisions.scores is not None and config.bins is None):
+        return None
+    return int((decisions.labels[rows] < NO_LABEL).sum())
+
+
+def strata_of(config: RunConfig, decisions: Decisions, rows: np.ndarray) -> tuple[np.ndarray, int, list[Bin]]:
+    """The stratum of each of these rows, how many there are, and the bins that they are made of, if they are."""
+    if config.bins is None:
+        return *decisions.strata(rows), []
+    assert decisions.scores is not None  # check_decisions
+    assert decisions.labels is not None
+    places, bins = bins_of(decisions.scores[rows], config.bins)
+    return *calibration.strata_of(places, decisions.labels[rows], config.bins), bins
+
+
+def tables_of(audit: Audit, selection: str, bins: Sequence[Bin]) -> dict[str, Any]:
+    """The tables of one attribute."""
+    calibrated = {"calibration": calibration_table(audit, bins)} if bins else {}
+    return {**audit_table(audit, selection), **calibrated}
 
 
 def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:

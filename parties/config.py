@@ -43,6 +43,7 @@ class RunConfig:
     intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
     penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
     promises: dict[str, Promise] = field(default_factory=dict)  # by auditor, in an audit of given decisions
+    bins: int | None = None  # in which scores are compared with labels, in an audit of given scores
     matched: bool = False  # ids come of a private set intersection, in an audit of given decisions
     certified: bool = False  # counts are confirmed by who holds all of the attribute, and the answer is signed
 

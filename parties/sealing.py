@@ -180,7 +180,8 @@ class AuditorsView(View):
         """Refusal unless there are decisions alone, or decisions by label, as the claims about them need."""
         strata = len(counts.values)
         by_label = any(claim.labelled for _, claim in claims_of(self.config) if claim.attribute == counts.attribute)
-        if strata not in STRATA[by_label:]:
+        due = STRATA[by_label:] if self.config.bins is None else (len(LABELS) * self.config.bins,)
+        if strata not in due:
             raise Refusal(f"the statement rests on counts in {strata} strata of {counts.attribute}: nothing follows")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from parties.config import RunConfig
 from parties.confirmed import Counts
 from parties.draw import NOT_DRAWN
-from secure_fair.data.decisions import UNKNOWN
+from secure_fair.data.decisions import UNKNOWN, Decisions
 from secure_fair.errors import UsageError
 from secure_fair.fairness.audits import Audit
 from secure_fair.fairness.claims import Claim, Verdict
@@ -39,13 +39,20 @@ def claims_of(config: RunConfig) -> Iterator[tuple[str, Claim]]:
     return ((auditor, Claim.parse(text)) for auditor, made in config.promises.items() for text in made.claims)
 
 
-def check_labels(config: RunConfig, labelled: bool) -> None:
-    """UsageError where a claim needs labels and there are none."""
+def check_decisions(config: RunConfig, decisions: Decisions) -> None:
+    """UsageError where a claim needs decisions with labels, or bins need scores with labels, and there are none."""
+    if config.bins is not None and (decisions.scores is None or decisions.labels is None):
+        raise UsageError(
+            f"--bins {config.bins}: compares scores with labels, and there are no "
+            f"{'scores; leave out --decision and --threshold' if decisions.scores is None else 'labels'}; name the "
+            "columns with --score and --label"
+        )
+    labelled = decisions.labels is not None and decisions.scores is None
     for auditor, claim in claims_of(config):
         if claim.labelled and not labelled:
             raise UsageError(
-                f"claims of {auditor}: {str(claim)!r} needs labels, and the decisions have none; name their column "
-                "with --label"
+                f"claims of {auditor}: {str(claim)!r} needs labels, and there are no decisions with labels; name "
+                "their columns with --decision and --label"
             )
 
 

@@ -23,7 +23,7 @@ from parties.audit import RESULT
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
-from parties.tables import check_labels
+from parties.tables import check_decisions
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
@@ -88,6 +88,7 @@ class Wanted:
     delta: float = DEFAULT_DELTA
     state: Path | None = None
     certificate: bool = True
+    bins: int | None = None
     matched: Path | None = None  # folder with a CSV of matched ids for every side
 
 
@@ -108,6 +109,8 @@ def prepare(wanted: Wanted) -> Prepared:
         raise UsageError(f"--epsilon {wanted.epsilon:g}: must be above 0 and at most 1000")
     if not 0 < wanted.delta < 0.1:
         raise UsageError(f"--delta {wanted.delta:g}: must be above 0 and below 0.1")
+    if wanted.bins is not None and wanted.bins % 2:
+        raise UsageError(f"--bins {wanted.bins}: must be even, so that the median is between two of them")
     unknown = set(wanted.policies) - {auditor.name for auditor in wanted.auditors} - {""}
     if unknown:
         names = ", ".join(auditor.name for auditor in wanted.auditors)
@@ -123,7 +126,7 @@ def prepare(wanted: Wanted) -> Prepared:
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
-    check_labels(terms.run_config(), decisions.labels is not None)
+    check_decisions(terms.run_config(), decisions)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
     return Prepared(wanted, decisions, tables, texts, terms)
@@ -175,6 +178,7 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
         epsilon=None if exact else wanted.epsilon or DEFAULT_EPSILON,
         delta=wanted.delta,
         certificate=wanted.certificate,
+        bins=wanted.bins,
         matched=wanted.matched is not None,
     )
     terms.check()

@@ -17,6 +17,7 @@ from scenarios.assemble import DEALER, DEVELOPER
 from scenarios.models import PartyName
 from scenarios.policies import load as load_policy
 from secure_fair.errors import Refusal, UsageError
+from secure_fair.fairness.calibration import FEWEST, MOST
 from secure_fair.fairness.claims import Claim
 from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.mpc.link import LinkSettings
@@ -75,6 +76,8 @@ class Terms(Section):
     """The delta of epsilon."""
     certificate: bool = True
     """Whether what the developer was told is confirmed, and the answer signed by all."""
+    bins: Annotated[int, Field(ge=FEWEST, le=MOST, multiple_of=2)] | None = None
+    """Of scores with labels: how well they are calibrated, in so many bins."""
     matched: bool = False
     """Whether ids were matched by private set intersection; else they are by a key that all sides have."""
     link: LinkSettings = LinkSettings()
@@ -173,6 +176,7 @@ class Terms(Section):
             intersections={" x ".join(names): names for names in self.intersections},
             certified=self.certificate,
             matched=self.matched,
+            bins=self.bins,
             promises={one.name: promise_of(one) for one in self.auditors},
         )
 

@@ -45,6 +45,11 @@ existing = click.Path(path_type=Path)
     help="The auditors' policy, or that of one of them.  [default: this audit once, and four fifths claimed]",
 )
 @column_options
+@click.option(
+    "--bins",
+    type=click.IntRange(4, 20),
+    help="Compare scores with labels in so many bins, an even number: are scores calibrated in every group?",
+)
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
 @click.option(
     "--matched",
@@ -113,6 +118,7 @@ def wanted(
     epsilon: float | None,
     delta: float,
     policies: tuple[str, ...],
+    bins: int | None,
     matched: Path | None,
     state: Path | None,
     certificate: bool,
@@ -132,6 +138,7 @@ def wanted(
         delta,
         state,
         certificate,
+        bins,
         matched,
     )
 

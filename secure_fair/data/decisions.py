@@ -49,14 +49,14 @@ class Decisions:
     def strata(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
         """The stratum of each of these rows, int64, and how many strata there are.
 
-        A stratum is the label times 2 plus the decision, or the decision alone where there are no labels. A score
-        counts as a decision where it is above the median of these rows.
+        A stratum is the label times 2 plus the decision, or the decision alone for scores, and without labels.
+        A score counts as a decision where it is above the median of these rows.
         """
         decided = self.selected
         if decided is None:
             assert self.scores is not None  # one of the two
             decided = (self.scores > np.median(self.scores[rows])).astype(np.int64)
-        if self.labels is None:
+        if self.labels is None or self.scores is not None:
             return decided[rows], 2
         return self.labels[rows] * 2 + decided[rows], 2 * (NO_LABEL + 1)
 
@@ -77,7 +77,7 @@ def read_decisions(file: Path, columns: Columns) -> Decisions:
     scores = _scores(file, rows, cells[score], score)
     if columns.threshold is not None:
         return Decisions(ids, (scores >= columns.threshold).astype(np.int64), None, labels)
-    return Decisions(ids, None, scores, None)
+    return Decisions(ids, None, scores, labels)
 
 
 def read_attributes(file: Path, texts: Sequence[str], id_column: str = "id") -> tuple[list[str], AttributeTable]:

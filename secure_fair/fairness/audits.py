@@ -73,10 +73,11 @@ class Rates:
 class Audit:
     """Counts (strata, G) of one attribute with noise of ``sigma`` on each, and the groups' ``names``.
 
-    Two strata are not selected and selected; four or six are by label too, as in ``LABELS``. ``known``: bool (G,),
-    groups that are one; the others are counted alone. Groups below ``smallest`` of all records are left out of ratios
-    and differences. ``total``: records, which the developer knows exactly. ``sampled``: they were
-    drawn, and who was not is a group of its own that is left out here, so that every group here has noise of its own.
+    Two strata are not selected and selected; four or six are by label too, as in ``LABELS``; more are bins of scores by
+    label (``calibration``), odd where they are selected. ``known``: bool (G,), groups that are one; the others are
+    counted alone. Groups below ``smallest`` of all records are left out of ratios and differences. ``total``: records,
+    which the developer knows exactly. ``sampled``: they were drawn, and who was not is a group of its own that is left
+    out here, so that every group here has noise of its own.
     """
 
     counts: Array
@@ -97,7 +98,7 @@ class Audit:
         """The rates that these strata have."""
         strata = range(len(self.counts))
         selection = Rate(tuple(s for s in strata if s % 2), tuple(s for s in strata if s % 2 == 0))
-        return {SELECTION: selection, **(LABELLED if len(self.counts) > 2 else {})}
+        return {SELECTION: selection, **(LABELLED if 2 < len(self.counts) <= 2 * len(LABELS) else {})}
 
     @cached_property
     def sizes(self) -> Array:

@@ -56,7 +56,8 @@ def text(summary: Summary) -> str:
     parts = [matching(summary).text(), ""]
     for name, found in shown(summary).items():
         parts += [f"{title(name, found)}:", rates(found).text(), ""]
-        parts += [labelled_rates(found).text(), ""] if labelled_rates(found).rows else []
+        for more in (labelled_rates(found), calibrated(found)):
+            parts += [more.text(), ""] if more.rows else []
     parts += [verdicts(summary).text(), ""] if summary["verdicts"] else []
     opened = tables.openings(summary)
     parts += ["What was opened to whom:", opened.text(), ""] if opened.rows else [REMEMBERED, ""]
@@ -84,6 +85,7 @@ def render(summary: Summary) -> str:
                 rates(found),
                 labelled_rates(found),
                 metrics(found),
+                calibrated(found),
                 Markup(drawn[name]),
             )  # drawn from escaped names
             for name, found in shown(summary).items()
@@ -157,6 +159,20 @@ def metrics(found: Summary) -> Table:
     return Table(("metric", "value", "for people like these", "for these people"), tuple(rows))
 
 
+def calibrated(found: Summary) -> Table:
+    """One row per bin of scores: what was observed of each group, marked where it does not fit the scores; none where
+    scores were not compared with labels."""
+    bins = found.get("calibration", [])
+    rows = []
+    for one in bins:
+        scores = one["scores"]
+        cells = [ends((scores["low"], scores["high"])), share(scores["mean"]), count(scores["records"])]
+        marks = ("" if group["calibrated"] is not False else " (!)" for group in one["groups"])
+        rows.append((*cells, *(with_interval(group) + mark for group, mark in zip(one["groups"], marks, strict=True))))
+    groups = (f"observed: {group['group']}" for one in bins[:1] for group in one["groups"])
+    return Table(("scores", "mean", "records", *groups), tuple(rows))
+
+
 def verdicts(summary: Summary) -> Table:
     """One row per claim."""
     rows = tuple((one["claim"], one["auditor"], one["verdict"], deciding(one, summary)) for one in summary["verdicts"])
@@ -209,6 +225,11 @@ def lines(summary: Summary) -> str:
             rows.writerow((name, row["group"], "records", row["records"], "", "", "", "", row["reason"]))
             for metric in (*rate_names(found), "impact ratio", "standard deviations"):
                 rows.writerow((name, row["group"], metric, *numbers(row[metric]), row["reason"]))
+        for one in found.get("calibration", []):
+            name_of_bin = f"observed rate at scores {ends((one['scores']['low'], one['scores']['high']))}"
+            for group in one["groups"]:
+                note = {True: "", False: "not calibrated", None: "undefined"}[group["calibrated"]]
+                rows.writerow((name, group["group"], name_of_bin, *numbers(group), note))
         for metric, one in found["metrics"].items():
             rows.writerow((name, "", metric, *numbers(one), ""))
     for one in summary["verdicts"]:
