@@ -60,7 +60,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.start(run)
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
-        commitment = commit_to(folders.store / RECORDS, folders.out) if config.certified else ""
+        commitment = commit_to(folders.store, (RECORDS,), folders.out) if config.certified else ""
         met = meet(config, network, decisions.ids, commitment)
         ids = [decisions.ids[row] for row in met.rows]
         nonce = new_nonce() if met.coins else ""

@@ -23,7 +23,7 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import AuditorsView, MetBy, commit_to, countersign
 from parties.statement import Facts
-from secure_fair.data.store import ATTRIBUTES
+from secure_fair.data.store import ATTRIBUTES, META
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -80,7 +80,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         AuditorService(config, network, state, holdings).serve()
         session.close()
         if config.certified:
-            facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
+            facts = Facts(commit_to(folders.store, (ATTRIBUTES, META), folders.out), ledger.head)
             met = MetBy(network.name, enrol.run, len(ids), offered.commitment, holdings.draw)
             view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,24 +26,38 @@ from parties.statement import NOT_CLAIMED, Facts, claim_tree, privacy_tree, stat
 from parties.tables import audit_of, claims_of
 from secure_fair.errors import Refusal
 from secure_fair.fairness.audits import LABELS, metric
-from secure_fair.files import write_bytes
+from secure_fair.files import private_folder, write_bytes
 from secure_fair.mpc.transport import Network
 
 CERTIFICATE = "certificate.json"
 SALT_BYTES = 32
 COMMITMENT = "commitment.json"
+COMMITTED = "committed"  # beside it: the files that it is to
 STRATA = (2, 2 * len(LABELS))  # decisions alone, and by label
 MEASURED = ("decisions", "scores above their median")
 
 
-def commit_to(table: Path, out: Path) -> str:
-    """A salted commitment to a party's table, SHA-256 of salt and bytes; the salt is kept in ``out``, to open it."""
+def commit_to(folder: Path, names: Sequence[str], out: Path) -> str:
+    """A salted commitment to the files of a party's store; they and the salt are kept in ``out``, to open it."""
     salt = secrets.token_bytes(SALT_BYTES)
-    digest = hashlib.sha256(salt + table.read_bytes()).hexdigest()
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    opened = {"commitment": digest, "salt": salt.hex(), "of": f"SHA-256 of the salt and of {table.name}"}
+    contents = {name: (folder / name).read_bytes() for name in names}
+    digest = commitment(salt, list(contents.values()))
+    private_folder(out / COMMITTED)
+    for name, content in contents.items():
+        write_bytes(out / COMMITTED / name, content)
+    of = f"SHA-256 of the salt and of {names[0]}"
+    if len(names) > 1:
+        of = f"SHA-256 of the salt and of the SHA-256 of each of {', '.join(names)}"
+    opened = {"commitment": digest, "salt": salt.hex(), "of": of, "files": list(names)}
     write_bytes(out / COMMITMENT, (json.dumps(opened, indent=2) + "\n").encode())
     return digest
+
+
+def commitment(salt: bytes, contents: Sequence[bytes]) -> str:
+    """SHA-256, hex, of a salt and one file, or of a salt and the digests of several."""
+    if len(contents) == 1:
+        return hashlib.sha256(salt + contents[0]).hexdigest()
+    return hashlib.sha256(salt + b"".join(hashlib.sha256(one).digest() for one in contents)).hexdigest()
 
 
 def fingerprint_of(endpoint: Endpoint) -> str:

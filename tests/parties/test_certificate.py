@@ -15,6 +15,9 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import SSlibKey
 
 from parties import certificates, envelope, identity
 from parties.config import Endpoint, RunConfig
@@ -260,6 +263,24 @@ def test_the_command_verifies_offline(case: Case, tmp_path: Path) -> None:
     assert "no auditor agreed" in other.stderr
     (tmp_path / "certificate.json").write_bytes(case.signed().replace(b"a", b"b", 1))
     assert CliRunner().invoke(main, command).exit_code == 4
+
+
+def test_securesystemslib_verifies_every_signature_and_no_other(case: Case) -> None:
+    """The library of in-toto and TUF, which reads DSSE envelopes: all three sign, and none signs another payload."""
+    tree = json.loads(case.signed())
+    keys = [
+        SSlibKey.from_crypto(Signature(b"", one["cert"]).parsed.public_key(), keyid=one["keyid"])
+        for one in tree["signatures"]
+    ]
+    assert len(read_envelope(tree).verify(keys, 3)) == 3
+    tree["payload"] = base64.b64encode(base64.b64decode(tree["payload"]).replace(b"false", b"true ")).decode()
+    with pytest.raises(VerificationError):
+        read_envelope(tree).verify(keys, 1)
+
+
+def read_envelope(tree: dict[str, Any]) -> Envelope:
+    """The envelope as the library takes it; the certificates beside the signatures are an addition of ours."""
+    return Envelope.from_dict(json.loads(json.dumps(tree)))
 
 
 def test_openssl_verifies_a_signature_by_itself(case: Case, tmp_path: Path) -> None:
