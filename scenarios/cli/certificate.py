@@ -126,7 +126,7 @@ def dispute(file: Path, roster: Path, terms_file: Path, opened: tuple[str, ...],
 
 
 def recounted(estimate: dict[str, Any] | None) -> str:
-    """What was counted again, in words; nothing where nothing was."""
+    """Words for what was counted again; none where nothing was."""
     if estimate is None:
         return ""
     return ", recounted undefined" if estimate["value"] is None else f", recounted {estimate['value']:.4g}"
