@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from parties.checkpoints import Checkpoints
 from parties.config import RunConfig
 from parties.confirmed import Confirmed
 from parties.draw import NOT_DRAWN, Draw
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
+from parties.trainings import Trainings, adversary_of
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
@@ -53,6 +56,7 @@ class Holdings:
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
     confirmed: Confirmed = field(default_factory=Confirmed)
     draw: Draw | None = None  # the sample of an audit; everybody else is in each attribute's last group
+    made: Trainings = field(default_factory=Trainings)
 
     @classmethod
     def open(
@@ -71,16 +75,20 @@ class Holdings:
         seed: str = "",
         nonce: str = "",
         tell: Callable[[Outlook], None] | None = None,
+        kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
+        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``seed`` and ``nonce`` are those of an audit's sample, if
-        one is drawn. ``tell`` is given the outlook before anything is spent.
+        one is drawn. ``tell`` is given the outlook before anything is spent. ``kept``: where that is kept which is
+        trained here once, so that a run that is gone on with has it again.
         """
         store = AuditorStore.open(folder)
         draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.ids)) if seed else None
         groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
+        check_parts(store, ids, training)
+        progress.stage(f"{auditor}: {enrolled_here(store, ids)} of the {len(store.ids)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(names), training) for name, names in groups.items()}
         gate = Gate(
@@ -107,14 +115,19 @@ class Holdings:
         codes = {name: held_codes(store, name, ids) for name in store.attributes}
         if draw is not None:
             codes = {name: draw.codes(known, len(store.groups[name])) for name, known in codes.items()}
-        held = cls(config, gate, groups, codes, open_responses(state), draw=draw)
+        made = Trainings.of(kept, ledger, run)
+        held = cls(config, gate, groups, codes, open_responses(state), draw=draw, made=made)
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
-        if trains_adapter(config):
-            held.train_adapters(OwnPictures.load(config, store, folder, progress))
-        if own_trainings(config):
-            held.plan_trainings(OwnPictures.load(config, store, folder, progress))
         return held
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        """Train what the method needs of the auditor's own records, in the store in ``folder``: that may spend."""
+        config = self.config
+        if trains_adapter(config):
+            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
+        if own_trainings(config):
+            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -171,15 +184,19 @@ class Holdings:
         for attribute in trained_on_own(self.config, self.gate.auditor):
             codes, groups = torch.from_numpy(own.records.codes[attribute]), len(self.groups[attribute])
             settings = replace(own.settings, seed=self._own_seed(attribute))
-            epsilon, delta = None, 0.0
-            if privacy is None or privacy.epsilon is None:
-                trained = train_sensitive(model, own.tokens, codes, groups, settings)
-            else:
+
+            def train(
+                codes: Tensor = codes, groups: int = groups, settings: TrainSettings = settings
+            ) -> dict[str, Any]:
+                if privacy is None or privacy.epsilon is None:
+                    trained = train_sensitive(model, own.tokens, codes, groups, settings, own.kept)
+                    return {"adapter": trained.adapter, "epsilon": None, "delta": 0.0}
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
-                epsilon, delta = done.epsilon, done.delta
-            self._account(attribute, own, epsilon, delta)
-            self.adapters[attribute] = trained.adapter
+                return {"adapter": trained.adapter, "epsilon": done.epsilon, "delta": done.delta}
+
+            made = self.made.once(attribute, "adapter", train, partial(self._account, attribute, own))
+            self.adapters[attribute] = made["adapter"]
 
     def _own_seed(self, attribute: str) -> int:
         """The seed of an adapter's start, apart from the developer's and from every other's.
@@ -202,22 +219,27 @@ class Holdings:
         def training(attribute: str) -> OwnTraining:
             codes = torch.from_numpy(own.records.codes[attribute])
             adversary = OwnAdversary(self.config.model, own.tokens, codes, len(self.groups[attribute]), own.settings)
-            left = iter(range(count))
 
-            def train(adapter: Adapter | None) -> Tensor:
-                if next(left, None) is None:
+            def train(adapter: Adapter | None) -> dict[str, Any]:
+                if self.made.paid[attribute] >= count:
                     raise Refusal(f"{attribute}: the adversary was trained {count} times, as planned; plan more epochs")
                 weights, done = adversary.train(adapter, target)
                 epsilon, delta = (None, 0.0) if done is None else (done.epsilon, done.delta)
-                self._account(attribute, own, epsilon, delta)
+                return {"weights": weights, "epsilon": epsilon, "delta": delta}
+
+            def train_once(adapter: Adapter | None) -> Tensor:
+                account = partial(self._account, attribute, own)
+                name = adversary_of(adapter)
+                weights: Tensor = self.made.once(attribute, name, partial(train, adapter), account)["weights"]
                 return weights
 
-            return train
+            return train_once
 
         self.trainings = {attribute: training(attribute) for attribute in self.attributes}
 
-    def _account(self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float) -> None:
+    def _account(self, attribute: str, own: OwnPictures, made: Mapping[str, Any]) -> None:
         ids, persons = own.records.ids, own.records.persons
+        epsilon, delta = made["epsilon"], made["delta"]
         self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, persons=persons)
 
 
@@ -228,10 +250,12 @@ class OwnPictures:
     records: OwnRecords
     tokens: Tensor
     settings: TrainSettings
+    kept: Path | None = None  # where trainings without privacy serve again: a sweep's
 
     @classmethod
     def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
+        from secure_fair.learning.kept import kept_in
         from secure_fair.learning.model import cached_tokens, train_settings
 
         # the validation part is the developer's: nothing is chosen by it here
@@ -244,7 +268,7 @@ class OwnPictures:
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
         )
-        return cls(own, tokens, settings)
+        return cls(own, tokens, settings, kept_in(folder / "cache"))
 
 
 def outlook_of(
@@ -311,6 +335,21 @@ def check_persons(config: RunConfig, gate: Gate) -> None:
                 f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
                 f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
             )
+
+
+def check_parts(store: AuditorStore, ids: Sequence[str], training: int) -> None:
+    """Refuse an enrolled table with records in another part than this auditor's store has them in."""
+    misplaced = store.misplaced(ids, training)
+    if misplaced:
+        raise Refusal(
+            f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
+            "the scenario's seed and shares: prepare both stores from the same scenario and join key"
+        )
+
+
+def enrolled_here(store: AuditorStore, ids: Sequence[str]) -> int:
+    """How many of the enrolled records are held in this store."""
+    return len(set(store.ids) & set(ids))
 
 
 def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:

@@ -28,7 +28,7 @@ from secure_fair.errors import ProtocolError
 
 CURVE = ec.SECP256R1()
 ELEMENT = 32  # bytes of an x coordinate
-RECORD = 16  # bytes of a record id
+RECORD_BYTES = 16  # bytes of a record id
 _DOMAIN = b"secure-fair match 1"
 _EVERY = 1000
 
@@ -95,7 +95,7 @@ def assign(
     found = [places_of(asked, one, progress) for one in answers]
     common = [number for number in range(len(asked.ids)) if all(number in places for places in found)]
     random.SystemRandom().shuffle(common)
-    records = [secrets.token_hex(RECORD) for _ in common]
+    records = [secrets.token_hex(RECORD_BYTES) for _ in common]
     mine = {asked.ids[number]: record for number, record in zip(common, records, strict=True)}
     return mine, [Assigned([places[number] for number in common], records) for places in found]
 

@@ -10,7 +10,8 @@ import pytest
 from secure_fair.data import intersection
 from secure_fair.data.decisions import digest_of
 from secure_fair.data.intersection import Answer, Asked, Assigned, accept, answer, assign, hashed, raised
-from secure_fair.data.matched import names_of, read_matched, write_matched
+from secure_fair.data.links import read_matched
+from secure_fair.data.matched import names_of, write_matched
 from secure_fair.data.store import record_ids
 from secure_fair.errors import ProtocolError, UsageError
 

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from scenarios.audit import Prepared, prepare
 from scenarios.cli import main
-from secure_fair.data.matched import read_matched
+from secure_fair.data.links import read_matched
 from secure_fair.errors import BudgetExceeded
 from tests.scenarios.audits import in_the_clear, people, wanted, write
 
