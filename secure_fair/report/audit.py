@@ -101,6 +101,13 @@ def render(summary: Summary) -> str:
     )
 
 
+def audit_of_run(run: Summary) -> dict[str, Any]:
+    """The audit with which a training run's released counts end, as far as there is one: tables, and no claim."""
+    released = run.get("fairness_released") or {}
+    held = {name: {"answer": "counts", **one["audit"]} for name, one in released.items() if "audit" in one}
+    return {"attributes": held, "verdicts": []}
+
+
 def shown(summary: Summary) -> dict[str, Any]:
     """The attributes whose tables may be shown."""
     return {name: found for name, found in summary["attributes"].items() if found["answer"] == "counts"}
