@@ -18,16 +18,16 @@ from parties.config import Endpoint, Folders, RunConfig
 from parties.continuity import Memory
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
-from parties.meeting import tell_known
+from parties.meeting import Offered, tell_known
 from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
 from parties.preflight import conclude, say_it_fits
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
-from parties.sealing import AuditorsView, commit_to, countersign
+from parties.sealing import AuditorsView, MetBy, commit_to, countersign
 from parties.statement import Facts
-from secure_fair.data.store import ATTRIBUTES
+from secure_fair.data.store import ATTRIBUTES, META
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -63,8 +63,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         memory = Memory(endpoint, network, ledger)
         try:
             memory.check([config.developer], progress)
-            if config.promises:
-                tell_known(config, network, folders.store)
+            offered = tell_known(config, network, folders.store) if config.promises else Offered()
             if endpoint.resumed:
                 kept = answer_resume(config, endpoint, folders, network, ledger)
             enrol, ids = receive_table(config, network)
@@ -84,6 +83,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 ids=ids,
                 training=enrol.training,
                 progress=progress,
+                seed=offered.seed,
+                nonce=enrol.nonce,
                 tell=partial(tell, progress, network.name),
                 kept=kept,
             )
@@ -102,9 +103,12 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         conclude(config, network, memory, enrol.run, finished)
         session.close()
         if config.certified:
-            facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
-            view = AuditorsView(config, network.name, enrol.run, len(ids), enrolment.groups, holdings.confirmed)
+            facts = Facts(commit_to(folders.store, (ATTRIBUTES, META), folders.out), ledger.head)
+            met = MetBy(network.name, enrol.run, len(ids), offered.commitment, holdings.draw)
+            view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)
+        if holdings.draw is not None:
+            holdings.draw.keep(folders.out)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
         if kept is not None:

@@ -44,7 +44,8 @@ class _Message(BaseModel):
 class Enrol(_Message):
     """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
 
-    ``epoch``: the whole epochs of this run that we go on from.
+    ``epoch``: the whole epochs of this run that we go on from; ``nonce``: my part of the coin by which auditors draw
+    samples, in an audit.
     """
 
     kind: Literal["enrol"] = "enrol"
@@ -52,6 +53,7 @@ class Enrol(_Message):
     epoch: int = Field(default=0, ge=0)
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
+    nonce: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Resume(_Message):
@@ -86,17 +88,25 @@ class Kept(_Message):
 
 
 class Offer(_Message):
-    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?"""
+    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?
+
+    ``commitment``: to my table, where the answer is to be certified.
+    """
 
     kind: Literal["offer"] = "offer"
     count: int = Field(ge=1, le=MOST_RECORDS)
+    commitment: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Known(_Message):
-    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there."""
+    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there.
+
+    ``coin``: a commitment to the seed by which I draw my sample, if I do.
+    """
 
     kind: Literal["known"] = "known"
     others: int = Field(ge=0, le=MOST_RECORDS)
+    coin: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Newest(_Message):

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from parties.predictions import Predictions
-from secure_fair.data.csv_rows import read_csv, require_columns
+from secure_fair.data.csv_rows import read_rows, require_columns
 from secure_fair.data.encoding import Encoding, read_cells
 from secure_fair.data.records import Problem, describe_problems
 from secure_fair.errors import UsageError
@@ -67,7 +67,7 @@ class RowModel:
         A row is called by its ``id_column``, else by file and line. Raises UsageError for missing columns, and for
         values that training did not have: nothing is known of them.
         """
-        header, lines = read_csv(table)
+        header, lines = read_rows(table)
         columns = self.encoding.columns
         named = [column.name for column in columns]
         require_columns(header, named if id_column is None else [id_column, *named], table)

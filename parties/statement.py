@@ -55,6 +55,7 @@ def statement(
             "records": answer["records"]["matched"],
             "claims": [claim_tree(config, one) for one in answer["verdicts"]],
             "releases": answer["releases"],
+            "draws": answer["draws"],
             "privacy": privacy_tree(config),
             "policies": {name: promise.digest for name, promise in config.promises.items()},
             "commitments": {name: one.commitment for name, one in facts.items() if one.commitment},

@@ -23,7 +23,7 @@ from parties.audit import RESULT
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
-from parties.tables import check_labels
+from parties.tables import check_decisions
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
@@ -36,7 +36,8 @@ from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions
 from secure_fair.data.decisions import Columns, Decisions, alike, read_attributes, read_decisions
-from secure_fair.data.links import lasting_join_key
+from secure_fair.data.links import lasting_join_key, read_matched
+from secure_fair.data.matched import names_of, renamed_attributes, renamed_decisions
 from secure_fair.data.store import KEY_BYTES, AuditorStore
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
@@ -48,6 +49,7 @@ SUMMARY = "audit.json"
 TERMS = "audit.toml"
 FOUR_FIFTHS = "0.8"
 DEFAULT_EPSILON = 1.0
+Held = tuple[list[str], AttributeTable]  # an auditor's ids, and its columns in that order
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -94,6 +96,8 @@ class Wanted:
     delta: float = DEFAULT_DELTA
     state: Path | None = None
     certificate: bool = True
+    bins: int | None = None
+    matched: Path | None = None  # folder with a CSV of matched ids for every side
 
 
 @dataclass(frozen=True)
@@ -113,12 +117,16 @@ def prepare(wanted: Wanted) -> Prepared:
         raise UsageError(f"--epsilon {wanted.epsilon:g}: must be above 0 and at most 1000")
     if not 0 < wanted.delta < 0.1:
         raise UsageError(f"--delta {wanted.delta:g}: must be above 0 and below 0.1")
+    if wanted.bins is not None and wanted.bins % 2:
+        raise UsageError(f"--bins {wanted.bins}: must be even, so that the median is between two of them")
     unknown = set(wanted.policies) - {auditor.name for auditor in wanted.auditors} - {""}
     if unknown:
         names = ", ".join(auditor.name for auditor in wanted.auditors)
         raise UsageError(f"--policy {min(unknown)}=...: is no auditor of this audit; there are {names}")
     decisions = read_decisions(wanted.decisions, wanted.columns)
     read = {one.name: read_attributes(one.file, one.attributes, wanted.columns.id) for one in wanted.auditors}
+    if wanted.matched is not None:
+        decisions, read = renamed(wanted.matched, decisions, read)
     tables = {name: table for name, (_, table) in read.items()}
     with tempfile.TemporaryDirectory(prefix="secure-fair-policies-") as folder:
         files = write_policies(wanted, Path(folder))
@@ -126,10 +134,22 @@ def prepare(wanted: Wanted) -> Prepared:
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
-    check_labels(terms.run_config(), decisions.labels is not None)
+    check_decisions(terms.run_config(), decisions)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
     return Prepared(wanted, decisions, tables, texts, terms)
+
+
+def renamed(folder: Path, decisions: Decisions, read: Mapping[str, Held]) -> tuple[Decisions, dict[str, Held]]:
+    """Everybody's records under the ids that they were matched by."""
+    mine = folder / f"{assemble.DEVELOPER}.csv"
+    found = renamed_decisions(decisions, read_matched(mine), mine)
+    theirs = {}
+    for name, (ids, table) in read.items():
+        file = folder / f"{name}.csv"
+        named = names_of(ids, read_matched(file), file)
+        theirs[name] = (named, renamed_attributes(table, named))
+    return found, theirs
 
 
 # the policies, and what all agree on
@@ -166,6 +186,8 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
         epsilon=None if exact else wanted.epsilon or DEFAULT_EPSILON,
         delta=wanted.delta,
         certificate=wanted.certificate,
+        bins=wanted.bins,
+        matched=wanted.matched is not None,
     )
     terms.check()
     return terms
@@ -255,7 +277,8 @@ def write_stores(prepared: Prepared, folder: Path) -> None:
     if state is not None:
         private_folder(state)
     key = secrets.token_bytes(KEY_BYTES) if state is None else lasting_join_key(state / "join.key")
-    write_decisions(folder / assemble.DEVELOPER, prepared.decisions, key)
+    matched = prepared.wanted.matched is not None
+    write_decisions(folder / assemble.DEVELOPER, prepared.decisions, None if matched else key)
     for name, table in prepared.tables.items():
         write_attributes(folder / name, table, key)
 

@@ -57,7 +57,7 @@ class DataSet(Section):
     """celeba: count persons, as its own list of identities has them, instead of records."""
     # manifest and table
     file: str | None = None
-    """manifest, table: the CSV, below root."""
+    """manifest, table: the CSV or Parquet file, below root."""
     path_column: str | None = None
     """manifest: the column of picture paths."""
     id_column: str | None = None

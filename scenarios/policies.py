@@ -33,6 +33,8 @@ EXAMPLES: dict[str, Any] = {
     "answer": "verdict",
     "claims": ["impact ratio by sex >= 0.8"],
     "smallest_share": 0.02,
+    "sample": 1000,
+    "coverage": 0.95,
 }
 WRITTEN = (
     "epsilon",

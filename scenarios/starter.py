@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.data import celeba, utkface
-from secure_fair.data.csv_rows import read_csv
+from secure_fair.data.csv_rows import read_rows
 from secure_fair.errors import UsageError
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, Train
 from secure_fair.sections import near
@@ -73,7 +73,7 @@ def find_source(wanted: Wanted) -> Source:
     table = wanted.table or _only_table(pictures)
     if not table.is_file():
         raise UsageError(f"--table {table}: no such file")
-    header, rows = read_csv(table)
+    header, rows = read_rows(table)
     columns = {name: _look([row[place] for _, row in rows if place < len(row)]) for place, name in enumerate(header)}
     if pictures is None and wanted.path_column is None:
         return Source("table", table.parent, columns, table.name)

@@ -15,6 +15,7 @@ from scenarios.cli import (
     identity,
     init,
     ledger,
+    match,
     page,
     party,
     peers,
@@ -45,6 +46,7 @@ main.add_command(deploy.deploy)
 main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
+main.add_command(match.match)
 main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)

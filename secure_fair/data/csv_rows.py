@@ -1,4 +1,4 @@
-"""Rows of a CSV with columns for task, attributes, ids, parts and persons; what is wrong with a row has its line."""
+"""Rows of a CSV, or of a Parquet file, with columns for task, attributes, ids, parts and persons; faults have lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_fair.data.parquet_rows import is_parquet, read_parquet
 from secure_fair.data.records import SPLITS, Expression
 from secure_fair.errors import UsageError
 
@@ -114,6 +115,11 @@ class RowReader:
         value, here = row[self.meaning.id_column], self.place(line)
         first = self.ids.setdefault(value, here)
         return None if first == here else ("duplicate id", f"{value!r} is on {first} already")
+
+
+def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and every row of a CSV or of a Parquet file, as ``read_csv`` has them."""
+    return read_parquet(table) if is_parquet(table) else read_csv(table)
 
 
 def read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -18,12 +18,13 @@ RECORDS = "decisions.csv"
 _MEASURED = ("selected", "score")
 
 
-def write_decisions(folder: Path, decisions: Decisions, join_key: bytes) -> None:
-    """Write the store; UsageError where the folder holds something."""
+def write_decisions(folder: Path, decisions: Decisions, join_key: bytes | None) -> None:
+    """Write the store, under ids by a key, or without one under those that it has, which a matching has made.
+    UsageError where the folder holds something."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already: choose another folder or remove it")
     private_folder(folder)
-    ids = record_ids(join_key, map(digest_of, decisions.ids))
+    ids = decisions.ids if join_key is None else record_ids(join_key, map(digest_of, decisions.ids))
     measured = _MEASURED[decisions.selected is None]
     values = decisions.selected if decisions.selected is not None else decisions.scores
     assert values is not None  # one of the two

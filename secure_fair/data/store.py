@@ -43,6 +43,7 @@ from secure_fair.files import atomic_write, write_bytes
 FORMAT = 2  # of every store, in its meta.json; 1 did not say whether the auditor knows the split
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
+META = "meta.json"  # of any store: names of groups or classes, and sizes
 PERSON = "person"  # the column of an auditor's tables that says whose record it is
 SPLIT = "split"  # the column that says which part a record is in
 PARTS = ("train", "test")
@@ -114,7 +115,7 @@ class DeveloperStore:
     def open(cls, folder: Path) -> DeveloperStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         tabular = (folder / ROWS).exists()
-        _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
+        _check_files(folder, {"records.csv", META} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
         rows = _read_csv(folder / "records.csv", ("id", "label", SPLIT))
@@ -257,10 +258,10 @@ class AuditorStore:
     def open(cls, folder: Path) -> AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
-        _check_files(folder, {ATTRIBUTES, "meta.json"} | own)
+        _check_files(folder, {ATTRIBUTES, META} | own)
         meta = _read_meta(folder, _AUDITORS_META, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
-            raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
+            raise UsageError(f"{folder / META}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
         further = [PERSON] * bool(meta["persons"]) + [SPLIT] * bool(meta[SPLIT])
@@ -305,7 +306,7 @@ def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def _write_meta(folder: Path, values: Mapping[str, Any]) -> None:
-    write_bytes(folder / "meta.json", (json.dumps({"format": FORMAT, **values}, indent=2) + "\n").encode())
+    write_bytes(folder / META, (json.dumps({"format": FORMAT, **values}, indent=2) + "\n").encode())
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -327,7 +328,7 @@ def _check_files(folder: Path, expected: set[str]) -> None:
 
 def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
     """The meta of a store with these keys, and with one of ``sizes`` if there are any: a whole number above 0."""
-    file = folder / "meta.json"
+    file = folder / META
     try:
         meta = json.loads(file.read_bytes())
     except (ValueError, RecursionError) as error:
@@ -361,7 +362,7 @@ def _read_encoding(file: Path, features: int) -> Encoding:
 
 def _names(folder: Path, names: object) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{folder / 'meta.json'}: {names!r} must be a list of two or more names")
+        raise UsageError(f"{folder / META}: {names!r} must be a list of two or more names")
     return tuple(names)
 
 

@@ -64,6 +64,12 @@ class Policy(Section):
     smallest_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """In an audit: groups that are a smaller part of the records are counted, and left out of ratios and
     differences."""
+    sample: Count | None = None
+    """In an audit: so many records are drawn by this auditor from all that the developer offers, which does not learn
+    which, and only they are counted. Each attribute has a group more, and two groups then have the noise of three."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """In an audit with a sample: the part of this auditor's records that the developer has to offer, so that it cannot
+    leave out whom it likes."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
@@ -80,6 +86,10 @@ class Policy(Section):
         except ValidationError as error:
             raise UsageError([*problems_of(error, cls, path.name), *problems]) from None
         problems += policy.contradictions(path.name)
+        if policy.coverage and policy.sample is None:
+            problems.append(
+                f"{path.name}.coverage: is of what a sample is drawn from; give sample too, or leave it out"
+            )
         if policy.epsilon is None and not policy.allow_exact:
             problems.append(
                 f"{path.name}: gives neither epsilon nor allow_exact = true; set epsilon, the most that an attribute "

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, sentences, tables, told
+from secure_fair.files import write_bytes
+from secure_fair.report import audit, figures, sentences, tables, told
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -17,12 +18,16 @@ NOT_SECURITY = ("warnings",)
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into a run folder from its ``summary.json``; returns the page's path.
+    """Write ``report.html`` into a run folder from its ``summary.json``, and ``audit.csv`` where counts were released;
+    returns the page's path.
 
     Raises ``UsageError`` where the folder holds no finished run.
     """
     summary = read_summary(folder)
     extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
+    tables_of_audit = audit.audit_of_run(summary)
+    if tables_of_audit["attributes"]:
+        write_bytes(folder / audit.LINES, audit.lines(tables_of_audit).encode())
     page = folder / REPORT
     page.write_text(render(summary, extra, _rounds(folder, summary)), encoding="utf-8")
     return page
@@ -78,6 +83,11 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
         released=tables.released(summary),
+        audits=[
+            (audit.title(name, found), audit.rates(found), audit.labelled_rates(found), audit.metrics(found))
+            for name, found in audit.audit_of_run(summary)["attributes"].items()
+        ],
+        audit_legend=audit.LEGEND,
         openings=tables.openings(summary),
         costs=tables.costs(summary),
         totals=_totals(summary),

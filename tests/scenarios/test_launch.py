@@ -150,6 +150,7 @@ def test_a_review_of_the_run_finds_nothing_wrong(finished: Finished) -> None:
 def test_the_run_folder_has_everything(finished: Finished) -> None:
     assert {path.name for path in finished.out.iterdir()} == {
         *("README.txt", "scenario.toml", "environment.json", "summary.json", "report.html", "predictions.csv"),
+        "audit.csv",
         *("developer", "auditor-auditor", "dealer"),
     }
     developer = {path.name for path in (finished.out / "developer").iterdir()}
@@ -186,6 +187,13 @@ def test_what_was_released_exactly_is_what_the_experimenter_sees(finished: Finis
     for metric, value in exact.items():
         if metric not in ("groups", "null_floor", "intervals"):  # the last two are the experimenter's alone
             assert released[metric] == pytest.approx(value, abs=1e-9), metric
+    audit = released["audit"]  # the same counts as an audit has them
+    rates = {row["group"]: row["selection rate"]["value"] for row in audit["groups"]}
+    assert rates == pytest.approx({name: row["selection_rate"] for name, row in exact["groups"].items()})
+    assert audit["metrics"]["selection rate difference"]["value"] == pytest.approx(
+        exact["demographic_parity_difference"]
+    )
+    assert (finished.out / "audit.csv").is_file()
 
 
 def test_exact_releases_are_named_as_such(finished: Finished) -> None:
