@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from sample_files import Load
 
+from secure_fair.data.holder import read_holder
 from secure_fair.data.table import count_records
+from secure_fair.data.unions import united_columns
 from secure_fair.errors import UsageError
 
 RACES = {"race": {"White": ["White"], "other": ["Black", "Asian", "Indian", "Other"]}}
@@ -43,6 +45,17 @@ def test_groups_that_do_not_divide_the_values_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=says):
         load("manifest", manifest, "hair", ["band"], unions={"band": groups})
+
+
+def test_columns_of_an_auditor_s_own_table_are_united_alike(tmp_path: Path) -> None:
+    """An auditor that prepares alone comes to the groups that the scenario has, as a simulation does."""
+    (tmp_path / "own.csv").write_text("id,race\na,Black\nb,White\nc,Asian\nd,White\n")
+    held = read_holder(tmp_path / "own.csv", ["race"], id_column="id")
+    united = united_columns(held.sensitive, {"race": {"White": ["White"], "other": ["Asian", "Black"]}})
+    assert united["race"].groups == ("White", "other")
+    assert united["race"].codes.tolist() == [1, 0, 1, 0]
+    with pytest.raises(UsageError, match="Asian: in no group"):
+        united_columns(held.sensitive, {"race": {"White": ["White"], "other": ["Black"]}})
 
 
 def test_numbers_are_cut_into_ranges(utkface: Path, manifest: Path, load: Load) -> None:
