@@ -269,6 +269,8 @@ def refuse(network: Network, peer: str, error: SecureFairError) -> None:
 
 def told(error: BaseException) -> str:
     """Say of an error what peers may know: its message where that is made of public data alone."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was told to end"
     public = isinstance(error, BudgetExceeded | Refusal | RunRefused | ProtocolError | PartyLost)
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 

@@ -16,6 +16,7 @@ from parties.config import Folders, RunConfig
 from parties.roster import Roster
 from scenarios import assemble
 from scenarios.audit_terms import Terms
+from scenarios.failure import check_place, note_failed_party
 from scenarios.progress import reporter
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
@@ -73,18 +74,27 @@ class PartyProcess:
         if state is not None and not simulated:
             assemble.check_state(state, new=new_state)
         self._policy_file = policy
+        if isinstance(self.agreed, Scenario):
+            check_place(out, resumed=resume)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
         if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
             threading.Thread(target=_end_with_launcher, daemon=True).start()
 
     def __enter__(self) -> PartyProcess:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it says goodbye, as on Ctrl-C
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.report.close()
+        if error is None or self.endpoint.simulated or not isinstance(self.agreed, Scenario):
+            return
+        state = None if self.folders.state == self.folders.out else self.folders.state
+        command = note_failed_party(self.folders.out, self.endpoint.credentials.name, state, error)
+        if command:
+            self.report.warn(f"once all parties are back, go on with: {command}")
 
     def developer(self) -> None:
         """Run as the developer."""

@@ -20,6 +20,7 @@ from scenarios.cli import (
     policy,
     predict,
     report,
+    resume,
     review,
     run,
     scenario,
@@ -36,6 +37,7 @@ def main() -> None:
 
 main.add_command(init.init)
 main.add_command(run.run)
+main.add_command(resume.resume)
 main.add_command(audit.audit)
 main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
