@@ -49,7 +49,9 @@ CONFIRMED_MARGIN = (
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
     """Serve one run: connect, check the developer's table, train where the method needs it, answer until the end."""
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)

@@ -43,7 +43,9 @@ NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond i
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Train once with the scenario's method: connect, enrol the records, train, say goodbye."""
     store = DeveloperStore.open(folders.store)
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")

@@ -39,6 +39,7 @@ class PartyProcess:
         peers: tuple[str, ...],
         out: Path,
         timeout: float,
+        wait: float | None = None,
         simulated: bool,
         roster: Path | None = None,
         store: Path | None = None,
@@ -69,6 +70,7 @@ class PartyProcess:
             simulated=simulated,
             roster=fingerprints,
             resumed=resume,
+            wait=wait,
         )
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
