@@ -122,7 +122,8 @@ class Link:
         self.accepted = 0  # frames of the peer's
         self.broken: float | None = None  # since when (monotonic, seconds) its stream is asked for again
         self._cut_off: float | None = None  # since when ours is not asked for
-        self.open_stream: Callable[[bytes], Iterator[bytes]] | None = None  # asks for the peer's
+        self.dial: Callable[[], grpc.Channel] | None = None  # makes a new connection to the peer
+        self.channel: grpc.Channel | None = None  # the one on which its stream comes
         self.reading = threading.Lock()  # held by the one thread that reads
         self.followed: set[Inbox] = set()  # where threads wait for what another one reads
         self.problem = ""  # why the last attempt to connect failed

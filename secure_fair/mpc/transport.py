@@ -483,10 +483,14 @@ class Network:
         if trusted is None:
             return
         options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
-        with grpc.secure_channel(address, channel_credentials(self._credentials, trusted), options=options) as channel:
-            link.open_stream = channel.unary_stream(_METHOD)
-            if self._dial(link, address, link.open_stream):
+        credentials = channel_credentials(self._credentials, trusted)
+        link.dial = partial(grpc.secure_channel, address, credentials, options=options)
+        link.channel = link.dial()
+        try:
+            if self._dial(link, address, link.channel.unary_stream(_METHOD)):
                 self._read_on(link)
+        finally:
+            link.channel.close()
 
     def _trusted(self, link: Link, address: str) -> bytes | None:
         """The certificate to trust at the peer's address: the peer's own once it is seen, where it is agreed on, else
@@ -550,13 +554,12 @@ class Network:
 
     def _comes_back(self, link: Link) -> bool:
         """Ask for the peer's stream again, from behind what has come, until it is there; False where that is over."""
-        assert link.open_stream is not None
         link.broken = began = time.monotonic()
         own = decode_control(self._hellos[link.peer].encode())
-        while not (self._failed.is_set() or link.departed or self._closing):
+        while not (self._failed.is_set() or link.departed or self._closing or link.ended.is_set()):
             if time.monotonic() > began + link.reconnect:
                 return False
-            stream: Any = link.open_stream(encode_control({**own, "received": link.accepted}))
+            stream: Any = self._dial_again(link)(encode_control({**own, "received": link.accepted}))
             impatient = threading.Timer(SHOW_SECONDS, stream.cancel)
             impatient.start()
             link.call = link.frames = stream
@@ -575,6 +578,15 @@ class Network:
             finally:
                 impatient.cancel()
         return False
+
+    def _dial_again(self, link: Link) -> Callable[[bytes], Iterator[bytes]]:
+        """A connection of its own: the one before may be dead, and nobody knows."""
+        assert link.channel is not None
+        assert link.dial is not None
+        link.channel.close()
+        link.channel = link.dial()
+        open_stream: Callable[[bytes], Iterator[bytes]] = link.channel.unary_stream(_METHOD)
+        return open_stream
 
     def _mended(self, link: Link) -> None:
         """The peer's stream is there again: neither silence nor waiting counts from before."""
