@@ -20,7 +20,7 @@ from parties.kept_answers import KeptAnswers, is_kept, question_of
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.resuming import agree_on_epoch, keep_epoch, restore_shares
+from parties.resuming import agree_on_epoch, keep_epoch, note_lost, restore_shares
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
@@ -55,7 +55,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         )
         if endpoint.resumed:
             kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
-            epoch = agree_on_epoch(config, network, kept)
+            epoch, opened = agree_on_epoch(config, network, kept)
+            note_lost(ledger, kept.run, opened, KeptAnswers(kept.answers).receipts)
             progress.stage(f"going on with run {kept.run} after {epoch} of {config.train.epochs} epochs")
         else:
             kept, epoch = Checkpoints.begin(folders.state, run, endpoint.agreement, ledger), 0
@@ -135,8 +136,7 @@ class SecureAuditors(KnownAuditors):
         question = question_of(ask, records, private) if self.told is not None and is_kept(ask) else ""
         answer = self.told.recall(question) if self.told is not None and question else None
         if answer is not None:
-            self._write_down(answer.receipts)
-            return answer.release
+            return answer
         granted = self._ask(ask, records)
         if not OPERATIONS[ask.operation].rule.on_shares:
             return self._take_sent(granted, records)
@@ -148,13 +148,6 @@ class SecureAuditors(KnownAuditors):
             self.ledger.received(receipt)
         self.forecast.ask_ahead()
         return release
-
-    def _write_down(self, receipts: Iterable[Receipt]) -> None:
-        """Those that the process which got the answer had no more time to write down."""
-        known = {(one["auditor"], one["number"]) for one in self.ledger.entries(self.run) if one["kind"] == "received"}
-        for receipt in receipts:
-            if (receipt.auditor, receipt.number) not in known:
-                self.ledger.received(receipt)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> dict[str, Granted]:
         """Every holder of the attribute, or of one of an intersection's, must admit the request; only then is everybody

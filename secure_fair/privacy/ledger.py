@@ -134,6 +134,10 @@ class Ledger:
         """The receiver's side: write down what it was given."""
         self._append({"kind": "received", **asdict(receipt)})
 
+    def lost(self, run: str, auditor: str, number: int) -> None:
+        """The receiver's side: an auditor has let out a release that never came here, as a process that died had it."""
+        self._append({"kind": "lost", "run": run, "auditor": auditor, "number": number})
+
     def verdict(
         self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None
     ) -> None:
@@ -264,7 +268,8 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
     """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
 
     Everything that the developer received must be planned by the auditor in the same words. A release that was
-    planned but neither opened nor received is an interrupted one, and no difference. Verdicts and disclosures must be
+    planned but neither opened nor received is an interrupted one, and no difference; nor is one that the developer says
+    it has lost. Verdicts and disclosures must be
     on both sides; ledgers from before these were written down have none.
     """
     planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
@@ -278,7 +283,8 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
             received[entry["number"]] = entry
     for number, entry in sorted(received.items()):
         problems += _differences(number, planned.get(number), entry)
-    for number in sorted(opened - set(received)):
+    lost = {entry["number"] for entry in developer if entry["kind"] == "lost"}
+    for number in sorted(opened - set(received) - lost):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
     if any(entry["kind"] == "start" and "notes" in entry for entry in (*developer, *auditor)):
         problems += _verdict_differences(developer, auditor) + _disclosed_differences(developer, auditor)

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from bench.proxy import Proxy
 from secure_fair.errors import PartyLost, ProtocolError
 from secure_fair.mpc.frames import Hello
 from secure_fair.mpc.resending import Window
 from secure_fair.mpc.tls import channel_credentials, grpc
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
-from tests.mpc.proxy import Proxy
 from tests.mpc.test_transport import LIMIT, OPEN, credentials, identities, together  # noqa: F401
 
 SIZES = (1, 100, 5_000, 300_000)

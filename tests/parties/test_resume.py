@@ -29,6 +29,7 @@ from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
 from tests.parties.company import Company, Ended, Entry, secure_fair, tiny, write_stores
 from tests.parties.test_agreement import TOLERANCE, assert_ledgers_agree, distance, updates
+from tests.parties.test_lost_parties import wait_for_epoch
 
 EPOCHS = 3
 KILLED = -signal.SIGKILL
@@ -67,7 +68,7 @@ def developer_after_epoch(epoch: int, arguments: list[str]) -> None:
 
 
 def developer_at_release(number: int, operation: str, before: bool, arguments: list[str]) -> None:
-    """Killed at a release of this operation: ``before`` it has the value, or once it has used it."""
+    """Killed at a release of this operation: ``before`` it has kept the value, or once it has it for good."""
     seen: list[str] = []
     name = "_compute" if before else "release"
     honest = getattr(SecureAuditors, name)
@@ -176,6 +177,25 @@ def assert_nothing_is_kept(crashed: Crashed) -> None:
     assert not any((crashed.states / name / "runs").exists() for name in ("developer", "auditor"))
 
 
+def test_a_party_that_is_told_to_end_says_goodbye_and_keeps_its_state(tmp_path: Path, weights: Path, few: Path) -> None:
+    scenario = short(weights, method={"name": "parity"})
+    scenario = scenario.model_copy(update={"train": scenario.train.model_copy(update={"epochs": 200})})
+    crashed = Crashed(scenario, few, tmp_path)
+    with Company(scenario, few, tmp_path / "first", states=crashed.states, simulated=False) as company:
+        wait_for_epoch(company, 2)
+        company.signal("auditor", signal.SIGTERM)
+        ended = company.wait(60)
+    assert ended["auditor"].code == 130
+    assert {ended[name].code for name in ("developer", "dealer")} == {5}
+    assert "lost auditor: it has stopped: it was told to end" in ended["developer"].said
+    for name in ("developer", "auditor"):
+        note = json.loads((company.out(name) / "failed.json").read_text())
+        assert (note["status"], note["party"]) == ("failed", name)
+        assert note["epochs"] >= 1
+        assert "once all parties are back, go on with: secure-fair" in ended[name].said
+        assert list((crashed.states / name / "runs").glob("*/epoch-*.pt"))
+
+
 # --- nothing is paid twice --------------------------------------------------------------------------------------------
 
 NOISED = {"epsilon": 3.0, "reserve_releases": 1}
@@ -205,6 +225,20 @@ def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted:
     assert len(numbers) == len(set(numbers)) == EPOCHS + 1
     account = json.loads((company.out("auditor") / "party.json").read_text())["privacy"]["male"]
     assert account["epsilon"] < NOISED["epsilon"]
+
+
+def test_an_answer_that_never_came_is_written_down_as_lost(tmp_path: Path, weights: Path, few: Path) -> None:
+    """It was let out, and the process that it came to died with it: it is paid for, and another in its place."""
+    scenario = short(weights, method={"name": "parity"}, privacy=NOISED)
+    crashed = Crashed(scenario, few, tmp_path)
+    crashed.crash({"developer": partial(developer_at_release, 2, "moment", True)})
+    with crashed.go_on() as company:
+        company.succeed()
+    lost = [entry for entry in crashed.entries("developer") if entry["kind"] == "lost"]
+    assert [(entry["auditor"], entry["number"]) for entry in lost] == [("auditor", 3)]
+    assert planned(crashed, "moment") == EPOCHS + 1
+    shutil.copytree(crashed.states, company.folder / "states")
+    assert_ledgers_agree(scenario, company.folder)
 
 
 def forgetful(states: Path) -> None:
