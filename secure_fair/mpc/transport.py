@@ -28,7 +28,9 @@ from secure_fair.errors import (
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
+    METHOD,
     NONCE_BYTES,
+    SERVICE,
     Frame,
     Hello,
     Kind,
@@ -38,6 +40,7 @@ from secure_fair.mpc.frames import (
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
 from secure_fair.mpc.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.mending import comes_back
 from secure_fair.mpc.tls import (
     Credentials,
     channel_credentials,
@@ -56,13 +59,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "LinkSettings", "Network", "Traffic", "check_party_name"]
 
-_SERVICE = "secure_fair.Link"
-_METHOD = f"/{_SERVICE}/Open"
 _TIMEOUT_KEY = "network timeout"
 
 FAREWELL_SECONDS = 2.0
-AGAIN_SECONDS = 0.2
-"""Between two attempts to have a broken line back."""
 ACKNOWLEDGE_SECONDS = 0.25
 """How often a party says what has come, where lines may come back: what was not acknowledged is kept."""
 SHOW_SECONDS = 5.0
@@ -207,7 +206,7 @@ class Network:
         # gRPC then calls with a function that sends, so that a message leaves from the thread that has it
         vars(open_stream)["experimental_non_blocking"] = True
         return grpc.method_handlers_generic_handler(
-            _SERVICE, {"Open": grpc.unary_stream_rpc_method_handler(open_stream)}
+            SERVICE, {"Open": grpc.unary_stream_rpc_method_handler(open_stream)}
         )
 
     def _serve(self, request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
@@ -487,7 +486,7 @@ class Network:
         link.dial = partial(grpc.secure_channel, address, credentials, options=options)
         link.channel = link.dial()
         try:
-            if self._dial(link, address, link.channel.unary_stream(_METHOD)):
+            if self._dial(link, address, link.channel.unary_stream(METHOD)):
                 self._read_on(link)
         finally:
             link.channel.close()
@@ -553,47 +552,18 @@ class Network:
         return False
 
     def _comes_back(self, link: Link) -> bool:
-        """Ask for the peer's stream again, from behind what has come, until it is there; False where that is over."""
-        link.broken = began = time.monotonic()
-        own = decode_control(self._hellos[link.peer].encode())
-        while not (self._failed.is_set() or link.departed or self._closing or link.ended.is_set()):
-            if time.monotonic() > began + link.reconnect:
+        """Wait for a broken line; neither silence nor waiting counts from before it was there again."""
+        own, first = self._hellos[link.peer], self._presented[link.peer]
+        try:
+            if not comes_back(link, own, first, lambda: self._failed.is_set() or self._closing, self._failed.wait):
                 return False
-            stream: Any = self._dial_again(link)(encode_control({**own, "received": link.accepted}))
-            impatient = threading.Timer(SHOW_SECONDS, stream.cancel)
-            impatient.start()
-            link.call = link.frames = stream
-            try:
-                if Hello.decode(next(stream)) != self._presented[link.peer]:
-                    raise ProtocolError("it has come back as another session")
-            except ProtocolError as error:
-                self._misbehaved(link, str(error))
-            except (StopIteration, grpc.RpcError) as error:
-                if isinstance(error, grpc.RpcError) and error.code() == grpc.StatusCode.PERMISSION_DENIED:
-                    return False  # it has begun anew, and knows nothing of this session
-                self._failed.wait(AGAIN_SECONDS)
-            else:
-                self._mended(link)
-                return True
-            finally:
-                impatient.cancel()
-        return False
-
-    def _dial_again(self, link: Link) -> Callable[[bytes], Iterator[bytes]]:
-        """A connection of its own: the one before may be dead, and nobody knows."""
-        assert link.channel is not None
-        assert link.dial is not None
-        link.channel.close()
-        link.channel = link.dial()
-        open_stream: Callable[[bytes], Iterator[bytes]] = link.channel.unary_stream(_METHOD)
-        return open_stream
-
-    def _mended(self, link: Link) -> None:
-        """The peer's stream is there again: neither silence nor waiting counts from before."""
-        link.last_heard, link.broken = time.monotonic(), None
+        except ProtocolError as error:
+            self._misbehaved(link, str(error))
+            return False
         for thread, (peer, _) in list(self._waiting.items()):
             if peer == link.peer:
                 self._waiting[thread] = (peer, link.last_heard)
+        return True
 
     def _dial(self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]) -> bool:
         """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
