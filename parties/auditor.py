@@ -15,11 +15,13 @@ from torch import Tensor
 from parties import messages
 from parties.checkpoints import Checkpoints
 from parties.config import Endpoint, Folders, RunConfig
+from parties.continuity import Memory
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
 from parties.meeting import tell_known
-from parties.messages import Finished, Granted, Opened, Proceed, Train, Whole
+from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
+from parties.preflight import conclude, say_it_fits
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
@@ -59,7 +61,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         kept = None
+        memory = Memory(endpoint, network, ledger)
         try:
+            memory.check([config.developer], progress)
             if config.promises:
                 tell_known(config, network, folders.store)
             if endpoint.resumed:
@@ -83,6 +87,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 tell=partial(tell, progress, network.name),
                 kept=kept,
             )
+            say_it_fits(config, network, memory, enrol.run)
+            holdings.train(folders.store, progress)
         except (BudgetExceeded, Refusal, ProtocolError) as error:
             messages.refuse(network, config.developer, error)
             raise
@@ -90,7 +96,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         state = share_holdings(config, session, enrolment, holdings)
         if kept is not None and enrol.epoch:
             restore_shares(state, kept.load(enrol.epoch, kept.offers()[enrol.epoch])["adversaries"])
-        AuditorService(config, network, state, holdings, kept).serve()
+        finished = AuditorService(config, network, state, holdings, kept).serve()
+        conclude(config, network, memory, enrol.run, finished)
         session.close()
         if config.certified:
             facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
@@ -137,14 +144,14 @@ class AuditorService:
         self.gate = holdings.gate
         self.forecast = Forecast(state.session)
 
-    def serve(self) -> None:
-        """Take request after request."""
+    def serve(self) -> Finished:
+        """Take request after request, to the last message."""
         developer = self.config.developer
         while True:
             message, raw = messages.receive(self.network, developer)
             match message:
                 case Finished():
-                    return
+                    return message
                 case Ask():
                     self._answer(message, messages.unpack_records(raw))
                 case Train():
@@ -192,7 +199,10 @@ class AuditorService:
             raise
         if grants:
             receipts = [grant.receipt for grant in grants]
-            messages.send(self.network, developer, Granted(receipts=receipts, check=self._checks(ask, grants)))
+            on_disk = self.gate.written
+            newest = Newest(entries=on_disk.entries, hash=on_disk.hash)
+            granted = Granted(receipts=receipts, check=self._checks(ask, grants), newest=newest)
+            messages.send(self.network, developer, granted)
         return grants
 
     def _compute(

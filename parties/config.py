@@ -107,6 +107,7 @@ class Endpoint:
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
     resumed: bool = False  # the parties go on with a run
+    lost: frozenset[str] = frozenset()  # parties whose ledgers are said to be lost, and are gone on with
 
 
 @dataclass(frozen=True)

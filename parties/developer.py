@@ -15,12 +15,14 @@ from parties import messages
 from parties.auditors import KnownAuditors
 from parties.checkpoints import Checkpoints, unfinished
 from parties.config import Endpoint, Folders, RunConfig
+from parties.continuity import Memory
 from parties.enrolment import Enrolment, collect, enrol, share_holdings
 from parties.kept_answers import KeptAnswers, is_kept, question_of
-from parties.messages import Finished, Granted, Opened, Proceed, Train
+from parties.messages import Granted, Opened, Proceed, Train
+from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.resuming import agree_on_epoch, keep_epoch, note_lost, restore_shares
+from parties.resuming import agree_on_epoch, keep_epoch, note_missed, restore_shares
 from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
@@ -32,6 +34,7 @@ from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask, Release
 from secure_fair.operations.common.operation import Update
+from secure_fair.privacy.chain import End
 from secure_fair.privacy.entries import Receipt, records_hash, table_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
@@ -53,16 +56,19 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        memory = Memory(endpoint, network, ledger)
+        memory.check(config.auditors, progress)
         if endpoint.resumed:
             kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
             epoch, opened = agree_on_epoch(config, network, kept)
-            note_lost(ledger, kept.run, opened, KeptAnswers(kept.answers).receipts)
+            note_missed(ledger, kept.run, opened, KeptAnswers(kept.answers).receipts)
             progress.stage(f"going on with run {kept.run} after {epoch} of {config.train.epochs} epochs")
         else:
             kept, epoch = Checkpoints.begin(folders.state, run, endpoint.agreement, ledger), 0
         run = kept.run
         ledger.start(run)
         ids = enrol(config, network, store, run, epoch)
+        wait_for_all(config, network, memory, run)
         progress.stage("features")
         data = prepare(config, store, folders.store / "cache", progress)
         cache = ReleaseCache(folders.state / "answers", terms=str(config.privacy))
@@ -71,8 +77,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         begun = auditors.take_up(kept, epoch)
         progress.stage(f"training: {config.method.name}, {len(data.training)} records")
         develop(config, data, auditors, folders.out, progress, keep=partial(auditors.keep, kept), begun=begun)
-        for auditor in config.auditors:
-            messages.send(network, auditor, Finished())
+        finish(config, network, memory, run)
         session.close()
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
@@ -141,11 +146,11 @@ class SecureAuditors(KnownAuditors):
         if not OPERATIONS[ask.operation].rule.on_shares:
             return self._take_sent(granted, records)
         release = Release(*self._compute(ask, records, private, granted))
-        receipts = list(_receipts(granted))
         if self.told is not None and question and release.sigma:  # what is exact costs nothing a second time
-            self.told.keep(question, release, receipts)
-        for receipt in receipts:
-            self.ledger.received(receipt)
+            self.told.keep(question, release, list(_receipts(granted)))
+        for grant in granted.values():
+            for receipt in grant.receipts:
+                self.ledger.received(receipt, _newest(grant))
         self.forecast.ask_ahead()
         return release
 
@@ -224,7 +229,7 @@ class SecureAuditors(KnownAuditors):
         sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
-            self.ledger.received(grant.receipts[-1])
+            self.ledger.received(grant.receipts[-1], _newest(grant))
             sent.append((holder, np.frombuffer(raw, dtype="<f8")))
         return Release(torch.from_numpy(self.joined(sent, records)))
 
@@ -270,6 +275,11 @@ def check_receipts(
 
 def _receipts(granted: Mapping[str, Granted]) -> Iterable[Receipt]:
     return (receipt for grant in granted.values() for receipt in grant.receipts)
+
+
+def _newest(grant: Granted) -> End | None:
+    """How far the auditor's ledger had come when it granted."""
+    return End(grant.newest.entries, grant.newest.hash) if grant.newest else None
 
 
 def _opened_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:

@@ -73,13 +73,15 @@ class Holdings:
         tell: Callable[[Outlook], None] | None = None,
         kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
+        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
         ``kept``: where that is kept which is trained here once, so that a run that is gone on with has it again.
         """
         store = AuditorStore.open(folder)
+        check_parts(store, ids, training)
+        progress.stage(f"{auditor}: {enrolled_here(store, ids)} of the {len(store.ids)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
         gate = Gate(
@@ -107,11 +109,15 @@ class Holdings:
         held = cls(config, gate, store.groups, codes, open_responses(state), made=Trainings.of(kept, ledger, run))
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
-        if trains_adapter(config):
-            held.train_adapters(OwnPictures.load(config, store, folder, progress))
-        if own_trainings(config):
-            held.plan_trainings(OwnPictures.load(config, store, folder, progress))
         return held
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        """Train what the method needs of the auditor's own records, in the store in ``folder``: that may spend."""
+        config = self.config
+        if trains_adapter(config):
+            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
+        if own_trainings(config):
+            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -173,7 +179,7 @@ class Holdings:
                 codes: Tensor = codes, groups: int = groups, settings: TrainSettings = settings
             ) -> dict[str, Any]:
                 if privacy is None or privacy.epsilon is None:
-                    trained = train_sensitive(model, own.tokens, codes, groups, settings)
+                    trained = train_sensitive(model, own.tokens, codes, groups, settings, own.kept)
                     return {"adapter": trained.adapter, "epsilon": None, "delta": 0.0}
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
@@ -234,10 +240,12 @@ class OwnPictures:
     records: OwnRecords
     tokens: Tensor
     settings: TrainSettings
+    kept: Path | None = None  # where trainings without privacy serve again: a sweep's
 
     @classmethod
     def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
+        from secure_fair.learning.kept import kept_in
         from secure_fair.learning.model import cached_tokens, train_settings
 
         # the validation part is the developer's: nothing is chosen by it here
@@ -250,7 +258,7 @@ class OwnPictures:
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
         )
-        return cls(own, tokens, settings)
+        return cls(own, tokens, settings, kept_in(folder / "cache"))
 
 
 def outlook_of(
@@ -317,6 +325,21 @@ def check_persons(config: RunConfig, gate: Gate) -> None:
                 f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
                 f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
             )
+
+
+def check_parts(store: AuditorStore, ids: Sequence[str], training: int) -> None:
+    """Refuse an enrolled table with records in another part than this auditor's store has them in."""
+    misplaced = store.misplaced(ids, training)
+    if misplaced:
+        raise Refusal(
+            f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
+            "the scenario's seed and shares: prepare both stores from the same scenario and join key"
+        )
+
+
+def enrolled_here(store: AuditorStore, ids: Sequence[str]) -> int:
+    """How many of the enrolled records are held in this store."""
+    return len(set(store.ids) & set(ids))
 
 
 def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:

@@ -49,17 +49,17 @@ def agree_on_epoch(config: RunConfig, network: Network, kept: Checkpoints) -> tu
     return max(common, default=0), opened
 
 
-def note_lost(ledger: Ledger, run: str, opened: Mapping[str, Sequence[int]], receipts: Iterable[Receipt]) -> None:
+def note_missed(ledger: Ledger, run: str, opened: Mapping[str, Sequence[int]], receipts: Iterable[Receipt]) -> None:
     """Write down the ``receipts`` of kept answers that the ledger lacks, and which releases never came here: a process
     died between the two. An auditor's ledger has them as opened; what a developer that lies says here is seen there."""
-    known = {(one["auditor"], one["number"]) for one in ledger.entries(run) if one["kind"] in ("received", "lost")}
+    known = {(one["auditor"], one["number"]) for one in ledger.entries(run) if one["kind"] in ("received", "missed")}
     for receipt in receipts:
         if (receipt.auditor, receipt.number) not in known:
             ledger.received(receipt)
             known.add((receipt.auditor, receipt.number))
     for auditor, numbers in opened.items():
         for number in sorted({*numbers} - {at for name, at in known if name == auditor}):
-            ledger.lost(run, auditor, number)
+            ledger.missed(run, auditor, number)
 
 
 def keep_epoch(

@@ -25,6 +25,7 @@ from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
+from secure_fair.learning.kept import kept_in
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import cached_tokens, make_classifier, train_settings
@@ -46,6 +47,7 @@ class Prepared:
     test_ids: list[str]
     classes: tuple[str, ...]
     encoding: Encoding | None = None  # of a table's columns
+    kept: Path | None = None  # where trainings serve again: a sweep's
 
 
 def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
@@ -67,6 +69,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
         [store.ids[index] for index in store.test],
         store.classes,
         store.encoding,
+        kept_in(cache),
     )
 
 
@@ -125,6 +128,7 @@ def develop(
             on_step=lambda done, total: progress.progress("training", done, total),
             on_whole=keep,
             begun=begun,
+            kept=data.kept,
         )
     seconds = time.perf_counter() - began
     _, probabilities = predict(model, data.test, settings)

@@ -16,7 +16,7 @@ from secure_fair.privacy.ledger import Ledger
 
 @dataclass(frozen=True)
 class Trainings:
-    """What was trained, in the run's folder where there is one, and how often it was ``paid`` for, by attribute."""
+    """Trainings that were made, in the run's folder where there is one, and how often each was ``paid`` for."""
 
     kept: Checkpoints | None = None
     paid: Counter[str] = field(default_factory=Counter)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
-from scenarios import assemble
+from scenarios import assemble, attacked
 from scenarios.failure import FAILED, note_failed_run
 from scenarios.people import People, load
 from scenarios.plans import plans_text
@@ -25,6 +25,7 @@ from scenarios.schema import Scenario
 from scenarios.summary import summarise
 from scenarios.temporary import temporary_folder
 from scenarios.together import spent_together
+from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.data.store import KEY_BYTES
 from secure_fair.errors import UsageError
 from secure_fair.files import private_folder, write_bytes
@@ -106,29 +107,39 @@ def folder_text(scenario: Scenario) -> str:
     return "\n".join([*lines, ""])
 
 
-def run_method(scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter) -> dict[str, Any]:
-    """Run one method in the scenario's mode and write its summary."""
+def run_method(
+    scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter, *, attack: bool = False
+) -> dict[str, Any]:
+    """Run one method in the scenario's mode and write its summary.
+
+    ``attack``: in plain mode, what the strongest attacker wins from what was released is part of it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     (out / SCENARIO).write_text(scenario.to_toml())
     if scenario.method.name != "erm":
         report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
+    attacker = None
     if scenario.secure.mode == "secure":
         run_parties(job_of(scenario, stores, out), report)
     else:
-        run_plain(scenario, stores, out, report)
+        attacker = run_plain(scenario, stores, out, report, attack=attack)
     join_names(out, people)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
+    if attacker is not None:
+        summary["attack"] = attacked.won(scenario, attacker, summary["records"]["training"])
     write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
-def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
+def run_plain(
+    scenario: Scenario, stores: Path, out: Path, report: Reporter, *, attack: bool = False
+) -> Strongest | None:
     """All parties in this process, attributes in the clear: for parity tests, upper bounds and sweeps."""
     from parties.plain import run_in_the_clear
 
     with temporary_folder("state") as state:
-        run_in_the_clear(
+        return run_in_the_clear(
             assemble.run_config(scenario),
             stores,
             out,
@@ -136,6 +147,7 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
             assemble.policy(scenario, None, simulated=True),
             run_name(scenario),
             report,
+            attack=attack,
         )
 
 
@@ -144,7 +156,7 @@ def join_names(out: Path, people: People) -> None:
 
     Into the folder as a whole, the experimenter's: a name may tell an attribute, so that no party's folder has any.
     """
-    names = {record: (name, part) for name, record, part in people.names()}
+    names = {record: (file or own, part) for own, file, record, part in people.names()}
     classes = people.table.target.groups
     source, joined = out / assemble.DEVELOPER / PREDICTIONS, out / PREDICTIONS
     with source.open(newline="") as file, joined.open("w", newline="", encoding="utf-8") as written:

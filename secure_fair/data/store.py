@@ -1,11 +1,12 @@
 """The parties' stores: a folder per party with what that party may know, and nothing else.
 
-A record's id is an HMAC of its digest under a join key that only the launcher holds: both sides can match ids, neither
-can compute one. Records lie in an order that follows from the seed and the inputs, or from the ids: no order of the
-data set survives, for that order can tell attributes (UTKFace's names sort by them).
+A record's id is an HMAC of its digest under a join key, which only who prepares holds: both sides can match ids, and
+without it nobody can compute one. Or it is random, where a matching has made it. Records lie in an order that follows
+from the seed and the inputs, or from the ids: no order of the data set survives, for that order can tell attributes
+(UTKFace's names sort by them).
 
 Inputs are pictures, or a table's rows once they are encoded; a store of rows has the encoding too, if it is the
-developer's.
+developer's. docs/stores.md describes every file.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import hmac
 import io
 import json
 import re
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,12 +40,15 @@ from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, write_bytes
 
-FORMAT = 1
+FORMAT = 2  # of every store, in its meta.json; 1 did not say whether the auditor knows the split
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
 PERSON = "person"  # the column of an auditor's tables that says whose record it is
+SPLIT = "split"  # the column that says which part a record is in
+PARTS = ("train", "test")
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
 _ID = re.compile(r"[0-9a-f]{32}")
+_AUDITORS_META = {"groups", "persons", SPLIT}
 _ENCODING = "encoding.json"  # of a table's columns, which the developer may know
 
 
@@ -61,18 +64,11 @@ def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
     return record_ids(join_key, (f"person {name}" for name in persons))
 
 
-def read_join_key(file: Path) -> bytes:
-    """The join key that a file holds; one that does not exist yet gets a new key, for its owner alone to read."""
-    try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(file, secrets.token_bytes(KEY_BYTES))
-        key = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: the join key can be neither read nor written: {error.strerror}") from error
-    if len(key) != KEY_BYTES:
-        raise UsageError(f"{file}: {len(key)} bytes are no join key, which has {KEY_BYTES}: name another file")
-    return key
+def ids_of(table: AttributeTable, rows: np.ndarray, join_key: bytes) -> list[str]:
+    """The ids of these rows of a table: those that a matching gave them, else by the join key."""
+    if table.record_ids is not None:
+        return [table.record_ids[row] for row in rows]
+    return record_ids(join_key, (table.digests[row] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -102,14 +98,14 @@ class DeveloperStore:
         """
         rows = np.concatenate([training, test])
         _check_rows(rows, len(table))
-        ids = record_ids(join_key, (table.digests[row] for row in rows))
+        ids = ids_of(table, rows, join_key)
         order = order_of(table.inputs, rows, ids, seed)
         with _new_folder(folder) as new:
             write_inputs(new / file_name(table.inputs), table.inputs, rows[order])
             records = [
                 (ids[i], str(table.target.codes[rows[i]]), "train" if i < len(training) else "test") for i in order
             ]
-            _write_csv(new / "records.csv", ("id", "label", "split"), records)
+            _write_csv(new / "records.csv", ("id", "label", SPLIT), records)
             if table.encoding is not None:
                 write_bytes(new / _ENCODING, table.encoding.text())
             _write_meta(new, {"classes": list(table.target.groups), **size_of(table.inputs)})
@@ -121,12 +117,10 @@ class DeveloperStore:
         _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
-        rows = _read_csv(folder / "records.csv", ("id", "label", "split"))
+        rows = _read_csv(folder / "records.csv", ("id", "label", SPLIT))
         ids = _read_ids(folder / "records.csv", rows)
         labels = _read_codes(folder / "records.csv", rows, 1, len(classes))
-        for line, row in enumerate(rows, 2):
-            if row[2] not in ("train", "test"):
-                raise UsageError(f"{folder / 'records.csv'}:{line}: split is {row[2]!r}; it must be train or test")
+        _check_parts(folder / "records.csv", [row[2] for row in rows])
         inputs = read_inputs(folder / (ROWS if tabular else PICTURES), len(rows), meta)
         in_training = np.array([row[2] == "train" for row in rows], dtype=bool)
         training, test = np.flatnonzero(in_training), np.flatnonzero(~in_training)
@@ -152,7 +146,8 @@ class OwnRecords:
 class AuditorStore:
     """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own.
 
-    ``persons``: ids of those whose records they are, in the order of ``ids``, where the data set says so.
+    ``persons``: ids of those whose records they are, in the order of ``ids``, where the data set says so. ``parts``:
+    "train" or "test" of each, where this auditor knows it by itself, and believes nobody who says otherwise.
     """
 
     folder: Path
@@ -161,6 +156,7 @@ class AuditorStore:
     _codes: Mapping[str, np.ndarray]
     _row_of: Mapping[str, int]
     persons: list[str] | None = None
+    parts: list[str] | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -189,16 +185,24 @@ class AuditorStore:
         rows = (self._row_of.get(name) for name in ids)
         return [None if row is None else self.persons[row] for row in rows]
 
+    def misplaced(self, ids: Sequence[str], training: int) -> int:
+        """How many of the records that are held here are in another part than they should be, if the first ``training``
+        of ``ids`` are to train on, and the others to test on; 0 where the store does not know."""
+        if self.parts is None:
+            return 0
+        told = ((name, PARTS[place >= training]) for place, name in enumerate(ids))
+        return sum(self.parts[self._row_of[name]] != part for name, part in told if name in self._row_of)
+
     def own(self) -> OwnRecords:
         """The auditor's own pictures. Raises UsageError where the store has none."""
         if not (self.folder / "own.csv").is_file():
             raise UsageError(
                 f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
             )
-        meta = _read_meta(self.folder, {"groups", "persons"}, *SIZES.values())
-        table = self.folder / "own.csv"
-        ids, persons, codes = _read_holdings(table, self.groups, self.persons is not None)
-        return OwnRecords(read_inputs(self.folder / "own.npy", len(ids), meta), ids, codes, persons)
+        meta = _read_meta(self.folder, _AUDITORS_META, *SIZES.values())
+        ids, further, codes = _read_holdings(self.folder / "own.csv", self.groups, [PERSON] * bool(meta["persons"]))
+        inputs = read_inputs(self.folder / "own.npy", len(ids), meta)
+        return OwnRecords(inputs, ids, codes, further.get(PERSON))
 
     @staticmethod
     def write(
@@ -210,11 +214,13 @@ class AuditorStore:
         own: np.ndarray,
         join_key: bytes,
         seed: int,
+        training: np.ndarray | None = None,
     ) -> None:
         """Write ``attributes`` of the records ``aligned``, in the order of their ids, and the records ``own`` in full.
 
         Both are indices into ``table`` with none in common: no picture of the developer's gets into this store, nor
-        any label. Raises UsageError for unknown attributes and where the folder holds something.
+        any label. ``training``: those of ``aligned`` that are to train on, where the auditor knows it. Raises
+        UsageError for unknown attributes and where the folder holds something.
         """
         unknown = ", ".join(name for name in attributes if name not in table.sensitive)
         if unknown or not attributes:
@@ -222,21 +228,24 @@ class AuditorStore:
             raise UsageError(f"an auditor cannot get {unknown or 'no attribute'}: choose from {choice}")
         rows = np.concatenate([aligned, own]).astype(np.int64)
         _check_rows(rows, len(table))
-        ids = record_ids(join_key, (table.digests[row] for row in rows))
+        ids = ids_of(table, rows, join_key)
 
         named = table.persons is not None
         persons = person_ids(join_key, (table.persons[row] for row in rows)) if table.persons is not None else []
         header = ("id", *((PERSON,) if named else ()), *attributes)
+        parts = [] if training is None else [PARTS[not known] for known in np.isin(aligned, training)]
 
-        def line(i: int) -> tuple[str, ...]:
+        def line(i: int, parts: Sequence[str] = ()) -> tuple[str, ...]:
             codes = (str(table.sensitive[name].codes[rows[i]]) for name in attributes)
-            return ids[i], *(persons[i : i + 1]), *codes
+            return ids[i], *persons[i : i + 1], *parts[i : i + 1], *codes
 
         by_id = sorted(range(len(aligned)), key=ids.__getitem__)
         with _new_folder(folder) as new:
-            _write_csv(new / ATTRIBUTES, header, [line(i) for i in by_id])
+            known = (SPLIT,) if training is not None else ()
+            columns = (*header[: 1 + named], *known, *attributes)
+            _write_csv(new / ATTRIBUTES, columns, [line(i, parts) for i in by_id])
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
-            meta: dict[str, Any] = {"groups": groups, "persons": named}
+            meta: dict[str, Any] = {"groups": groups, "persons": named, SPLIT: training is not None}
             if len(own):
                 order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
                 write_inputs(new / "own.npy", table.inputs, rows[order])
@@ -249,15 +258,18 @@ class AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
         _check_files(folder, {ATTRIBUTES, "meta.json"} | own)
-        meta = _read_meta(folder, {"groups", "persons"}, *(SIZES.values() if own else ()))
+        meta = _read_meta(folder, _AUDITORS_META, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
-        ids, persons, codes = _read_holdings(table, groups, bool(meta["persons"]))
+        further = [PERSON] * bool(meta["persons"]) + [SPLIT] * bool(meta[SPLIT])
+        ids, found, codes = _read_holdings(table, groups, further)
+        _check_parts(table, found.get(SPLIT, ()))
         if ids != sorted(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")
-        store = cls(folder, ids, groups, codes, {record: row for row, record in enumerate(ids)}, persons)
+        row_of = {record: row for row, record in enumerate(ids)}
+        store = cls(folder, ids, groups, codes, row_of, found.get(PERSON), found.get(SPLIT))
         if own:
             both = set(store.own().ids) & set(ids)
             if both:
@@ -321,8 +333,13 @@ def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     found = set(meta) if isinstance(meta, dict) else set()
+    if "format" in found and meta["format"] != FORMAT:
+        raise UsageError(
+            f"{file}: the store is of format {meta['format']!r}, and this version of the program reads {FORMAT}: "
+            "prepare the store again with the same join key, or use the version that wrote it"
+        )
     size = found & set(sizes)
-    if found != {"format", *keys, *size} or len(size) != bool(sizes) or meta["format"] != FORMAT:
+    if found != {"format", *keys, *size} or len(size) != bool(sizes):
         expected = ", ".join([*sorted(keys), *([" or ".join(sizes)] if sizes else [])])
         raise UsageError(f"{file}: expected format {FORMAT} and {expected}: write the store again")
     for key in size:
@@ -362,18 +379,25 @@ def _read_csv(file: Path, header: Sequence[str]) -> list[list[str]]:
 
 
 def _read_holdings(
-    file: Path, groups: Mapping[str, tuple[str, ...]], named: bool
-) -> tuple[list[str], list[str] | None, dict[str, np.ndarray]]:
-    """Ids, persons and codes by attribute; ``named``: whether there is a column of persons."""
-    before = ("id", PERSON) if named else ("id",)
+    file: Path, groups: Mapping[str, tuple[str, ...]], further: Sequence[str]
+) -> tuple[list[str], dict[str, list[str]], dict[str, np.ndarray]]:
+    """Ids, the values of each of the ``further`` columns, and codes by attribute."""
+    before = ("id", *further)
     rows = _read_csv(file, (*before, *groups))
     codes = {
         name: _read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), len(before))
     }
-    for line, row in enumerate(rows if named else (), 2):
-        if not _ID.fullmatch(row[1]):
-            raise UsageError(f"{file}:{line}: person {row[1]!r} is not 32 hex digits")
-    return _read_ids(file, rows), [row[1] for row in rows] if named else None, codes
+    found = {name: [row[i] for row in rows] for i, name in enumerate(further, 1)}
+    for line, person in enumerate(found.get(PERSON, ()), 2):
+        if not _ID.fullmatch(person):
+            raise UsageError(f"{file}:{line}: person {person!r} is not 32 hex digits")
+    return _read_ids(file, rows), found, codes
+
+
+def _check_parts(file: Path, parts: Sequence[str]) -> None:
+    for line, part in enumerate(parts, 2):
+        if part not in PARTS:
+            raise UsageError(f"{file}:{line}: split is {part!r}; it must be {' or '.join(PARTS)}")
 
 
 def _read_ids(file: Path, rows: Sequence[Sequence[str]]) -> list[str]:

@@ -71,8 +71,8 @@ class Method:
     noise is asked for on aligned records, if it is another; ``adapter_releases``, those of them that are made from an
     adapter which the auditor trains on pictures of its own; ``own_records``, whether it works where the auditors know
     nobody of the developer's; ``moves_features``, whether it works by what it does to the features, and so not where
-    they are a table's columns; ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever
-    gives it another is told so.
+    they are a table's columns; ``after_training``, whether nothing of it reaches the model before ``finish``;
+    ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever gives it another is told so.
     """
 
     releases: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +80,7 @@ class Method:
     adapter_releases: ClassVar[tuple[str, ...]] = ()
     own_records: ClassVar[bool] = False
     moves_features: ClassVar[bool] = False
+    after_training: ClassVar[bool] = False
     keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
 
     def __init__(self, settings: MethodSettings) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 import parties.auditor
 from parties import checkpoints
 from parties.checkpoints import packed, unpacked
+from parties.continuity import Memory
 from parties.developer import SecureAuditors
 from scenarios.launch import run_plain
 from scenarios.progress import LineReporter
@@ -227,14 +228,14 @@ def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted:
     assert account["epsilon"] < NOISED["epsilon"]
 
 
-def test_an_answer_that_never_came_is_written_down_as_lost(tmp_path: Path, weights: Path, few: Path) -> None:
+def test_an_answer_that_never_came_is_written_down_as_missed(tmp_path: Path, weights: Path, few: Path) -> None:
     """It was let out, and the process that it came to died with it: it is paid for, and another in its place."""
     scenario = short(weights, method={"name": "parity"}, privacy=NOISED)
     crashed = Crashed(scenario, few, tmp_path)
     crashed.crash({"developer": partial(developer_at_release, 2, "moment", True)})
     with crashed.go_on() as company:
         company.succeed()
-    lost = [entry for entry in crashed.entries("developer") if entry["kind"] == "lost"]
+    lost = [entry for entry in crashed.entries("developer") if entry["kind"] == "missed"]
     assert [(entry["auditor"], entry["number"]) for entry in lost] == [("auditor", 3)]
     assert planned(crashed, "moment") == EPOCHS + 1
     shutil.copytree(crashed.states, company.folder / "states")
@@ -247,6 +248,12 @@ def forgetful(states: Path) -> None:
         file.unlink()
 
 
+def forgotten(entry: Entry, arguments: list[str]) -> None:
+    """A party that neither remembers another's ledger nor is asked about its own."""
+    Memory.check = lambda *_: None  # type: ignore[method-assign]
+    entry(arguments)
+
+
 def unchecked(arguments: list[str]) -> None:
     """An auditor that goes on from its state whatever its ledger has."""
     checkpoints.Checkpoints.load = lambda self, epoch, _: unpacked(self._read(epoch))["state"]  # type: ignore[method-assign]
@@ -254,7 +261,7 @@ def unchecked(arguments: list[str]) -> None:
 
 
 def told_anew(
-    crashed: Crashed, times: int, *, ledger: bool, auditor: Entry = secure_fair
+    crashed: Crashed, times: int, *, ledger: bool, remembered: bool = True, auditor: Entry = secure_fair
 ) -> tuple[int, dict[str, Ended]]:
     """How many processes got the moment of epoch 2 anew, and how the last ended; ``ledger``: is it still there?"""
     won, ended = 0, {}
@@ -262,7 +269,10 @@ def told_anew(
         forgetful(crashed.states)
         if not ledger:
             shutil.rmtree(crashed.states / "auditor" / "ledger")
-        entries = {"developer": partial(developer_at_release, 1, "moment", False), "auditor": auditor}
+        developer: Entry = partial(developer_at_release, 1, "moment", False)
+        entries = {"developer": developer, "auditor": auditor}
+        if not remembered:
+            entries = {name: partial(forgotten, entry) for name, entry in entries.items()}
         with crashed.go_on(10 + number, entries) as company:
             ended = company.wait(100)
         if ended["developer"].code != KILLED:
@@ -282,11 +292,16 @@ def test_a_developer_that_forgets_what_it_was_told_pays_for_every_answer(interru
 
 
 def test_an_auditor_whose_ledger_is_older_than_its_state_does_not_go_on(interrupted: Crashed, tmp_path: Path) -> None:
-    """One that does is asked as often as the developer likes, and the noise averages out."""
-    won, ended = told_anew(copied(interrupted, tmp_path / "checked"), 1, ledger=False)
+    """The developer remembers more of it, and the state names an entry that it lacks; without both it is asked as often
+    as the developer likes, and the noise averages out."""
+    won, ended = told_anew(copied(interrupted, tmp_path / "remembered"), 1, ledger=False)
+    assert (won, ended["auditor"].code) == (0, 4)
+    assert "the ledger of auditor does not go on from entry" in ended["developer"].said
+    won, ended = told_anew(copied(interrupted, tmp_path / "checked"), 1, ledger=False, remembered=False)
     assert (won, ended["auditor"].code) == (0, 2)
     assert "lacks an entry that was there when epoch 1 of run" in ended["auditor"].said
-    assert told_anew(copied(interrupted, tmp_path / "not"), 2, ledger=False, auditor=unchecked)[0] == 2
+    free = copied(interrupted, tmp_path / "not")
+    assert told_anew(free, 2, ledger=False, remembered=False, auditor=unchecked)[0] == 2
 
 
 # --- whose state was changed ------------------------------------------------------------------------------------------
