@@ -113,6 +113,7 @@ def test_a_line_that_is_away_for_a_while_is_waited_for(credentials: dict[str, Cr
         assert time.monotonic() - began >= seconds - 0.5
 
 
+@pytest.mark.slow
 def test_a_line_that_stays_away_is_a_loss_of_the_peer(credentials: dict[str, Credentials]) -> None:  # noqa: F811
     with pair(credentials, reconnect=1.5) as two:
         for line in two.lines:
@@ -124,6 +125,7 @@ def test_a_line_that_stays_away_is_a_loss_of_the_peer(credentials: dict[str, Cre
     assert any("did not come back within 1.5 s" in str(outcome) for outcome in outcomes)
 
 
+@pytest.mark.slow
 def test_a_line_on_which_nothing_comes_any_more_is_asked_for_again(credentials: dict[str, Credentials]) -> None:  # noqa: F811
     """A router has forgotten the connection and tells nobody: what is sent is swallowed, and new calls go through."""
     with pair(credentials, reconnect=20, timeout=6) as two:
@@ -146,7 +148,9 @@ def test_a_byte_that_was_changed_on_the_way_is_sent_again(credentials: dict[str,
         assert not two.to_bob._flip
 
 
-@pytest.mark.parametrize("wrong", ["replayed", "left out", "reordered"])
+@pytest.mark.parametrize(
+    "wrong", ["replayed", *(pytest.param(how, marks=pytest.mark.slow) for how in ("left out", "reordered"))]
+)
 def test_a_peer_that_goes_on_from_elsewhere_is_refused(
     credentials: dict[str, Credentials],  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,

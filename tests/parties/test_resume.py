@@ -152,7 +152,7 @@ CASES: dict[str, tuple[Mapping[str, Any], str, Entry]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["parity", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erm", "adv"))])
 def test_a_run_that_is_gone_on_with_ends_with_the_same_model(
     tmp_path: Path, weights: Path, few: Path, case: str
 ) -> None:
@@ -216,6 +216,7 @@ def copied(crashed: Crashed, folder: Path) -> Crashed:
     return Crashed(crashed.scenario, crashed.stores, folder)
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted: Crashed, tmp_path: Path) -> None:
     crashed = copied(interrupted, tmp_path)
     with crashed.go_on() as company:
@@ -228,6 +229,7 @@ def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted:
     assert account["epsilon"] < NOISED["epsilon"]
 
 
+@pytest.mark.slow
 def test_an_answer_that_never_came_is_written_down_as_missed(tmp_path: Path, weights: Path, few: Path) -> None:
     """It was let out, and the process that it came to died with it: it is paid for, and another in its place."""
     scenario = short(weights, method={"name": "parity"}, privacy=NOISED)
@@ -291,6 +293,7 @@ def test_a_developer_that_forgets_what_it_was_told_pays_for_every_answer(interru
     assert account["privacy"]["male"]["epsilon"] <= NOISED["epsilon"] * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_an_auditor_whose_ledger_is_older_than_its_state_does_not_go_on(interrupted: Crashed, tmp_path: Path) -> None:
     """The developer remembers more of it, and the state names an entry that it lacks; without both it is asked as often
     as the developer likes, and the noise averages out."""
@@ -351,6 +354,7 @@ def test_a_state_that_was_changed_is_refused_by_whoever_was_told_of_it(
     assert planned(crashed, "adversary_rows") == planned(halved, "adversary_rows")
 
 
+@pytest.mark.slow
 def test_without_the_digests_a_changed_state_is_gone_on_from(halved: Crashed, tmp_path: Path) -> None:
     crashed = copied(halved, tmp_path)
     rewrite(crashed, "auditor", move_share)
@@ -366,6 +370,7 @@ def believing(arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
+@pytest.mark.slow
 def test_a_torn_state_is_named_where_it_is(halved: Crashed, tmp_path: Path) -> None:
     crashed = copied(halved, tmp_path)
     rewrite(crashed, "auditor", move_share, mark=False)
@@ -376,6 +381,7 @@ def test_a_torn_state_is_named_where_it_is(halved: Crashed, tmp_path: Path) -> N
     assert str(crashed.states) not in ended["developer"].said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["scenario", "one alone"])
 def test_another_scenario_and_one_party_alone_are_refused(halved: Crashed, tmp_path: Path, what: str) -> None:
     crashed = copied(halved, tmp_path)
@@ -414,6 +420,7 @@ def noting_keys(file: str, arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_gone_on_with_has_new_keys_and_none_is_kept(halved: Crashed, tmp_path: Path) -> None:
     """A mask is never used twice: nothing that masks are made from outlives its session."""
     seen: list[bytes] = []

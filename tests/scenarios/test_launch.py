@@ -351,6 +351,7 @@ def test_a_killed_party_ends_the_run_and_is_named(tmp_path: Path, random_weights
     assert (launcher.out / "auditor-auditor" / "state" / "ledger" / "ledger.jsonl").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "victim",
     ["developer", pytest.param("auditor", marks=pytest.mark.long), pytest.param("dealer", marks=pytest.mark.long)],
