@@ -156,7 +156,7 @@ class AuditorService:
                     self._answer(message, messages.unpack_records(raw))
                 case Train():
                     self._train(message, raw)
-                case Whole() if self.kept is not None:
+                case Whole() if self.kept is not None and message.epoch <= self.config.train.epochs:
                     keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
