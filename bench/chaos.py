@@ -236,7 +236,7 @@ def _is_training(run: Run) -> bool:
 
 def _strike(run: Run, lines: dict[tuple[str, str], Proxy], event: Event) -> None:
     before = run.epochs()
-    event.outcome = f"in epoch {before + 1}"
+    event.outcome = f"in epoch {before + 1}" if before < EPOCHS else "after the last epoch"
     if event.kind in ("reset", "cut"):
         of, _, to = event.victim.partition(" -> ")
         line = lines[of, to]
@@ -295,7 +295,7 @@ def _row(result: Result) -> str:
 def page(results: Sequence[Result], events: int, seed: int) -> str:
     """The table as Markdown."""
     well = sum(result.verdict in ("the same model", "ended, nothing paid twice") for result in results)
-    struck = [event for result in results for event in result.events if event.outcome.startswith("in ")]
+    struck = [event for result in results for event in result.events if event.outcome.startswith(("in epoch", "after"))]
     kinds = ", ".join(f"{sum(event.kind == kind for event in struck)} {kind}" for kind in KINDS)
     rows = "\n".join(map(_row, results))
     return f"""# Reliability
