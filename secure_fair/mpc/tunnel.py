@@ -22,6 +22,9 @@ LAST_BYTES_SECONDS = 2.0
 _TELLS = b"0123456789abcdef"  # a relay begins with a number
 
 
+_UNHEARD = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+
+
 class Refused(Exception):
     """The relay has said no, and why."""
 
@@ -72,8 +75,9 @@ class Tunnel:
             await closed(writer)
         except Refused as error:
             raise UsageError(f"the relay at {self._where} refuses this party: {error}") from None
-        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
-            raise PartyLost("the relay", f"not reached at {self._where}: {error or 'no answer'}") from None
+        except (TimeoutError, *_UNHEARD) as error:
+            why = str(error) if isinstance(error, OSError) and error.errno else "it does not answer as a relay does"
+            raise PartyLost("the relay", f"not reached at {self._where}: {why}") from None
         for peer in self._peers:
             server = await asyncio.start_server(self._caller(peer), "127.0.0.1", 0)
             self.addresses[peer] = "{}:{}".format(*server.sockets[0].getsockname())
@@ -91,21 +95,24 @@ class Tunnel:
         """A connection to the relay that has proved the token; what the relay says next is to be read."""
         async with asyncio.timeout(RELAY_SECONDS):
             reader, writer = await asyncio.open_connection(*self._relay, limit=CHUNK)
-            keep_alive(writer)
-            number = (await reader.readuntil(b"\n")).strip()
-            if len(number) != 32 or number.strip(_TELLS):
+            try:
+                keep_alive(writer)
+                number = (await reader.readuntil(b"\n")).strip()
+                if len(number) != 32 or number.strip(_TELLS):
+                    raise Refused("it is no relay")
+                answer = proof(self._token, number.decode(), role, name)
+                writer.write(f"{VERSION} {role} {name} {answer}\n".encode())
+                await writer.drain()
+                said = await reader.readuntil(b"\n")
+                if said != OK:
+                    raise Refused(_told(said))
+            except BaseException:
                 await closed(writer)
-                raise Refused("it is no relay")
-            answer = proof(self._token, number.decode(), role, name)
-            writer.write(f"{VERSION} {role} {name} {answer}\n".encode())
-            said = await reader.readuntil(b"\n")
-            if said != OK:
-                await closed(writer)
-                raise Refused(_told(said))
+                raise
         return reader, writer
 
     def _caller(self, peer: str) -> Any:
-        """What serves the address of a peer on this machine."""
+        """The server of a peer's address on this machine."""
 
         async def call(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -118,7 +125,7 @@ class Tunnel:
                     await splice((reader, writer), relayed)
                 finally:
                     await closed(relayed[1])
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, Refused):
+            except (TimeoutError, Refused, *_UNHEARD):
                 pass  # the caller sees its connection closed, and calls again as long as it has time
             except asyncio.CancelledError:
                 pass  # the party leaves, and this task is over anyway
@@ -138,7 +145,7 @@ class Tunnel:
                 except BaseException:
                     await closed(relayed[1])
                     raise
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, Refused):
+            except (TimeoutError, Refused, *_UNHEARD):
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             task = asyncio.ensure_future(self._take(relayed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -170,8 +171,12 @@ def test_a_token_or_a_relay_that_is_not_there_is_said_at_once() -> None:
     other = pytest.raises(UsageError, match="refuses this party: another token than this relay's")
     with running(Relay(TOKEN)) as address, other:
         Tunnel(address, bytes(32), "alice", "127.0.0.1:1", []).__enter__()
-    with pytest.raises(PartyLost, match="lost the relay: not reached at"):
+    with pytest.raises(PartyLost, match=r"lost the relay: not reached at .*Connect call failed"):
         Tunnel(address, TOKEN, "alice", "127.0.0.1:1", []).__enter__()
+    with socket.create_server(("127.0.0.1", 0)) as other:  # somebody else, who hangs up
+        threading.Thread(target=lambda: other.accept()[0].close(), daemon=True).start()
+        with pytest.raises(PartyLost, match="it does not answer as a relay does"):
+            Tunnel(f"127.0.0.1:{other.getsockname()[1]}", TOKEN, "alice", "127.0.0.1:1", []).__enter__()
 
 
 def test_a_call_for_nobody_ends(monkeypatch: pytest.MonkeyPatch) -> None:
