@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,10 +50,11 @@ def pair(credentials: dict[str, Credentials], reconnect: float, timeout: float =
             together(alice.close, bob.close)
 
 
-def talk(network: Network, peer: str, rounds: int) -> list[int]:
+def talk(network: Network, peer: str, rounds: int, before: Callable[[int], None] = lambda number: None) -> list[int]:
     """Send numbered messages of several sizes and receive the peer's; the numbers in which they came."""
     came = []
     for number in range(rounds):
+        before(number)
         size = SIZES[number % len(SIZES)]
         network.send(peer, "talk", number.to_bytes(8, "big"), bytes(size))
         message = network.receive(peer, "talk", limit=LIMIT)
@@ -67,38 +67,27 @@ def both(two: Pair, rounds: int) -> list[Any]:
     return together(lambda: talk(two.alice, "bob", rounds), lambda: talk(two.bob, "alice", rounds))
 
 
-@contextlib.contextmanager
-def resets(lines: tuple[Proxy, ...], every: float) -> Iterator[list[int]]:
-    """Reset them in turn until the block has ended; how often."""
-    over, count = threading.Event(), [0]
+def through_resets(two: Pair) -> list[Any]:
+    """Sixty messages each way, with a reset of one line or the other at every tenth."""
 
-    def work() -> None:
-        while not over.wait(every):
-            lines[count[0] % len(lines)].reset()
-            count[0] += 1
+    def reset(number: int) -> None:
+        if number % 10 == 5:
+            two.lines[number // 10 % 2].reset()
 
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        yield count
-    finally:
-        over.set()
-        thread.join()
+    return together(lambda: talk(two.alice, "bob", 60, reset), lambda: talk(two.bob, "alice", 60))
 
 
 def test_every_message_arrives_once_and_in_order_through_resets(credentials: dict[str, Credentials]) -> None:  # noqa: F811
     with pair(credentials, reconnect=20) as two:
-        with resets(two.lines, every=0.15) as count:
-            assert both(two, 60) == [list(range(60))] * 2
-        assert count[0] >= 4
+        assert through_resets(two) == [list(range(60))] * 2
         for network in (two.alice, two.bob):
             (traffic,) = [held for (_, channel), held in network.traffic().items() if channel == "talk"]
             assert (traffic.messages_sent, traffic.messages_received) == (60, 60)
 
 
 def test_without_it_one_reset_ends_the_session(credentials: dict[str, Credentials]) -> None:  # noqa: F811
-    with pair(credentials, reconnect=0) as two, resets(two.lines, every=0.15):
-        outcomes = both(two, 60)
+    with pair(credentials, reconnect=0) as two:
+        outcomes = through_resets(two)
     assert all(isinstance(outcome, PartyLost) for outcome in outcomes), outcomes
 
 
