@@ -51,7 +51,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
     check_decisions(config, decisions)
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")

@@ -51,7 +51,9 @@ CONFIRMED_MARGIN = (
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
     """Serve one run: connect, check the developer's table, train where the method needs it, answer until the end."""
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")
@@ -171,7 +173,7 @@ class AuditorService:
                     self.progress.progress("releases", self.made, max(self.holdings.planned, self.made + 1))
                 case Train():
                     self._train(message, raw)
-                case Whole() if self.kept is not None:
+                case Whole() if self.kept is not None and message.epoch <= self.config.train.epochs:
                     keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")

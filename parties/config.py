@@ -111,7 +111,8 @@ class Endpoint:
     peers: dict[str, str]
     agreement: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] | None = None  # of every party's certificate; None: whatever the authority has signed
-    timeout: float = 60.0
+    timeout: float = 60.0  # seconds that a peer may be silent
+    wait: float | None = None  # seconds for all to come; None: as many
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
     resumed: bool = False  # the parties go on with a run

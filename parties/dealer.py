@@ -13,7 +13,9 @@ from secure_fair.mpc.transport import Network
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, progress: Progress) -> None:
     """Serve the compute parties of one run until they have all said goodbye."""
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     try:
         progress.stage("connecting")
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)

@@ -65,9 +65,10 @@ class Resume(_Message):
 
 
 class Resumed(_Message):
-    """Auditor: and mine have these."""
+    """Auditor: and mine have these; in this run I have let out the releases of these numbers."""
 
     kind: Literal["resumed"] = "resumed"
+    opened: list[int] = Field(max_length=MOST_RECORDS)
     epochs: dict[int, Digest] = Field(max_length=8)
 
 
@@ -356,6 +357,8 @@ def refuse(network: Network, peer: str, error: SecureFairError) -> None:
 
 def told(error: BaseException) -> str:
     """Say of an error what peers may know: its message where that is made of public data alone."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was told to end"
     public = isinstance(error, BudgetExceeded | Refusal | RunRefused | ProtocolError | PartyLost)
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from scenarios.policies import load as load_policy
 from scenarios.processes import Job, run_parties
 from scenarios.progress import Reporter
 from scenarios.summary import opened_to_auditors, released
+from scenarios.temporary import temporary_folder
 from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions
@@ -128,7 +128,7 @@ def prepare(wanted: Wanted) -> Prepared:
     if wanted.matched is not None:
         decisions, read = renamed(wanted.matched, decisions, read)
     tables = {name: table for name, (_, table) in read.items()}
-    with tempfile.TemporaryDirectory(prefix="secure-fair-policies-") as folder:
+    with temporary_folder("policies") as folder:
         files = write_policies(wanted, Path(folder))
         policies = {name: load_policy(file) for name, file in files.items()}
         terms = terms_of(wanted, files, policies)
@@ -250,7 +250,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
         write_bytes(policies / f"{name}.toml", text)
     write_bytes(out / "README.txt", readme(prepared).encode())
     write_bytes(out / TERMS, prepared.terms.to_toml().encode())
-    with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
+    with temporary_folder("stores") as folder:
         report.stage("preparing each party's store")
         write_stores(prepared, Path(folder))
         names = tuple(prepared.tables)

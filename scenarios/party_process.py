@@ -19,6 +19,7 @@ from parties.reports import excused
 from parties.roster import Roster
 from scenarios import assemble
 from scenarios.audit_terms import Terms
+from scenarios.failure import check_place, note_failed_party
 from scenarios.progress import reporter
 from scenarios.relay import host_and_port, own_address, read_token
 from scenarios.schema import Scenario
@@ -45,6 +46,7 @@ class PartyProcess:
         peers: tuple[str, ...],
         out: Path,
         timeout: float,
+        wait: float | None = None,
         simulated: bool,
         roster: Path | None = None,
         relay: str | None = None,
@@ -81,6 +83,7 @@ class PartyProcess:
             simulated=simulated,
             roster=fingerprints,
             resumed=resume,
+            wait=wait,
         )
         self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
@@ -88,6 +91,8 @@ class PartyProcess:
             with excused(self.endpoint):
                 assemble.check_state(state, new=new_state)
         self._policy_file = policy
+        if isinstance(self.agreed, Scenario):
+            check_place(out, resumed=resume)
         self._ways = ExitStack()
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
@@ -99,6 +104,7 @@ class PartyProcess:
             threading.Thread(target=_end_with_launcher, daemon=True).start()
 
     def __enter__(self) -> PartyProcess:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it says goodbye, as on Ctrl-C
         return self
 
     def __exit__(
@@ -106,6 +112,12 @@ class PartyProcess:
     ) -> None:
         self._ways.close()
         self.report.close()
+        if error is None or self.endpoint.simulated or not isinstance(self.agreed, Scenario):
+            return
+        state = None if self.folders.state == self.folders.out else self.folders.state
+        command = note_failed_party(self.folders.out, self.endpoint.credentials.name, state, error)
+        if command:
+            self.report.warn(f"once all parties are back, go on with: {command}")
 
     def developer(self) -> None:
         """Run as the developer."""

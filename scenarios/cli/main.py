@@ -22,6 +22,7 @@ from scenarios.cli import (
     policy,
     predict,
     report,
+    resume,
     review,
     run,
     scenario,
@@ -38,6 +39,7 @@ def main() -> None:
 
 main.add_command(init.init)
 main.add_command(run.run)
+main.add_command(resume.resume)
 main.add_command(audit.audit)
 main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)

@@ -34,6 +34,9 @@ OPTIONS = [
     click.option(
         "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
     ),
+    click.option(
+        "--wait", type=click.FloatRange(min=1), help="Seconds to wait for all parties to come.  [default: --timeout]"
+    ),
     click.option("--resume", is_flag=True, help="Go on with the run that was begun last and has not ended; all do."),
     click.option("--simulated", is_flag=True, hidden=True),
 ]
