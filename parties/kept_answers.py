@@ -88,7 +88,8 @@ def is_kept(ask: Ask) -> bool:
 
     Counts for an evaluation are kept beyond the run (``secure_fair.privacy.release_cache``).
     """
-    return not ask.query and not OPERATIONS[ask.operation].accounts
+    operation = OPERATIONS.get(ask.operation)  # of one that is unknown the auditor says so
+    return not ask.query and operation is not None and not operation.accounts
 
 
 def question_of(ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> str:
