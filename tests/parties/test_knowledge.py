@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +33,7 @@ from tests.parties.company import Company, Entry, secure_fair, tiny, write_store
 from tests.parties.planted import Planted, found_in, plant
 
 ROOT = Path(__file__).resolve().parents[2]
-OPENED = re.compile(r'\bopen(?:at2?)?\((?:AT_FDCWD, |\d+<[^>]*>, |\d+, )?"((?:[^"\\]|\\.)*)"')
+OPENED = re.compile(r'\bopen(?:at2?)?\((?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"')  # below which folder, what
 
 
 # --- a party that is watched ------------------------------------------------------------------------------------------
@@ -48,13 +49,14 @@ def watched(entry: Entry, folder: str, strace: bool, arguments: list[str]) -> No
             time.sleep(0.01)
     else:
         paths = (record / "opened").open("a")
-        sys.addaudithook(
-            lambda event, values: (  # a number is a file that is open already
-                event == "open"
-                and not isinstance(values[0], int)
-                and print(json.dumps(str(values[0])), file=paths, flush=True)
-            )
-        )
+
+        def note(event: str, values: tuple[Any, ...]) -> None:
+            """A number is a file that is open already; of a folder that is removed, the folder is noted."""
+            inside = event == "open" and sys._getframe(1).f_code.co_filename == shutil.__file__  # names below it
+            if event in ("open", "shutil.rmtree") and not isinstance(values[0], int) and not inside:
+                print(json.dumps(str(values[0])), file=paths, flush=True)
+
+        sys.addaudithook(note)
     received = (record / "received").open("ab")
     plainly = Network.receive
 
@@ -87,7 +89,18 @@ class Watch:
             pid = self.folder / "pid"
             while not (pid.exists() and pid.read_text()):
                 time.sleep(0.01)
-            command = [self.strace, "-f", "-qq", "-s", "4096", "-e", "trace=open,openat,openat2", "-e", "signal=none"]
+            command = [
+                self.strace,
+                "-f",
+                "-y",
+                "-qq",
+                "-s",
+                "4096",
+                "-e",
+                "trace=open,openat,openat2",
+                "-e",
+                "signal=none",
+            ]
             command += ["-o", str(self.folder / "strace"), "-p", pid.read_text()]
             tracer = subprocess.Popen(command)
         try:
@@ -105,7 +118,12 @@ class Watch:
         if not self.strace:
             return {Path(json.loads(line)) for line in (self.folder / "opened").read_text().splitlines()}
         text = (self.folder / "strace").read_text()
-        return {Path(os.fsdecode(match.encode().decode("unicode_escape"))) for match in OPENED.findall(text)}
+        return {Path(plain(folder), plain(name)) for folder, name in OPENED.findall(text)}
+
+
+def plain(escaped: str) -> str:
+    """A name as it was before strace wrote it down."""
+    return os.fsdecode(escaped.encode().decode("unicode_escape"))
 
 
 def outside(opened: set[Path], *, own: list[Path]) -> list[str]:
