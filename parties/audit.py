@@ -30,6 +30,7 @@ from secure_fair.fairness.audits import SELECTION
 from secure_fair.fairness.claims import decide
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
+from secure_fair.ids import as_ids
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.ask import Auditors
@@ -57,9 +58,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.start(run)
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
-        met = meet(config, network, decisions.ids)
-        ids = [decisions.ids[row] for row in met.rows]
-        enrol(config, network, ids, run)
+        ids = as_ids(decisions.ids)
+        met = meet(config, network, ids)
+        enrol(config, network, met, len(ids), run)
+        ids = ids[met.rows]
         cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config))
         progress.stage(f"sharing attributes of {len(ids)} records")
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
@@ -91,10 +93,13 @@ def cache_terms(config: RunConfig) -> str:
     return f"{config.privacy} {'confirmed' if config.certified else ''}"
 
 
-def enrol(config: RunConfig, network: Network, ids: list[str], run: str) -> None:
-    """Send every auditor the ids of whom all have: a table of records to be evaluated, and none to train on."""
+def enrol(config: RunConfig, network: Network, met: Met, offered: int, run: str) -> None:
+    """Tell every auditor whom of the ``offered`` records all have: a table to be evaluated, and none to train on."""
+    common = np.zeros(offered, dtype=bool)
+    common[met.rows] = True
+    message = Enrol(run=run, training=0, test=len(met.rows), offered=True)
     for auditor in config.auditors:
-        messages.send(network, auditor, Enrol(run=run, training=0, test=len(ids)), messages.pack_ids(ids))
+        messages.send(network, auditor, message, messages.pack_part(common))
 
 
 def ask_all(

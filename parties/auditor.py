@@ -23,7 +23,7 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import AuditorsView, commit_to, countersign
 from parties.statement import Facts
-from secure_fair.data.store import ATTRIBUTES
+from secure_fair.data.store import ATTRIBUTES, AuditorStore
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -55,13 +55,13 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
         try:
-            if config.promises:
-                tell_known(config, network, folders.store)
-            enrol, ids = receive_table(config, network)
+            store = AuditorStore.open(folders.store)
+            offered = tell_known(config, network, store) if config.promises else None
+            enrol, ids = receive_table(config, network, offered)
             holdings = Holdings.open(
                 config,
                 network.name,
-                folders.store,
+                store,
                 folders.state,
                 ledger,
                 policy,

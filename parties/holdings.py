@@ -19,6 +19,7 @@ from parties.progress import Progress
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
+from secure_fair.ids import Ids, Names, as_ids, find
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -31,6 +32,7 @@ from secure_fair.privacy.outlook import Outlook, People
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.tallies import tally
 from secure_fair.randomness import PRG, KeySource
 
 if TYPE_CHECKING:
@@ -57,31 +59,31 @@ class Holdings:
         cls,
         config: RunConfig,
         auditor: str,
-        folder: Path,
+        store: AuditorStore,
         state: Path,
         ledger: Ledger,
         policy: Policy,
         *,
         run: str,
-        ids: Sequence[str],
+        ids: Names,
         training: int,
         progress: Progress,
         tell: Callable[[Outlook], None] | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; then train.
+        """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; then train.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
         """
-        store = AuditorStore.open(folder)
+        ids = as_ids(ids)
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
         gate = Gate(
             auditor=auditor,
             run=run,
             ids=ids,
-            training=training if ids else 0,
-            known=store.ids,
+            training=training if len(ids) else 0,
+            known=store.known,
             plans=plans,
             rules=RULES,
             policy=policy,
@@ -97,14 +99,15 @@ class Holdings:
         check_persons(config, gate)
         # an audit that was made before asks for nothing: its releases are judged when they are asked for
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
-        codes = {name: held_codes(store, name, ids) for name in store.attributes}
+        rows = find(ids, store.known)
+        codes = {name: store.codes_at(name, rows) for name in store.attributes}
         held = cls(config, gate, store.groups, codes, open_responses(state))
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         if trains_adapter(config):
-            held.train_adapters(OwnPictures.load(config, store, folder, progress))
+            held.train_adapters(OwnPictures.load(config, store, progress))
         if own_trainings(config):
-            held.plan_trainings(OwnPictures.load(config, store, folder, progress))
+            held.plan_trainings(OwnPictures.load(config, store, progress))
         return held
 
     @property
@@ -123,7 +126,7 @@ class Holdings:
         return found
 
     @property
-    def ids(self) -> Sequence[str]:
+    def ids(self) -> Ids:
         """Ids of the enrolled table."""
         return self.gate.ids
 
@@ -221,7 +224,7 @@ class OwnPictures:
     settings: TrainSettings
 
     @classmethod
-    def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
+    def load(cls, config: RunConfig, store: AuditorStore, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
         from secure_fair.learning.model import cached_tokens, train_settings
 
@@ -230,7 +233,7 @@ class OwnPictures:
         tokens = cached_tokens(
             config.model,
             own.inputs,
-            folder / "cache",
+            store.folder / "cache",
             settings.dtype,
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
@@ -243,7 +246,7 @@ def outlook_of(
 ) -> Outlook:
     """The releases that the run may make here, and the spending of its people, ``training`` of them first."""
     trainings = own_trainings(config) or int(trains_adapter(config))
-    rows, held = ledger.spending.rows(gate.ids), gate.held
+    rows, held = gate.rows, gate.held
     own = ledger.spending.rows([])
     if trainings:
         pictures = store.own()
@@ -287,30 +290,20 @@ def joint_names(config: RunConfig, auditor: str) -> list[str]:
 def check_persons(config: RunConfig, gate: Gate) -> None:
     """Refuse a run whose noise is not made for persons with as many records as there are here."""
     promised = config.privacy.records_per_person if config.privacy is not None else None
-    if promised is not None and gate.unit == "record" and gate.ids:
+    if promised is not None and gate.unit == "record" and len(gate.ids):
         raise Refusal(
             f"privacy.records_per_person = {promised}, and the store of {gate.auditor} does not say whose each record "
             "is: leave the key out, or prepare stores from data with persons (data.person_column)"
         )
     noised = config.privacy is not None and (config.privacy.epsilon or config.privacy.evaluation_epsilon)
-    places = np.arange(len(gate.ids))
-    for part in (places[: gate.training], places[gate.training :]):
-        times = np.unique(gate.people[part[gate.held[part]]], return_counts=True)[1]
+    for part in (slice(0, gate.training), slice(gate.training, None)):
+        times = tally(gate.people[part][gate.held[part]], len(gate.ids))[1]
         if noised and times.max(initial=0) > (promised or 1):
             several = int((times > (promised or 1)).sum())
             raise Refusal(
                 f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
                 f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
             )
-
-
-def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:
-    """Group codes, int64, of the enrolled ``ids``; -1 for people whom another auditor holds."""
-    known = set(store.ids)
-    codes = np.full(len(ids), -1, dtype=np.int64)
-    here = [place for place, name in enumerate(ids) if name in known]
-    codes[here] = store.codes(attribute, [ids[place] for place in here])
-    return codes
 
 
 def open_responses(state: Path) -> Responses:

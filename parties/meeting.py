@@ -8,7 +8,6 @@ auditor's records or can guess their ids under the key.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +16,7 @@ from parties.config import RunConfig
 from parties.messages import Known, Offer
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import Refusal
+from secure_fair.ids import Ids, find, repeated
 from secure_fair.mpc.transport import Network
 
 
@@ -30,7 +30,7 @@ class Met:
     unknown: dict[str, int]
 
 
-def meet(config: RunConfig, network: Network, ids: list[str]) -> Met:
+def meet(config: RunConfig, network: Network, ids: Ids) -> Met:
     """The developer's side. Refusal where nobody is known to all."""
     for auditor in config.auditors:
         messages.send(network, auditor, Offer(count=len(ids)), messages.pack_ids(ids))
@@ -45,10 +45,13 @@ def meet(config: RunConfig, network: Network, ids: list[str]) -> Met:
     return Met(np.flatnonzero(common), others, unknown)
 
 
-def tell_known(config: RunConfig, network: Network, store: Path) -> None:
-    """An auditor's side."""
+def tell_known(config: RunConfig, network: Network, store: AuditorStore) -> Ids:
+    """An auditor's side: the ids that were offered. Refusal where one is there twice."""
     offer, raw = messages.expect(network, config.developer, Offer)
-    ids, held = messages.unpack_ids(raw, offer.count), set(AuditorStore.open(store).ids)
-    here = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
-    known = Known(others=len(held) - len(held.intersection(ids)))
+    ids = messages.unpack_ids(raw, offer.count)
+    if repeated(ids):
+        raise Refusal("an id was offered twice: a record is decided about once")
+    here = find(ids, store.known) >= 0
+    known = Known(others=len(store.known) - int(here.sum()))
     messages.send(network, config.developer, known, messages.pack_part(here))
+    return ids

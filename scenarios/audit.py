@@ -40,6 +40,7 @@ from secure_fair.data.store import KEY_BYTES, AuditorStore, read_join_key
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Names, as_ids, as_text, find, order
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA
 
@@ -178,18 +179,21 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
             )
 
 
-def check_ids(wanted: Wanted, ids: Sequence[str], held: Mapping[str, Sequence[str]]) -> int:
+def check_ids(wanted: Wanted, ids: Names, held: Mapping[str, Names]) -> int:
     """The number of records that everybody has; UsageError where an auditor has none of the developer's."""
-    common = set(ids)
+    mine = as_ids(ids)
+    common = np.ones(len(mine), dtype=bool)
     for auditor in wanted.auditors:
-        if set(ids).isdisjoint(held[auditor.name]):
-            pair = alike(ids, held[auditor.name])
+        theirs = as_ids(held[auditor.name])
+        found = find(mine, theirs[order(theirs)]) >= 0
+        if not found.any():
+            pair = alike(as_text(mine), as_text(theirs))
             hint = f"{pair[0]!r} here is {pair[1]!r} there: write them alike" if pair else "compare the two columns"
             raise UsageError(f"no {wanted.columns.id} of {wanted.decisions} is in {auditor.file}: {hint}")
-        common &= set(held[auditor.name])
-    if not common:
+        common &= found
+    if not common.any():
         raise UsageError("every auditor has records of the developer's, and none that all have: audit them one by one")
-    return len(common)
+    return int(common.sum())
 
 
 def check_policies(

@@ -11,11 +11,9 @@ developer's.
 from __future__ import annotations
 
 import csv
-import hashlib
 import hmac
 import io
 import json
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +23,15 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.data.columns import (
+    ID_DIGITS,
+    PERSON,
+    read_codes,
+    read_holdings,
+    read_ids,
+    read_rows,
+    table_bytes,
+)
 from secure_fair.data.encoding import Encoding
 from secure_fair.data.inputs import (
     PICTURES,
@@ -39,13 +46,12 @@ from secure_fair.data.inputs import (
 from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, as_text, ascending, find, order
 
 FORMAT = 1
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
-PERSON = "person"  # the column of an auditor's tables that says whose record it is
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
-_ID = re.compile(r"[0-9a-f]{32}")
 _ENCODING = "encoding.json"  # of a table's columns, which the developer may know
 
 
@@ -53,7 +59,7 @@ def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
     """The first 128 bits, in hex, of HMAC-SHA256(join key, digest). The key is 32 bytes from the operating system."""
     if len(join_key) != KEY_BYTES:
         raise UsageError(f"the join key has {len(join_key)} bytes: it must have {KEY_BYTES}, from the operating system")
-    return [hmac.new(join_key, digest.encode(), hashlib.sha256).hexdigest()[:32] for digest in digests]
+    return [hmac.digest(join_key, digest.encode(), "sha256").hex()[:ID_DIGITS] for digest in digests]
 
 
 def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
@@ -121,9 +127,9 @@ class DeveloperStore:
         _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
-        rows = _read_csv(folder / "records.csv", ("id", "label", "split"))
-        ids = _read_ids(folder / "records.csv", rows)
-        labels = _read_codes(folder / "records.csv", rows, 1, len(classes))
+        rows = read_rows(folder / "records.csv", ("id", "label", "split"))
+        ids = read_ids(folder / "records.csv", rows)
+        labels = read_codes(folder / "records.csv", rows, 1, len(classes))
         for line, row in enumerate(rows, 2):
             if row[2] not in ("train", "test"):
                 raise UsageError(f"{folder / 'records.csv'}:{line}: split is {row[2]!r}; it must be train or test")
@@ -152,42 +158,50 @@ class OwnRecords:
 class AuditorStore:
     """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own.
 
-    ``persons``: ids of those whose records they are, in the order of ``ids``, where the data set says so.
+    ``known``: ids of the records; ``persons``: of those whose they are, in the same order, where the data set says so.
     """
 
     folder: Path
-    ids: list[str]
+    known: Ids  # ascending
     groups: dict[str, tuple[str, ...]]
     _codes: Mapping[str, np.ndarray]
-    _row_of: Mapping[str, int]
-    persons: list[str] | None = None
+    persons: Ids | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes held."""
         return tuple(self.groups)
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the records as text."""
+        return as_text(self.known)
+
     def codes(self, attribute: str, ids: Sequence[str] | None = None) -> np.ndarray:
-        """Group codes, int64, of the records with these ids, in their order; of all in ``self.ids`` by default.
+        """Group codes, int64, of the records with these ids, in their order; of all in ``known`` by default.
 
         Raises Refusal for ids that are not held, told apart by nothing but the ids.
         """
         if ids is None:
             return self._codes[attribute]
-        unknown = [i for i in ids if i not in self._row_of]
-        if unknown:
+        rows = find(as_ids(ids), self.known)
+        if (rows < 0).any():
             raise Refusal(
-                f"{len(unknown)} of {len(ids)} records are not held here, the first is {unknown[0]}: "
-                "both stores must come from the same data set and join key"
+                f"{int((rows < 0).sum())} of {len(ids)} records are not held here, the first is "
+                f"{ids[int(np.argmax(rows < 0))]}: both stores must come from the same data set and join key"
             )
-        return self._codes[attribute][[self._row_of[i] for i in ids]]
+        return self.codes_at(attribute, rows)
 
-    def persons_of(self, ids: Sequence[str]) -> list[str | None] | None:
-        """Whose each record is, None for records that are not held; None altogether where the store has no persons."""
+    def codes_at(self, attribute: str, rows: np.ndarray) -> np.ndarray:
+        """Group codes, int64, of the records at these ``rows`` of ``known``; -1 where a row is negative."""
+        return np.where(rows < 0, -1, self._codes[attribute][rows]) if len(self.known) else np.full(len(rows), -1)
+
+    def persons_of(self, ids: Names) -> Ids | None:
+        """Whose each record is, "" for records that are not held; None altogether where the store has no persons."""
         if self.persons is None:
             return None
-        rows = (self._row_of.get(name) for name in ids)
-        return [None if row is None else self.persons[row] for row in rows]
+        rows = find(as_ids(ids), self.known)
+        return np.where(rows < 0, b"", self.persons[rows]) if len(self.known) else np.full(len(rows), b"")
 
     def own(self) -> OwnRecords:
         """The auditor's own pictures. Raises UsageError where the store has none."""
@@ -197,8 +211,9 @@ class AuditorStore:
             )
         meta = _read_meta(self.folder, {"groups", "persons"}, *SIZES.values())
         table = self.folder / "own.csv"
-        ids, persons, codes = _read_holdings(table, self.groups, self.persons is not None)
-        return OwnRecords(read_inputs(self.folder / "own.npy", len(ids), meta), ids, codes, persons)
+        ids, persons, codes = read_holdings(table, self.groups, self.persons is not None)
+        whose = None if persons is None else as_text(persons)
+        return OwnRecords(read_inputs(self.folder / "own.npy", len(ids), meta), as_text(ids), codes, whose)
 
     @staticmethod
     def write(
@@ -225,22 +240,21 @@ class AuditorStore:
         ids = record_ids(join_key, (table.digests[row] for row in rows))
 
         named = table.persons is not None
-        persons = person_ids(join_key, (table.persons[row] for row in rows)) if table.persons is not None else []
+        columns = [as_ids(ids)]
+        if table.persons is not None:
+            columns.append(as_ids(person_ids(join_key, (table.persons[row] for row in rows))))
+        columns += [table.sensitive[name].codes[rows].astype("S8") for name in attributes]
         header = ("id", *((PERSON,) if named else ()), *attributes)
 
-        def line(i: int) -> tuple[str, ...]:
-            codes = (str(table.sensitive[name].codes[rows[i]]) for name in attributes)
-            return ids[i], *(persons[i : i + 1]), *codes
-
-        by_id = sorted(range(len(aligned)), key=ids.__getitem__)
+        by_id = order(columns[0][: len(aligned)])
         with _new_folder(folder) as new:
-            _write_csv(new / ATTRIBUTES, header, [line(i) for i in by_id])
+            write_bytes(new / ATTRIBUTES, table_bytes(header, [column[by_id] for column in columns]))
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
             meta: dict[str, Any] = {"groups": groups, "persons": named}
             if len(own):
-                order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
-                write_inputs(new / "own.npy", table.inputs, rows[order])
-                _write_csv(new / "own.csv", header, [line(int(i)) for i in order])
+                own_order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
+                write_inputs(new / "own.npy", table.inputs, rows[own_order])
+                write_bytes(new / "own.csv", table_bytes(header, [column[own_order] for column in columns]))
                 meta |= size_of(table.inputs)
             _write_meta(new, meta)
 
@@ -254,16 +268,14 @@ class AuditorStore:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
-        ids, persons, codes = _read_holdings(table, groups, bool(meta["persons"]))
-        if ids != sorted(ids):
+        ids, persons, codes = read_holdings(table, groups, bool(meta["persons"]))
+        if not ascending(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")
-        store = cls(folder, ids, groups, codes, {record: row for row, record in enumerate(ids)}, persons)
+        store = cls(folder, ids, groups, codes, persons)
         if own:
-            both = set(store.own().ids) & set(ids)
+            both = int((find(as_ids(store.own().ids), ids) >= 0).sum())
             if both:
-                raise UsageError(
-                    f"{folder}: {len(both)} records are the auditor's own and the developer's: write it again"
-                )
+                raise UsageError(f"{folder}: {both} records are the auditor's own and the developer's: write it again")
         return store
 
 
@@ -346,48 +358,3 @@ def _names(folder: Path, names: object) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{folder / 'meta.json'}: {names!r} must be a list of two or more names")
     return tuple(names)
-
-
-def _read_csv(file: Path, header: Sequence[str]) -> list[list[str]]:
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.reader(opened))
-    if not rows or rows[0] != list(header):
-        raise UsageError(
-            f"{file}:1: the columns must be {', '.join(header)}, not {', '.join(rows[0]) if rows else 'none'}"
-        )
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise UsageError(f"{file}:{line}: {len(row)} fields instead of {len(header)}")
-    return rows[1:]
-
-
-def _read_holdings(
-    file: Path, groups: Mapping[str, tuple[str, ...]], named: bool
-) -> tuple[list[str], list[str] | None, dict[str, np.ndarray]]:
-    """Ids, persons and codes by attribute; ``named``: whether there is a column of persons."""
-    before = ("id", PERSON) if named else ("id",)
-    rows = _read_csv(file, (*before, *groups))
-    codes = {
-        name: _read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), len(before))
-    }
-    for line, row in enumerate(rows if named else (), 2):
-        if not _ID.fullmatch(row[1]):
-            raise UsageError(f"{file}:{line}: person {row[1]!r} is not 32 hex digits")
-    return _read_ids(file, rows), [row[1] for row in rows] if named else None, codes
-
-
-def _read_ids(file: Path, rows: Sequence[Sequence[str]]) -> list[str]:
-    seen: set[str] = set()
-    for line, row in enumerate(rows, 2):
-        if not _ID.fullmatch(row[0]) or row[0] in seen:
-            raise UsageError(f"{file}:{line}: id {row[0]!r} is {'repeated' if row[0] in seen else 'not 32 hex digits'}")
-        seen.add(row[0])
-    return [row[0] for row in rows]
-
-
-def _read_codes(file: Path, rows: Sequence[Sequence[str]], column: int, count: int) -> np.ndarray:
-    allowed = {str(code): code for code in range(count)}
-    for line, row in enumerate(rows, 2):
-        if row[column] not in allowed:
-            raise UsageError(f"{file}:{line}: code {row[column]!r} is not in 0 .. {count - 1}")
-    return np.array([allowed[row[column]] for row in rows], dtype=np.int64)

@@ -21,6 +21,7 @@ import numpy as np
 
 from secure_fair.errors import DamagedFile, UsageError
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, lines, of_lines
 from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
 from secure_fair.privacy.spending import Spending
 
@@ -54,7 +55,6 @@ class Ledger:
             else:
                 self._append({"kind": "created", "owner": owner, "simulated": simulated})
             self._write_head()
-            self._sizes: dict[str, int] = {}
             self._numbers = self._last_numbers()
             self.spending = Spending(self.entries(), self.table, self._persons)
         except BaseException:
@@ -77,22 +77,24 @@ class Ledger:
         self._write_head()
         os.close(self._descriptor)
 
-    def enrol(self, ids: Sequence[str], persons: Sequence[str | None] | None = None) -> str:
+    def enrol(self, ids: Names, persons: Names | None = None) -> str:
         """Keep a table of record ids, once, under its hash; entries refer to records by their place in it.
 
-        ``persons``: whose each record is, where that is known; UsageError where one was another's before.
+        ``persons``: whose each record is, "" where that is not known; UsageError where one was another's before.
         """
-        self.spending.enrol(ids, persons)
-        name = self._keep(ids, "ids")
-        whose = {} if persons is None else {"persons": self._keep([person or "" for person in persons], "persons")}
-        self._append({"kind": "table", "table": name, "count": len(ids), **whose})
+        records = as_ids(ids)
+        rows = self.spending.enrol(records, persons)
+        name = self._keep(records, "ids")
+        self.spending.note_table(name, rows)
+        whose = {} if persons is None else {"persons": self._keep(as_ids(persons), "persons")}
+        self._append({"kind": "table", "table": name, "count": len(records), **whose})
         return name
 
-    def _keep(self, names: Sequence[str], kind: str) -> str:
+    def _keep(self, names: Ids, kind: str) -> str:
         name = table_hash(names)
         path = self.directory / _TABLES / f"{name}.{kind}"
         if not path.exists():
-            write_bytes(path, "\n".join(names).encode())
+            write_bytes(path, lines(names))
         return name
 
     def start(self, run: str, **facts: Any) -> None:
@@ -152,12 +154,12 @@ class Ledger:
         """The entries in order, of one run where it is given."""
         return (entry for entry in _lines(self.directory / _ENTRIES) if run is None or entry.get("run") == run)
 
-    def table(self, name: str) -> list[str]:
+    def table(self, name: str) -> Ids:
         """The ids of an enrolled table."""
         return _names(self.directory, f"{name}.ids")
 
-    def _persons(self, name: str) -> list[str | None]:
-        return [person or None for person in _names(self.directory, f"{name}.persons")]
+    def _persons(self, name: str) -> Ids:
+        return _names(self.directory, f"{name}.persons")
 
     def extract(self, run: str, path: Path) -> None:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
@@ -213,9 +215,7 @@ class Ledger:
                 )
 
     def _table_size(self, name: str) -> int:
-        if name not in self._sizes:
-            self._sizes[name] = len(self.table(name))
-        return self._sizes[name]
+        return len(self.spending.rows_of_table(name))
 
 
 def verify(directory: Path) -> int:
@@ -232,14 +232,14 @@ def verify(directory: Path) -> int:
     return count
 
 
-def _names(directory: Path, file: str) -> list[str]:
+def _names(directory: Path, file: str) -> Ids:
     """The lines of a kept list, which is named by its hash; DamagedFile where it is missing or was changed."""
     path = directory / _TABLES / file
     content = path.read_bytes() if path.is_file() else None
     if content is None or hashlib.sha256(content).hexdigest() != path.stem:
         what = "missing" if content is None else "changed"
         raise DamagedFile(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
-    return content.decode().split("\n") if content else []
+    return of_lines(content)
 
 
 def read_extract(path: Path) -> list[dict[str, Any]]:
