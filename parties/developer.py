@@ -17,7 +17,6 @@ from parties.enrolment import Enrolment, collect, enrol, share_holdings
 from parties.messages import Finished, Granted, Opened, Proceed, Train
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.confirmation import Told, prove
@@ -38,6 +37,9 @@ NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond i
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Train once with the scenario's method: connect, enrol the records, train, say goodbye."""
+    # an audit, which takes the rest of this file, is spared the seconds that backbones take to import
+    from parties.training import develop, prepare
+
     store = DeveloperStore.open(folders.store)
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
