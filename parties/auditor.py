@@ -56,8 +56,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         )
         try:
             store = AuditorStore.open(folders.store)
-            offered = tell_known(config, network, store) if config.promises else None
-            enrol, ids = receive_table(config, network, offered)
+            enrol, ids = receive_table(config, network, tell_known(config, network, store) if config.promises else None)
             holdings = Holdings.open(
                 config,
                 network.name,
@@ -226,7 +225,7 @@ class AuditorService:
         codes = {**self.holdings.codes, **self.holdings.joint_codes}[ask.attribute][records]
         sigma = math.hypot(*(grant.receipt.sigma or 0.0 for grant in openings))
         bound = len(records) + CONFIRMED_MARGIN * sigma
-        members = membership_matrix(codes, groups)
+        members = membership_matrix(codes, groups, torch.int8)
         told = confirm(self.session, inputs[0], developer, members, opening.noise, opening.scale, bound)
         self.holdings.confirmed.keep(ask.query, ask.attribute, records, told, sigma, opening.scale)
 

@@ -44,7 +44,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 CHANNEL = "confirmation"
 RING_BITS = 64
 HASH_BYTES = 32
-PART_ELEMENTS = 1 << 21  # of alpha (A | 1) that are shared in one round
+PART_ELEMENTS = 1 << 20  # of alpha (A | 1) that are shared in one round
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def confirm(
 ) -> Told:
     """The holder's side: what the owner tells, once it is confirmed; NotProved where it is not.
 
-    ``memberships``: int64 (n, c); ``noise``: int64 (k, c), ring units at ``scale``; ``bound``: public, of the value.
+    ``memberships``: integers (n, c); ``noise``: int64 (k, c), ring units at ``scale``; ``bound``: public, of the value.
     """
     n, c = memberships.shape
     k = query.shape[1]
