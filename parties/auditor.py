@@ -225,7 +225,7 @@ class AuditorService:
         codes = {**self.holdings.codes, **self.holdings.joint_codes}[ask.attribute][records]
         sigma = math.hypot(*(grant.receipt.sigma or 0.0 for grant in openings))
         bound = len(records) + CONFIRMED_MARGIN * sigma
-        members = membership_matrix(codes, groups, torch.int8)
+        members = membership_matrix(codes, groups).to(torch.int8)
         told = confirm(self.session, inputs[0], developer, members, opening.noise, opening.scale, bound)
         self.holdings.confirmed.keep(ask.query, ask.attribute, records, told, sigma, opening.scale)
 

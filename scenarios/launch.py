@@ -24,6 +24,7 @@ from scenarios.processes import job_of, run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.summary import summarise
+from scenarios.threads import threads
 from scenarios.together import spent_together
 from secure_fair.files import private_folder
 
@@ -91,8 +92,11 @@ def run_method(scenario: Scenario, stores: Path, out: Path, people: People, repo
 
 def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
     """All parties in this process, attributes in the clear: for parity tests, upper bounds and sweeps."""
+    import torch
+
     from parties.plain import run_in_the_clear
 
+    torch.set_num_threads(threads())
     state = Path(tempfile.mkdtemp(prefix="secure-fair-state-"))
     try:
         run_in_the_clear(
@@ -141,6 +145,6 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "threads_per_party": os.environ.get("OMP_NUM_THREADS"),
+        "threads_per_party": threads(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }
