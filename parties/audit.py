@@ -25,6 +25,7 @@ from parties.statement import Facts
 from parties.tables import audit_of, check_labels, claims_of, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.decisions import Decisions
+from secure_fair.errors import UsageError
 from secure_fair.fairness.audit_table import audit_table
 from secure_fair.fairness.audits import SELECTION
 from secure_fair.fairness.claims import decide
@@ -47,6 +48,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
     check_labels(config, decisions.labels is not None)
+    if len(decisions.ids) > messages.MOST_RECORDS:
+        raise UsageError(f"{len(decisions.ids)} records; an audit has at most {messages.MOST_RECORDS}: audit a part")
     network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:

@@ -18,8 +18,10 @@ from parties.holdings import Holdings
 from parties.messages import Attributes, Enrol, Held
 from parties.plans import shares_adapter
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import ProtocolError
+from secure_fair.errors import ProtocolError, Refusal
+from secure_fair.groups import columns
 from secure_fair.ids import Ids, as_ids
+from secure_fair.mpc.menu import MAX_ELEMENTS
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import AdapterShapes, row_matrices
@@ -157,6 +159,16 @@ def public_facts(config: RunConfig, enrolment: Enrolment) -> PublicFacts:
     )
 
 
+def check_size(records: int, groups: Mapping[str, int]) -> None:
+    """Refusal for more memberships than one tensor on shares may have; ``groups``: how many, by attribute."""
+    for name, count in groups.items():
+        if records * columns(count) > MAX_ELEMENTS:
+            raise Refusal(
+                f"{name}: {records} records in {count} groups: one attribute has room for "
+                f"{MAX_ELEMENTS // columns(count)} records; leave some out, or merge groups"
+            )
+
+
 def share_holdings(
     config: RunConfig, session: Session, enrolment: Enrolment, holdings: Holdings | None = None
 ) -> SharedState:
@@ -164,7 +176,9 @@ def share_holdings(
 
     ``holdings``: an auditor's own, which it puts in.
     """
-    state = SharedState(session, public_facts(config, enrolment))
+    facts = public_facts(config, enrolment)
+    check_size(facts.enrolled, facts.groups)
+    state = SharedState(session, facts)
     codes = {**holdings.codes, **holdings.joint_codes} if holdings else {}
     if len(enrolment.ids):
         for attribute, holders in config.holders.items():

@@ -20,6 +20,8 @@ import tomli_w
 
 from parties import envelope
 from parties.audit import RESULT
+from parties.enrolment import check_size
+from parties.messages import MOST_RECORDS
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
@@ -119,6 +121,7 @@ def prepare(wanted: Wanted) -> Prepared:
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
+    check_sizes(wanted, len(decisions.ids), tables)
     check_labels(terms.run_config(), decisions.labels is not None)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
@@ -177,6 +180,15 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
                 f"--intersections {' x '.join(names)!r}: {size} groups, at most {MOST_GROUPS} can be told apart; "
                 "merge values, or leave one attribute out"
             )
+
+
+def check_sizes(wanted: Wanted, records: int, tables: Mapping[str, AttributeTable]) -> None:
+    """UsageError for more records than can be offered, Refusal for more than an attribute's groups have room for."""
+    if records > MOST_RECORDS:
+        raise UsageError(f"{wanted.decisions}: {records} records; an audit has at most {MOST_RECORDS}: audit a part")
+    sizes = {name: len(one.groups) for table in tables.values() for name, one in table.sensitive.items()}
+    crossed = {" x ".join(names): int(np.prod([sizes[name] for name in names])) for names in wanted.intersections}
+    check_size(records, sizes | crossed)
 
 
 def check_ids(wanted: Wanted, ids: Names, held: Mapping[str, Names]) -> int:

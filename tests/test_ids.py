@@ -49,7 +49,7 @@ def test_they_are_numbered_as_they_are_met(batches: list[list[str]]) -> None:
 
 
 def test_ids_that_begin_alike_are_told_apart() -> None:
-    """Who chooses ids chooses their first bytes, by which they are sorted first: that makes it slower, and not wrong."""
+    """Who chooses ids chooses their first bytes, which are compared first: slower, and not wrong."""
     names = as_ids([f"{'0' * 24}{number:08x}" for number in np.random.default_rng(0).permutation(2000)])
     assert (names[of.order(names)] == np.sort(names)).all()
     assert (of.find(names, np.sort(names)) == np.argsort(np.argsort(names))).all()
