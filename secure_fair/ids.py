@@ -56,7 +56,7 @@ def _of_list(names: list[bytes]) -> Ids:
     longest = max(map(len, names), default=0)
     if longest > MOST_BYTES:
         raise ValueError(f"an id of {longest} bytes: it may have {MOST_BYTES}")
-    if any(b"\0" in name for name in names):
+    if b"\0" in b"".join(names):
         raise ValueError("an id has a NUL character")
     return np.array(names, dtype=f"S{max(longest, 1)}")
 
