@@ -1,5 +1,6 @@
 # make run        the quickstart scenario: a biased baseline, a fair model under secret sharing, a report
 # make test       the tests: minutes, no data to download
+# make test-slow  the tests that take up to a minute each
 # make test-real  the tests on real pictures and weights, where SECURE_FAIR_DATA names their folder
 # make test-long  the tests that take many minutes
 # make lint       style and types
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-real test-long lint
+.PHONY: run test test-slow test-real test-long lint
 
 run: $(INSTALLED)
 	$(BIN)/secure-fair run quickstart
@@ -23,6 +24,9 @@ run: $(INSTALLED)
 # two at a time: much of a party's time is waiting for the others
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-slow: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "slow and not real and not long"
 
 test-real: $(INSTALLED)
 	$(BIN)/python -m pytest -m "real and not long"

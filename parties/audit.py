@@ -14,10 +14,12 @@ import torch
 from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
 from parties.confirmed import Counts
+from parties.continuity import Memory
 from parties.developer import SecureAuditors
 from parties.enrolment import collect
 from parties.meeting import Met, meet
-from parties.messages import Enrol, Finished
+from parties.messages import Enrol
+from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import CERTIFICATE, commit_to, seal
@@ -58,6 +60,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        memory = Memory(endpoint, network, ledger)
+        memory.check(config.auditors, progress)
         ledger.start(run)
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
@@ -65,12 +69,12 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         met = meet(config, network, ids)
         enrol(config, network, met, len(ids), run)
         ids = ids[met.rows]
+        wait_for_all(config, network, memory, run)
         cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config))
         progress.stage(f"sharing attributes of {len(ids)} records")
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
         answer = ask_all(config, auditors, decisions, met, progress)
-        for auditor in config.auditors:
-            messages.send(network, auditor, Finished())
+        finish(config, network, memory, run)
         session.close()
         answer |= own_view(config, run, ledger.entries(run))
         answer["cost"] = {name: asdict(cost) for name, cost in session.meter.summary().items()}

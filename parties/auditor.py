@@ -13,14 +13,18 @@ import torch
 from torch import Tensor
 
 from parties import messages
+from parties.checkpoints import Checkpoints
 from parties.config import Endpoint, Folders, RunConfig
+from parties.continuity import Memory
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
 from parties.meeting import tell_known
-from parties.messages import Finished, Granted, Opened, Proceed, Train
+from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
+from parties.preflight import conclude, say_it_fits
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
 from parties.sealing import AuditorsView, commit_to, countersign
 from parties.statement import Facts
 from secure_fair.data.store import ATTRIBUTES, AuditorStore
@@ -54,9 +58,20 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        kept = None
+        memory = Memory(endpoint, network, ledger)
         try:
+            memory.check([config.developer], progress)
             store = AuditorStore.open(folders.store)
-            enrol, ids = receive_table(config, network, tell_known(config, network, store) if config.promises else None)
+            offered = tell_known(config, network, store) if config.promises else None
+            if endpoint.resumed:
+                kept = answer_resume(config, endpoint, folders, network, ledger)
+            enrol, ids = receive_table(config, network, offered)
+            del offered
+            if kept is not None:
+                check_epoch(enrol, kept)
+            elif not config.promises:
+                kept = Checkpoints.begin(folders.state, enrol.run, endpoint.agreement, ledger)
             holdings = Holdings.open(
                 config,
                 network.name,
@@ -69,13 +84,19 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 training=enrol.training,
                 progress=progress,
                 tell=partial(tell, progress, network.name),
+                kept=kept,
             )
+            say_it_fits(config, network, memory, enrol.run)
+            holdings.train(folders.store, progress)
         except (BudgetExceeded, Refusal, ProtocolError) as error:
             messages.refuse(network, config.developer, error)
             raise
         enrolment = announce(config, network, holdings)
         state = share_holdings(config, session, enrolment, holdings)
-        AuditorService(config, network, state, holdings).serve()
+        if kept is not None and enrol.epoch:
+            restore_shares(state, kept.load(enrol.epoch, kept.offers()[enrol.epoch])["adversaries"])
+        finished = AuditorService(config, network, state, holdings, kept).serve()
+        conclude(config, network, memory, enrol.run, finished)
         session.close()
         if config.certified:
             facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
@@ -83,6 +104,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             countersign(config, endpoint, network, facts, view)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+        if kept is not None:
+            kept.remove()
     except BaseException as error:
         leave(network, error)
         raise
@@ -103,8 +126,16 @@ def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
 class AuditorService:
     """Answers one developer until it is finished."""
 
-    def __init__(self, config: RunConfig, network: Network, state: SharedState, holdings: Holdings) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        network: Network,
+        state: SharedState,
+        holdings: Holdings,
+        kept: Checkpoints | None = None,
+    ) -> None:
         self.config = config
+        self.kept = kept
         self.network = network
         self.session = state.session
         self.state = state
@@ -112,18 +143,20 @@ class AuditorService:
         self.gate = holdings.gate
         self.forecast = Forecast(state.session)
 
-    def serve(self) -> None:
-        """Take request after request."""
+    def serve(self) -> Finished:
+        """Take request after request, to the last message."""
         developer = self.config.developer
         while True:
             message, raw = messages.receive(self.network, developer)
             match message:
                 case Finished():
-                    return
+                    return message
                 case Ask():
                     self._answer(message, messages.unpack_records(raw))
                 case Train():
                     self._train(message, raw)
+                case Whole() if self.kept is not None:
+                    keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
 
@@ -165,7 +198,10 @@ class AuditorService:
             raise
         if grants:
             receipts = [grant.receipt for grant in grants]
-            messages.send(self.network, developer, Granted(receipts=receipts, check=self._checks(ask, grants)))
+            on_disk = self.gate.written
+            newest = Newest(entries=on_disk.entries, hash=on_disk.hash)
+            granted = Granted(receipts=receipts, check=self._checks(ask, grants), newest=newest)
+            messages.send(self.network, developer, granted)
         return grants
 
     def _compute(

@@ -10,6 +10,8 @@ from secure_fair.mpc.transport import Credentials, LinkSettings
 from secure_fair.privacy.target import Privacy
 
 CONFIRMED = "evaluation_counts"
+RESUMED = "--resume"  # of an agreement: whether the parties go on with a run
+FINGERPRINTS = "the parties' fingerprints"  # and of all their certificates
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class Endpoint:
     timeout: float = 60.0
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
+    resumed: bool = False  # the parties go on with a run
+    lost: frozenset[str] = frozenset()  # parties whose ledgers are said to be lost, and are gone on with
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from torch import Tensor
 
 from parties import messages
 from parties.auditors import KnownAuditors
+from parties.checkpoints import Checkpoints, unfinished
 from parties.config import Endpoint, Folders, RunConfig
+from parties.continuity import Memory
 from parties.enrolment import Enrolment, collect, enrol, share_holdings
-from parties.messages import Finished, Granted, Opened, Proceed, Train
+from parties.kept_answers import KeptAnswers, is_kept, question_of
+from parties.messages import Granted, Opened, Proceed, Train
+from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
+from parties.resuming import agree_on_epoch, keep_epoch, restore_shares
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.confirmation import Told, prove
@@ -27,6 +33,7 @@ from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask, Release
 from secure_fair.operations.common.operation import Update
+from secure_fair.privacy.chain import End
 from secure_fair.privacy.entries import Receipt, records_hash, table_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.release_cache import ReleaseCache
@@ -49,19 +56,31 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
+        memory = Memory(endpoint, network, ledger)
+        memory.check(config.auditors, progress)
+        if endpoint.resumed:
+            kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
+            epoch = agree_on_epoch(config, network, kept)
+            progress.stage(f"going on with run {kept.run} after {epoch} of {config.train.epochs} epochs")
+        else:
+            kept, epoch = Checkpoints.begin(folders.state, run, endpoint.agreement, ledger), 0
+        run = kept.run
         ledger.start(run)
-        ids = enrol(config, network, store, run)
+        ids = enrol(config, network, store, run, epoch)
+        wait_for_all(config, network, memory, run)
         progress.stage("features")
         data = prepare(config, store, folders.store / "cache", progress)
         cache = ReleaseCache(folders.state / "answers", terms=str(config.privacy))
-        auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
+        told = KeptAnswers(kept.answers, epoch)
+        auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids), told)
+        begun = auditors.take_up(kept, epoch)
         progress.stage(f"training: {config.method.name}, {len(data.training)} records")
-        develop(config, data, auditors, folders.out, progress)
-        for auditor in config.auditors:
-            messages.send(network, auditor, Finished())
+        develop(config, data, auditors, folders.out, progress, keep=partial(auditors.keep, kept), begun=begun)
+        finish(config, network, memory, run)
         session.close()
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
+        kept.remove()
     except BaseException as error:
         leave(network, error)
         raise
@@ -82,8 +101,9 @@ class SecureAuditors(KnownAuditors):
         cache: ReleaseCache,
         run: str,
         enrolment: Enrolment,
+        told: KeptAnswers | None = None,
     ) -> None:
-        """Take this party's shares of all that the auditors hold."""
+        """Take this party's shares of all that the auditors hold. ``told``: noised answers of the run's past."""
         super().__init__(config, enrolment, cache)
         self.network = network
         self.session = session
@@ -92,20 +112,54 @@ class SecureAuditors(KnownAuditors):
         self.table = table_hash(enrolment.ids)
         self.state = share_holdings(config, session, enrolment)
         self.forecast = Forecast(session)
+        self.told = told
+
+    # whole epochs
+
+    def take_up(self, kept: Checkpoints, epoch: int) -> dict[str, Any] | None:
+        """The training's state after so many whole epochs, with the shares restored; None at the beginning."""
+        if not epoch:
+            return None
+        state = kept.load(epoch, kept.offers()[epoch])
+        restore_shares(self.state, state["adversaries"])
+        return dict(state["training"])
+
+    def keep(self, kept: Checkpoints, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
+        """Have all parties keep their state of a whole epoch."""
+        keep_epoch(self.config, self.network, kept, self.state, epoch, state())
+        if self.told is not None:
+            self.told.epoch = epoch
 
     # a release, from the question to the opened value
 
     def release(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor] = ()) -> Release:
-        """Ask; once all holders have admitted it compute together, or take what they send; write down and return."""
+        """Ask; once all holders have admitted it compute together, or take what they send; write down and return.
+
+        An answer that an earlier process of this run was given is returned again, and nobody is asked.
+        """
+        question = question_of(ask, records, private) if self.told is not None and is_kept(ask) else ""
+        answer = self.told.recall(question) if self.told is not None and question else None
+        if answer is not None:
+            self._write_down(answer.receipts)
+            return answer.release
         granted = self._ask(ask, records)
         if not OPERATIONS[ask.operation].rule.on_shares:
             return self._take_sent(granted, records)
-        values, sigma = self._compute(ask, records, private, granted)
+        release = Release(*self._compute(ask, records, private, granted))
+        if self.told is not None and question and release.sigma:  # what is exact costs nothing a second time
+            self.told.keep(question, release, list(_receipts(granted)))
         for grant in granted.values():
             for receipt in grant.receipts:
-                self.ledger.received(receipt)
+                self.ledger.received(receipt, _newest(grant))
         self.forecast.ask_ahead()
-        return Release(values, sigma)
+        return release
+
+    def _write_down(self, receipts: Iterable[Receipt]) -> None:
+        """Those that the process which got the answer had no more time to write down."""
+        known = {(one["auditor"], one["number"]) for one in self.ledger.entries(self.run) if one["kind"] == "received"}
+        for receipt in receipts:
+            if (receipt.auditor, receipt.number) not in known:
+                self.ledger.received(receipt)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> dict[str, Granted]:
         """Every holder of the attribute, or of one of an intersection's, must admit the request; only then is everybody
@@ -182,7 +236,7 @@ class SecureAuditors(KnownAuditors):
         sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
-            self.ledger.received(grant.receipts[-1])
+            self.ledger.received(grant.receipts[-1], _newest(grant))
             sent.append((holder, np.frombuffer(raw, dtype="<f8")))
         return Release(torch.from_numpy(self.joined(sent, records)))
 
@@ -228,6 +282,11 @@ def check_receipts(
 
 def _receipts(granted: Mapping[str, Granted]) -> Iterable[Receipt]:
     return (receipt for grant in granted.values() for receipt in grant.receipts)
+
+
+def _newest(grant: Granted) -> End | None:
+    """How far the auditor's ledger had come when it granted."""
+    return End(grant.newest.entries, grant.newest.hash) if grant.newest else None
 
 
 def _opened_sigma(granted: Mapping[str, Granted], ask: Ask) -> float:

@@ -45,10 +45,10 @@ class Enrolment:
 # the developer's side
 
 
-def enrol(config: RunConfig, network: Network, store: DeveloperStore, run: str) -> Ids:
-    """Send every auditor the ids of all records, training records first; returns them."""
+def enrol(config: RunConfig, network: Network, store: DeveloperStore, run: str, epoch: int) -> Ids:
+    """Send every auditor the ids of all records, training records first; returns them. ``epoch``: gone on from."""
     ids = enrolled_ids(config, store)
-    message = Enrol(run=run, training=len(store.training), test=len(store.test))
+    message = Enrol(run=run, epoch=epoch, training=len(store.training), test=len(store.test))
     for auditor in config.auditors:
         messages.send(network, auditor, message, messages.pack_ids(ids))
     return ids

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from parties.checkpoints import Checkpoints
 from parties.config import RunConfig
 from parties.confirmed import Confirmed
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
+from parties.trainings import Trainings, adversary_of
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
@@ -53,6 +56,7 @@ class Holdings:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
     confirmed: Confirmed = field(default_factory=Confirmed)
+    made: Trainings = field(default_factory=Trainings)
 
     @classmethod
     def open(
@@ -69,13 +73,18 @@ class Holdings:
         training: int,
         progress: Progress,
         tell: Callable[[Outlook], None] | None = None,
+        kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; then train.
+        """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
+        ``kept``: where that is kept which is trained here once, so that a run that is gone on with has it again.
         """
         ids = as_ids(ids)
+        rows = find(ids, store.known)
+        check_parts(store, ids, training)
+        progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
         gate = Gate(
@@ -99,16 +108,19 @@ class Holdings:
         check_persons(config, gate)
         # an audit that was made before asks for nothing: its releases are judged when they are asked for
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
-        rows = find(ids, store.known)
         codes = {name: store.codes_at(name, rows) for name in store.attributes}
-        held = cls(config, gate, store.groups, codes, open_responses(state))
+        held = cls(config, gate, store.groups, codes, open_responses(state), made=Trainings.of(kept, ledger, run))
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
-        if trains_adapter(config):
-            held.train_adapters(OwnPictures.load(config, store, progress))
-        if own_trainings(config):
-            held.plan_trainings(OwnPictures.load(config, store, progress))
         return held
+
+    def train(self, folder: Path, progress: Progress) -> None:
+        """Train what the method needs of the auditor's own records, in the store in ``folder``: that may spend."""
+        config = self.config
+        if trains_adapter(config):
+            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), progress))
+        if own_trainings(config):
+            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), progress))
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -165,15 +177,19 @@ class Holdings:
         for attribute in trained_on_own(self.config, self.gate.auditor):
             codes, groups = torch.from_numpy(own.records.codes[attribute]), len(self.groups[attribute])
             settings = replace(own.settings, seed=self._own_seed(attribute))
-            epsilon, delta = None, 0.0
-            if privacy is None or privacy.epsilon is None:
-                trained = train_sensitive(model, own.tokens, codes, groups, settings)
-            else:
+
+            def train(
+                codes: Tensor = codes, groups: int = groups, settings: TrainSettings = settings
+            ) -> dict[str, Any]:
+                if privacy is None or privacy.epsilon is None:
+                    trained = train_sensitive(model, own.tokens, codes, groups, settings, own.kept)
+                    return {"adapter": trained.adapter, "epsilon": None, "delta": 0.0}
                 target = (privacy.epsilon, privacy.delta)
                 trained, done = train_sensitive_privately(model, own.tokens, codes, groups, settings, target)
-                epsilon, delta = done.epsilon, done.delta
-            self._account(attribute, own, epsilon, delta)
-            self.adapters[attribute] = trained.adapter
+                return {"adapter": trained.adapter, "epsilon": done.epsilon, "delta": done.delta}
+
+            made = self.made.once(attribute, "adapter", train, partial(self._account, attribute, own))
+            self.adapters[attribute] = made["adapter"]
 
     def _own_seed(self, attribute: str) -> int:
         """The seed of an adapter's start, apart from the developer's and from every other's.
@@ -196,22 +212,27 @@ class Holdings:
         def training(attribute: str) -> OwnTraining:
             codes = torch.from_numpy(own.records.codes[attribute])
             adversary = OwnAdversary(self.config.model, own.tokens, codes, len(self.groups[attribute]), own.settings)
-            left = iter(range(count))
 
-            def train(adapter: Adapter | None) -> Tensor:
-                if next(left, None) is None:
+            def train(adapter: Adapter | None) -> dict[str, Any]:
+                if self.made.paid[attribute] >= count:
                     raise Refusal(f"{attribute}: the adversary was trained {count} times, as planned; plan more epochs")
                 weights, done = adversary.train(adapter, target)
                 epsilon, delta = (None, 0.0) if done is None else (done.epsilon, done.delta)
-                self._account(attribute, own, epsilon, delta)
+                return {"weights": weights, "epsilon": epsilon, "delta": delta}
+
+            def train_once(adapter: Adapter | None) -> Tensor:
+                account = partial(self._account, attribute, own)
+                name = adversary_of(adapter)
+                weights: Tensor = self.made.once(attribute, name, partial(train, adapter), account)["weights"]
                 return weights
 
-            return train
+            return train_once
 
         self.trainings = {attribute: training(attribute) for attribute in self.attributes}
 
-    def _account(self, attribute: str, own: OwnPictures, epsilon: float | None, delta: float) -> None:
+    def _account(self, attribute: str, own: OwnPictures, made: Mapping[str, Any]) -> None:
         ids, persons = own.records.ids, own.records.persons
+        epsilon, delta = made["epsilon"], made["delta"]
         self.gate.account_training(attribute, ids, operation=TRAINING, epsilon=epsilon, delta=delta, persons=persons)
 
 
@@ -222,10 +243,12 @@ class OwnPictures:
     records: OwnRecords
     tokens: Tensor
     settings: TrainSettings
+    kept: Path | None = None  # where trainings without privacy serve again: a sweep's
 
     @classmethod
     def load(cls, config: RunConfig, store: AuditorStore, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
+        from secure_fair.learning.kept import kept_in
         from secure_fair.learning.model import cached_tokens, train_settings
 
         # the validation part is the developer's: nothing is chosen by it here
@@ -238,7 +261,7 @@ class OwnPictures:
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
         )
-        return cls(own, tokens, settings)
+        return cls(own, tokens, settings, kept_in(store.folder / "cache"))
 
 
 def outlook_of(
@@ -304,6 +327,16 @@ def check_persons(config: RunConfig, gate: Gate) -> None:
                 f"{several} persons have more records in this run than the {promised or 1} that its noise is made for, "
                 f"up to {times.max()}: set privacy.records_per_person = {times.max()}, or leave some of them out"
             )
+
+
+def check_parts(store: AuditorStore, ids: Ids, training: int) -> None:
+    """Refuse an enrolled table with records in another part than this auditor's store has them in."""
+    misplaced = store.misplaced(ids, training)
+    if misplaced:
+        raise Refusal(
+            f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
+            "the scenario's seed and shares: prepare both stores from the same scenario and join key"
+        )
 
 
 def open_responses(state: Path) -> Responses:

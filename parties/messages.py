@@ -27,8 +27,12 @@ from secure_fair.privacy.entries import Receipt
 
 CHANNEL = "control"
 MOST_RECORDS = 10_000_000
+MOST_ENTRIES = 2**53
+HASH = "^[0-9a-f]{64}$"
 MESSAGE_LIMIT = 2**30
 LIST, RANGE = b"\0", b"\1"  # of record indices
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Message(BaseModel):
@@ -39,13 +43,46 @@ class Enrol(_Message):
     """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
 
     ``offered``: the raw part has a bit for each id of my offer in their place, which says whether it is in the table.
+    ``epoch``: the whole epochs of this run that we go on from.
     """
 
     kind: Literal["enrol"] = "enrol"
-    run: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$")
+    run: str = Field(pattern=RUN_NAME)
+    epoch: int = Field(default=0, ge=0)
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
     offered: bool = False
+
+
+class Resume(_Message):
+    """Developer: we go on with this run; my states after whole epochs have these digests."""
+
+    kind: Literal["resume"] = "resume"
+    run: str = Field(pattern=RUN_NAME)
+    epochs: dict[int, Digest] = Field(max_length=8)
+
+
+class Resumed(_Message):
+    """Auditor: and mine have these."""
+
+    kind: Literal["resumed"] = "resumed"
+    epochs: dict[int, Digest] = Field(max_length=8)
+
+
+class Whole(_Message):
+    """Developer: so many epochs are whole, and my state of them has this digest; keep yours."""
+
+    kind: Literal["whole"] = "whole"
+    epoch: int = Field(ge=1)
+    digest: Digest
+
+
+class Kept(_Message):
+    """Auditor: I have, and it has this digest."""
+
+    kind: Literal["kept"] = "kept"
+    epoch: int = Field(ge=1)
+    digest: Digest
 
 
 class Offer(_Message):
@@ -62,6 +99,49 @@ class Known(_Message):
     others: int = Field(ge=0, le=MOST_RECORDS)
 
 
+class Newest(_Message):
+    """Either: so many entries has my ledger, and this is the hash of the last."""
+
+    kind: Literal["newest"] = "newest"
+    entries: int = Field(ge=1, le=MOST_ENTRIES)
+    hash: str = Field(pattern=HASH)
+
+
+class Remember(_Message):
+    """Either: of your ledger I know so many entries (0: none); show the hash of the last of them."""
+
+    kind: Literal["remember"] = "remember"
+    entries: int = Field(ge=0, le=MOST_ENTRIES)
+
+
+class Shown(_Message):
+    """Either: the hash of my ledger's entry that you know; empty where there is none."""
+
+    kind: Literal["shown"] = "shown"
+    hash: str = Field(pattern=rf"({HASH})|^$")
+
+
+class Judged(_Message):
+    """Either: whether your ledger goes on from what I know of it."""
+
+    kind: Literal["judged"] = "judged"
+    goes_on: bool
+
+
+class Fits(_Message):
+    """Auditor: the whole plan fits my policy and what my people have left; nothing is spent yet."""
+
+    kind: Literal["fits"] = "fits"
+    newest: Newest
+
+
+class Begin(_Message):
+    """Developer: it fits at all auditors; begin."""
+
+    kind: Literal["begin"] = "begin"
+    newest: Newest
+
+
 class Held(_Message):
     """Auditor: the attributes that I hold with the names of their groups, and the shapes of my adapters' matrices.
 
@@ -74,7 +154,7 @@ class Held(_Message):
 
 
 class Granted(_Message):
-    """Auditor: admitted; what both sides write down, and whether I check the rows.
+    """Auditor: admitted; what both sides write down, whether I check the rows, and how far my ledger has come.
 
     A receipt for each attribute of mine that the request tells of; before them as many of an adversary's update.
     """
@@ -82,6 +162,7 @@ class Granted(_Message):
     kind: Literal["granted"] = "granted"
     receipts: list[Receipt] = Field(min_length=1, max_length=64)
     check: bool = False
+    newest: Newest | None = None
 
 
 class Proceed(_Message):
@@ -154,15 +235,26 @@ class Opened(_Message):
 
 
 class Finished(_Message):
-    """Developer: nothing more will be asked."""
+    """Developer: nothing more will be asked; so far has my ledger come."""
 
     kind: Literal["finished"] = "finished"
+    newest: Newest | None = None
 
 
 Message = (
     Enrol
+    | Resume
+    | Resumed
+    | Whole
+    | Kept
     | Offer
     | Known
+    | Newest
+    | Remember
+    | Shown
+    | Judged
+    | Fits
+    | Begin
     | Held
     | Attributes
     | Ask
@@ -179,8 +271,18 @@ Message = (
 Kind = TypeVar(
     "Kind",
     Enrol,
+    Resume,
+    Resumed,
+    Whole,
+    Kept,
     Offer,
     Known,
+    Newest,
+    Remember,
+    Shown,
+    Judged,
+    Fits,
+    Begin,
     Held,
     Attributes,
     Ask,

@@ -12,7 +12,9 @@ from parties.plain_auditors import PlainAuditors
 from parties.progress import Progress
 from parties.reports import write_party_report
 from parties.training import develop, prepare
+from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.data.store import AuditorStore, DeveloperStore
+from secure_fair.errors import UsageError
 from secure_fair.ids import Ids
 from secure_fair.operations.common.adapters import AdapterShapes
 from secure_fair.privacy.ledger import Ledger
@@ -21,9 +23,20 @@ from secure_fair.privacy.release_cache import ReleaseCache
 
 
 def run_in_the_clear(
-    config: RunConfig, stores: Path, out: Path, state: Path, policy: Policy, run: str, progress: Progress
-) -> None:
-    """Train once. ``stores`` has a folder per party; every party's artefacts go below ``out`` as in secure mode."""
+    config: RunConfig,
+    stores: Path,
+    out: Path,
+    state: Path,
+    policy: Policy,
+    run: str,
+    progress: Progress,
+    *,
+    attack: bool = False,
+) -> Strongest | None:
+    """Train once. ``stores`` has a folder per party; every party's artefacts go below ``out`` as in secure mode.
+
+    ``attack``: the strongest attacker sees what is released, and is returned.
+    """
     developer = DeveloperStore.open(stores / config.developer)
     progress.stage(f"features: {config.method.name}, in the clear")
     data = prepare(config, developer, stores / config.developer / "cache", progress)
@@ -44,8 +57,11 @@ def run_in_the_clear(
         )
         for name, ledger in ledgers.items()
     }
+    for name, holder in holders.items():  # once all have admitted the plan
+        holder.train(stores / name, progress)
     cache = ReleaseCache(state / config.developer / "answers", terms=str(config.privacy))
-    auditors = PlainAuditors(config, holders, enrolment_of(config, holders, ids), cache)
+    attacker = attacker_of(config, holders) if attack else None
+    auditors = PlainAuditors(config, holders, enrolment_of(config, holders, ids), cache, attacker)
     progress.stage(f"training: {config.method.name}, {len(data.training)} records, in the clear")
     develop(config, data, auditors, out / config.developer, progress)
     for name, ledger in ledgers.items():
@@ -53,6 +69,19 @@ def run_in_the_clear(
         write_party_report(folder, name, None, None, holders[name].gate)
         ledger.extract(run, folder / "ledger.jsonl")
         ledger.close()
+    return attacker
+
+
+def attacker_of(config: RunConfig, holders: dict[str, Holdings]) -> Strongest:
+    """The strongest attacker on the run's one attribute. UsageError where there are several, or none is asked about."""
+    if len(config.holders) != 1 or config.parted or config.own_records:
+        raise UsageError(
+            f"--attack: the run has the attributes {', '.join(config.holders)}; the attack takes one, held by one "
+            "auditor, of the developer's own records"
+        )
+    ((attribute, (name,)),) = config.holders.items()
+    holder, privacy = holders[name], config.privacy
+    return Strongest(len(holder.ids), len(holder.groups[attribute]), privacy.epsilon if privacy else None)
 
 
 def enrolment_of(config: RunConfig, holders: dict[str, Holdings], ids: Ids) -> Enrolment:

@@ -17,6 +17,7 @@ from parties.auditors import KnownAuditors
 from parties.config import RunConfig
 from parties.enrolment import Enrolment, public_facts
 from parties.holdings import Holdings
+from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.groups import membership_matrix
 from secure_fair.operations import OPERATIONS, requests
 from secure_fair.operations.common.adapters import Adapter, row_matrices
@@ -35,10 +36,16 @@ class PlainAuditors(KnownAuditors):
     """``Auditors`` without shares: the plain twins of the operations, the same releases, the same noise."""
 
     def __init__(
-        self, config: RunConfig, holders: Mapping[str, Holdings], enrolment: Enrolment, cache: ReleaseCache
+        self,
+        config: RunConfig,
+        holders: Mapping[str, Holdings],
+        enrolment: Enrolment,
+        cache: ReleaseCache,
+        attacker: Strongest | None = None,
     ) -> None:
-        """``holders``: every auditor's holdings, by its name."""
+        """``holders``: every auditor's holdings, by its name; ``attacker`` sees all that the developer is told."""
         super().__init__(config, enrolment, cache)
+        self.attacker = attacker
         self.holders = holders
         self.scale = 2**config.precision_bits
         self.state = PlainState(public_facts(config, enrolment))
@@ -53,6 +60,12 @@ class PlainAuditors(KnownAuditors):
 
     def release(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor] = ()) -> Release:
         """Every holder admits all that is wanted before anybody spends anything; then one gate after the other."""
+        released = self._released(ask, records, private)
+        if self.attacker is not None:
+            self.attacker.saw(ask.operation, records, private, released.sigma)
+        return released
+
+    def _released(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> Release:
         operation = OPERATIONS[ask.operation]
         *updates, openings = self._admit(requests(ask, records, self.state.facts))
         if not operation.rule.on_shares:

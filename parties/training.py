@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,12 +25,15 @@ from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
+from secure_fair.learning.kept import kept_in
 from secure_fair.learning.lora import save_adapter
 from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import cached_tokens, make_classifier, train_settings
-from secure_fair.learning.train import Classifier, EpochRecord, Labelled, predict, train
+from secure_fair.learning.train import Classifier, EpochRecord, Labelled, past, predict, train
 from secure_fair.operations.common.ask import Auditors
 from secure_fair.operations.evaluation_counts import evaluation_counts
+
+Keep = Callable[[int, Callable[[], dict[str, Any]]], None]  # the number of whole epochs, and what makes their state
 
 SUPPRESSED_BELOW = 3.0  # standard deviations of the noise
 
@@ -42,6 +47,7 @@ class Prepared:
     test_ids: list[str]
     classes: tuple[str, ...]
     encoding: Encoding | None = None  # of a table's columns
+    kept: Path | None = None  # where trainings serve again: a sweep's
 
 
 def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
@@ -63,13 +69,24 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
         [store.ids[index] for index in store.test],
         store.classes,
         store.encoding,
+        kept_in(cache),
     )
 
 
-def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, progress: Progress) -> None:
+def develop(
+    config: RunConfig,
+    data: Prepared,
+    auditors: Auditors,
+    out: Path,
+    progress: Progress,
+    *,
+    keep: Keep = lambda epochs, state: None,
+    begun: Mapping[str, Any] | None = None,
+) -> None:
     """Train with the scenario's method, then write adapter, head, predictions, rounds and result below ``out``.
 
-    A table has no adapter, but the encoding of its columns.
+    A table has no adapter, but the encoding of its columns. ``keep`` is given the state of each whole epoch; from one
+    of them, ``begun``, the training goes on.
     """
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = train_settings(config.train, config.seed)
@@ -80,9 +97,14 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
     began = time.perf_counter()
     with open_private(out / "rounds.jsonl", "wb") as rounds:
 
-        def on_epoch(record: EpochRecord) -> None:
+        def note(record: EpochRecord) -> None:
             rounds.write(json.dumps(asdict(record)).encode() + b"\n")
             rounds.flush()
+            if not warnings and (trouble := collapse(config, record, len(data.classes))):
+                warnings.append(trouble)
+                progress.warn(trouble)
+
+        def on_epoch(record: EpochRecord) -> None:
             progress.epoch(
                 config.method.name,
                 record.epoch,
@@ -92,10 +114,10 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
                 dict(record.gaps),
                 record.seconds,
             )
-            if not warnings and (trouble := collapse(config, record, len(data.classes))):
-                warnings.append(trouble)
-                progress.warn(trouble)
+            note(record)
 
+        for record in past(begun) if begun is not None else ():
+            note(record)
         train(
             model,
             data.training,
@@ -104,6 +126,9 @@ def develop(config: RunConfig, data: Prepared, auditors: Auditors, out: Path, pr
             settings,
             on_epoch=on_epoch,
             on_step=lambda done, total: progress.progress("training", done, total),
+            on_whole=keep,
+            begun=begun,
+            kept=data.kept,
         )
     seconds = time.perf_counter() - began
     _, probabilities = predict(model, data.test, settings)

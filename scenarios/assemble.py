@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from parties.config import Endpoint, RunConfig
+from parties.config import FINGERPRINTS, RESUMED, Endpoint, RunConfig
 from parties.roster import Roster
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
@@ -106,11 +106,12 @@ def endpoint(
     timeout: float,
     simulated: bool,
     roster: Roster | None = None,
+    resumed: bool = False,
 ) -> Endpoint:
     """Where a party stands in this scenario, and whom it takes for its peers."""
-    agreed = agreement(scenario)
+    agreed = {**agreement(scenario), RESUMED: "given" if resumed else "not given"}
     if roster is not None:
-        agreed["the parties' fingerprints"] = roster.digest
+        agreed[FINGERPRINTS] = roster.digest
     return Endpoint(
         credentials,
         listen,
@@ -120,4 +121,5 @@ def endpoint(
         timeout=timeout,
         link=scenario.link,
         simulated=simulated,
+        resumed=resumed,
     )

@@ -38,7 +38,8 @@ from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions
 from secure_fair.data.decisions import Columns, Decisions, alike, read_attributes, read_decisions
-from secure_fair.data.store import KEY_BYTES, AuditorStore, read_join_key
+from secure_fair.data.links import lasting_join_key
+from secure_fair.data.store import KEY_BYTES, AuditorStore
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import private_folder, write_bytes
@@ -262,7 +263,7 @@ def write_stores(prepared: Prepared, folder: Path) -> None:
     state = prepared.wanted.state
     if state is not None:
         private_folder(state)
-    key = secrets.token_bytes(KEY_BYTES) if state is None else read_join_key(state / "join.key")
+    key = secrets.token_bytes(KEY_BYTES) if state is None else lasting_join_key(state / "join.key")
     write_decisions(folder / assemble.DEVELOPER, prepared.decisions, key)
     for name, table in prepared.tables.items():
         write_attributes(folder / name, table, key)

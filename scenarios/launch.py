@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
-from scenarios import assemble
+from scenarios import assemble, attacked
 from scenarios.people import People, load
 from scenarios.plans import plans_text
 from scenarios.processes import job_of, run_parties
@@ -26,6 +26,7 @@ from scenarios.schema import Scenario
 from scenarios.summary import summarise
 from scenarios.threads import threads
 from scenarios.together import spent_together
+from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.files import private_folder
 
 
@@ -73,24 +74,34 @@ def folder_text(scenario: Scenario) -> str:
     return "\n".join([*lines, ""])
 
 
-def run_method(scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter) -> dict[str, Any]:
-    """Run one method in the scenario's mode and write its summary."""
+def run_method(
+    scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter, *, attack: bool = False
+) -> dict[str, Any]:
+    """Run one method in the scenario's mode and write its summary.
+
+    ``attack``: in plain mode, what the strongest attacker wins from what was released is part of it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     (out / "scenario.toml").write_text(scenario.to_toml())
     if scenario.method.name != "erm":
         report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
+    attacker = None
     if scenario.secure.mode == "secure":
         run_parties(job_of(scenario, stores, out), report)
     else:
-        run_plain(scenario, stores, out, report)
+        attacker = run_plain(scenario, stores, out, report, attack=attack)
     join_names(out, people)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
+    if attacker is not None:
+        summary["attack"] = attacked.won(scenario, attacker, summary["records"]["training"])
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
 
 
-def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> None:
+def run_plain(
+    scenario: Scenario, stores: Path, out: Path, report: Reporter, *, attack: bool = False
+) -> Strongest | None:
     """All parties in this process, attributes in the clear: for parity tests, upper bounds and sweeps."""
     import torch
 
@@ -99,7 +110,7 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
     torch.set_num_threads(threads())
     state = Path(tempfile.mkdtemp(prefix="secure-fair-state-"))
     try:
-        run_in_the_clear(
+        return run_in_the_clear(
             assemble.run_config(scenario),
             stores,
             out,
@@ -107,6 +118,7 @@ def run_plain(scenario: Scenario, stores: Path, out: Path, report: Reporter) -> 
             assemble.policy(scenario, None, simulated=True),
             run_name(scenario),
             report,
+            attack=attack,
         )
     finally:
         shutil.rmtree(state, ignore_errors=True)
@@ -117,7 +129,7 @@ def join_names(out: Path, people: People) -> None:
 
     Into the folder as a whole, the experimenter's: a name may tell an attribute, so that no party's folder has any.
     """
-    names = {record: (name, part) for name, record, part in people.names()}
+    names = {record: (file or own, part) for own, file, record, part in people.names()}
     classes = people.table.target.groups
     source, joined = out / assemble.DEVELOPER / PREDICTIONS, out / PREDICTIONS
     with source.open(newline="") as file, joined.open("w", newline="", encoding="utf-8") as written:

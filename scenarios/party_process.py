@@ -8,6 +8,8 @@ import signal
 import stat
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,10 +19,13 @@ from parties.roster import Roster
 from scenarios import assemble
 from scenarios.audit_terms import Terms
 from scenarios.progress import reporter
+from scenarios.relay import host_and_port, own_address, read_token
 from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
+from secure_fair.mpc.tunnel import Tunnel
 
 STDIN = 0
+LISTEN = "0.0.0.0:7700"
 PATIENCE = 3.0  # seconds for leaving in good order
 
 
@@ -34,16 +39,20 @@ class PartyProcess:
         source: str | None = None,
         audit: Path | None = None,
         identity: Path,
-        listen: str,
+        listen: str | None,
         peers: tuple[str, ...],
         out: Path,
         timeout: float,
         simulated: bool,
         roster: Path | None = None,
+        relay: str | None = None,
+        relay_token: Path | None = None,
         store: Path | None = None,
         state: Path | None = None,
         new_state: bool = False,
+        resume: bool = False,
         policy: Path | None = None,
+        lost: tuple[str, ...] = (),
     ) -> None:
         self.agreed = agreed(source, audit)
         self.config = run_config_of(self.agreed)
@@ -54,17 +63,34 @@ class PartyProcess:
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
-        addresses = peer_addresses(peers, parties - {credentials.name})
+        if resume and isinstance(self.agreed, Terms):
+            raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
+        addresses = peer_addresses(peers, parties - {credentials.name}, relayed=relay is not None)
+        listen = listen or (LISTEN if relay is None else own_address())
+        token = None if relay is None else _token(relay, relay_token)
         fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
-            self.agreed, credentials, listen, addresses, timeout=timeout, simulated=simulated, roster=fingerprints
+            self.agreed,
+            credentials,
+            listen,
+            addresses,
+            timeout=timeout,
+            simulated=simulated,
+            roster=fingerprints,
+            resumed=resume,
         )
+        self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
             assemble.check_state(state, new=new_state)
         self._policy_file = policy
+        self._ways = ExitStack()
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
+        if relay is not None and token is not None:
+            missing = parties - {credentials.name} - addresses.keys()
+            tunnel = self._ways.enter_context(Tunnel(relay, token, credentials.name, listen, missing))
+            self.endpoint = replace(self.endpoint, peers=addresses | tunnel.addresses)
         if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
             threading.Thread(target=_end_with_launcher, daemon=True).start()
 
@@ -74,6 +100,7 @@ class PartyProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ways.close()
         self.report.close()
 
     def developer(self) -> None:
@@ -125,6 +152,15 @@ def run_config_of(agreed: Scenario | Terms) -> RunConfig:
     return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
 
 
+def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:
+    """The parties whose ledgers are said to be lost; UsageError for a name that keeps none."""
+    unknown = [name for name in given if name not in config.compute_parties]
+    if unknown:
+        keep = ", ".join(config.compute_parties)
+        raise UsageError([f"--ledger-lost {name}: keeps no ledger in this run; {keep} do" for name in unknown])
+    return frozenset(given)
+
+
 def run_name(agreed: Scenario | Terms) -> str:
     """A name that no other run has."""
     what = "audit" if isinstance(agreed, Terms) else agreed.method.name
@@ -156,8 +192,16 @@ def agreed_roster(file: Path | None, own: Path, parties: set[str], *, simulated:
     return roster
 
 
-def peer_addresses(given: tuple[str, ...], expected: set[str]) -> dict[str, str]:
-    """NAME=HOST:PORT options as a mapping from party to address; exactly the ``expected`` parties."""
+def _token(relay: str, file: Path | None) -> bytes:
+    host_and_port("--relay", relay)
+    if file is None:
+        raise UsageError(f"--relay-token FILE: is missing; it is what the relay at {relay} was started with (--token)")
+    return read_token(file)
+
+
+def peer_addresses(given: tuple[str, ...], expected: set[str], *, relayed: bool = False) -> dict[str, str]:
+    """NAME=HOST:PORT options as a mapping from party to address; exactly the ``expected`` parties, or some of them
+    where the others are ``relayed``."""
     peers: dict[str, str] = {}
     problems = []
     for text in given:
@@ -171,7 +215,8 @@ def peer_addresses(given: tuple[str, ...], expected: set[str]) -> dict[str, str]
             problems.append(f"--peer {text}: the other parties of this scenario are {', '.join(sorted(expected))}")
         else:
             peers[name] = address
-    problems += [f"--peer {name}=HOST:PORT: is missing" for name in sorted(expected - peers.keys()) if not problems]
+    if not relayed and not problems:
+        problems += [f"--peer {name}=HOST:PORT: is missing" for name in sorted(expected - peers.keys())]
     if problems:
         raise UsageError(problems)
     return peers

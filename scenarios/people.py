@@ -22,13 +22,14 @@ from secure_fair.data.label_bias import recorded_labels
 from secure_fair.data.matching import matched
 from secure_fair.data.pictures import colours
 from secure_fair.data.split import given_split, part_of, split
-from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, record_ids
+from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, ids_of, record_ids
 from secure_fair.data.table import Attribute, AttributeTable, Dataset, load_attributes, load_table
 from secure_fair.errors import UsageError
 from secure_fair.files import write_bytes
 from secure_fair.groups import joint_codes, joint_groups
 
 NAMES = "records.csv"  # beside the stores: whose record is whose, for whoever prepares them
+NAMES_HEADER = ("id", "file", "record", "split")
 OTHER_PORTRAITS = 2**32  # added to the seed of portraits drawn for auditors: no scenario draws its own from such a seed
 
 
@@ -76,19 +77,23 @@ def parts_of(scenario: Scenario, table: Dataset) -> dict[str, np.ndarray]:
     return split(len(table), scenario.data.fractions, scenario.seed, table.persons)
 
 
-def names_of(table: Dataset, parts: Mapping[str, np.ndarray], join_key: bytes) -> list[tuple[str, str, str]]:
-    """The data set's own name, id and part of the records at these places."""
+def names_of(table: Dataset, parts: Mapping[str, np.ndarray], join_key: bytes) -> list[tuple[str, str, str, str]]:
+    """The data set's own id and file, the record's id and the part, of the records at these places.
+
+    Where the data set has no ids, the record's name there is its own id; rows of a table have no file.
+    """
     found = []
     for part, rows in parts.items():
-        ids = record_ids(join_key, [table.digests[row] for row in rows])
-        found += [(table.names[row], record, part) for row, record in zip(rows, ids, strict=True)]
+        for row, record in zip(rows, ids_of(table, rows, join_key), strict=True):
+            own = table.names[row] if table.own_ids is None else table.own_ids[row]
+            found.append((own, "" if table.columns else table.names[row], record, part))
     return found
 
 
-def write_names(file: Path, names: Iterable[tuple[str, str, str]]) -> None:
-    """Write names, ids and parts as CSV, for their owner alone."""
+def write_names(file: Path, names: Iterable[tuple[str, str, str, str]]) -> None:
+    """Write own ids, files, record ids and parts as CSV, for their owner alone."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerows([("record", "id", "split"), *names])
+    csv.writer(text, lineterminator="\n").writerows([NAMES_HEADER, *names])
     write_bytes(file, text.getvalue().encode())
 
 
@@ -137,8 +142,8 @@ class People:
         ids = record_ids(self.join_key, [self.table.digests[place] for place in self.test])
         return {record: int(place) for record, place in zip(ids, self.test, strict=True)}
 
-    def names(self) -> list[tuple[str, str, str]]:
-        """The data set's own name, id and part of each of the developer's records, "train" or "test".
+    def names(self) -> list[tuple[str, str, str, str]]:
+        """The data set's own id and file, record id and part, "train" or "test", of each of the developer's records.
 
         For whoever prepares the stores, and no party: names may tell attributes.
         """

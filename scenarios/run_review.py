@@ -16,7 +16,8 @@ from scenarios.artefacts import AUDITOR, DEVELOPER, misplaced, open_to_others, p
 from secure_fair.errors import DamagedFile, UsageError
 from secure_fair.operations import RULES
 from secure_fair.privacy.accounting import gaussian_advantage
-from secure_fair.privacy.ledger import compare, entries_about, read_extract, verify
+from secure_fair.privacy.chain import entries_of, read_extract, verify
+from secure_fair.privacy.comparison import compare, entries_about
 from secure_fair.privacy.recount import TOLERANCE, Recount, groups_of, mu_of, recounts
 
 SUMMARY, EXTRACT, REPORT = "summary.json", "ledger.jsonl", "party.json"
@@ -153,10 +154,10 @@ def _whole(run: str, auditor: str, folder: Path, own: Entries) -> Check:
     if not (state / EXTRACT).is_file():
         return Check(run, name, "not checked", "the auditor's state is elsewhere")
     try:
-        entries = verify(state)
+        entries = verify(state).entries
     except DamagedFile as error:
         return Check(run, name, "FAILS", str(error))
-    hashes = {json.loads(line)["hash"] for line in (state / EXTRACT).read_bytes().splitlines()}
+    hashes = {entry["hash"] for entry in entries_of(state)}
     missing = [entry["entry"] for entry in own if entry["hash"] not in hashes]
     says = f"entry {missing[0]} of the extract is not in it" if missing else f"{entries} entries, chain and head hold"
     return Check(run, name, "FAILS" if missing else "holds", says)

@@ -36,8 +36,11 @@ from scenarios.summary import judged_by
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
-from secure_fair.files import atomic_write
+from secure_fair.files import atomic_write, private_folder
+from secure_fair.learning.kept import TRAININGS
 from secure_fair.learning.model import cached_tokens, keep_tokens, tokens_file, train_settings
+from secure_fair.report.attacks import COLUMNS as ATTACK_COLUMNS
+from secure_fair.report.attacks import FILE as ATTACKS
 from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMNS, UTILITY, RunRow
 from secure_fair.report.tables import duration
 
@@ -51,19 +54,34 @@ COLUMNS = (
 Work = Callable[[Run, Path, Reporter], list[RunRow]]
 
 
-def sweep(runs: Sequence[Run], out: Path, report: Reporter, *, jobs: int, cluster_at: str | None = None) -> None:
+def sweep(
+    runs: Sequence[Run],
+    out: Path,
+    report: Reporter,
+    *,
+    jobs: int,
+    cluster_at: str | None = None,
+    attack: bool = False,
+) -> None:
     """Run what ``out/runs.csv`` does not have yet; a line per run and attribute is appended to it.
 
-    ``cluster_at``: the address of a Dask scheduler, whose workers do them.
+    ``cluster_at``: the address of a Dask scheduler, whose workers do them. ``attack``: what was released is attacked
+    too, a line per run in ``out/attacks.csv``; UsageError where runs were made without.
     """
-    table = Lines(out / RUNS, COLUMNS)
+    table, attacks = Lines(out / RUNS, COLUMNS), Lines(out / ATTACKS, ATTACK_COLUMNS)
     missing = still_to_do(table, runs, "runs", report)
+    if attack:
+        attacked = {row["run"] for row in attacks.rows()}
+        if bare := [run.label for run in runs if run not in missing and run.key not in attacked]:
+            raise UsageError(f"--attack: {len(bare)} runs in {out} were made without it; name another --out")
 
     def finished(run: Run, rows: list[RunRow]) -> None:
+        if attack:  # first: a run that is in the table is not done again
+            attacks.append([dict.fromkeys(ATTACK_COLUMNS, "") | row for row in rows])
         table.append(rows)
         report.stage(f"  {run.label}: {outcome(rows)}")
 
-    work_off(missing, run_once, finished, report, jobs=jobs, cluster_at=cluster_at)
+    work_off(missing, partial(run_once, attack=attack), finished, report, jobs=jobs, cluster_at=cluster_at)
 
 
 def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) -> list[Run]:
@@ -150,18 +168,18 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_once(run: Run, folder: Path, report: Reporter) -> list[RunRow]:
+def run_once(run: Run, folder: Path, report: Reporter, *, attack: bool = False) -> list[RunRow]:
     """Run it in its mode, working below ``folder``; its lines for the CSV."""
     prepared = PreparedStores.of(run.scenario, folder, report)
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        return rows_of(run, prepared, Path(out), report)
+        return rows_of(run, prepared, Path(out), report, attack=attack)
 
 
-def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> list[RunRow]:
+def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter, *, attack: bool = False) -> list[RunRow]:
     """One line per attribute of the run, whose folder is ``out``; that a training diverged is a result too."""
     began = time.perf_counter()
     try:
-        summary = launch.run_method(run.scenario, prepared.stores, out, prepared.people, report)
+        summary = launch.run_method(run.scenario, prepared.stores, out, prepared.people, report, attack=attack)
     except Diverged:
         seconds = cell(round(time.perf_counter() - began, 1))
         common = setting_columns(run) | {"status": "diverged", "seconds": seconds}
@@ -173,6 +191,7 @@ def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter) -> 
         "seconds": cell(round(time.perf_counter() - began, 1)),
     }
     common |= {name: number(summary["utility"][name]) for name in UTILITY}
+    common |= {name: cell(value) for name, value in summary.get("attack", {}).items()}
     return [
         common
         | {"attribute": attribute, "groups": cell(len(values["groups"])), "epsilon": epsilon_of(summary, attribute)}
@@ -366,6 +385,10 @@ def place_tokens(scenario: Scenario, people: People, stores: Path, tokens: Seque
     would keep its own, in the order of its store."""
     config = assemble.run_config(scenario)
     dtype = train_settings(config.train, config.seed).dtype
+    private_folder(cache_folder() / TRAININGS)
+    for party in (assemble.DEVELOPER, *(auditor.name for auditor in scenario.secure.auditors)):
+        (stores / party / "cache").mkdir(exist_ok=True)
+        (stores / party / "cache" / TRAININGS).symlink_to((cache_folder() / TRAININGS).absolute())
 
     def place(table: AttributeTable, of_table: Tensor, folder: Path, pictures: np.ndarray, ids: Sequence[str]) -> None:
         row_of = {id_: row for row, id_ in enumerate(record_ids(people.join_key, table.digests))}
@@ -419,7 +442,7 @@ class Lines:
 
     def _text(self, rows: Sequence[RunRow], *, header: bool) -> str:
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, restval="", extrasaction="ignore", lineterminator="\n")
         if header:
             writer.writeheader()
         writer.writerows(rows)

@@ -135,6 +135,7 @@ def test_scenario_validate_and_the_plan_know_both(copy: Path) -> None:
     assert "# energy             1         1           1" in shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [pytest.param("plain", marks=pytest.mark.long), "secure"])
 def test_runs_and_reports_know_both(copy: Path, tmp_path: Path, mode: str) -> None:
     weights = ("backbone.weights=embedded", f"secure.mode={mode}")

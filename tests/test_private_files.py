@@ -75,6 +75,7 @@ def test_what_appears_whole(tmp_path: Path) -> None:
         assert open_to_others(tmp_path / name) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["secure", "plain"])
 def test_what_every_party_leaves_of_a_run(tmp_path: Path, random_weights: Path, mode: str) -> None:
     scenario = tiny(random_weights, train={"epochs": 1}, secure={"mode": mode})

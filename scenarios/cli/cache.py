@@ -1,4 +1,4 @@
-"""`secure-fair cache`: the decoded pictures that are kept between runs, to look at and to throw away."""
+"""`secure-fair cache`: what is kept between runs to spare work, to look at and to throw away."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import click
 
 from scenarios.cli.options import Output, shared_options
 
+SWEEPS = ("tokens/tokens-*.pt", "features/features-*.pt", "trainings/training-*.pt")
+
 
 @click.group()
 def cache() -> None:
-    """Show or clear the decoded pictures that are kept between runs."""
+    """Show or clear what is kept between runs: decoded pictures, and a sweep's tokens, features and trainings."""
 
 
 @cache.command()
@@ -32,14 +34,13 @@ def show(output: Output) -> None:
 @cache.command()
 @shared_options
 def clear(output: Output) -> None:
-    """Delete the decoded pictures, and nothing else that is in the folder; the next run decodes anew."""
+    """Delete what the program has put there, and nothing else that is in the folder; the next run computes anew."""
     from scenarios.people import cache_folder
-    from secure_fair.data.pictures import kept_in
     from secure_fair.report.tables import size
 
     folder = cache_folder()
     files, held = _held(folder)
-    for file in kept_in(folder):
+    for file in _kept(folder):
         file.unlink(missing_ok=True)
     output.result(
         {"folder": str(folder), "files": files, "bytes": held}, f"{folder}: {files} files, {size(held)} deleted"
@@ -48,7 +49,12 @@ def clear(output: Output) -> None:
 
 def _held(folder: Path) -> tuple[int, int]:
     """How many files of the cache are in a folder, and their bytes."""
+    sizes = [file.stat().st_size for file in _kept(folder)]
+    return len(sizes), sum(sizes)
+
+
+def _kept(folder: Path) -> list[Path]:
+    """The files in the folder that this program has put there, by their names."""
     from secure_fair.data.pictures import kept_in
 
-    sizes = [file.stat().st_size for file in kept_in(folder)]
-    return len(sizes), sum(sizes)
+    return [*kept_in(folder), *(file for pattern in SWEEPS for file in folder.glob(pattern) if file.is_file())]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from scenarios.cli.options import Output, column_options, override_option, scenario_argument, shared_options
+from scenarios.cli.prepare import prepare
 
 
 @click.group()
@@ -56,58 +57,47 @@ def check(source: str, overrides: tuple[str, ...], output: Output) -> None:
         raise UsageError(refused)
 
 
-@data.command()
-@scenario_argument
-@override_option
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the stores; must not exist yet."
-)
-@click.option(
-    "--join-key",
-    type=click.Path(path_type=Path),
-    help="File with the key of the ids, made if it does not exist; join.key beside the folder of --out by default.",
-)
-@click.option("--party", help="Write this party's store alone, from its own data set: for scenarios of [data.auditor].")
+data.add_command(prepare)
+
+
+@data.command("join-key")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
 @shared_options
-def prepare(
-    source: str, overrides: tuple[str, ...], out: Path, join_key: Path | None, party: str | None, output: Output
-) -> None:
-    """Write each party's store from the data of SCENARIO: one folder a party, with what that party may know.
+def join_key(file: Path, output: Output) -> None:
+    """Make the key by which parties come to the same ids, or print the fingerprint of one that is there.
 
-    Records and persons get ids that say nothing, by a key that stays with whoever prepares. Keep it, and use it again:
-    auditors keep budgets by these ids, and under another key everybody's would begin anew.
+    One party makes it, and hands FILE to the others that hold data, by a way that nobody else can read; never to the
+    dealer. All of them then compare the fingerprint, by telephone for instance.
     """
-    from scenarios.alone import write_store
-    from scenarios.people import NAMES, People, load, write_names
-    from scenarios.progress import reporter
-    from scenarios.schema import Scenario
-    from secure_fair.data.store import read_join_key
-    from secure_fair.errors import UsageError
+    from secure_fair.data.links import key_fingerprint, lasting_join_key
 
-    scenario = Scenario.load(source, overrides, output.note)
-    if out.exists():
-        raise UsageError(f"--out {out}: exists already; name another folder")
-    key_file = join_key or out.parent / "join.key"
-    known = key_file.exists()
-    key = read_join_key(key_file)
-    follow = reporter(output.format)
-    try:
-        if party is not None:
-            write_store(scenario, party, out, key, follow)
-        else:
-            people = People(scenario, load(scenario, follow), key)
-            people.write_stores(out)
-            write_names(out / NAMES, people.names())
-    finally:
-        follow.close()
-    folders = {folder.name: str(folder) for folder in sorted(out.iterdir()) if folder.is_dir()}
-    lines = [f"{name}: {folder}" for name, folder in folders.items()]
-    names = out / NAMES
-    if names.is_file():
-        lines.append(f"names: {names}: which id is which of your records; for you alone, as names may tell attributes")
-        folders["names"] = str(names)
-    lines.append(f"join key: {key_file} ({'as before' if known else 'new'}): keep it for the next call, show it nobody")
-    output.result({**folders, "join_key": str(key_file)}, "\n".join(lines))
+    known = file.exists()
+    fingerprint = key_fingerprint(lasting_join_key(file))
+    text = f"{file}: {'the join key as before' if known else 'a new join key'}, fingerprint {fingerprint}"
+    output.result({"file": str(file), "new": not known, "fingerprint": fingerprint}, text)
+
+
+@data.command()
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option(
+    "--names",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    required=True,
+    help="The records.csv that `data prepare developer` has written beside the store.",
+)
+@click.option(
+    "--output", "file", type=click.Path(path_type=Path), required=True, help="CSV to write; must not exist yet."
+)
+@shared_options
+def predictions(out: Path, names: Path, file: Path, output: Output) -> None:
+    """Write what the model in OUT, the developer's --out, said of each test record under the developer's own names.
+
+    The columns are id, file, label, prediction, score and split; with more than two classes a score for each.
+    """
+    from scenarios.own_names import write_predictions
+
+    count = write_predictions(out, names, file)
+    output.result({"file": str(file), "records": count}, f"{file}: {count} records, for the developer alone")
 
 
 out_option = click.option(
@@ -131,10 +121,10 @@ def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: 
     """Write a developer's store for an audit between machines (secure-fair party developer --audit)."""
     from secure_fair.data.decision_store import write_decisions
     from secure_fair.data.decisions import Columns, read_decisions
-    from secure_fair.data.store import read_join_key
+    from secure_fair.data.links import lasting_join_key
 
     found = read_decisions(file, Columns(**columns))
-    write_decisions(out, found, read_join_key(join_key))
+    write_decisions(out, found, lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(found.ids)}, f"{out}: {len(found.ids)} records")
 
 
@@ -148,9 +138,9 @@ def attributes(source: str, out: Path, join_key: Path, id_column: str, output: O
     """Write an auditor's store for an audit between machines (secure-fair party auditor --audit)."""
     from scenarios.audit import AuditorFile, write_attributes
     from secure_fair.data.decisions import read_attributes
-    from secure_fair.data.store import read_join_key
+    from secure_fair.data.links import lasting_join_key
 
     given = AuditorFile.parse(f"auditor={source}")
     ids, table = read_attributes(given.file, given.attributes, id_column)
-    write_attributes(out, table, read_join_key(join_key))
+    write_attributes(out, table, lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(ids)}, f"{out}: {len(ids)} records")

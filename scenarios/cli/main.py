@@ -10,6 +10,7 @@ from scenarios.cli import (
     cache,
     certificate,
     data,
+    deploy,
     export,
     identity,
     init,
@@ -40,6 +41,7 @@ main.add_command(audit.audit)
 main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
 main.add_command(data.data)
+main.add_command(deploy.deploy)
 main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)

@@ -23,7 +23,8 @@ def page(file: Path, output: Output) -> None:
       <!-- figure: results/methods.csv front -->
       <!-- end -->
 
-    Tables: settings, differences, responses, hypervolume, front. Figures: gap-epsilon, accuracy-epsilon, front.
+    Tables: settings, differences, responses, hypervolume, front; attacks (of an attacks.csv). Figures: gap-epsilon,
+    accuracy-epsilon, front.
     """
     from secure_fair.report.pages import Page
 

@@ -22,20 +22,33 @@ OPTIONS = [
     click.option("--audit", type=existing_file, help="The agreed terms of an audit, in place of a scenario."),
     click.option("--identity", type=existing_folder, required=True, help="Folder of this party's certificate."),
     click.option("--parties", "roster", type=existing_file, help="The agreed fingerprints of all parties. Required."),
-    click.option("--listen", default="0.0.0.0:7700", show_default=True, metavar="HOST:PORT", help="Own address."),
     click.option(
-        "--peer", "peers", multiple=True, required=True, metavar="NAME=HOST:PORT", help="Another party's address."
+        "--listen",
+        metavar="HOST:PORT",
+        help="Own address.  [default: 0.0.0.0:7700; with --relay one of this machine alone]",
     ),
+    click.option("--peer", "peers", multiple=True, metavar="NAME=HOST:PORT", help="Another party's address."),
+    click.option("--relay", metavar="HOST:PORT", help="Where a relay is, by which peers without --peer are reached."),
+    click.option("--relay-token", type=existing_file, help="The relay's token (secure-fair party relay)."),
     click.option("--out", type=folder, required=True, help="Folder for what this party writes."),
     click.option(
         "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
     ),
+    click.option("--resume", is_flag=True, help="Go on with the run that was begun last and has not ended; all do."),
     click.option("--simulated", is_flag=True, hidden=True),
 ]
 store_option = click.option("--store", type=existing_folder, required=True, help="This party's records.")
 STATE_OPTIONS = [
     click.option("--state", type=folder, required=True, help="Ledger and budgets, kept across runs."),
     click.option("--new-state", is_flag=True, help="Begin --state: it holds no entry, and nothing was ever released."),
+    click.option(
+        "--ledger-lost",
+        "lost",
+        multiple=True,
+        metavar="NAME",
+        help="The ledger of this party, or of a peer, is lost for good or from an older copy: go on with it as it is, "
+        "which is written down. Both sides must say so.",
+    ),
 ]
 
 
@@ -99,6 +112,27 @@ def dealer(output: Output, **given: Any) -> None:
     """Deal correlated randomness. This party sees no data and must not collude with any other."""
     with _place(output, given) as place:
         place.dealer()
+
+
+@party.command()
+@click.option("--listen", default="0.0.0.0:7800", show_default=True, metavar="HOST:PORT", help="Own address.")
+@click.option(
+    "--token",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="The token of those who may use it, made if it does not exist; every party needs the file (--relay-token).",
+)
+@shared_options
+def relay(listen: str, token: Path, output: Output) -> None:
+    """Carry bytes between parties that can only dial out, until interrupted.
+
+    It has no party's key, and the parties' own TLS passes through it: it sees who is connected with whom, when, and how
+    much they send, and can cut them off. The token keeps strangers out. It belongs to no party of a run, and may stand
+    anywhere that all of them reach.
+    """
+    from scenarios.relay import read_token, serve
+
+    serve(listen, read_token(token, new=True), lambda line: output.result({"relay": listen}, line))
 
 
 def _place(output: Output, given: dict[str, Any]) -> PartyProcess:

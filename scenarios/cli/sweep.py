@@ -19,6 +19,7 @@ from secure_fair.errors import UsageError
     "--cluster", "cluster_at", metavar="ADDRESS", help="Dask scheduler whose workers run it, tls://HOST:PORT."
 )
 @click.option("--secure-check", "checks", type=click.IntRange(0), default=0, help="Repeat so many runs in secure mode.")
+@click.option("--attack", is_flag=True, help="Also attack what each run released: attacks.csv.")
 @click.option("--report-only", is_flag=True, help="Run nothing: make table and figures from runs.csv.")
 @shared_options
 def sweep(
@@ -28,6 +29,7 @@ def sweep(
     jobs: int,
     cluster_at: str | None,
     checks: int,
+    attack: bool,
     report_only: bool,
     output: Output,
 ) -> None:
@@ -43,6 +45,9 @@ def sweep(
       [[grid]]
       method.name = ["parity", "odds"]
       privacy.epsilon = [0.3, 1.0, inf]   # inf: exact releases
+
+    --attack has whoever knows everybody else's attribute guess each person's from what was released, the strongest
+    attacker there is: area under its curve and hit rates, beside the most that epsilon allows.
 
     A sweep that outgrows this machine, by Dask (pip install "secure-fair[cluster]"): start `dask scheduler`, then on
     each machine `dask worker ADDRESS --nthreads 1`, in a folder below which data and weights have the paths that the
@@ -65,7 +70,7 @@ def sweep(
 
         follow = reporter(output.format)
         try:
-            run_all(runs, folder, follow, jobs=jobs, cluster_at=cluster_at)
+            run_all(runs, folder, follow, jobs=jobs, cluster_at=cluster_at, attack=attack)
             if checks:
                 spot_check.check(runs, folder, follow, count=checks)
         finally:

@@ -14,7 +14,9 @@ import numpy as np
 from secure_fair.attacks.common.attack import DEVELOPER, Attack, Context, Outcome, balanced
 from secure_fair.attacks.common.auditor import isolating, opened, training_plan
 from secure_fair.errors import DamagedFile
-from secure_fair.privacy.ledger import Ledger, compare, verify
+from secure_fair.privacy.chain import verify
+from secure_fair.privacy.comparison import compare
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 
 NAME = "moment"

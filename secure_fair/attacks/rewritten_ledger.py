@@ -17,8 +17,10 @@ from secure_fair.attacks.common.attack import DEVELOPER, Attack, Context, Outcom
 from secure_fair.attacks.common.auditor import isolating, opened, training_plan
 from secure_fair.errors import DamagedFile
 from secure_fair.files import write_bytes
+from secure_fair.privacy.chain import verify
+from secure_fair.privacy.comparison import compare
 from secure_fair.privacy.entries import Receipt
-from secure_fair.privacy.ledger import Ledger, compare, verify
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 
 NAME = "moment"
@@ -106,7 +108,7 @@ def _write(folder: Path, entries: Entries) -> None:
 
 def _sound(ledger: Path) -> bool:
     try:
-        return verify(ledger) > 0
+        return verify(ledger).entries > 0
     except DamagedFile:
         return False
 

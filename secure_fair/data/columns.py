@@ -18,19 +18,24 @@ Column = npt.NDArray[np.bytes_]
 
 ID_DIGITS = 32
 PERSON = "person"  # the column of an auditor's tables that says whose record it is
+SPLIT = "split"  # the column that says which part a record is in
+PARTS = ("train", "test")
 _ID = re.compile(rf"[0-9a-f]{{{ID_DIGITS}}}")
 _HEX = np.zeros(256, dtype=bool)
 _HEX[list(b"0123456789abcdef")] = True
 
 
-def table_bytes(header: Sequence[str], columns: Sequence[Column]) -> bytes:
-    """A CSV of columns (n,) whose cells need no quotes."""
+def table_bytes(columns: Mapping[str, Column], rows: npt.NDArray[np.int64]) -> bytes:
+    """A CSV of these ``rows`` of columns (n,) by their names; no cell needs quotes."""
     first = io.StringIO(newline="")
-    csv.writer(first, lineterminator="\n").writerow(header)
-    rows = columns[0]
-    for column in columns[1:]:
-        rows = np.char.add(np.char.add(rows, b","), column)
-    return first.getvalue().encode() + (lines(rows) + b"\n" if len(rows) else b"")
+    csv.writer(first, lineterminator="\n").writerow(columns)
+    if not len(rows):
+        return first.getvalue().encode()
+    cells = [column[rows] for column in columns.values()]
+    joined = cells[0]
+    for cell in cells[1:]:
+        joined = np.char.add(np.char.add(joined, b","), cell)
+    return first.getvalue().encode() + lines(joined) + b"\n"
 
 
 def read_table(file: Path, header: Sequence[str], widths: Sequence[int]) -> list[Column] | None:
@@ -72,31 +77,37 @@ def codes_of(column: Column, count: int) -> npt.NDArray[np.int64] | None:
 
 
 def read_holdings(
-    file: Path, groups: Mapping[str, tuple[str, ...]], named: bool
-) -> tuple[Ids, Ids | None, dict[str, np.ndarray]]:
-    """Ids, persons and codes by attribute; ``named``: whether there is a column of persons. UsageError with a line."""
-    before = ("id", PERSON) if named else ("id",)
+    file: Path, groups: Mapping[str, tuple[str, ...]], further: Sequence[str]
+) -> tuple[Ids, dict[str, Column], dict[str, np.ndarray]]:
+    """Ids, each of the ``further`` columns, and codes by attribute. UsageError with the line of what is wrong."""
+    before = ("id", *further)
     columns = read_table(file, (*before, *groups), [ID_DIGITS] * len(before) + [2] * len(groups))
     if columns is not None:
-        ids, persons = columns[0], columns[1] if named else None
-        found = {name: codes_of(columns[i], len(names)) for i, (name, names) in enumerate(groups.items(), len(before))}
-        codes = {name: held for name, held in found.items() if held is not None}
-        sound = all(hexadecimal(one, ID_DIGITS) for one in columns[: len(before)])
-        if sound and len(codes) == len(groups) and ascending(ids):
-            return ids, persons, codes
-    return _holdings_by_row(file, groups, before)  # in another order, or with a fault to be told
+        ids, found = columns[0], dict(zip(further, columns[1:], strict=False))
+        read = {name: codes_of(columns[i], len(names)) for i, (name, names) in enumerate(groups.items(), len(before))}
+        codes = {name: held for name, held in read.items() if held is not None}
+        sound = hexadecimal(ids, ID_DIGITS) and len(codes) == len(groups) and ascending(ids)
+        if sound and all(_sound(name, column) for name, column in found.items()):
+            return ids, found, codes
+    return _holdings_by_row(file, groups, further)  # in another order, or with a fault to be told
+
+
+def _sound(name: str, column: Column) -> bool:
+    return hexadecimal(column, ID_DIGITS) if name == PERSON else bool(np.isin(column, as_ids(PARTS)).all())
 
 
 def _holdings_by_row(
-    file: Path, groups: Mapping[str, tuple[str, ...]], before: Sequence[str]
-) -> tuple[Ids, Ids | None, dict[str, np.ndarray]]:
+    file: Path, groups: Mapping[str, tuple[str, ...]], further: Sequence[str]
+) -> tuple[Ids, dict[str, Column], dict[str, np.ndarray]]:
     """The same, with the line of what is wrong."""
-    rows, named = read_rows(file, (*before, *groups)), PERSON in before
-    codes = {name: read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), len(before))}
-    for line, row in enumerate(rows if named else (), 2):
-        if not _ID.fullmatch(row[1]):
-            raise UsageError(f"{file}:{line}: person {row[1]!r} is not {ID_DIGITS} hex digits")
-    return as_ids(read_ids(file, rows)), as_ids([row[1] for row in rows]) if named else None, codes
+    rows, before = read_rows(file, ("id", *further, *groups)), 1 + len(further)
+    codes = {name: read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), before)}
+    found = {name: [row[i] for row in rows] for i, name in enumerate(further, 1)}
+    for line, person in enumerate(found.get(PERSON, ()), 2):
+        if not _ID.fullmatch(person):
+            raise UsageError(f"{file}:{line}: person {person!r} is not {ID_DIGITS} hex digits")
+    check_parts(file, found.get(SPLIT, ()))
+    return as_ids(read_ids(file, rows)), {name: as_ids(column) for name, column in found.items()}, codes
 
 
 # row by row
@@ -134,3 +145,10 @@ def read_codes(file: Path, rows: Sequence[Sequence[str]], column: int, count: in
         if row[column] not in allowed:
             raise UsageError(f"{file}:{line}: code {row[column]!r} is not in 0 .. {count - 1}")
     return np.array([allowed[row[column]] for row in rows], dtype=np.int64)
+
+
+def check_parts(file: Path, parts: Sequence[str]) -> None:
+    """UsageError for a part that there is not."""
+    for line, part in enumerate(parts, 2):
+        if part not in PARTS:
+            raise UsageError(f"{file}:{line}: split is {part!r}; it must be {' or '.join(PARTS)}")

@@ -32,8 +32,7 @@ def write_decisions(folder: Path, decisions: Decisions, join_key: bytes) -> None
     written = np.array([repr(value).encode() for value in values.tolist()])
     labels = np.full(len(ids), b"") if decisions.labels is None else decisions.labels.astype("S1")
     by_id = order(ids)
-    columns = [column[by_id] for column in (ids, written, labels)]
-    write_bytes(folder / RECORDS, table_bytes(("id", measured, "label"), columns))
+    write_bytes(folder / RECORDS, table_bytes({"id": ids, measured: written, "label": labels}, by_id))
 
 
 def read_store(folder: Path) -> Decisions:

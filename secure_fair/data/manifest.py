@@ -50,6 +50,7 @@ def list_records(
             tuple(g.index(v) for g, v in zip(groups, row.values, strict=True)),
             row.split,
             row.person,
+            row.cells[id_column] if id_column is not None else None,
         )
         for place, real, row in good
     ]

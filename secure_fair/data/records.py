@@ -45,6 +45,7 @@ class Record:
     codes: tuple[int, ...]
     split: str | None = None
     person: str | None = None  # whose record it is, where the data set says so
+    own_id: str | None = None  # in the column of ids, where the data set has one
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Which record goes to whom: a seeded partition, or the one that the data set gives."""
+"""Which record goes to whom: a seeded partition, the one that the data set gives, or one that follows from ids."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -54,3 +55,14 @@ def part_of(rows: np.ndarray, part: tuple[float, float], seed: int, persons: Seq
     begin, end = (round(fraction * len(names)) for fraction in part)
     order = np.random.default_rng((seed, 1)).permutation(len(names))
     return np.sort(rows[np.isin(place, order[begin:end])]).astype(np.int64)
+
+
+def derived_training(units: Sequence[str], share: float, seed: int) -> np.ndarray:
+    """Whether each unit (the id of a record, or of its person) is to train on, bool (n,); the others are to test on.
+
+    It follows from the unit, the ``share`` and the ``seed`` alone, so that parties that have not the same records, and
+    tell each other nothing of those that they have, come to the same for those that they share.
+    """
+    numbers = (hashlib.sha256(f"secure_fair split of {seed}: {unit}".encode()).digest()[:8] for unit in units)
+    drawn = np.fromiter((int.from_bytes(number) / 2.0**64 for number in numbers), dtype=np.float64, count=len(units))
+    return drawn < share

@@ -1,11 +1,12 @@
 """The parties' stores: a folder per party with what that party may know, and nothing else.
 
-A record's id is an HMAC of its digest under a join key that only the launcher holds: both sides can match ids, neither
-can compute one. Records lie in an order that follows from the seed and the inputs, or from the ids: no order of the
-data set survives, for that order can tell attributes (UTKFace's names sort by them).
+A record's id is an HMAC of its digest under a join key, which only who prepares holds: both sides can match ids, and
+without it nobody can compute one. Or it is random, where a matching has made it. Records lie in an order that follows
+from the seed and the inputs, or from the ids: no order of the data set survives, for that order can tell attributes
+(UTKFace's names sort by them).
 
 Inputs are pictures, or a table's rows once they are encoded; a store of rows has the encoding too, if it is the
-developer's.
+developer's. docs/stores.md describes every file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import csv
 import hmac
 import io
 import json
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +25,10 @@ import numpy as np
 
 from secure_fair.data.columns import (
     ID_DIGITS,
+    PARTS,
     PERSON,
+    SPLIT,
+    check_parts,
     read_codes,
     read_holdings,
     read_ids,
@@ -48,10 +51,11 @@ from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, write_bytes
 from secure_fair.ids import Ids, Names, as_ids, as_text, ascending, find, order
 
-FORMAT = 1
+FORMAT = 2  # of every store, in its meta.json; 1 did not say whether the auditor knows the split
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
+_AUDITORS_META = {"groups", "persons", SPLIT}
 _ENCODING = "encoding.json"  # of a table's columns, which the developer may know
 
 
@@ -67,18 +71,11 @@ def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
     return record_ids(join_key, (f"person {name}" for name in persons))
 
 
-def read_join_key(file: Path) -> bytes:
-    """The join key that a file holds; one that does not exist yet gets a new key, for its owner alone to read."""
-    try:
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            write_bytes(file, secrets.token_bytes(KEY_BYTES))
-        key = file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file}: the join key can be neither read nor written: {error.strerror}") from error
-    if len(key) != KEY_BYTES:
-        raise UsageError(f"{file}: {len(key)} bytes are no join key, which has {KEY_BYTES}: name another file")
-    return key
+def ids_of(table: AttributeTable, rows: np.ndarray, join_key: bytes) -> list[str]:
+    """The ids of these rows of a table: those that a matching gave them, else by the join key."""
+    if table.record_ids is not None:
+        return [table.record_ids[row] for row in rows]
+    return record_ids(join_key, (table.digests[row] for row in rows))
 
 
 @dataclass(frozen=True)
@@ -108,14 +105,14 @@ class DeveloperStore:
         """
         rows = np.concatenate([training, test])
         _check_rows(rows, len(table))
-        ids = record_ids(join_key, (table.digests[row] for row in rows))
+        ids = ids_of(table, rows, join_key)
         order = order_of(table.inputs, rows, ids, seed)
         with _new_folder(folder) as new:
             write_inputs(new / file_name(table.inputs), table.inputs, rows[order])
             records = [
                 (ids[i], str(table.target.codes[rows[i]]), "train" if i < len(training) else "test") for i in order
             ]
-            _write_csv(new / "records.csv", ("id", "label", "split"), records)
+            _write_csv(new / "records.csv", ("id", "label", SPLIT), records)
             if table.encoding is not None:
                 write_bytes(new / _ENCODING, table.encoding.text())
             _write_meta(new, {"classes": list(table.target.groups), **size_of(table.inputs)})
@@ -127,12 +124,10 @@ class DeveloperStore:
         _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
-        rows = read_rows(folder / "records.csv", ("id", "label", "split"))
+        rows = read_rows(folder / "records.csv", ("id", "label", SPLIT))
         ids = read_ids(folder / "records.csv", rows)
         labels = read_codes(folder / "records.csv", rows, 1, len(classes))
-        for line, row in enumerate(rows, 2):
-            if row[2] not in ("train", "test"):
-                raise UsageError(f"{folder / 'records.csv'}:{line}: split is {row[2]!r}; it must be train or test")
+        check_parts(folder / "records.csv", [row[2] for row in rows])
         inputs = read_inputs(folder / (ROWS if tabular else PICTURES), len(rows), meta)
         in_training = np.array([row[2] == "train" for row in rows], dtype=bool)
         training, test = np.flatnonzero(in_training), np.flatnonzero(~in_training)
@@ -159,6 +154,7 @@ class AuditorStore:
     """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own.
 
     ``known``: ids of the records; ``persons``: of those whose they are, in the same order, where the data set says so.
+    ``parts``: "train" or "test" of each, where this auditor knows it by itself, and believes nobody who says otherwise.
     """
 
     folder: Path
@@ -166,6 +162,7 @@ class AuditorStore:
     groups: dict[str, tuple[str, ...]]
     _codes: Mapping[str, np.ndarray]
     persons: Ids | None = None
+    parts: Ids | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -203,17 +200,26 @@ class AuditorStore:
         rows = find(as_ids(ids), self.known)
         return np.where(rows < 0, b"", self.persons[rows]) if len(self.known) else np.full(len(rows), b"")
 
+    def misplaced(self, ids: Names, training: int) -> int:
+        """How many of the records that are held here are in another part than they should be, if the first ``training``
+        of ``ids`` are to train on, and the others to test on; 0 where the store does not know."""
+        if self.parts is None:
+            return 0
+        rows = find(as_ids(ids), self.known)
+        to_train, here = np.arange(len(rows)) < training, rows >= 0
+        return int((to_train[here] != (self.parts[rows[here]] == PARTS[0].encode())).sum())
+
     def own(self) -> OwnRecords:
         """The auditor's own pictures. Raises UsageError where the store has none."""
         if not (self.folder / "own.csv").is_file():
             raise UsageError(
                 f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
             )
-        meta = _read_meta(self.folder, {"groups", "persons"}, *SIZES.values())
-        table = self.folder / "own.csv"
-        ids, persons, codes = read_holdings(table, self.groups, self.persons is not None)
-        whose = None if persons is None else as_text(persons)
-        return OwnRecords(read_inputs(self.folder / "own.npy", len(ids), meta), as_text(ids), codes, whose)
+        meta = _read_meta(self.folder, _AUDITORS_META, *SIZES.values())
+        ids, further, codes = read_holdings(self.folder / "own.csv", self.groups, [PERSON] * bool(meta["persons"]))
+        inputs = read_inputs(self.folder / "own.npy", len(ids), meta)
+        whose = as_text(further[PERSON]) if PERSON in further else None
+        return OwnRecords(inputs, as_text(ids), codes, whose)
 
     @staticmethod
     def write(
@@ -225,11 +231,13 @@ class AuditorStore:
         own: np.ndarray,
         join_key: bytes,
         seed: int,
+        training: np.ndarray | None = None,
     ) -> None:
         """Write ``attributes`` of the records ``aligned``, in the order of their ids, and the records ``own`` in full.
 
         Both are indices into ``table`` with none in common: no picture of the developer's gets into this store, nor
-        any label. Raises UsageError for unknown attributes and where the folder holds something.
+        any label. ``training``: those of ``aligned`` that are to train on, where the auditor knows it. Raises
+        UsageError for unknown attributes and where the folder holds something.
         """
         unknown = ", ".join(name for name in attributes if name not in table.sensitive)
         if unknown or not attributes:
@@ -237,24 +245,24 @@ class AuditorStore:
             raise UsageError(f"an auditor cannot get {unknown or 'no attribute'}: choose from {choice}")
         rows = np.concatenate([aligned, own]).astype(np.int64)
         _check_rows(rows, len(table))
-        ids = record_ids(join_key, (table.digests[row] for row in rows))
+        ids = ids_of(table, rows, join_key)
 
         named = table.persons is not None
-        columns = [as_ids(ids)]
+        columns = {"id": as_ids(ids)}
         if table.persons is not None:
-            columns.append(as_ids(person_ids(join_key, (table.persons[row] for row in rows))))
-        columns += [table.sensitive[name].codes[rows].astype("S8") for name in attributes]
-        header = ("id", *((PERSON,) if named else ()), *attributes)
+            columns[PERSON] = as_ids(person_ids(join_key, (table.persons[row] for row in rows)))
+        codes = {name: table.sensitive[name].codes[rows].astype("S8") for name in attributes}
+        parts = {} if training is None else {SPLIT: np.where(np.isin(aligned, training), *map(str.encode, PARTS))}
 
-        by_id = order(columns[0][: len(aligned)])
+        by_id = order(columns["id"][: len(aligned)])
         with _new_folder(folder) as new:
-            write_bytes(new / ATTRIBUTES, table_bytes(header, [column[by_id] for column in columns]))
+            write_bytes(new / ATTRIBUTES, table_bytes(columns | parts | codes, by_id))
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
-            meta: dict[str, Any] = {"groups": groups, "persons": named}
+            meta: dict[str, Any] = {"groups": groups, "persons": named, SPLIT: training is not None}
             if len(own):
                 own_order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
                 write_inputs(new / "own.npy", table.inputs, rows[own_order])
-                write_bytes(new / "own.csv", table_bytes(header, [column[own_order] for column in columns]))
+                write_bytes(new / "own.csv", table_bytes(columns | codes, own_order))
                 meta |= size_of(table.inputs)
             _write_meta(new, meta)
 
@@ -263,15 +271,16 @@ class AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
         _check_files(folder, {ATTRIBUTES, "meta.json"} | own)
-        meta = _read_meta(folder, {"groups", "persons"}, *(SIZES.values() if own else ()))
+        meta = _read_meta(folder, _AUDITORS_META, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
             raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
-        ids, persons, codes = read_holdings(table, groups, bool(meta["persons"]))
+        further = [PERSON] * bool(meta["persons"]) + [SPLIT] * bool(meta[SPLIT])
+        ids, found, codes = read_holdings(table, groups, further)
         if not ascending(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")
-        store = cls(folder, ids, groups, codes, persons)
+        store = cls(folder, ids, groups, codes, found.get(PERSON), found.get(SPLIT))
         if own:
             both = int((find(as_ids(store.own().ids), ids) >= 0).sum())
             if both:
@@ -333,8 +342,13 @@ def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
     except ValueError as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     found = set(meta) if isinstance(meta, dict) else set()
+    if "format" in found and meta["format"] != FORMAT:
+        raise UsageError(
+            f"{file}: the store is of format {meta['format']!r}, and this version of the program reads {FORMAT}: "
+            "prepare the store again with the same join key, or use the version that wrote it"
+        )
     size = found & set(sizes)
-    if found != {"format", *keys, *size} or len(size) != bool(sizes) or meta["format"] != FORMAT:
+    if found != {"format", *keys, *size} or len(size) != bool(sizes):
         expected = ", ".join([*sorted(keys), *([" or ".join(sizes)] if sizes else [])])
         raise UsageError(f"{file}: expected format {FORMAT} and {expected}: write the store again")
     for key in size:

@@ -56,8 +56,9 @@ class AttributeTable:
 
     A digest is of the file's bytes, of the pixels where the picture was drawn, or of a row. ``given_split`` has
     "developer", "auditor" or "test" for each record, ``persons`` whose it is, where the data set says so. ``skipped``
-    lists what was left out and why. ``names`` are the data set's own: paths below its folder, ids or lines of rows.
-    They may tell attributes (UTKFace's do), so no party's store has them.
+    lists what was left out and why. ``names`` are the data set's own: paths below its folder, ids or lines of rows;
+    ``own_ids`` are of its column of ids, where it has one. They may tell attributes (UTKFace's do), so no party's store
+    has them. ``record_ids``: those of the stores, where the parties have matched them; else a join key makes them.
     """
 
     inputs: np.ndarray
@@ -69,6 +70,8 @@ class AttributeTable:
     columns: tuple[Column, ...] = ()
     encoding: Encoding | None = None
     names: list[str] = field(default_factory=list)
+    own_ids: list[str] | None = None
+    record_ids: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -210,8 +213,7 @@ def _rows(
         inputs=listing.inputs[places],
         digests=[listing.digests[place] for place in places],
     )
-    column = listing.meaning.id_column
-    names = table.names if column is None else [listing.rows[place].cells[column] for place in places]
+    names = table.names if table.own_ids is None else table.own_ids
     return replace(table, skipped=listing.problems, columns=listing.columns, names=names)
 
 
@@ -238,6 +240,7 @@ def _table_of(
         given_split=None if kept[0].split is None else np.array([record.split for record in kept]),
         persons=None if kept[0].person is None else [str(record.person) for record in kept],
         names=[record.name for record in kept],
+        own_ids=None if kept[0].own_id is None else [str(record.own_id) for record in kept],
     )
 
 

@@ -78,7 +78,7 @@ def list_records(
     inputs, faults = read_cells(columns, [row.cells for row in rows])
     good = [place for place in range(len(rows)) if place not in faults]
     groups = meaning.groups([rows[place].values for place in good], folder / file)
-    records = [_record(*found.rows[place], groups, folder / file) for place in good]
+    records = [_record(*found.rows[place], groups, folder / file, id_column) for place in good]
     wrong = [Problem(found.rows[place][0], *fault) for place, fault in sorted(faults.items())]
     problems = [*found.problems, *wrong]
     return RowListing(records, groups, problems, columns, inputs[good], [rows[place] for place in good], meaning)
@@ -121,9 +121,11 @@ def _read(
     return found
 
 
-def _record(place: str, split: str | None, row: Row, groups: Sequence[tuple[str, ...]], table: Path) -> Record:
+def _record(
+    place: str, split: str | None, row: Row, groups: Sequence[tuple[str, ...]], table: Path, id_column: str | None
+) -> Record:
     codes = tuple(names.index(value) for names, value in zip(groups, row.values, strict=True))
-    return Record(place, table, place, codes, split, row.person)
+    return Record(place, table, place, codes, split, row.person, None if id_column is None else row.cells[id_column])
 
 
 class _FileRows(RowReader):

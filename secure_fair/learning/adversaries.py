@@ -5,7 +5,8 @@ Both answer with gradient rows by the developer's unit feature rows, and then mo
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -34,6 +35,12 @@ class Adversary(Protocol):
     def entropy_rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Tensor:
         """dH/du (B, d) of the entropy of what it predicts, as it stands before the step."""
 
+    def state(self) -> dict[str, Any]:
+        """The part that is carried from one epoch to the next and is not on shares."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state``."""
+
 
 class SharedAdversary:
     """Its weights stay on shares, and every batch's rows are a release."""
@@ -51,6 +58,13 @@ class SharedAdversary:
     def entropy_rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Tensor:
         """Opened, with their noise."""
         return entropy_rows(self.auditors, attribute, records, unit).values
+
+    def state(self) -> dict[str, Any]:
+        """Nothing: every party has its share of the weights."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing to do."""
 
 
 class FittedAdversary:
@@ -85,6 +99,15 @@ class FittedAdversary:
         rows = plain_entropy(unit, self._standing(attribute, unit.shape[1]))
         self.loss_rows(attribute, records, unit)
         return rows
+
+    def state(self) -> dict[str, Any]:
+        """Weights, and the source's answers."""
+        return {"weights": self.weights, "source": self.source.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.weights = dict(state["weights"])
+        self.source.restore(state["source"])
 
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()

@@ -71,8 +71,8 @@ class Method:
     noise is asked for on aligned records, if it is another; ``adapter_releases``, those of them that are made from an
     adapter which the auditor trains on pictures of its own; ``own_records``, whether it works where the auditors know
     nobody of the developer's; ``moves_features``, whether it works by what it does to the features, and so not where
-    they are a table's columns; ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever
-    gives it another is told so.
+    they are a table's columns; ``after_training``, whether nothing of it reaches the model before ``finish``;
+    ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever gives it another is told so.
     """
 
     releases: ClassVar[tuple[str, ...]] = ()
@@ -80,6 +80,7 @@ class Method:
     adapter_releases: ClassVar[tuple[str, ...]] = ()
     own_records: ClassVar[bool] = False
     moves_features: ClassVar[bool] = False
+    after_training: ClassVar[bool] = False
     keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
 
     def __init__(self, settings: MethodSettings) -> None:
@@ -138,6 +139,16 @@ class Method:
 
     def finish(self) -> None:
         """Called once, after the last epoch, before the model is evaluated and saved."""
+
+    # across a crash
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is carried from one epoch to the next and that ``start`` does not make: in dictionaries,
+        lists, tensors and numbers."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state``, after ``start``."""
 
     def ramped(self, progress: float) -> float:
         """The part of the strength in force: a penalty at full strength from the start collapses small models."""

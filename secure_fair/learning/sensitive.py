@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import Tensor
 
 from secure_fair.learning.lora import adapted, adapter_state
-from secure_fair.learning.method import Method
+from secure_fair.learning.methods import make_method
 from secure_fair.learning.model import make_classifier
 from secure_fair.learning.settings import MethodSettings, ModelSettings
-from secure_fair.learning.train import Classifier, EpochRecord, Labelled, TrainSettings, predict, train
+from secure_fair.learning.train import Classifier, Labelled, TrainSettings, predict, train
 from secure_fair.operations.common.adapters import Adapter
 from secure_fair.privacy.dpsgd import PrivateSettings, PrivateTraining, Randomness, train_privately
 
@@ -41,13 +42,15 @@ def train_sensitive(
     codes: Tensor,
     groups: int,
     settings: TrainSettings,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    kept: Path | None = None,
 ) -> Sensitive:
-    """Train adapter and head on tokens (n, T, d) and group codes (n,); the head is thrown away."""
+    """Train adapter and head on tokens (n, T, d) and group codes (n,); the head is thrown away.
+
+    ``kept``: a folder in which ``train`` looks first.
+    """
     classifier = make_classifier(model, groups, settings.seed, settings.device)
-    alone = Method(MethodSettings(name="erm"))
-    labelled = Labelled(tokens, codes)
-    history = train(classifier, labelled, alone, _Nobody(), settings, on_epoch=on_epoch)  # type: ignore[arg-type]
+    alone = make_method(MethodSettings(name="erm"))
+    history = train(classifier, Labelled(tokens, codes), alone, _Nobody(), settings, kept=kept)  # type: ignore[arg-type]
     return Sensitive(_state(classifier), history[-1].accuracy)
 
 

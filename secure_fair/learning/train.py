@@ -6,8 +6,10 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +17,8 @@ from torch import Tensor, nn
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import Diverged
+from secure_fair.learning.carried import Carried
+from secure_fair.learning.kept import KeptTraining
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.lora import merged
 from secure_fair.learning.method import Batch, Method, Training
@@ -113,10 +117,16 @@ def train(
     *,
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_whole: Callable[[int, Callable[[], dict[str, Any]]], None] = lambda epochs, state: None,
+    begun: Mapping[str, Any] | None = None,
+    kept: Path | None = None,
 ) -> list[EpochRecord]:
     """Train adapter and head in place with AdamW (linear warm-up, cosine decay). Returns a record per epoch.
 
-    A part of the records, drawn by the seed, is left out where the settings have a validation part.
+    A part of the records, drawn by the seed, is left out where the settings have a validation part. ``on_whole`` is
+    given the number of whole epochs after each, and what makes the state by which another call, with fresh arguments
+    and this state as ``begun``, goes on from there as if nothing had been between. In the folder ``kept`` trainings
+    are found again that a method left to themselves.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)
@@ -127,9 +137,17 @@ def train(
     classes = model.head.out_features
     evaluate = partial(predict, model, data, settings)
     method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
-    history = []
-    step = 0
-    for epoch in range(settings.epochs):
+    carried = Carried(model, optimiser, schedule, order, method)
+    same = kept_training(kept, model, data, method, settings)
+    history: list[EpochRecord] = []
+    if begun is None and same is not None and (begun := same.state(method.state())) is not None:
+        for record in past(begun):
+            on_epoch(record)
+    if begun is not None:
+        carried.restore(begun["carried"])
+        history = past(begun)
+    step = steps // settings.epochs * len(history)
+    for epoch in range(len(history), settings.epochs):
         began = time.perf_counter()
         method.start_epoch(epoch)
         model.train()
@@ -161,8 +179,25 @@ def train(
         record = _record(epoch + 1, losses / len(fitted), confusion.reshape(classes, classes), method, seconds)
         history.append(record)
         on_epoch(record)
+        on_whole(len(history), lambda: {"carried": carried.tree(), "history": [asdict(one) for one in history]})
+    if same is not None and begun is None:
+        same.keep({"carried": carried.tree(), "history": [asdict(one) for one in history]})
     method.finish()
     return history
+
+
+def past(begun: Mapping[str, Any]) -> list[EpochRecord]:
+    """The records of the epochs that a state comes after."""
+    return [EpochRecord(**record) for record in begun["history"]]
+
+
+def kept_training(
+    folder: Path | None, model: Classifier, data: Labelled, method: Method, settings: TrainSettings
+) -> KeptTraining | None:
+    """The place of this training in a folder of kept ones; None where there is none, or the method takes part in it."""
+    if folder is None or not method.after_training:
+        return None
+    return KeptTraining(folder, model, {"tokens": data.tokens, "labels": data.labels}, settings)
 
 
 def held_out(records: int, settings: TrainSettings) -> tuple[Tensor, Tensor]:

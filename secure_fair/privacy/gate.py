@@ -14,6 +14,7 @@ from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageErro
 from secure_fair.ids import Names, as_ids, ascending, find, order
 from secure_fair.privacy.admission import Admission, check_table
 from secure_fair.privacy.budgets import Budgets, RunSums
+from secure_fair.privacy.chain import End
 from secure_fair.privacy.entries import Charge, Payers, Receipt, records_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import NoiseSource, ring_sigma
@@ -138,6 +139,11 @@ class Gate:
         noised = any(grant.receipt.sigma for grant in grants)
         bounded = noised and self._rules[grants[-1].request.operation].bounded_rows
         return bounded and self.policy.row_bounds == "check"
+
+    @property
+    def written(self) -> End:
+        """How far the ledger has come, on disk."""
+        return self._ledger.end
 
     def note_refusal(self, operation: str, attribute: str, reason: str) -> None:
         """Write down what was asked for and not given."""

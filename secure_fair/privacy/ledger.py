@@ -9,26 +9,36 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from secure_fair.errors import DamagedFile, UsageError
+from secure_fair.errors import UsageError
 from secure_fair.files import private_folder, write_bytes
-from secure_fair.ids import Ids, Names, as_ids, lines, of_lines
+from secure_fair.ids import Ids, Names, as_ids, lines
+from secure_fair.privacy.chain import (
+    ENTRIES,
+    HEAD,
+    TABLES,
+    End,
+    entries_of,
+    entry_hash,
+    head_line,
+    ids_of,
+    line_of,
+    persons_of,
+    walked,
+)
 from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
+from secure_fair.privacy.memory import LOST, SEEN
 from secure_fair.privacy.spending import Spending
 
-_GENESIS = "0" * 64
-_ENTRIES = "ledger.jsonl"
-_HEAD = "ledger.head"
-_TABLES = "tables"
 _NOTES = ("verdict", "disclosed")  # openings beside releases, which both sides write down
 
 
@@ -43,20 +53,25 @@ class Ledger:
         self.directory = directory
         self.owner = owner
         self.simulated = simulated
-        for folder in (directory, directory / _TABLES):
+        for folder in (directory, directory / TABLES):
             private_folder(folder)
-        self._descriptor = os.open(directory / _ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        self._descriptor = os.open(directory / ENTRIES, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             self._lock()
-            self._drop_torn_line()
-            self._count, self._hash = _verified_end(directory)
+            end, _ = walked(directory)
+            self._count, self._hash = end.entries, end.hash
             if self._count:
                 self._check_identity()
-            else:
+            self._drop(end.torn)
+            if not self._count:
                 self._append({"kind": "created", "owner": owner, "simulated": simulated})
-            self._write_head()
+            if end.torn:
+                self._append(
+                    {"kind": "repaired", "torn": len(end.torn), "sha256": hashlib.sha256(end.torn).hexdigest()}
+                )
+            self.settled()
             self._numbers = self._last_numbers()
-            self.spending = Spending(self.entries(), self.table, self._persons)
+            self.spending = Spending(self.entries(), self.table, partial(persons_of, directory))
         except BaseException:
             os.close(self._descriptor)
             raise
@@ -66,6 +81,22 @@ class Ledger:
         """The hash of the newest entry, which fixes all before it."""
         return self._hash
 
+    @property
+    def end(self) -> End:
+        """The newest entry that is on disk for certain: a crash now takes none up to it away."""
+        return self._lasting
+
+    def settled(self) -> End:
+        """The newest entry, once it is on disk."""
+        os.fsync(self._descriptor)
+        self._write_head()
+        self._lasting = End(self._count, self._hash)
+        return self._lasting
+
+    def hash_of(self, number: int) -> str:
+        """The hash of an entry by its number; empty where there is no such entry."""
+        return next((entry["hash"] for entry in self.entries() if entry["entry"] == number), "")
+
     def next_number(self, run: str) -> int:
         """A new release number of a run: counting from 1, never given twice, also by a run that is resumed."""
         self._numbers[run] = self._numbers.get(run, 0) + 1
@@ -73,8 +104,7 @@ class Ledger:
 
     def close(self) -> None:
         """Give the ledger free for other processes."""
-        os.fsync(self._descriptor)
-        self._write_head()
+        self.settled()
         os.close(self._descriptor)
 
     def enrol(self, ids: Names, persons: Names | None = None) -> str:
@@ -92,7 +122,7 @@ class Ledger:
 
     def _keep(self, names: Ids, kind: str) -> str:
         name = table_hash(names)
-        path = self.directory / _TABLES / f"{name}.{kind}"
+        path = self.directory / TABLES / f"{name}.{kind}"
         if not path.exists():
             write_bytes(path, lines(names))
         return name
@@ -132,9 +162,20 @@ class Ledger:
         """Note a request that was not admitted, and why; nothing was spent."""
         self._append({"kind": "refused", "run": run, "operation": operation, "attribute": attribute, "reason": reason})
 
-    def received(self, receipt: Receipt) -> None:
-        """The receiver's side: write down what it was given."""
-        self._append({"kind": "received", **asdict(receipt)})
+    def received(self, receipt: Receipt, newest: End | None = None) -> None:
+        """The receiver's side: write down what it was given, and how far the auditor's ledger had come before."""
+        told = {} if newest is None else {"newest": [newest.entries, newest.hash]}
+        self._append({"kind": "received", **asdict(receipt), **told})
+
+    def seen(self, run: str, peer: str, certificate: str, newest: End) -> None:
+        """Remember how far a peer's ledger has come (``secure_fair.privacy.memory``)."""
+        known = {"peer": peer, "certificate": certificate, "count": newest.entries, "newest": newest.hash}
+        self._append({"kind": SEEN, "run": run, **known})
+
+    def lost(self, whose: str, certificate: str, known: End) -> None:
+        """Write down that somebody's ledger is said to be lost from before entry ``known`` on, and is gone on with."""
+        about = {"whose": whose, "certificate": certificate, "count": known.entries, "newest": known.hash}
+        self._append({"kind": LOST, **about})
 
     def verdict(
         self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None
@@ -152,34 +193,45 @@ class Ledger:
 
     def entries(self, run: str | None = None) -> Iterator[dict[str, Any]]:
         """The entries in order, of one run where it is given."""
-        return (entry for entry in _lines(self.directory / _ENTRIES) if run is None or entry.get("run") == run)
+        return (entry for entry in entries_of(self.directory) if run is None or entry.get("run") == run)
 
     def table(self, name: str) -> Ids:
         """The ids of an enrolled table."""
-        return _names(self.directory, f"{name}.ids")
-
-    def _persons(self, name: str) -> Ids:
-        return _names(self.directory, f"{name}.persons")
+        return ids_of(self.directory, name)
 
     def extract(self, run: str, path: Path) -> None:
         """Copy one run's entries to a file for the run's folder; ``read_extract`` reads it."""
         kept = list(self.entries(run))
         header = {"kind": "extract", "owner": self.owner, "run": run, "simulated": self.simulated, "entries": len(kept)}
-        write_bytes(path, b"".join(map(_line, [header, *kept])))
+        write_bytes(path, b"".join(map(line_of, [header, *kept])))
 
     def _append(self, content: dict[str, Any], *, lasting: bool = True) -> None:
         """Add an entry; a ``lasting`` one is on disk, and so is the head, when this returns."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         entry = {"entry": self._count + 1, "time": time, "previous": self._hash, **content}
-        entry["hash"] = _entry_hash(entry)
-        _write_all(self._descriptor, _line(entry))
-        self._count, self._hash = entry["entry"], entry["hash"]
-        if lasting:
-            os.fsync(self._descriptor)
-            self._write_head()
+        entry["hash"] = entry_hash(entry)
+        try:
+            self._write(line_of(entry))
+            self._count, self._hash = entry["entry"], entry["hash"]
+            if lasting:
+                self.settled()
+        except OSError as error:
+            raise UsageError(
+                f"{self.directory}: the ledger cannot be written ({error.strerror}), so nothing is opened; make room "
+                "on the disk, and start again: what is written down by then stays spent"
+            ) from error
+
+    def _write(self, line: bytes) -> None:
+        """Add a line, or nothing of it."""
+        size = os.fstat(self._descriptor).st_size
+        try:
+            _write_all(self._descriptor, line)
+        except OSError:
+            os.ftruncate(self._descriptor, size)
+            raise
 
     def _write_head(self) -> None:
-        write_bytes(self.directory / _HEAD, json.dumps({"entries": self._count, "hash": self._hash}).encode())
+        write_bytes(self.directory / HEAD, head_line(self._count, self._hash))
 
     def _lock(self) -> None:
         try:
@@ -197,12 +249,10 @@ class Ledger:
                 numbers[entry["run"]] = max(numbers.get(entry["run"], 0), entry["number"])
         return numbers
 
-    def _drop_torn_line(self) -> None:
-        """Cut off a last line without its end: its fsync never returned, so nothing was opened under it."""
-        content = (self.directory / _ENTRIES).read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.ftruncate(self._descriptor, whole)
+    def _drop(self, torn: bytes) -> None:
+        """Cut off a last line without its end: its write never returned, so nothing was opened under it."""
+        if torn:
+            os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size - len(torn))
             os.fsync(self._descriptor)
 
     def _check_identity(self) -> None:
@@ -218,176 +268,18 @@ class Ledger:
         return len(self.spending.rows_of_table(name))
 
 
-def verify(directory: Path) -> int:
-    """Check a whole ledger: every line, hash, number, the chain, the head and the tables. The number of entries.
+def repair(directory: Path) -> int:
+    """Cut off a torn last line and write that down; the number of its bytes. DamagedFile where anything else is wrong.
 
-    Raises DamagedFile that names the first entry that was changed, removed, moved or cut off.
+    A ledger whose very first line is torn has nobody's name: it holds nothing, and its party begins it again.
     """
-    count, _ = _verified_end(directory)
-    for entry in _lines(directory / _ENTRIES):
-        if entry["kind"] == "table":
-            _names(directory, f"{entry['table']}.ids")
-            if "persons" in entry:
-                _names(directory, f"{entry['persons']}.persons")
-    return count
-
-
-def _names(directory: Path, file: str) -> Ids:
-    """The lines of a kept list, which is named by its hash; DamagedFile where it is missing or was changed."""
-    path = directory / _TABLES / file
-    content = path.read_bytes() if path.is_file() else None
-    if content is None or hashlib.sha256(content).hexdigest() != path.stem:
-        what = "missing" if content is None else "changed"
-        raise DamagedFile(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
-    return of_lines(content)
-
-
-def read_extract(path: Path) -> list[dict[str, Any]]:
-    """The entries of one run's extract, each checked against its hash, and their number; DamagedFile otherwise."""
-    lines = list(_lines(path))
-    if not lines or lines[0].get("kind") != "extract" or lines[0].get("entries") != len(lines) - 1:
-        raise DamagedFile(f"{path}: not a whole extract of a ledger; make it again from the ledger")
-    last = 0
-    for entry in lines[1:]:
-        if entry.get("hash") != _entry_hash(entry) or not entry["entry"] > last:
-            raise DamagedFile(f"{path}: entry {entry.get('entry')} was changed or moved; make it again from the ledger")
-        last = entry["entry"]
-    return lines[1:]
-
-
-def entries_about(entries: Sequence[dict[str, Any]], auditor: str) -> list[dict[str, Any]]:
-    """The entries of the developer's that are about one auditor, or about none."""
-    return [entry for entry in entries if entry.get("auditor", entry.get("receiver", auditor)) == auditor]
-
-
-def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
-    """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
-
-    Everything that the developer received must be planned by the auditor in the same words. A release that was
-    planned but neither opened nor received is an interrupted one, and no difference. Verdicts and disclosures must be
-    on both sides; ledgers from before these were written down have none.
-    """
-    planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
-    opened = {entry["number"] for entry in auditor if entry["kind"] == "opened"}
-    received: dict[int, dict[str, Any]] = {}
-    problems = []
-    for entry in developer:
-        if entry["kind"] == "received":
-            if entry["number"] in received:
-                problems.append(f"release {entry['number']}: the developer wrote it down twice")
-            received[entry["number"]] = entry
-    for number, entry in sorted(received.items()):
-        problems += _differences(number, planned.get(number), entry)
-    for number in sorted(opened - set(received)):
-        problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
-    if any(entry["kind"] == "start" and "notes" in entry for entry in (*developer, *auditor)):
-        problems += _verdict_differences(developer, auditor) + _disclosed_differences(developer, auditor)
-    return problems
-
-
-def _verdict_differences(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
-    """The differences between verdicts; one that the developer was not told of (``within`` None) is interrupted."""
-    theirs, ours = (
-        {entry["number"]: entry for entry in side if entry["kind"] == "verdict"} for side in (developer, auditor)
-    )
-    problems = []
-    for number in sorted(theirs.keys() | ours.keys()):
-        told, learned = theirs.get(number), ours.get(number)
-        if told is None:
-            problems.append(f"verdict on release {number}: learned by the auditor, not in the developer's ledger")
-        elif learned is None:
-            if told["within"] is not None:
-                problems.append(f"verdict on release {number}: told to the developer, not in the auditor's ledger")
-        else:
-            keys = ("receiver", "operation", "attribute", *(("within",) if told["within"] is not None else ()))
-            problems += [
-                f"verdict on release {number}: {key} is {learned[key]!r} at the auditor, {told[key]!r} at the developer"
-                for key in keys
-                if learned[key] != told[key]
-            ]
-    return problems
-
-
-def _disclosed_differences(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:
-    """The differences between what was given away and what arrived, in this order; the last may be on its way."""
-    given, arrived = (
-        [(entry["receiver"], entry["what"], entry["numbers"]) for entry in side if entry["kind"] == "disclosed"]
-        for side in (developer, auditor)
-    )
-    problems = [
-        f"disclosure {place}: {ours} at the auditor, {theirs} at the developer"
-        for place, (theirs, ours) in enumerate(zip(given, arrived, strict=False), 1)
-        if theirs != ours
-    ]
-    if len(arrived) > len(given):
-        problems.append(f"disclosure {len(given) + 1}: arrived at the auditor, not in the developer's ledger")
-    elif len(given) > len(arrived) + 1:
-        problems.append(f"disclosure {len(arrived) + 1}: given by the developer, not in the auditor's ledger")
-    return problems
-
-
-def _differences(number: int, planned: dict[str, Any] | None, received: dict[str, Any]) -> list[str]:
-    """The differences between the two entries about one release."""
-    if planned is None:
-        return [f"release {number}: received by the developer, unknown to the auditor"]
-    pairs = [(item.name, planned.get(item.name, ""), received.get(item.name, "")) for item in fields(Receipt)]
-    return [
-        f"release {number}: {key} is {ours!r} at the auditor, {theirs!r} at the developer"
-        for key, ours, theirs in pairs
-        if ours != theirs
-    ]
-
-
-def _verified_end(directory: Path) -> tuple[int, str]:
-    """Number and hash of the last entry of a ledger whose chain and head hold; DamagedFile otherwise."""
-    count, previous, hashes = 0, _GENESIS, {0: _GENESIS}
-    remedy = "restore it from a backup, or begin a new state directory and treat every budget of this one as spent"
-    for entry in _lines(directory / _ENTRIES):
-        count += 1
-        if entry.get("entry") != count or entry.get("previous") != previous:
-            raise DamagedFile(f"{directory}: ledger entry {count} does not follow the one before it; {remedy}")
-        if entry.get("hash") != _entry_hash(entry):
-            raise DamagedFile(f"{directory}: ledger entry {count} was changed; {remedy}")
-        previous = hashes[count] = entry["hash"]
-    head = directory / _HEAD
-    if not head.is_file():
-        if count > 1:  # a ledger with one entry may have lost its first head to a crash
-            raise DamagedFile(f"{directory}: the ledger's head file is missing; {remedy}")
-        return count, previous
-    try:
-        wanted = json.loads(head.read_text())
-        known = hashes.get(wanted["entries"])
-    except (ValueError, KeyError, TypeError):
-        raise DamagedFile(f"{directory}: the ledger's head file is damaged; {remedy}") from None
-    # Entries beyond the head are sound: it waits for the next release, and a crash leaves it behind.
-    if known != wanted["hash"]:
-        raise DamagedFile(
-            f"{directory}: the ledger ends at entry {count}, its head names entry {wanted['entries']}: "
-            f"entries were cut off or rewritten; {remedy}"
-        )
-    return count, previous
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                raise DamagedFile(f"{path}: line {number} is damaged") from None
-            if not isinstance(entry, dict) or line != _line(entry):  # a space that became a tab was touched, too
-                raise DamagedFile(f"{path}: line {number} is damaged")
-            yield entry
-
-
-def _line(entry: dict[str, Any]) -> bytes:
-    """The one form in which an entry is written."""
-    return (json.dumps(entry, sort_keys=True) + "\n").encode()
-
-
-def _entry_hash(entry: dict[str, Any]) -> str:
-    content = {key: value for key, value in entry.items() if key != "hash"}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    torn = len(walked(directory)[0].torn)
+    first = next(entries_of(directory), None)
+    if torn and first is None:
+        raise UsageError(f"{directory}: has no whole entry; begin it again with --new-state")
+    if torn and first is not None:
+        Ledger(directory, first["owner"], simulated=first["simulated"]).close()
+    return torn
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

@@ -171,8 +171,8 @@ class Outlook:
         sums = self._sums("epsilon" if attribute else "total_epsilon", [attribute], self._people.everybody)
         delta = self._policy.delta
         spent = _largest(sums, delta)
-        room = None if limit is None else _room(sums, limit, delta)
-        return Account(attribute, None if math.isinf(spent) else spent, limit, room)
+        left = None if limit is None else room(sums, limit, delta)
+        return Account(attribute, None if math.isinf(spent) else spent, limit, left)
 
 
 def new_people() -> tuple[Spending, People]:
@@ -215,7 +215,7 @@ def _largest(sums: _Sums, delta: float) -> float:
     return max((mixed_epsilon(math.sqrt(mu2), more, lost, delta) for mu2, more, lost in _states(sums)), default=0.0)
 
 
-def _room(sums: _Sums, limit: float, delta: float) -> float:
+def room(sums: _Sums, limit: float, delta: float) -> float:
     """The epsilon of Gaussian releases that still fit below ``limit`` for everybody."""
     left = [
         gaussian_mu(limit - more, delta - lost) ** 2 - mu2 if lost < delta else 0.0 for mu2, more, lost in _states(sums)

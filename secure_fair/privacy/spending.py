@@ -48,6 +48,16 @@ class Spending:
                 persons = persons_of(entry["persons"]) if "persons" in entry else None
                 self.note_table(entry["table"], self.enrol(ids_of(entry["table"]), persons))
 
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes that anything was spent on."""
+        return sorted({attribute for attribute, _ in self._charged})
+
+    @property
+    def everybody(self) -> np.ndarray:
+        """The rows of all who were ever met, int64."""
+        return np.arange(self._count)
+
     def add_entry(self, entry: dict[str, Any]) -> None:
         """Charge the people of a planned entry."""
         rows, training = self.rows_of_table(entry["table"]), is_training(entry)

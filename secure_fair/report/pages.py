@@ -18,13 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from secure_fair.errors import UsageError
+from secure_fair.report import attacks
 from secure_fair.report.figures import svg
 from secure_fair.report.parts import FIGURES, TABLES, figures_of, tables_of
 from secure_fair.report.sweep import read_runs
 
 BEGIN = re.compile(r"^<!-- (table|figure): (\S+) (\S+) -->$")
 END = "<!-- end -->"
-ALLOWED = {"table": TABLES, "figure": FIGURES}
+ATTACKS = "attacks"
+ALLOWED = {"table": (*TABLES, ATTACKS), "figure": FIGURES}
 ALT = {
     "gap-epsilon": "demographic-parity gap by epsilon",
     "accuracy-epsilon": "accuracy by epsilon",
@@ -70,6 +72,8 @@ def _block(where: str, folder: Path, kind: str, source: str, name: str) -> tuple
     """The text between the comments of a block, and its figure by file."""
     if name not in ALLOWED[kind]:
         raise UsageError(f"{where}: {name!r} is no {kind}; allowed: {', '.join(ALLOWED[kind])}")
+    if name == ATTACKS:
+        return f"\n{attacks.table(attacks.read(folder / source)).markdown()}\n", {}
     rows = read_runs(folder / source)
     if kind == "table":
         part = tables_of(rows, (name,)).get(name)

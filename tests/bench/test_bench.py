@@ -23,6 +23,7 @@ def report() -> BenchReport:
     return BenchReport(2, 8, 12, 1, rows, None, measure_moments([64, 5_000], lambda title: None))
 
 
+@pytest.mark.slow
 def test_every_operation_is_measured_in_every_mode(report):
     assert [(row.operation, row.mode) for row in report.rows] == [
         (name, mode) for name in cases(8, 12) for mode in MODES
@@ -123,6 +124,7 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tm
     assert "measuring" not in result.stderr
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_prints(tmp_path):
     out = tmp_path / "bench.json"
     arguments = [

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from secure_fair.data.records import Attribute
-from secure_fair.data.store import KEY_BYTES, AuditorStore, DeveloperStore, read_join_key, record_ids
+from secure_fair.data.store import FORMAT, AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import Dataset, load_table
 from secure_fair.errors import Refusal, UsageError
 
@@ -203,7 +203,9 @@ def test_open_finds_what_does_not_belong(folders: tuple[Path, Path], tmp_path: P
     refused(r"records\.csv:2: id 'xyz'", lambda c: edit(c / "records.csv", 2, records[1][:32], "xyz"))
     refused(r"records\.csv:2: split", lambda c: edit(c / "records.csv", 2, "t", "T"))
     refused("not JSON", lambda c: (c / "meta.json").write_text("{"))
-    refused("expected format", lambda c: (c / "meta.json").write_text(json.dumps({"format": 1, "male": [0]})))
+    refused("expected format", lambda c: (c / "meta.json").write_text(json.dumps({"format": FORMAT, "male": [0]})))
+    later = "is of format 9, and this version of the program reads 2: prepare the store again with the same join key"
+    refused(later, lambda c: edit(c / "meta.json", 2, "2", "9"))
     refused("instead of uint8", lambda c: np.save(c / "pictures.npy", np.zeros((3, 16, 16, 3), np.uint8)))
     refused("not a whole array", lambda c: (c / "pictures.npy").write_bytes(b"\x93NUMPY"))
     with pytest.raises(UsageError, match="no such folder"):
@@ -221,20 +223,3 @@ def test_auditors_open_checks_too(folders: tuple[Path, Path]) -> None:
     file.write_text("\n".join(lines).replace(lines[1][32:], ",2,0", 1) + "\n")
     with pytest.raises(UsageError, match=r"attributes\.csv:2: code '2' is not in 0 \.\. 1"):
         AuditorStore.open(folders[1])
-
-
-def test_a_join_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    file = tmp_path / "new" / "folders" / "join.key"
-    key = read_join_key(file)
-    assert len(key) == KEY_BYTES
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert read_join_key(file) == key
-    assert read_join_key(tmp_path / "other.key") != key
-
-
-def test_another_file_is_no_join_key(tmp_path: Path) -> None:
-    (tmp_path / "short").write_bytes(b"short")
-    with pytest.raises(UsageError, match="5 bytes are no join key, which has 32"):
-        read_join_key(tmp_path / "short")
-    with pytest.raises(UsageError, match="neither read nor written"):
-        read_join_key(tmp_path)

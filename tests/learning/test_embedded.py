@@ -67,6 +67,7 @@ def test_features_tell_attributes_linearly(
     assert roc_auc_score(codes[1200:], probe.predict_proba(pooled[1200:])[:, 1]) > least
 
 
+@pytest.mark.slow
 def test_light_fine_tuning_learns_a_task_it_was_not_made_for(
     portraits: tuple[np.ndarray, dict[str, np.ndarray]],
 ) -> None:

@@ -119,7 +119,8 @@ class Company(AbstractContextManager["Company"]):
     runs something else than the program. ``addresses``: where the parties reach each other, and ``listen`` where one of
     them listens if not there; free ports of this machine by default. Parties that are not ``simulated`` make their own
     keys, and accept nobody but the holders of the certificates that they have agreed on; their auditors have a file
-    with this ``policy``, none where it is empty. ``states``: kept across companies where it is given.
+    with this ``policy``, none where it is empty. ``states``: kept across companies where it is given; ``resume``: they
+    go on with the run that they have of it.
     """
 
     scenario: Scenario | Terms
@@ -133,6 +134,7 @@ class Company(AbstractContextManager["Company"]):
     policy: str = "allow_exact = true"
     states: Path | None = None
     policies: Mapping[str, Path] = field(default_factory=dict)
+    resume: bool = False
 
     def __enter__(self) -> Company:
         self.names = names_of(self.scenario)
@@ -171,6 +173,7 @@ class Company(AbstractContextManager["Company"]):
         line += ["--simulated"] if self.simulated else ["--parties", str(self.folder / "identities" / ROSTER)]
         line += ["--identity", str(self.folder / "identities" / name)]
         line += ["--listen", self.listen.get(name, self.addresses[name])]
+        line += ["--resume"] if self.resume else []
         line += ["--out", str(self.out(name)), "--timeout", str(self.timeout)]
         for peer, address in self.addresses.items():
             if peer != name:

@@ -24,7 +24,8 @@ from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.operations import RULES
-from secure_fair.privacy.ledger import compare, entries_about, read_extract, verify
+from secure_fair.privacy.chain import read_extract, verify
+from secure_fair.privacy.comparison import compare, entries_about
 from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import Company, tiny, write_stores
 
@@ -142,10 +143,10 @@ def assert_predicts_the_same_outside(scenario: Scenario, stores: Path, out: Path
 
 def assert_ledgers_agree(scenario: Scenario, folder: Path) -> None:
     """Both sides have written down the same releases, in ledgers that are whole; there is at least one release."""
-    assert verify(folder / "states" / "developer" / "ledger") > 1
+    assert verify(folder / "states" / "developer" / "ledger").entries > 1
     developers = read_extract(folder / "developer" / "ledger.jsonl")
     for auditor in scenario.secure.auditors:
-        assert verify(folder / "states" / auditor.name / "ledger") > 1
+        assert verify(folder / "states" / auditor.name / "ledger").entries > 1
         own = read_extract(folder / f"auditor-{auditor.name}" / "ledger.jsonl")
         about = entries_about(developers, auditor.name)
         assert any(entry["kind"] == "received" for entry in about)

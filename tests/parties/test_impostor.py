@@ -54,6 +54,7 @@ def complaint(end: Ended) -> str:
     return line
 
 
+@pytest.mark.slow
 def test_an_impostor_takes_part_where_the_authority_is_believed(
     scenario: Scenario, stores: Path, tmp_path: Path
 ) -> None:

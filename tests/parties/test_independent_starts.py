@@ -33,9 +33,11 @@ def trained(scenario: Scenario, auditor: str, stores: Path, folder: Path) -> dic
     ledger = Ledger(folder / auditor / "ledger", auditor, simulated=True)
     store, state, progress = AuditorStore.open(stores / auditor), folder / auditor / "state", LineReporter()
     ids, config = store.known, assemble.run_config(scenario)
-    return Holdings.open(
+    held = Holdings.open(
         config, auditor, store, state, ledger, scenario.policy, run="r", ids=ids, training=200, progress=progress
-    ).adapters
+    )
+    held.train(store, progress)
+    return held.adapters
 
 
 def assert_apart(one: Adapter, other: Adapter, *, shared: bool) -> None:

@@ -19,7 +19,7 @@ from parties.auditor import AuditorService
 from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded, Refusal, SecureFairError
 from secure_fair.operations.common.ask import Ask
-from secure_fair.privacy.ledger import verify
+from secure_fair.privacy.chain import verify
 from secure_fair.privacy.request import Grant
 from tests.parties.company import Company, Ended, secure_fair, tiny
 

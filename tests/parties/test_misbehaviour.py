@@ -42,7 +42,7 @@ QUERY = torch.full((200, 2), 0.5)
 def rogue(attack: Attack, arguments: list[str]) -> None:
     """The developer with ``attack`` in the place of its training."""
 
-    def instead(config: object, data: object, auditors: SecureAuditors, *rest: object) -> None:
+    def instead(config: object, data: object, auditors: SecureAuditors, *rest: object, **more: object) -> None:
         attack(auditors)
 
     parties.training.develop = instead  # type: ignore[assignment]
@@ -330,6 +330,7 @@ def test_a_request_beyond_the_budget_is_refused(tmp_path: Path, weights: Path, s
     assert set(released) == {"moment"}
 
 
+@pytest.mark.slow
 def test_who_goes_on_after_a_refusal_gets_nothing(tmp_path: Path, weights: Path, stores: Path) -> None:
     planned = end_of(more_than_planned, tiny(weights, privacy=PRIVACY), stores, tmp_path / "planned")[1]
     ended, released = end_of(on_after_a_refusal, tiny(weights, privacy=PRIVACY), stores, tmp_path / "on")

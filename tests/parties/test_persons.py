@@ -59,7 +59,7 @@ def prepare(scenario: Scenario, folder: Path, key: Path) -> Path:
     """The stores that the command writes."""
     folder.parent.mkdir(exist_ok=True)
     (folder.parent / f"{folder.name}.toml").write_text(scenario.to_toml())
-    command = ["data", "prepare", str(folder.parent / f"{folder.name}.toml"), "--out", str(folder)]
+    command = ["data", "prepare", "together", str(folder.parent / f"{folder.name}.toml"), "--out", str(folder)]
     done = CliRunner().invoke(main, [*command, "--join-key", str(key)], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return folder

@@ -115,15 +115,22 @@ def test_each_store_has_its_own_people_and_attributes_alone(tmp_path: Path, weig
 # --- what stops all of them -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stingy", "generous"), [("registry", "clinic"), ("clinic", "registry")])
+@pytest.mark.parametrize(
+    ("method", "stingy", "generous"),
+    [
+        ({"name": "parity", "attributes": ["male x young"]}, "registry", "clinic"),
+        ({"name": "orth"}, "clinic", "registry"),  # which trains, and pays, before the first request
+    ],
+    ids=["moments", "adapters"],
+)
 def test_a_budget_that_ends_at_one_auditor_stops_all_before_anything_is_spent(
-    tmp_path: Path, weights: Path, stingy: str, generous: str
+    tmp_path: Path, weights: Path, method: dict[str, Any], stingy: str, generous: str
 ) -> None:
-    method = {"name": "parity", "attributes": ["male x young"]}
-    scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
+    data = BOTH if method["name"] == "parity" else {"sensitive": ["male", "young"]}
+    scenario = tiny(weights, method=method, data=data, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
     entries = {stingy: partial(with_policy, 'epsilon = 0.1\ndeveloper = "follows the protocol"')}
     company, ended = ended_company(scenario, tmp_path, entries)
-    assert ended["developer"].code == 3, ended["developer"]
+    assert {name: end.code for name, end in ended.items()} == dict.fromkeys(ended, 3), ended
     assert f"{stingy} refused" in ended["developer"].said
     assert planned(company, stingy) == planned(company, generous) == []
 

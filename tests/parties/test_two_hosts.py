@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import csv
-import ctypes
 import multiprocessing
-import os
-import secrets
 import select
-import shutil
 import socket
 import struct
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -25,63 +20,20 @@ from scenarios.cli.main import main
 from scenarios.launch import run_plain
 from scenarios.progress import LineReporter
 from tests.parties.company import Company, secure_fair, tiny
+from tests.parties.hosts import HOSTS, Hosts, enter, namespaces_missing
 from tests.parties.planted import Planted, plant
 
-HOSTS = {"developer": "10.97.0.2", "auditor": "10.97.0.3", "dealer": "10.97.0.4"}
 PORT = 7700
-CLONE_NEWNET = 0x40000000
 HANDSHAKE, CIPHER_CHANGE, ALERT, APPLICATION = 22, 20, 21, 23
-
-
-class Hosts:
-    """A namespace for each party and one for the switch between them."""
-
-    def __init__(self) -> None:
-        tag = secrets.token_hex(3)
-        self.switch = f"sf{tag}switch"
-        self.names = {party: f"sf{tag}{party}" for party in HOSTS}
-        self.ports = {party: f"port{number}" for number, party in enumerate(HOSTS)}
-
-    def __enter__(self) -> Hosts:
-        for name in (self.switch, *self.names.values()):
-            ip("netns", "add", name)
-        ip("-n", self.switch, "link", "add", "bridge0", "type", "bridge")
-        ip("-n", self.switch, "link", "set", "bridge0", "up")
-        for party, address in HOSTS.items():
-            host, port = self.names[party], self.ports[party]
-            ip("-n", self.switch, "link", "add", port, "type", "veth", "peer", "name", "cable", "netns", host)
-            ip("-n", self.switch, "link", "set", port, "master", "bridge0", "up")
-            ip("-n", host, "addr", "add", f"{address}/24", "dev", "cable")
-            ip("-n", host, "link", "set", "cable", "up")
-            ip("-n", host, "link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for name in (self.switch, *self.names.values()):
-            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
-
-
-def ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, text=True)
 
 
 @pytest.fixture
 def hosts() -> Iterator[Hosts]:
-    if shutil.which("ip") is None or os.geteuid() != 0:
-        pytest.skip("network namespaces need root and ip")
-    try:
-        with Hosts() as made:
-            yield made
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"network namespaces are not permitted here: {error.stderr.strip()}")
-
-
-def enter(namespace: str) -> None:
-    """Move this process into a network namespace."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with open(f"/run/netns/{namespace}") as file:
-        if libc.setns(file.fileno(), CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), f"setns {namespace}")
+    missing = namespaces_missing()
+    if missing:
+        pytest.skip(missing)
+    with Hosts() as made:
+        yield made
 
 
 def at_host(namespace: str, arguments: list[str]) -> None:
@@ -193,7 +145,9 @@ def test_three_hosts_train_together_over_tls_alone(
     scenario = tiny(weights, data=planted.data, lora={"last_blocks": 1})
     (tmp_path / "scenario.toml").write_text(scenario.to_toml())
     stores = tmp_path / "stores"
-    prepared = CliRunner().invoke(main, ["data", "prepare", str(tmp_path / "scenario.toml"), "--out", str(stores)])
+    prepared = CliRunner().invoke(
+        main, ["data", "prepare", "together", str(tmp_path / "scenario.toml"), "--out", str(stores)]
+    )
     assert prepared.exit_code == 0, prepared.output
     assert {entry.name for entry in stores.iterdir() if entry.is_dir()} == {"developer", "auditor"}
     context = multiprocessing.get_context("forkserver")

@@ -14,6 +14,7 @@ from people import SCALE, ask, plan_for, value
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy import ledger as ledgers
+from secure_fair.privacy.chain import verify
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.plan import PlannedRelease
@@ -90,7 +91,7 @@ def test_a_killed_auditor_keeps_its_budgets(
     assert status == (0 if moment == "never" else signal.SIGKILL)
     assert len(note.read_text()) == opened
     gate = open_gate()  # the same run, resumed
-    ledgers.verify(tmp_path / "state")
+    verify(tmp_path / "state")
     for _ in range(3 - spent):
         gate.release(gate.admit(ask()), value(4, 1))
     with pytest.raises(BudgetExceeded):
@@ -127,7 +128,7 @@ def test_random_kills_never_give_more_than_the_plan(open_gate: Callable[..., Gat
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         kills += status == signal.SIGKILL
-        ledgers.verify(tmp_path / "state")
+        verify(tmp_path / "state")
     assert kills >= 3
     ledger = Ledger(tmp_path / "state", "auditor")
     numbers = [entry["number"] for entry in ledger.entries("run") if entry["kind"] == "planned"]

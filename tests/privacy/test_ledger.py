@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.privacy.chain import read_extract, verify
+from secure_fair.privacy.comparison import compare
 from secure_fair.privacy.entries import Charge, Receipt, members, records_hash
-from secure_fair.privacy.ledger import Ledger, compare, read_extract, verify
+from secure_fair.privacy.ledger import Ledger
 
 IDS = [f"person {number}" for number in range(100)]
 
@@ -46,7 +46,7 @@ def fill(directory: Path, releases: int = 3) -> Path:
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     fill(tmp_path)
-    assert verify(tmp_path) == 3 + 2 * 3
+    assert verify(tmp_path).entries == 3 + 2 * 3
     ledger = Ledger(tmp_path, "auditor")
     planned = [entry for entry in ledger.entries("run") if entry["kind"] == "planned"]
     assert [entry["number"] for entry in planned] == [1, 2, 3]
@@ -60,30 +60,6 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     assert not delta.any()
     assert ledger.next_number("run") == 4
     ledger.close()
-
-
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(st.data())
-def test_any_changed_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    directory = tmp_path_factory.mktemp("ledger")
-    path = fill(directory, 2)
-    content = bytearray(path.read_bytes())
-    place = data.draw(st.integers(0, len(content) - 1))
-    content[place] ^= data.draw(st.integers(1, 255))
-    path.write_bytes(bytes(content))
-    with pytest.raises(ProtocolError):
-        verify(directory)
-
-
-def test_a_byte_that_changes_no_meaning_is_noticed_too(tmp_path: Path) -> None:
-    """A space that became a tab reads as the same entry, and somebody has been there all the same."""
-    path = fill(tmp_path, 2)
-    content = path.read_bytes()
-    verify(tmp_path)
-    for place in [place for place, byte in enumerate(content) if byte == ord(" ")]:
-        path.write_bytes(content[:place] + b"\t" + content[place + 1 :])
-        with pytest.raises(ProtocolError):
-            verify(tmp_path)
 
 
 @pytest.mark.parametrize("kept", range(9))
@@ -135,18 +111,6 @@ def test_a_lost_head_or_table_is_noticed(tmp_path: Path) -> None:
     next((tmp_path / "b" / "tables").iterdir()).write_text("somebody\nelse")
     with pytest.raises(ProtocolError, match="table"):
         verify(tmp_path / "b")
-
-
-def test_a_torn_last_line_is_dropped(tmp_path: Path) -> None:
-    """Its write never returned, so nothing was opened under it; what came before stays."""
-    path = fill(tmp_path)
-    whole = path.read_bytes()
-    path.write_bytes(whole + b'{"kind": "planned", "numb')
-    ledger = Ledger(tmp_path, "auditor")
-    ledger.start("next")
-    ledger.close()
-    assert path.read_bytes().startswith(whole)
-    assert verify(tmp_path) == 10
 
 
 def test_an_entry_ahead_of_the_head_counts(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from rules import RULES
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.accounting import attack_auc_ceiling, gaussian_epsilon, gaussian_mu
+from secure_fair.privacy.chain import verify
 from secure_fair.privacy.gate import Gate
-from secure_fair.privacy.ledger import Ledger, verify
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.outlook import Outlook, People
 from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
@@ -69,7 +70,7 @@ def test_a_person_pays_for_each_record(open_gate, tmp_path: Path) -> None:
     again = open_gate([plan_of(20)], policy=FEW, persons=WHOSE)  # the same run, resumed from the ledger
     assert again.summary() == gate.summary()
     assert again._ledger.spending.of("gender", again._ledger.spending.rows([IDS[7]]))[0] == pytest.approx(mu2[0])
-    assert verify(tmp_path / "state") > 0
+    assert verify(tmp_path / "state").entries > 0
 
 
 def test_the_pool_of_a_person_ends_with_its_records(open_gate) -> None:

@@ -259,10 +259,10 @@ def test_data_prepare_gives_each_party_its_own_store(tmp_path):
 
     out = tmp_path / "stores"
     small = ("-o", "data.records=40", "-o", "data.image_size=32", "-o", "train.batch_size=16", "--out", str(out))
-    assert invoke("data", "prepare", "quickstart", *small).exit_code == 0
+    assert invoke("data", "prepare", "together", "quickstart", *small).exit_code == 0
     developer, auditor = DeveloperStore.open(out / "developer"), AuditorStore.open(out / "auditor")
     assert set(developer.ids) == set(auditor.ids)
-    again = invoke("data", "prepare", "quickstart", *small)
+    again = invoke("data", "prepare", "together", "quickstart", *small)
     assert again.exit_code == 2
     assert "exists already" in again.stderr
 
@@ -429,7 +429,11 @@ def test_the_cache_is_shown_and_cleared(tmp_path, monkeypatch):
     mine = [tmp_path / "cache" / name for name in ("a.npy", "thesis.json", "0" * 32)]  # whoever named this folder
     for file in (*mine, tmp_path / "cache" / f"{'0' * 32}.npy", tmp_path / "cache" / f"{'0' * 32}-{'f' * 16}.npy"):
         file.write_bytes(b"12345")
+    (tmp_path / "cache" / "trainings").mkdir()
+    mine.append(tmp_path / "cache" / "trainings" / "model.safetensors")
+    for file in (mine[-1], tmp_path / "cache" / "trainings" / "training-0.pt"):
+        file.write_bytes(b"12345")
     shown = json.loads(invoke("cache", "show", "--format", "json").stdout)
-    assert (shown["files"], shown["bytes"]) == (2, 10)
-    assert "2 files, 10 B deleted" in invoke("cache", "clear").stdout
-    assert sorted((tmp_path / "cache").iterdir()) == sorted(mine)
+    assert (shown["files"], shown["bytes"]) == (3, 15)
+    assert "3 files, 15 B deleted" in invoke("cache", "clear").stdout
+    assert sorted(file for file in (tmp_path / "cache").rglob("*") if file.is_file()) == sorted(mine)

@@ -57,6 +57,7 @@ def lines(folder: Path) -> dict[str, dict[str, str]]:
         return {row["run"]: row | {"seconds": ""} for row in csv.DictReader(file)}
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_table_of_one_process_though_one_is_killed(
     tmp_path: Path, source: Path, two_workers: Any
 ) -> None:

@@ -167,7 +167,7 @@ def test_adapters_that_are_joined_are_exported_as_they_predict(
     people = write_stores(scenario, tmp_path / "stores")
     run_plain(scenario, tmp_path / "stores", tmp_path / "run", LineReporter())
     done("export", tmp_path / "run", "--merged")
-    names = {record: str(album / name) for name, record, _ in people.names()}
+    names = {record: str(album / file) for _, file, record, _ in people.names()}
     with (tmp_path / "run" / "developer" / "predictions.csv").open(newline="") as file:
         run_s = {names[row["id"]]: np.array([float(row["probability_straight"])]) for row in csv.DictReader(file)}
     loader = loaded(tmp_path / "run" / "export")

@@ -17,6 +17,7 @@ from scenarios.launch import run
 from scenarios.people import People, load
 from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
+from secure_fair.data.links import make_join_key
 from secure_fair.data.store import record_ids
 from secure_fair.errors import UsageError
 from secure_fair.report.html import write_report
@@ -100,11 +101,14 @@ def test_a_bias_that_cannot_be_is_refused(random_weights: Path, bias: Mapping[st
 
 
 def test_a_developer_that_prepares_alone_cannot_bias_by_what_it_does_not_know(tmp_path: Path) -> None:
+    make_join_key(tmp_path / "join.key")
     changes = ["data.auditor.dataset=faces", 'data.auditor.sensitive=["male"]', "data.auditor_records=own"]
     changes += ["method.name=orth", "data.split=", "data.records=200", "privacy="]
     own = [word for change in changes for word in ("-o", change)]
+    places = ("--out", str(tmp_path / "stores"), "--join-key", str(tmp_path / "join.key"))
     result = CliRunner().invoke(
-        main, ["data", "prepare", "quickstart", "--party", "developer", *own, "--out", str(tmp_path / "stores")]
+        main,
+        ["data", "prepare", "developer", "quickstart", *own, *places],
     )
     assert result.exit_code == 2, result.output
     assert "data.label_bias: needs the attribute of every record" in result.stderr

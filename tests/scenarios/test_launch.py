@@ -262,6 +262,7 @@ def test_compared_methods_add_to_what_is_told_of_the_same_people(tmp_path: Path,
     assert "with compared methods" in write_report(tmp_path).read_text()
 
 
+@pytest.mark.slow
 def test_what_auditors_were_told_is_among_the_openings(tmp_path: Path, random_weights: Path) -> None:
     """A noised run, whose rows the auditor checks by default."""
     summary = run(tiny(random_weights, train={"epochs": 1}, privacy={"epsilon": 1.0}), tmp_path, LineReporter())
@@ -323,6 +324,7 @@ def test_a_collapse_is_said_while_it_happens_and_afterwards_everywhere(tmp_path:
 LASTING = {"train": {"epochs": 500}, "method": {"name": "adv", "strength": 0.1}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "victim",
     ["auditor", pytest.param("developer", marks=pytest.mark.long), pytest.param("dealer", marks=pytest.mark.long)],

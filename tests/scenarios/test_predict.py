@@ -39,10 +39,10 @@ def test_predictions_are_told_by_the_data_set_s_names_and_by_no_party(album: Pat
 
 def test_who_prepares_stores_is_told_which_id_is_whose(album: Path, tmp_path: Path) -> None:
     (tmp_path / "s.toml").write_text(scenario_of_pictures(album).to_toml())
-    said = done("data", "prepare", tmp_path / "s.toml", "--out", tmp_path / "stores")
+    said = done("data", "prepare", "together", tmp_path / "s.toml", "--out", tmp_path / "stores")
     assert f"names: {tmp_path / 'stores' / 'records.csv'}" in said
     with (tmp_path / "stores" / "records.csv").open(newline="") as file:
-        names = {row["id"]: (row["record"], row["split"]) for row in csv.DictReader(file)}
+        names = {row["record"]: (row["file"], row["split"]) for row in csv.DictReader(file)}
     with (tmp_path / "stores" / "developer" / "records.csv").open(newline="") as file:
         held = list(csv.DictReader(file))
     assert {row["id"]: row["split"] for row in held} == {record: part for record, (_, part) in names.items()}

@@ -24,8 +24,9 @@ from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, o
 from secure_fair.operations import RULES, planned
 from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.budgets import Budgets
+from secure_fair.privacy.chain import read_extract
 from secure_fair.privacy.entries import Charge
-from secure_fair.privacy.ledger import Ledger, read_extract
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.plan import make_plan
 from secure_fair.privacy.policy import Policy
 

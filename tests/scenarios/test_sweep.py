@@ -22,6 +22,7 @@ from scenarios.progress import LineReporter
 from scenarios.schema import Scenario
 from scenarios.sweep import COLUMNS, REVISION, Lines, sweep
 from secure_fair.errors import UsageError
+from secure_fair.report import attacks
 from secure_fair.report.columns import FLOORS, GAPS
 from secure_fair.report.settings import group_settings
 from secure_fair.report.sweep import write_sweep_report
@@ -263,6 +264,7 @@ def test_a_stopped_sweep_goes_on_and_leaves_finished_runs_alone(tmp_path):
     assert file.read_bytes() == after
 
 
+@pytest.mark.slow
 def test_workers_compute_what_one_process_does(tmp_path):
     runs = runs_of(written(tmp_path, SMALL.replace("[0]", "[0, 1]") + ERM))
     alone, together = tmp_path / "alone", tmp_path / "together"
@@ -314,6 +316,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path):
 # --- spot checks ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_spot_check_runs_in_secure_mode_and_agrees(tmp_path):
     runs = runs_of(written(tmp_path, SMALL + EXACT_PARITY))
     spot_check.check(runs, tmp_path, LineReporter(), count=1)
@@ -400,3 +403,26 @@ def test_a_csv_of_other_columns_is_refused(tmp_path):
     for read in (Lines(tmp_path / "runs.csv", COLUMNS).rows, lambda: write_sweep_report(tmp_path)):
         with pytest.raises(UsageError, match="is no CSV of a sweep"):
             read()
+
+
+def test_what_runs_release_is_attacked(tmp_path):
+    """Without noise everybody is known; with it the attacker keeps to what epsilon allows."""
+    text = SMALL + EXACT_PARITY + EXACT_PARITY.replace("inf", "1.0") + ERM
+    runs, out = runs_of(written(tmp_path, text), ()), tmp_path / "out"
+    out.mkdir()
+    sweep(runs, out, LineReporter(), jobs=1, attack=True)
+    exact, noised, nothing = attacks.read(out / attacks.FILE)
+    assert float(exact["area"]) == 1.0
+    assert 0.5 < float(noised["area_ceiling"]) < 0.7
+    assert 0.5 < float(noised["area"]) < float(noised["area_ceiling"])
+    assert (float(nothing["area"]), float(nothing["area_ceiling"])) == (0.5, 0.5)
+    assert {row["run"] for row in rows_in(out)} == {row["run"] for row in (exact, noised, nothing)}
+    told = attacks.table(attacks.read(out / attacks.FILE))
+    assert [row["epsilon"] for row in told.tree()] == ["exact", "1", "-"]
+
+
+def test_an_attack_needs_all_runs_to_be_made_with_it(tmp_path):
+    runs = runs_of(written(tmp_path, SMALL + ERM), ())
+    Lines(tmp_path / "runs.csv", COLUMNS).append([row(run=runs[0].key, revision=REVISION)])
+    with pytest.raises(UsageError, match="made without it; name another --out"):
+        sweep(runs, tmp_path, LineReporter(), jobs=1, attack=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +52,16 @@ class MomentSource(MembershipSource):
         priors = self.priors[attribute][self.strata]
         centred = all_groups(released.values, query.sum(0)) - query.T @ priors
         answers.append(Answer(query, centred, released.sigma))
+
+    def state(self) -> dict[str, Any]:
+        """All answers so far, and what was made of them."""
+        answers = {name: [(one.query, one.centred, one.sigma) for one in held] for name, held in self.answers.items()}
+        return {"answers": answers, "memberships": self.memberships}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.answers = {name: [Answer(*one) for one in held] for name, held in state["answers"].items()}
+        self.memberships = dict(state["memberships"])
 
     def of(self, attribute: str, batch: Batch) -> Tensor:
         """Those of the batch."""

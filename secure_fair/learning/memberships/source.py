@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -68,6 +68,13 @@ class MembershipSource:
     def of_all(self, attribute: str) -> Tensor | None:
         """Estimates (n, G) for all records, where they are known before the batches come."""
         return None
+
+    def state(self) -> dict[str, Any]:
+        """The part that is carried from one epoch to the next, beside the priors."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a ``state``."""
 
 
 def planned_counts(extent: Extent) -> PlannedRelease:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 from torch import Tensor
 
@@ -69,6 +72,15 @@ class Adv(Method):
     def rows(self, attribute: str, records: np.ndarray, unit: Tensor) -> Tensor:
         """The gradient to ascend, of each row."""
         return self.adversary.loss_rows(attribute, records, unit)
+
+    def state(self) -> dict[str, Any]:
+        """The running mean of the features, and the adversary where it is the developer's own."""
+        return {"centre": self.centre, "adversary": self.adversary.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.centre = state["centre"]
+        self.adversary.restore(state["adversary"])
 
     def centre_of(self, features: Tensor) -> Tensor:
         """The running mean of the features (d,), of this batch included."""

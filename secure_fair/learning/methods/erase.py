@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -68,6 +71,14 @@ class Erase(Method):
                 total = total + 2 * (prior[..., None] * earlier * distance).sum()
             self.distances[attribute] = running(earlier, distance)
         return self.settings.strength * self.ramped(progress) * total
+
+    def state(self) -> dict[str, Any]:
+        """The source's answers: components and distances are found anew in each epoch."""
+        return {"source": self.source.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.source.restore(state["source"])
 
 
 def _scaled(scores: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ class Erm(Method):
     """No penalty at all (arXiv 2503.05684, baseline)."""
 
     own_records = True
+    after_training = True
     keys = ()
 
 

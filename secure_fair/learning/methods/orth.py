@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -128,6 +129,14 @@ class Orth(Method):
                 total = total + 8 * (earlier * covariance).sum()
             self.covariances[place] = running(earlier, covariance)
         return total
+
+    def state(self) -> dict[str, Any]:
+        """Running means: the adapters are asked for again."""
+        return {"covariances": self.covariances}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.covariances = dict(state["covariances"])
 
     def finish(self) -> None:
         """Drop the sensitive adapters: the model is used without them, and predicts each class as often as before."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -77,6 +77,15 @@ class Parity(Method):
                 self._steer(self.settings.target_gap, len(batch.labels) / len(self.training.labels))
             strength = self.pull
         return strength * self.ramped(progress) * total
+
+    def state(self) -> dict[str, Any]:
+        """Running means, the strength that was come to, and the source's answers."""
+        return {"distances": self.distances, "pull": self.pull, "source": self.source.state()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from them."""
+        self.distances, self.pull = dict(state["distances"]), state["pull"]
+        self.source.restore(state["source"])
 
     def _steer(self, target: float, epochs: float) -> None:
         excess = max(self.gaps().values()) / target - 1

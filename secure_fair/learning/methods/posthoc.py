@@ -34,6 +34,7 @@ class PostHoc(Method):
     """
 
     releases = ("moments", "attributes")
+    after_training = True
     keys = ("strength", "components", "target_gap", "accuracy_loss", "attributes")
 
     @classmethod

@@ -1,0 +1,119 @@
+"""How the parties keep a run's state at whole epochs, each its own, and go on from the last one that all have.
+
+After an epoch: ``Whole`` from the developer with the digest of its state, ``Kept`` from every auditor with that of its
+own. In another process: ``Resume`` from the developer with the digests of what it has, ``Resumed`` from every auditor,
+then ``Enrol`` with the epoch. A state whose digest is not the one that was named at its epoch is refused. A digest
+binds a party to what it loads, not to what it does: a developer that lies about it could have lied in the run as well,
+and pays for whatever it asks. Keys and masks are the new session's, and what was spent is in the ledgers, not here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from parties import messages
+from parties.checkpoints import Checkpoints
+from parties.config import Endpoint, Folders, RunConfig
+from parties.messages import Enrol, Kept, Resume, Resumed, Whole
+from secure_fair.errors import ProtocolError, Refusal
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
+from secure_fair.mpc.transport import Network
+from secure_fair.operations.common.state import SharedState
+from secure_fair.privacy.ledger import Ledger
+
+# the developer's side
+
+
+def agree_on_epoch(config: RunConfig, network: Network, kept: Checkpoints) -> int:
+    """The last whole epoch that all parties have a state of; 0: the run begins again, under its name.
+
+    ProtocolError where an auditor has another state of an epoch than it named then.
+    """
+    mine = kept.offers()
+    for auditor in config.auditors:
+        messages.send(network, auditor, Resume(run=kept.run, epochs=mine))
+    common = set(mine)
+    for auditor in config.auditors:
+        answer, _ = messages.expect(network, auditor, Resumed)
+        for epoch in common & answer.epochs.keys():
+            _check_digest(epoch, auditor, kept.agreed(epoch)[auditor], answer.epochs[epoch])
+        common &= answer.epochs.keys()
+    return max(common, default=0)
+
+
+def keep_epoch(
+    config: RunConfig, network: Network, kept: Checkpoints, shared: SharedState, epoch: int, state: dict[str, Any]
+) -> None:
+    """Write down the developer's state of a whole epoch, and have every auditor do the same with its own."""
+    digest = kept.keep(epoch, {"training": state, "adversaries": shares_of(shared)})
+    for auditor in config.auditors:
+        messages.send(network, auditor, Whole(epoch=epoch, digest=digest))
+    others = {}
+    for auditor in config.auditors:
+        answer, _ = messages.expect(network, auditor, Kept)
+        if answer.epoch != epoch:
+            raise ProtocolError(f"{auditor} has kept its state of epoch {answer.epoch}, not of {epoch}")
+        others[auditor] = answer.digest
+    kept.agree(epoch, others)
+
+
+# an auditor's side
+
+
+def answer_resume(
+    config: RunConfig, endpoint: Endpoint, folders: Folders, network: Network, ledger: Ledger
+) -> Checkpoints:
+    """Say which epochs of the developer's run are kept here; Refusal where it has another state than it named then."""
+    asked, _ = messages.expect(network, config.developer, Resume)
+    kept = Checkpoints.reopen(folders.state, asked.run, endpoint.agreement, ledger)
+    mine = kept.offers()
+    for epoch in mine.keys() & asked.epochs.keys():
+        _check_digest(epoch, config.developer, kept.agreed(epoch)[config.developer], asked.epochs[epoch])
+    messages.send(network, config.developer, Resumed(epochs=mine))
+    return kept
+
+
+def check_epoch(enrol: Enrol, kept: Checkpoints) -> None:
+    """Refusal unless the developer goes on with the run that it named, from an epoch that is kept here."""
+    if enrol.run != kept.run or enrol.epoch not in {0, *kept.offers()}:
+        raise Refusal(f"run {enrol.run} from epoch {enrol.epoch}: is not kept here, run {kept.run} is")
+
+
+def keep_own(network: Network, kept: Checkpoints, shared: SharedState, message: Whole, developer: str) -> None:
+    """Write down an auditor's state of a whole epoch, with the developer's digest of its own."""
+    digest = kept.keep(message.epoch, {"adversaries": shares_of(shared)})
+    kept.agree(message.epoch, {developer: message.digest})
+    messages.send(network, developer, Kept(epoch=message.epoch, digest=digest))
+
+
+# everybody's
+
+
+def _check_digest(epoch: int, party: str, named: str, shown: str) -> None:
+    if named != shown:
+        raise ProtocolError(
+            f"the state that {party} has kept of epoch {epoch} is not the one that it named then: its digest is "
+            f"{shown[:16]}, named was {named[:16]}; it restores the right file, or the parties begin a new run"
+        )
+
+
+def shares_of(shared: SharedState) -> dict[str, Tensor]:
+    """This party's shares of all adversaries, int64 (d, columns): with all other parties' they are the weights."""
+    return {name: weights.share for name, weights in shared.adversaries.items()}
+
+
+def restore_shares(shared: SharedState, kept: dict[str, Tensor]) -> None:
+    """Go on from the parties' kept shares, in step. They are shared anew, so that no kept share is used as it is."""
+    session = shared.session
+    for name in sorted(kept):
+        shared.adversaries[name] = shared_anew(session, kept[name])
+
+
+def shared_anew(session: Session, share: Tensor) -> Any:
+    """The sum of all parties' ``share``, int64, under fresh masks, at the session's scale."""
+    parts = [session.share_ring(name, share if name == session.name else None, share.shape) for name in session.parties]
+    return from_share(torch.stack([part.share for part in parts]).sum(0), session.scale)
