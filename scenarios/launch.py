@@ -14,10 +14,10 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
-from scenarios import assemble, attacked
+from scenarios import assemble
 from scenarios.people import People, load
 from scenarios.plans import plans_text
 from scenarios.processes import job_of, run_parties
@@ -26,8 +26,10 @@ from scenarios.schema import Scenario
 from scenarios.summary import summarise
 from scenarios.threads import threads
 from scenarios.together import spent_together
-from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.files import private_folder
+
+if TYPE_CHECKING:
+    from secure_fair.attacks.common.strongest import Strongest
 
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
@@ -94,6 +96,8 @@ def run_method(
     join_names(out, people)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
     if attacker is not None:
+        from scenarios import attacked  # all attacks, with what they need of statistics
+
         summary["attack"] = attacked.won(scenario, attacker, summary["records"]["training"])
     (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     return summary
