@@ -9,7 +9,7 @@ MOST = 8  # unless more are asked for: small batches are divided no further
 
 
 def threads() -> int:
-    """What the environment says, else one for each core that this process may use, ``MOST`` at most."""
+    """As many as the environment says, else one for each core that this process may use, ``MOST`` at most."""
     given = os.environ.get(VARIABLE, "")
     if given.isdecimal() and int(given) > 0:
         return int(given)
