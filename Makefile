@@ -4,6 +4,7 @@
 # make test-real  the tests on real pictures and weights, where SECURE_FAIR_DATA names their folder
 # make test-long  the tests that take many minutes
 # make lint       style and types
+# make docs       the documentation as a site, in site/
 #
 # Only Python 3.11 or newer and make are needed; everything else goes into .venv.
 
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow test-real test-long lint
+.PHONY: run test test-slow test-real test-long lint docs
 
 run: $(INSTALLED)
 	$(BIN)/secure-fair run quickstart
@@ -38,6 +39,9 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+docs: $(INSTALLED)
+	$(BIN)/mkdocs build --strict
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

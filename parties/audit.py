@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -16,6 +16,7 @@ from parties.config import Endpoint, Folders, RunConfig
 from parties.confirmed import Counts
 from parties.continuity import Memory
 from parties.developer import SecureAuditors
+from parties.draw import draws_of, new_nonce
 from parties.enrolment import collect
 from parties.meeting import Met, meet
 from parties.messages import Enrol
@@ -24,12 +25,14 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import CERTIFICATE, commit_to, seal
 from parties.statement import Facts
-from parties.tables import audit_of, check_labels, claims_of, verdict_tree
+from parties.tables import audit_of, check_decisions, claims_of, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
-from secure_fair.data.decisions import Decisions
+from secure_fair.data.decisions import NO_LABEL, Decisions
 from secure_fair.errors import UsageError
+from secure_fair.fairness import calibration
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import SELECTION
+from secure_fair.fairness.audits import SELECTION, Audit
+from secure_fair.fairness.calibration import Bin, bins_of, calibration_table
 from secure_fair.fairness.claims import decide
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
@@ -49,10 +52,12 @@ SCORING = "scoring rate"
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
-    check_labels(config, decisions.labels is not None)
+    check_decisions(config, decisions)
     if len(decisions.ids) > messages.MOST_RECORDS:
         raise UsageError(f"{len(decisions.ids)} records; an audit has at most {messages.MOST_RECORDS}: audit a part")
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")
@@ -65,28 +70,32 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.start(run)
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
+        commitment = commit_to(folders.store, (RECORDS,), folders.out) if config.certified else ""
         ids = as_ids(decisions.ids)
-        met = meet(config, network, ids)
-        enrol(config, network, met, len(ids), run)
+        met = meet(config, network, ids, commitment)
+        nonce = new_nonce() if met.coins else ""
+        enrol(config, network, met, len(ids), run, nonce)
         ids = ids[met.rows]
         wait_for_all(config, network, memory, run)
-        cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config))
+        draws = draws_of(config, met.coins, nonce, len(ids))
+        cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config, draws))
         progress.stage(f"sharing attributes of {len(ids)} records")
         auditors = SecureAuditors(config, network, session, ledger, cache, run, collect(config, network, ids))
         answer = ask_all(config, auditors, decisions, met, progress)
         finish(config, network, memory, run)
         session.close()
-        answer |= own_view(config, run, ledger.entries(run))
+        answer |= own_view(config, run, ledger.entries(run)) | {"draws": draws}
         answer["cost"] = {name: asdict(cost) for name, cost in session.meter.summary().items()}
         answer["seconds"] = time.perf_counter() - began
         folders.out.mkdir(mode=0o700, parents=True, exist_ok=True)
         if config.certified:
             progress.stage("certificate")
-            facts = Facts(commit_to(folders.store / RECORDS, folders.out), ledger.head)
+            facts = Facts(commitment, ledger.head)
             write_bytes(folders.out / CERTIFICATE, seal(config, endpoint, network, run, answer, facts))
         write_bytes(folders.out / RESULT, (json.dumps(answer, indent=2) + "\n").encode())
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
+        progress.done(f"done: the answer is in {folders.out / RESULT}", {"run": run, "out": str(folders.out)})
     except BaseException as error:
         leave(network, error)
         raise
@@ -95,16 +104,18 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.close()
 
 
-def cache_terms(config: RunConfig) -> str:
-    """The terms under which answers are remembered: one that nobody has confirmed is none for a certificate."""
-    return f"{config.privacy} {'confirmed' if config.certified else ''}"
+def cache_terms(config: RunConfig, draws: Mapping[str, Any] | None = None) -> str:
+    """The terms under which answers are remembered: one that nobody has confirmed is none for a certificate, and one
+    about an earlier sample none about this."""
+    drawn = f" {json.dumps(draws, sort_keys=True)}" if draws else ""
+    return f"{config.privacy} {'confirmed' if config.certified else ''}{drawn}"
 
 
-def enrol(config: RunConfig, network: Network, met: Met, offered: int, run: str) -> None:
+def enrol(config: RunConfig, network: Network, met: Met, offered: int, run: str, nonce: str) -> None:
     """Tell every auditor whom of the ``offered`` records all have: a table to be evaluated, and none to train on."""
     common = np.zeros(offered, dtype=bool)
     common[met.rows] = True
-    message = Enrol(run=run, training=0, test=len(met.rows), offered=True)
+    message = Enrol(run=run, training=0, test=len(met.rows), offered=True, nonce=nonce)
     for auditor in config.auditors:
         messages.send(network, auditor, message, messages.pack_part(common))
 
@@ -113,7 +124,7 @@ def ask_all(
     config: RunConfig, auditors: Auditors, decisions: Decisions, met: Met, progress: Progress
 ) -> dict[str, Any]:
     """The whole answer: tables of the attributes that may be shown, and a verdict on every claim."""
-    strata, count = decisions.strata(met.rows)
+    strata, count, bins = strata_of(config, decisions, met.rows)
     selection = SELECTION if decisions.scores is None else SCORING
     groups = {name: auditors.groups(name) for name in auditors.audited}
     audits, releases = {}, []
@@ -128,13 +139,13 @@ def ask_all(
             "matched": len(met.rows),
             "unknown_to": met.unknown,
             "only_with": met.others,
-            "with_label": None if decisions.labels is None else int((decisions.labels[met.rows] < 2).sum()),
+            "with_label": with_label(config, decisions, met.rows),
         },
         "measured": "decisions" if decisions.scores is None else "scores above their median",
         "selection": selection,
         "median": None if decisions.scores is None else float(np.median(decisions.scores[met.rows])),
         "attributes": {
-            name: {"answer": "counts", "auditors": list(config.answering(name)), **audit_table(audit, selection)}
+            name: {"answer": "counts", "auditors": list(config.answering(name)), **tables_of(audit, selection, bins)}
             if shown(config, name)
             else {"answer": "verdict", "auditors": list(config.answering(name)), "sigma": audit.sigma}
             for name, audit in audits.items()
@@ -145,6 +156,29 @@ def ask_all(
         ],
         "releases": releases,
     }
+
+
+def with_label(config: RunConfig, decisions: Decisions, rows: np.ndarray) -> int | None:
+    """How many of these records have a label; None where labels are not looked at."""
+    if decisions.labels is None or (decisions.scores is not None and config.bins is None):
+        return None
+    return int((decisions.labels[rows] < NO_LABEL).sum())
+
+
+def strata_of(config: RunConfig, decisions: Decisions, rows: np.ndarray) -> tuple[np.ndarray, int, list[Bin]]:
+    """The stratum of each of these rows, how many there are, and the bins that they are made of, if they are."""
+    if config.bins is None:
+        return *decisions.strata(rows), []
+    assert decisions.scores is not None  # check_decisions
+    assert decisions.labels is not None
+    places, bins = bins_of(decisions.scores[rows], config.bins)
+    return *calibration.strata_of(places, decisions.labels[rows], config.bins), bins
+
+
+def tables_of(audit: Audit, selection: str, bins: Sequence[Bin]) -> dict[str, Any]:
+    """The tables of one attribute."""
+    calibrated = {"calibration": calibration_table(audit, bins)} if bins else {}
+    return {**audit_table(audit, selection), **calibrated}
 
 
 def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
@@ -167,6 +201,7 @@ def own_view(config: RunConfig, run: str, entries: Iterable[dict[str, Any]]) -> 
         "audit": run,
         "method": "audit",
         "certified": config.certified,
+        "ids": "matched" if config.matched else "keyed",
         "policies": {name: promise.digest for name, promise in config.promises.items()},
         "privacy": {
             "epsilon": epsilon,

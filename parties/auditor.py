@@ -18,16 +18,16 @@ from parties.config import Endpoint, Folders, RunConfig
 from parties.continuity import Memory
 from parties.enrolment import announce, receive_table, share_holdings
 from parties.holdings import Holdings
-from parties.meeting import tell_known
+from parties.meeting import Offered, tell_known
 from parties.messages import Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from parties.plans import own_trainings
 from parties.preflight import conclude, say_it_fits
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
-from parties.sealing import AuditorsView, commit_to, countersign
+from parties.sealing import AuditorsView, MetBy, commit_to, countersign
 from parties.statement import Facts
-from secure_fair.data.store import ATTRIBUTES, AuditorStore
+from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -51,9 +51,12 @@ CONFIRMED_MARGIN = (
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress) -> None:
     """Serve one run: connect, check the developer's table, train where the method needs it, answer until the end."""
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
+        progress.stage("connecting")
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         session = Session.open(
             network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
@@ -63,11 +66,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         try:
             memory.check([config.developer], progress)
             store = AuditorStore.open(folders.store)
-            offered = tell_known(config, network, store) if config.promises else None
+            offered = tell_known(config, network, store) if config.promises else Offered()
             if endpoint.resumed:
                 kept = answer_resume(config, endpoint, folders, network, ledger)
-            enrol, ids = receive_table(config, network, offered)
-            del offered
+            enrol, ids = receive_table(config, network, offered.ids)
+            progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
             if kept is not None:
                 check_epoch(enrol, kept)
             elif not config.promises:
@@ -83,6 +86,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
                 ids=ids,
                 training=enrol.training,
                 progress=progress,
+                seed=offered.seed,
+                nonce=enrol.nonce,
                 tell=partial(tell, progress, network.name),
                 kept=kept,
             )
@@ -95,17 +100,27 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         state = share_holdings(config, session, enrolment, holdings)
         if kept is not None and enrol.epoch:
             restore_shares(state, kept.load(enrol.epoch, kept.offers()[enrol.epoch])["adversaries"])
-        finished = AuditorService(config, network, state, holdings, kept).serve()
+        progress.stage("answering the developer")
+        service = AuditorService(config, network, state, holdings, progress, kept)
+        finished = service.serve()
         conclude(config, network, memory, enrol.run, finished)
         session.close()
         if config.certified:
-            facts = Facts(commit_to(folders.store / ATTRIBUTES, folders.out), ledger.head)
-            view = AuditorsView(config, network.name, enrol.run, len(ids), enrolment.groups, holdings.confirmed)
+            facts = Facts(commit_to(folders.store, (ATTRIBUTES, META), folders.out), ledger.head)
+            met = MetBy(network.name, enrol.run, len(ids), offered.commitment, holdings.draw)
+            view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)
+        if holdings.draw is not None:
+            holdings.draw.keep(folders.out)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
         if kept is not None:
             kept.remove()
+        progress.done(
+            f"done: {service.made} releases; the developer compares {folders.out / 'ledger.jsonl'}, and budgets are "
+            f"kept in {folders.state} (secure-fair ledger status)",
+            {"run": enrol.run, "releases": service.made, "out": str(folders.out), "state": str(folders.state)},
+        )
     except BaseException as error:
         leave(network, error)
         raise
@@ -132,8 +147,11 @@ class AuditorService:
         network: Network,
         state: SharedState,
         holdings: Holdings,
+        progress: Progress,
         kept: Checkpoints | None = None,
     ) -> None:
+        self.progress = progress
+        self.made = 0  # releases
         self.config = config
         self.kept = kept
         self.network = network
@@ -153,9 +171,10 @@ class AuditorService:
                     return message
                 case Ask():
                     self._answer(message, messages.unpack_records(raw))
+                    self.progress.progress("releases", self.made, max(self.holdings.planned, self.made + 1))
                 case Train():
                     self._train(message, raw)
-                case Whole() if self.kept is not None:
+                case Whole() if self.kept is not None and message.epoch <= self.config.train.epochs:
                     keep_own(self.network, self.kept, self.state, message, developer)
                 case _:
                     raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
@@ -173,8 +192,10 @@ class AuditorService:
         if not operation.rule.on_shares:
             if holder:
                 self._send(operation, ask, records, grants[-1])
+                self.made += 1
             return
         self._compute(operation, ask, records, grants, proceed)
+        self.made += holder
         self.forecast.ask_ahead()
 
     def _mine(self, ask: Ask) -> list[str]:

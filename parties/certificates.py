@@ -117,7 +117,10 @@ def make_folder(folder: Path, remedy: str) -> None:
     """Make a folder that its owner alone can look into; UsageError with the remedy where it exists already."""
     if folder.exists():
         raise UsageError(f"{folder}: exists already; {remedy}")
-    folder.mkdir(parents=True, mode=0o700)
+    try:
+        folder.mkdir(parents=True, mode=0o700)
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be made: {error.strerror}; name another folder") from error
 
 
 def write_key(path: Path, key: ec.EllipticCurvePrivateKey) -> None:

@@ -6,6 +6,7 @@ digest, which the other parties are told, says nothing of it; no file has a key,
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
@@ -145,6 +146,8 @@ class Checkpoints:
     def remove(self) -> None:
         """The run has ended: nothing of its state is kept."""
         shutil.rmtree(self.folder)
+        with contextlib.suppress(OSError):  # other runs' are there
+            self.folder.parent.rmdir()
 
     def _read(self, epoch: int) -> bytes:
         if not self._file(epoch).is_file():

@@ -22,6 +22,8 @@ class Promise:
     answer: str  # "counts" or "verdict"
     claims: tuple[str, ...]
     smallest_share: float
+    sample: int | None = None  # records that the auditor draws; None: all take part
+    coverage: float = 0.0  # the part of its records that a sample must be drawn from
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class RunConfig:
     intersections: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name: its attributes
     penalised: tuple[str, ...] = ()  # attributes and intersections that the method is to be fair to
     promises: dict[str, Promise] = field(default_factory=dict)  # by auditor, in an audit of given decisions
+    bins: int | None = None  # in which scores are compared with labels, in an audit of given scores
+    matched: bool = False  # ids come of a private set intersection, in an audit of given decisions
     certified: bool = False  # counts are confirmed by who holds all of the attribute, and the answer is signed
 
     @property
@@ -78,6 +82,11 @@ class RunConfig:
         is."""
         return self.joint_holder(name) if self.certified and operation == CONFIRMED else None
 
+    def sample_of(self, name: str) -> int | None:
+        """How many records are drawn for the counts of an attribute or intersection; None where all take part."""
+        holder = self.joint_holder(name)
+        return self.promises[holder].sample if holder in self.promises else None
+
     def components(self, name: str) -> tuple[str, ...]:
         """The attributes of an intersection; an attribute is its own."""
         return self.intersections.get(name, (name,))
@@ -102,7 +111,8 @@ class Endpoint:
     peers: dict[str, str]
     agreement: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] | None = None  # of every party's certificate; None: whatever the authority has signed
-    timeout: float = 60.0
+    timeout: float = 60.0  # seconds that a peer may be silent
+    wait: float | None = None  # seconds for all to come; None: as many
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False
     resumed: bool = False  # the parties go on with a run

@@ -22,7 +22,7 @@ from parties.messages import Granted, Opened, Proceed, Train
 from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
-from parties.resuming import agree_on_epoch, keep_epoch, restore_shares
+from parties.resuming import agree_on_epoch, keep_epoch, note_missed, restore_shares
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.confirmation import Told, prove
@@ -48,7 +48,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     from parties.training import develop, prepare
 
     store = DeveloperStore.open(folders.store)
-    network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+    network = Network(
+        endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
+    )
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
         progress.stage("connecting")
@@ -60,7 +62,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         memory.check(config.auditors, progress)
         if endpoint.resumed:
             kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
-            epoch = agree_on_epoch(config, network, kept)
+            epoch, opened = agree_on_epoch(config, network, kept)
+            note_missed(ledger, kept.run, opened, KeptAnswers(kept.answers).receipts)
             progress.stage(f"going on with run {kept.run} after {epoch} of {config.train.epochs} epochs")
         else:
             kept, epoch = Checkpoints.begin(folders.state, run, endpoint.agreement, ledger), 0
@@ -81,6 +84,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
         kept.remove()
+        progress.done(f"done: model, predictions, ledger: {folders.out}", {"run": run, "out": str(folders.out)})
     except BaseException as error:
         leave(network, error)
         raise
@@ -140,8 +144,7 @@ class SecureAuditors(KnownAuditors):
         question = question_of(ask, records, private) if self.told is not None and is_kept(ask) else ""
         answer = self.told.recall(question) if self.told is not None and question else None
         if answer is not None:
-            self._write_down(answer.receipts)
-            return answer.release
+            return answer
         granted = self._ask(ask, records)
         if not OPERATIONS[ask.operation].rule.on_shares:
             return self._take_sent(granted, records)
@@ -153,13 +156,6 @@ class SecureAuditors(KnownAuditors):
                 self.ledger.received(receipt, _newest(grant))
         self.forecast.ask_ahead()
         return release
-
-    def _write_down(self, receipts: Iterable[Receipt]) -> None:
-        """Those that the process which got the answer had no more time to write down."""
-        known = {(one["auditor"], one["number"]) for one in self.ledger.entries(self.run) if one["kind"] == "received"}
-        for receipt in receipts:
-            if (receipt.auditor, receipt.number) not in known:
-                self.ledger.received(receipt)
 
     def _ask(self, ask: Ask, records: np.ndarray) -> dict[str, Granted]:
         """Every holder of the attribute, or of one of an intersection's, must admit the request; only then is everybody
@@ -236,8 +232,8 @@ class SecureAuditors(KnownAuditors):
         sent = []
         for holder, grant in granted.items():
             _, raw = messages.expect(self.network, holder, Opened)
-            self.ledger.received(grant.receipts[-1], _newest(grant))
-            sent.append((holder, np.frombuffer(raw, dtype="<f8")))
+            self.ledger.received(grant.receipts[-1], _newest(grant))  # whatever it is that came
+            sent.append((holder, messages.unpack_numbers(raw, math.prod(grant.receipts[-1].shape))))
         return Release(torch.from_numpy(self.joined(sent, records)))
 
     # what is not a release

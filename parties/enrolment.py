@@ -87,6 +87,10 @@ def _check_promise(config: RunConfig, auditor: str, held: Held, groups: Mapping[
             f"{auditor} says that it holds {', '.join(sorted(held.attributes)) or 'nothing'}; the scenario "
             f"promises {', '.join(sorted(promised))}"
         )
+    if not held.adapters.keys() <= promised:
+        raise ProtocolError(
+            f"{auditor} has adapters of {', '.join(sorted(held.adapters))}, and does not hold all of them"
+        )
     for attribute, names in held.attributes.items():
         if groups.get(attribute, tuple(names)) != tuple(names):
             raise ProtocolError(
@@ -127,6 +131,8 @@ def announce(config: RunConfig, network: Network, holdings: Holdings) -> Enrolme
             f"{developer} announced the attributes {', '.join(everybodys.groups)}; the scenario has "
             f"{', '.join(config.holders)}"
         )
+    if not everybodys.adapters.keys() <= config.holders.keys():
+        raise ProtocolError(f"{developer} announced adapters of attributes that the scenario does not have")
     for attribute, names in mine.items():
         if everybodys.groups[attribute] != names:
             raise ProtocolError(

@@ -113,7 +113,7 @@ def read(content: bytes) -> tuple[bytes, dict[str, Signature]]:
         found = [Signature(base64.b64decode(one["sig"], validate=True), one["cert"]) for one in tree["signatures"]]
         # before anything parses them
         altered = [one for one in tree["signatures"] if one["keyid"] != _name_of(one["cert"])]
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError, binascii.Error) as error:
         raise NotGenuine(f"not an envelope of signatures: {type(error).__name__}") from error
     if altered:
         raise NotGenuine("a certificate in the envelope is not the one that its name says")

@@ -16,13 +16,14 @@ from torch import Tensor
 from parties.checkpoints import Checkpoints
 from parties.config import RunConfig
 from parties.confirmed import Confirmed
+from parties.draw import NOT_DRAWN, Draw
 from parties.plans import own_trainings, plan_for, trained_on_own, training_target, trains_adapter
 from parties.progress import Progress
 from parties.trainings import Trainings, adversary_of
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
-from secure_fair.ids import Ids, Names, as_ids, find
+from secure_fair.ids import Ids, Names, as_ids, as_text, find
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -56,6 +57,8 @@ class Holdings:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     trainings: dict[str, OwnTraining] = field(default_factory=dict)
     confirmed: Confirmed = field(default_factory=Confirmed)
+    planned: int = 0  # releases, of all attributes
+    draw: Draw | None = None  # the sample of an audit; everybody else is in each attribute's last group
     made: Trainings = field(default_factory=Trainings)
 
     @classmethod
@@ -72,21 +75,26 @@ class Holdings:
         ids: Names,
         training: int,
         progress: Progress,
+        seed: str = "",
+        nonce: str = "",
         tell: Callable[[Outlook], None] | None = None,
         kept: Checkpoints | None = None,
     ) -> Holdings:
         """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
-        whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
-        ``kept``: where that is kept which is trained here once, so that a run that is gone on with has it again.
+        whose plan does not fit the policy is refused here. ``seed`` and ``nonce`` are those of an audit's sample, if
+        one is drawn. ``tell`` is given the outlook before anything is spent. ``kept``: where that is kept which is
+        trained here once, so that a run that is gone on with has it again.
         """
         ids = as_ids(ids)
         rows = find(ids, store.known)
+        draw = Draw.of(config.promises[auditor], seed, nonce, as_text(ids), len(store.known)) if seed else None
+        groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         check_parts(store, ids, training)
         progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
-        plans = {name: plan_for(config, name, len(groups), training) for name, groups in store.groups.items()}
+        plans = {name: plan_for(config, name, len(names), training) for name, names in groups.items()}
         gate = Gate(
             auditor=auditor,
             run=run,
@@ -109,7 +117,11 @@ class Holdings:
         # an audit that was made before asks for nothing: its releases are judged when they are asked for
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
         codes = {name: store.codes_at(name, rows) for name in store.attributes}
-        held = cls(config, gate, store.groups, codes, open_responses(state), made=Trainings.of(kept, ledger, run))
+        if draw is not None:
+            codes = {name: draw.codes(known, len(store.groups[name])) for name, known in codes.items()}
+        made = Trainings.of(kept, ledger, run)
+        held = cls(config, gate, groups, codes, open_responses(state), draw=draw, made=made)
+        held.planned = sum(use.releases for use in outlook.uses)
         if config.certified:
             held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
         return held

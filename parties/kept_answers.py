@@ -48,16 +48,17 @@ class KeptAnswers:
             if int(asked) == 0 or int(asked) >= epoch:
                 self._left.setdefault(question, deque()).append(path)
 
-    def recall(self, question: str) -> Answer | None:
+    def recall(self, question: str) -> Release | None:
         """The next answer of an earlier process to this question."""
         left = self._left.get(question)
         if not left:
             return None
-        with np.load(left.popleft(), allow_pickle=False) as found:
-            receipts = [
-                Receipt(**{**one, "shape": tuple(one["shape"])}) for one in json.loads(bytes(found["receipts"]))
-            ]
-            return Answer(Release(torch.from_numpy(found["values"]), float(found["sigma"])), tuple(receipts))
+        return _read(left.popleft()).release
+
+    @property
+    def receipts(self) -> list[Receipt]:
+        """Those of all answers that are kept."""
+        return [receipt for path in sorted(self._folder.glob("*.npz")) for receipt in _read(path).receipts]
 
     def keep(self, question: str, release: Release, receipts: Iterable[Receipt]) -> None:
         """Write one down; it is on disk when this returns."""
@@ -73,12 +74,22 @@ class KeptAnswers:
         write_bytes(self._folder / f"{self._count:06d}-{self.epoch}-{question}.npz", content.getvalue())
 
 
+def _read(path: Path) -> Answer:
+    with np.load(path, allow_pickle=False) as found:
+        receipts = json.loads(bytes(found["receipts"]))
+        return Answer(
+            Release(torch.from_numpy(found["values"]), float(found["sigma"])),
+            tuple(Receipt(**{**one, "shape": tuple(one["shape"])}) for one in receipts),
+        )
+
+
 def is_kept(ask: Ask) -> bool:
     """Whether an answer can be given again: not where asking moves an adversary, which would stay behind.
 
     Counts for an evaluation are kept beyond the run (``secure_fair.privacy.release_cache``).
     """
-    return not ask.query and not OPERATIONS[ask.operation].accounts
+    operation = OPERATIONS.get(ask.operation)  # of one that is unknown the auditor says so
+    return not ask.query and operation is not None and not operation.accounts
 
 
 def question_of(ask: Ask, records: np.ndarray, private: Sequence[Tensor]) -> str:

@@ -7,15 +7,16 @@ auditor's records or can guess their ids under the key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from parties import messages
 from parties.config import RunConfig
+from parties.draw import commitment_to, new_nonce
 from parties.messages import Known, Offer
 from secure_fair.data.store import AuditorStore
-from secure_fair.errors import Refusal
+from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.ids import Ids, find, repeated
 from secure_fair.mpc.transport import Network
 
@@ -23,35 +24,53 @@ from secure_fair.mpc.transport import Network
 @dataclass(frozen=True)
 class Met:
     """The records that all have: ``rows`` of the developer's, int64. ``others``: by auditor, how many of its own the
-    developer does not have; ``unknown``: by auditor, how many of the developer's it does not have."""
+    developer does not have; ``unknown``: by auditor, how many of the developer's it does not have; ``coins``: of the
+    auditors that draw samples, the commitments to their seeds."""
 
     rows: np.ndarray
     others: dict[str, int]
     unknown: dict[str, int]
+    coins: dict[str, str] = field(default_factory=dict)
 
 
-def meet(config: RunConfig, network: Network, ids: Ids) -> Met:
-    """The developer's side. Refusal where nobody is known to all."""
+@dataclass(frozen=True)
+class Offered:
+    """An auditor's part of the meeting: the ids that were offered, the developer's commitment to its table, and the
+    seed by which this auditor draws its sample; each empty where there is none."""
+
+    commitment: str = ""
+    seed: str = ""
+    ids: Ids | None = None
+
+
+def meet(config: RunConfig, network: Network, ids: Ids, commitment: str = "") -> Met:
+    """The developer's side. ``commitment``: to its table. Refusal where nobody is known to all."""
     for auditor in config.auditors:
-        messages.send(network, auditor, Offer(count=len(ids)), messages.pack_ids(ids))
-    common, others, unknown = np.ones(len(ids), dtype=bool), {}, {}
+        messages.send(network, auditor, Offer(count=len(ids), commitment=commitment), messages.pack_ids(ids))
+    common, others, unknown, coins = np.ones(len(ids), dtype=bool), {}, {}, {}
     for auditor in config.auditors:
         known, raw = messages.expect(network, auditor, Known)
         here = messages.unpack_parts(raw, [auditor], len(ids))[auditor]
         common &= here
+        if bool(known.coin) != (config.promises[auditor].sample is not None):
+            raise ProtocolError(f"{auditor}: its terms and its word differ on whether it draws a sample")
+        if known.coin:
+            coins[auditor] = known.coin
         others[auditor], unknown[auditor] = known.others, int((~here).sum())
     if not common.any():
         raise Refusal("no record is known to the developer and every auditor: the ids, or the keys of ids, differ")
-    return Met(np.flatnonzero(common), others, unknown)
+    return Met(np.flatnonzero(common), others, unknown, coins)
 
 
-def tell_known(config: RunConfig, network: Network, store: AuditorStore) -> Ids:
-    """An auditor's side: the ids that were offered. Refusal where one is there twice."""
+def tell_known(config: RunConfig, network: Network, store: AuditorStore) -> Offered:
+    """An auditor's side. Refusal where an id is offered twice."""
     offer, raw = messages.expect(network, config.developer, Offer)
     ids = messages.unpack_ids(raw, offer.count)
     if repeated(ids):
         raise Refusal("an id was offered twice: a record is decided about once")
     here = find(ids, store.known) >= 0
-    known = Known(others=len(store.known) - int(here.sum()))
+    seed = new_nonce() if config.promises[network.name].sample is not None else ""
+    coin = commitment_to(seed) if seed else ""
+    known = Known(others=len(store.known) - int(here.sum()), coin=coin)
     messages.send(network, config.developer, known, messages.pack_part(here))
-    return ids
+    return Offered(offer.commitment, seed, ids)

@@ -22,7 +22,7 @@ from secure_fair.errors import (
 from secure_fair.ids import Ids, Names, as_ids, lines, of_lines
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
-from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.ask import Ask, Size
 from secure_fair.privacy.entries import Receipt
 
 CHANNEL = "control"
@@ -35,6 +35,10 @@ RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+Matrix = tuple[Size, Size]
+Shapes = Annotated[dict[str, tuple[Matrix, Matrix]], Field(max_length=10_000)]
+
+
 class _Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -43,7 +47,8 @@ class Enrol(_Message):
     """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
 
     ``offered``: the raw part has a bit for each id of my offer in their place, which says whether it is in the table.
-    ``epoch``: the whole epochs of this run that we go on from.
+    ``epoch``: the whole epochs of this run that we go on from; ``nonce``: my part of the coin by which auditors draw
+    samples, in an audit.
     """
 
     kind: Literal["enrol"] = "enrol"
@@ -52,6 +57,7 @@ class Enrol(_Message):
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
     offered: bool = False
+    nonce: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Resume(_Message):
@@ -63,9 +69,10 @@ class Resume(_Message):
 
 
 class Resumed(_Message):
-    """Auditor: and mine have these."""
+    """Auditor: and mine have these; in this run I have let out the releases of these numbers."""
 
     kind: Literal["resumed"] = "resumed"
+    opened: list[int] = Field(max_length=MOST_RECORDS)
     epochs: dict[int, Digest] = Field(max_length=8)
 
 
@@ -86,17 +93,25 @@ class Kept(_Message):
 
 
 class Offer(_Message):
-    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?"""
+    """Developer: ids of all that I have decided about follow as the raw part; which of them do you have?
+
+    ``commitment``: to my table, where the answer is to be certified.
+    """
 
     kind: Literal["offer"] = "offer"
     count: int = Field(ge=1, le=MOST_RECORDS)
+    commitment: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Known(_Message):
-    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there."""
+    """Auditor: the raw part says of which I have attributes, a bit for each; so many others of mine are not there.
+
+    ``coin``: a commitment to the seed by which I draw my sample, if I do.
+    """
 
     kind: Literal["known"] = "known"
     others: int = Field(ge=0, le=MOST_RECORDS)
+    coin: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
 class Newest(_Message):
@@ -150,7 +165,7 @@ class Held(_Message):
 
     kind: Literal["held"] = "held"
     attributes: dict[str, list[str]]
-    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+    adapters: dict[str, Shapes] = {}
 
 
 class Granted(_Message):
@@ -191,7 +206,7 @@ class Attributes(_Message):
 
     kind: Literal["attributes"] = "attributes"
     groups: dict[str, list[str]]
-    adapters: dict[str, dict[str, tuple[tuple[int, int], tuple[int, int]]]] = {}
+    adapters: dict[str, Shapes] = {}
 
 
 class Train(_Message):
@@ -203,7 +218,7 @@ class Train(_Message):
     kind: Literal["train"] = "train"
     attribute: str = Field(max_length=200)
     width: int = Field(ge=1, le=1_000_000)
-    shapes: dict[str, tuple[tuple[int, int], tuple[int, int]]] = Field(default={}, max_length=10_000)
+    shapes: Shapes = {}
 
 
 class Own(_Message):
@@ -307,12 +322,26 @@ def send(network: Network, peer: str, message: Message, raw: bytes = b"") -> Non
 
 def receive(network: Network, peer: str) -> tuple[Message, bytes]:
     """The peer's next message and its raw part; ProtocolError if it is not well formed."""
-    data = network.receive(peer, CHANNEL, limit=MESSAGE_LIMIT)
+    return decode(peer, network.receive(peer, CHANNEL, limit=MESSAGE_LIMIT))
+
+
+def decode(peer: str, data: bytes) -> tuple[Message, bytes]:
+    """A message of the peer's and its raw part, from bytes; ProtocolError if it is not well formed."""
     try:
         (length,) = struct.unpack_from("<I", data)
         return _ADAPTER.validate_json(data[4 : 4 + length]), data[4 + length :]
     except (struct.error, ValidationError) as error:
-        raise ProtocolError(f"{peer} sent a message that is not well formed: {error}") from error
+        raise ProtocolError(f"{peer} sent a message that is not well formed: {_shortly(error)}") from error
+
+
+def _shortly(error: struct.error | ValidationError) -> str:
+    """The first thing that is wrong, without the peer's own words at full length."""
+    if not isinstance(error, ValidationError):
+        return "it has no length"
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))[:100]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{where}: {first['msg'][:200]}{more}"
 
 
 def expect(network: Network, peer: str, kind: type[Kind]) -> tuple[Kind, bytes]:
@@ -332,6 +361,8 @@ def refuse(network: Network, peer: str, error: SecureFairError) -> None:
 
 def told(error: BaseException) -> str:
     """Say of an error what peers may know: its message where that is made of public data alone."""
+    if isinstance(error, KeyboardInterrupt):
+        return "it was told to end"
     public = isinstance(error, BudgetExceeded | Refusal | RunRefused | ProtocolError | PartyLost)
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 
@@ -354,13 +385,18 @@ def unpack_ids(raw: bytes, count: int) -> Ids:
 
 def unpack_adapter(raw: bytes, shapes: AdapterShapes) -> Adapter | None:
     """The adapter of these shapes from its float64 numbers; None where there are none of either."""
-    numbers = sum(rows * columns for pair in shapes.values() for rows, columns in pair)
-    if len(raw) != 8 * numbers:
-        raise ProtocolError(f"an adapter of {numbers} numbers was announced, {len(raw)} bytes came")
-    if not shapes:
-        return None
-    flat = torch.from_numpy(np.frombuffer(raw, dtype="<f8").copy())
-    return unflatten_adapter(flat, shapes)
+    numbers = unpack_numbers(raw, sum(rows * columns for pair in shapes.values() for rows, columns in pair))
+    return unflatten_adapter(torch.from_numpy(numbers.copy()), shapes) if shapes else None
+
+
+def unpack_numbers(raw: bytes, count: int) -> np.ndarray:
+    """Float64 (count,), each a finite number; ProtocolError otherwise."""
+    if len(raw) != 8 * count:
+        raise ProtocolError(f"{len(raw)} bytes came where {count} numbers of 8 bytes were due")
+    numbers = np.frombuffer(raw, dtype="<f8")
+    if not np.isfinite(numbers).all():
+        raise ProtocolError(f"{int((~np.isfinite(numbers)).sum())} of {count} numbers that came are not finite")
+    return numbers
 
 
 def pack_part(held: np.ndarray) -> bytes:

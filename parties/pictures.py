@@ -78,7 +78,7 @@ class About:
                 key: tuple(value) if isinstance(value, list) else value for key, value in tree.items()
             }
             return cls(**{field.name: held.pop(field.name) for field in fields(cls)}, **held)
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise UsageError(f"{file}: does not describe a model: {error!r}; run the scenario again") from error
 
     def text(self) -> bytes:

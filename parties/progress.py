@@ -30,5 +30,8 @@ class Progress(Protocol):
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         """An auditor's releases to come and those of the past, in words and as values."""
 
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
+        """The party's part is over: what came of it and where its files are, in words and as values."""
+
     def warn(self, text: str) -> None:
         """Something the user must see; the run goes on."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parties import messages
-from secure_fair.errors import BudgetExceeded, PartyLost, Refusal, RunRefused
+from parties.config import Endpoint
+from secure_fair.errors import BudgetExceeded, PartyLost, Refusal, RunRefused, SecureFairError, UsageError
 from secure_fair.files import atomic_write
 from secure_fair.mpc.cost import Meter
 from secure_fair.mpc.transport import Network
@@ -17,6 +21,7 @@ if TYPE_CHECKING:
     from secure_fair.privacy.gate import Gate
 
 REPORT = "party.json"
+EXCUSE_SECONDS = 5.0
 
 
 def write_party_report(out: Path, name: str, meter: Meter | None, network: Network | None, gate: Gate | None) -> None:
@@ -32,6 +37,28 @@ def write_party_report(out: Path, name: str, meter: Meter | None, network: Netwo
     }
     with atomic_write(out / REPORT) as file:
         file.write_text(json.dumps(report, indent=2) + "\n")
+
+
+@contextmanager
+def excused(endpoint: Endpoint) -> Iterator[None]:
+    """Tell the peers at once where this party cannot begin; else each of them waits for it until its time is over.
+
+    Peers that are not there within ``EXCUSE_SECONDS`` are not waited for.
+    """
+    try:
+        yield
+    except UsageError as error:
+        with suppress(SecureFairError):
+            network = Network(endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link)
+            patience = threading.Timer(EXCUSE_SECONDS, network.close)
+            patience.start()
+            try:
+                network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
+                leave(network, error)
+            finally:
+                patience.cancel()
+                network.close()
+        raise
 
 
 def leave(network: Network, error: BaseException) -> None:

@@ -9,6 +9,7 @@ and pays for whatever it asks. Keys and masks are the new session's, and what wa
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,26 +24,42 @@ from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.state import SharedState
+from secure_fair.privacy.entries import Receipt
 from secure_fair.privacy.ledger import Ledger
 
 # the developer's side
 
 
-def agree_on_epoch(config: RunConfig, network: Network, kept: Checkpoints) -> int:
-    """The last whole epoch that all parties have a state of; 0: the run begins again, under its name.
+def agree_on_epoch(config: RunConfig, network: Network, kept: Checkpoints) -> tuple[int, dict[str, list[int]]]:
+    """The last whole epoch that all parties have a state of, and the numbers of every auditor's releases so far.
 
-    ProtocolError where an auditor has another state of an epoch than it named then.
+    0: the run begins again, under its name. ProtocolError where an auditor has another state of an epoch than it named
+    then.
     """
     mine = kept.offers()
     for auditor in config.auditors:
         messages.send(network, auditor, Resume(run=kept.run, epochs=mine))
-    common = set(mine)
+    common, opened = set(mine), {}
     for auditor in config.auditors:
         answer, _ = messages.expect(network, auditor, Resumed)
         for epoch in common & answer.epochs.keys():
             _check_digest(epoch, auditor, kept.agreed(epoch)[auditor], answer.epochs[epoch])
         common &= answer.epochs.keys()
-    return max(common, default=0)
+        opened[auditor] = answer.opened
+    return max(common, default=0), opened
+
+
+def note_missed(ledger: Ledger, run: str, opened: Mapping[str, Sequence[int]], receipts: Iterable[Receipt]) -> None:
+    """Write down the ``receipts`` of kept answers that the ledger lacks, and which releases never came here: a process
+    died between the two. An auditor's ledger has them as opened; what a developer that lies says here is seen there."""
+    known = {(one["auditor"], one["number"]) for one in ledger.entries(run) if one["kind"] in ("received", "missed")}
+    for receipt in receipts:
+        if (receipt.auditor, receipt.number) not in known:
+            ledger.received(receipt)
+            known.add((receipt.auditor, receipt.number))
+    for auditor, numbers in opened.items():
+        for number in sorted({*numbers} - {at for name, at in known if name == auditor}):
+            ledger.missed(run, auditor, number)
 
 
 def keep_epoch(
@@ -73,7 +90,8 @@ def answer_resume(
     mine = kept.offers()
     for epoch in mine.keys() & asked.epochs.keys():
         _check_digest(epoch, config.developer, kept.agreed(epoch)[config.developer], asked.epochs[epoch])
-    messages.send(network, config.developer, Resumed(epochs=mine))
+    opened = [entry["number"] for entry in ledger.entries(asked.run) if entry["kind"] == "opened"]
+    messages.send(network, config.developer, Resumed(epochs=mine, opened=opened))
     return kept
 
 

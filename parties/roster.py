@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from parties import identity
+from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.files import atomic_write
 from secure_fair.mpc.transport import check_party_name
@@ -59,12 +59,7 @@ class Roster:
     @staticmethod
     def load(path: Path) -> Roster:
         """The roster in a file; UsageError listing everything that is wrong with it."""
-        try:
-            tree = tomllib.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UsageError(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
-        except ValueError as error:
-            raise UsageError(f"{path}: not a file in TOML ({error}); {_REMEDY}") from error
+        tree = toml_text.read(path, _REMEDY)
         table = tree.get(_TABLE)
         if set(tree) != {_TABLE} or not isinstance(table, dict):
             raise UsageError(f"{path}: expected one table, [{_TABLE}], and nothing else; {_REMEDY}")

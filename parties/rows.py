@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from parties.predictions import Predictions
-from secure_fair.data.csv_rows import read_csv, require_columns
+from secure_fair.data.csv_rows import read_rows, require_columns
 from secure_fair.data.encoding import Encoding, read_cells
 from secure_fair.data.records import Problem, describe_problems
 from secure_fair.errors import UsageError
@@ -40,11 +41,19 @@ class RowModel:
         missing = [path.name for path in (file, head) if not path.is_file()]
         if missing:
             raise UsageError(f"{folder}: no model of a table, for it lacks {', '.join(missing)}; name RUN/developer")
-        tree = json.loads(file.read_bytes())
-        encoding, weights = Encoding.of_tree(tree, str(file)), load_file(head)
-        if weights["weight"].shape != (len(tree["classes"]), len(encoding.features)):
+        try:
+            tree = json.loads(file.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{file}: is not JSON: {error}; name a run's folder as it was written") from error
+        encoding = Encoding.of_tree(tree, str(file))
+        try:
+            classes, weights = tuple(map(str, tree["classes"])), load_file(head)
+            weight, bias = weights["weight"], weights["bias"]
+        except (SafetensorError, KeyError, TypeError) as error:
+            raise UsageError(f"{head}: is not this model's head: {error}; name one run's folder") from error
+        if (weight.shape, bias.shape) != ((len(classes), len(encoding.features)), (len(classes),)):
             raise UsageError(f"{folder}: {TABLE_MODEL} and {HEAD} are of different models; name one run's folder")
-        return cls(encoding, tuple(tree["classes"]), weights["weight"], weights["bias"])
+        return cls(encoding, classes, weight, bias)
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """Probabilities (n, C), float64, of features (n, d)."""
@@ -58,18 +67,20 @@ class RowModel:
         A row is called by its ``id_column``, else by file and line. Raises UsageError for missing columns, and for
         values that training did not have: nothing is known of them.
         """
-        header, lines = read_csv(table)
+        header, lines = read_rows(table)
         columns = self.encoding.columns
         named = [column.name for column in columns]
         require_columns(header, named if id_column is None else [id_column, *named], table)
         short = [
-            Problem(f"{table}:{line}", "wrong line", f"{len(cells)} fields")
+            Problem(f"{table}:{line}", "wrong line", f"{len(cells)} fields instead of {len(header)}")
             for line, cells in lines
             if len(cells) != len(header)
         ]
         rows = [dict(zip(header, (cell.strip() for cell in cells), strict=False)) for _, cells in lines]
         if short:
             raise UsageError(describe_problems(short))
+        if not rows:
+            raise UsageError(f"{table}: no row to predict, only a header; name a CSV that has some")
         held, faults = read_cells(columns, rows)
         if faults:
             found = [Problem(f"{table}:{lines[row][0]}", *fault) for row, fault in sorted(faults.items())]

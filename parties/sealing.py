@@ -11,37 +11,53 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from parties import envelope, messages
 from parties.config import Endpoint, RunConfig
 from parties.confirmed import Confirmed, Counts
+from parties.draw import Draw
 from parties.envelope import Signature
 from parties.messages import Own, Seal, Sealed
 from parties.statement import NOT_CLAIMED, Facts, claim_tree, privacy_tree, statement
 from parties.tables import audit_of, claims_of
 from secure_fair.errors import Refusal
 from secure_fair.fairness.audits import LABELS, metric
-from secure_fair.files import write_bytes
+from secure_fair.files import private_folder, write_bytes
 from secure_fair.mpc.transport import Network
 
 CERTIFICATE = "certificate.json"
 SALT_BYTES = 32
 COMMITMENT = "commitment.json"
+COMMITTED = "committed"  # beside it: the files that it is to
 STRATA = (2, 2 * len(LABELS))  # decisions alone, and by label
 MEASURED = ("decisions", "scores above their median")
 
 
-def commit_to(table: Path, out: Path) -> str:
-    """A salted commitment to a party's table, SHA-256 of salt and bytes; the salt is kept in ``out``, to open it."""
+def commit_to(folder: Path, names: Sequence[str], out: Path) -> str:
+    """A salted commitment to the files of a party's store; they and the salt are kept in ``out``, to open it."""
     salt = secrets.token_bytes(SALT_BYTES)
-    digest = hashlib.sha256(salt + table.read_bytes()).hexdigest()
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    opened = {"commitment": digest, "salt": salt.hex(), "of": f"SHA-256 of the salt and of {table.name}"}
+    contents = {name: (folder / name).read_bytes() for name in names}
+    digest = commitment(salt, list(contents.values()))
+    private_folder(out / COMMITTED)
+    for name, content in contents.items():
+        write_bytes(out / COMMITTED / name, content)
+    of = f"SHA-256 of the salt and of {names[0]}"
+    if len(names) > 1:
+        of = f"SHA-256 of the salt and of the SHA-256 of each of {', '.join(names)}"
+    opened = {"commitment": digest, "salt": salt.hex(), "of": of, "files": list(names)}
     write_bytes(out / COMMITMENT, (json.dumps(opened, indent=2) + "\n").encode())
     return digest
+
+
+def commitment(salt: bytes, contents: Sequence[bytes]) -> str:
+    """SHA-256, hex, of a salt and one file, or of a salt and the digests of several."""
+    if len(contents) == 1:
+        return hashlib.sha256(salt + contents[0]).hexdigest()
+    return hashlib.sha256(salt + b"".join(hashlib.sha256(one).digest() for one in contents)).hexdigest()
 
 
 def fingerprint_of(endpoint: Endpoint) -> str:
@@ -113,29 +129,38 @@ class View:
         """The dealer saw no outcome."""
 
 
+@dataclass(frozen=True)
+class MetBy:
+    """An auditor's memory of the meeting: its ``name``, the run, how many records take part, the developer's commitment
+    to its table, made before anything was drawn or counted, and the auditor's draw."""
+
+    name: str
+    run: str
+    records: int
+    commitment: str
+    draw: Draw | None = None
+
+
 class AuditorsView(View):
-    """An auditor's: its run, its records, and the counts that it has confirmed.
+    """An auditor's: what it remembers of the meeting, and the counts that it has confirmed.
 
     ``groups``: names of every attribute's and intersection's groups.
     """
 
     def __init__(
-        self,
-        config: RunConfig,
-        name: str,
-        run: str,
-        records: int,
-        groups: Mapping[str, tuple[str, ...]],
-        confirmed: Confirmed,
+        self, config: RunConfig, met: MetBy, groups: Mapping[str, tuple[str, ...]], confirmed: Confirmed
     ) -> None:
         super().__init__(config)
-        self.name, self.run, self.records, self.groups, self.confirmed = name, run, records, groups, confirmed
+        self.name, self.run, self.records, self.draw = met.name, met.run, met.records, met.draw
+        self.commitment, self.groups, self.confirmed = met.commitment, groups, confirmed
 
     def check_outcome(self, tree: Mapping[str, Any]) -> None:
         """Decide every claim anew whose counts this auditor has confirmed."""
         told = tree["predicate"]
         _same("run", told["run"], self.run)
         _same("records", told["records"], self.records)
+        _same("the developer's commitment", told["commitments"].get(self.config.developer), self.commitment)
+        _same("this auditor's draw", told["draws"].get(self.name), None if self.draw is None else self.draw.facts)
         if told["measured"] not in MEASURED:
             raise Refusal(f"the statement measures {told['measured']!r}: there are {', '.join(MEASURED)}")
         claims = list(claims_of(self.config))
@@ -169,7 +194,8 @@ class AuditorsView(View):
         """Refusal unless there are decisions alone, or decisions by label, as the claims about them need."""
         strata = len(counts.values)
         by_label = any(claim.labelled for _, claim in claims_of(self.config) if claim.attribute == counts.attribute)
-        if strata not in STRATA[by_label:]:
+        due = STRATA[by_label:] if self.config.bins is None else (len(LABELS) * self.config.bins,)
+        if strata not in due:
             raise Refusal(f"the statement rests on counts in {strata} strata of {counts.attribute}: nothing follows")
 
 
@@ -183,11 +209,11 @@ def _parsed(payload: bytes) -> dict[str, Any]:
         tree: dict[str, Any] = json.loads(payload)
         told = tree["predicate"]
         fields = {"run": str, "terms": str, "measured": str, "records": int, "claims": list, "releases": list}
-        fields |= dict.fromkeys(("privacy", "policies", "commitments", "ledgers", "parties"), dict)
+        fields |= dict.fromkeys(("privacy", "policies", "commitments", "draws", "ledgers", "parties"), dict)
         shaped = all(isinstance(told[name], kind) for name, kind in fields.items()) and len(told) == len(fields) + 1
         shaped &= all(set(one) >= {"passed"} for one in told["claims"])
         shaped &= all(set(one) == {"attribute", "query", "sigma"} for one in told["releases"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise Refusal("the statement is none of an audit") from error
     if not shaped or envelope.canonical(tree) != payload:
         raise Refusal("the statement is not in the form in which statements are signed")

@@ -55,6 +55,7 @@ def statement(
             "records": answer["records"]["matched"],
             "claims": [claim_tree(config, one) for one in answer["verdicts"]],
             "releases": answer["releases"],
+            "draws": answer["draws"],
             "privacy": privacy_tree(config),
             "policies": {name: promise.digest for name, promise in config.promises.items()},
             "commitments": {name: one.commitment for name, one in facts.items() if one.commitment},
@@ -74,7 +75,7 @@ def verify(content: bytes, roster: Mapping[str, str]) -> dict[str, Any]:
         tree: dict[str, Any] = json.loads(payload)
         parties = tree["predicate"]["parties"]
         genuine = (tree["_type"], tree["predicateType"]) == (STATEMENT, PREDICATE) and isinstance(parties, dict)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError) as error:
         raise NotGenuine("the signed payload is no statement of an audit") from error
     if not genuine or envelope.canonical(tree) != payload:
         raise NotGenuine("the signed payload is no statement of an audit, or of another version")

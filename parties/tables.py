@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import product
+from itertools import compress, product
 from typing import Any
 
 from parties.config import RunConfig
 from parties.confirmed import Counts
-from secure_fair.data.decisions import UNKNOWN
+from parties.draw import NOT_DRAWN
+from secure_fair.data.decisions import UNKNOWN, Decisions
 from secure_fair.errors import UsageError
 from secure_fair.fairness.audits import Audit
 from secure_fair.fairness.claims import Claim, Verdict
@@ -20,12 +21,15 @@ def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, 
     """The audit of an attribute or intersection. ``groups``: names of every attribute's."""
     components = {component: groups[component] for component in config.components(name)}
     names = tuple(groups[name]) if name in groups else joint_groups(components)
+    sample = config.sample_of(name)
+    drawn = [NOT_DRAWN not in together for together in product(*components.values())]
     return Audit(
-        counts=counts.values.numpy(),
+        counts=counts.values.numpy()[:, drawn],
         sigma=counts.sigma,
-        names=names,
-        known=tuple(UNKNOWN not in together for together in product(*components.values())),
-        total=counts.total,
+        names=tuple(compress(names, drawn)),
+        known=tuple(UNKNOWN not in together for together in compress(product(*components.values()), drawn)),
+        total=counts.total if sample is None else min(sample, counts.total),
+        sampled=sample is not None,
         smallest=max(config.promises[holder].smallest_share for holder in config.answering(name)),
     )
 
@@ -35,13 +39,20 @@ def claims_of(config: RunConfig) -> Iterator[tuple[str, Claim]]:
     return ((auditor, Claim.parse(text)) for auditor, made in config.promises.items() for text in made.claims)
 
 
-def check_labels(config: RunConfig, labelled: bool) -> None:
-    """UsageError where a claim needs labels and there are none."""
+def check_decisions(config: RunConfig, decisions: Decisions) -> None:
+    """UsageError where a claim needs decisions with labels, or bins need scores with labels, and there are none."""
+    if config.bins is not None and (decisions.scores is None or decisions.labels is None):
+        raise UsageError(
+            f"--bins {config.bins}: compares scores with labels, and there are no "
+            f"{'scores; leave out --decision and --threshold' if decisions.scores is None else 'labels'}; name the "
+            "columns with --score and --label"
+        )
+    labelled = decisions.labels is not None and decisions.scores is None
     for auditor, claim in claims_of(config):
         if claim.labelled and not labelled:
             raise UsageError(
-                f"claims of {auditor}: {str(claim)!r} needs labels, and the decisions have none; name their column "
-                "with --label"
+                f"claims of {auditor}: {str(claim)!r} needs labels, and there are no decisions with labels; name "
+                "their columns with --decision and --label"
             )
 
 

@@ -22,6 +22,8 @@ from parties.progress import Progress
 from parties.rows import HEAD, TABLE_MODEL, table_model
 from secure_fair.data.encoding import Encoding
 from secure_fair.data.store import DeveloperStore
+from secure_fair.fairness.audit_table import audit_table
+from secure_fair.fairness.audits import Audit
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
@@ -169,22 +171,28 @@ def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None
     )
 
 
-def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[str, object]:
-    """Metrics from released counts of test records by label, prediction and group; nothing where none are released."""
+def evaluate(auditors: Auditors, data: Prepared, predictions: Tensor) -> dict[str, dict[str, Any]]:
+    """Metrics from released counts of test records by label, prediction and group; nothing where none are released.
+
+    With two classes the strata are those of an audit, whose tables with their intervals are made of the same counts.
+    """
     classes = len(data.classes)
     strata = data.test.labels * classes + predictions
     records = np.arange(len(data.training), len(data.training) + len(data.test), dtype=np.int64)
     sizes = torch.bincount(strata, minlength=classes**2).double()
-    found: dict[str, object] = {}
+    found: dict[str, dict[str, Any]] = {}
     for attribute in auditors.audited:
         released = evaluation_counts(auditors, attribute, records, strata, classes**2)
         if released is not None:
             counts = all_groups(released.values, sizes).reshape(classes, classes, -1).numpy()
             # a cell within a few standard deviations of nothing says nothing: suppressed after the noise
             smallest = SUPPRESSED_BELOW * released.sigma
-            found[attribute] = fairness(clip_noised(counts), auditors.groups(attribute), smallest) | {
-                "sigma": released.sigma
-            }
+            names = auditors.groups(attribute)
+            found[attribute] = fairness(clip_noised(counts), names, smallest) | {"sigma": released.sigma}
+            if classes == 2:
+                strata_counts = all_groups(released.values, sizes).numpy()
+                audit = Audit(strata_counts, released.sigma, names, (True,) * len(names), len(records))
+                found[attribute] |= {"audit": audit_table(audit)}
     return found
 
 

@@ -30,6 +30,7 @@ from secure_fair.data.records import parse_expression
 from secure_fair.data.split import derived_training, given_split
 from secure_fair.data.store import AuditorStore, DeveloperStore, ids_of, person_ids
 from secure_fair.data.table import AttributeTable, Dataset, load_attributes, load_labels, load_table
+from secure_fair.data.unions import united_columns
 from secure_fair.errors import UsageError
 from secure_fair.files import atomic_write
 from secure_fair.sections import listed
@@ -233,6 +234,7 @@ def _holders_table(data: Data, attributes: Sequence[str], own: OwnTable, link: L
         classes=data.classes,
         on_bad=data.on_bad,
     )
+    table = replace(table, sensitive=united_columns(table.sensitive, data.groups or {}))
     if link.matched is not None and table.persons is None:
         return replace(table, persons=table.digests)
     return table

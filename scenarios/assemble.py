@@ -107,6 +107,7 @@ def endpoint(
     simulated: bool,
     roster: Roster | None = None,
     resumed: bool = False,
+    wait: float | None = None,
 ) -> Endpoint:
     """Where a party stands in this scenario, and whom it takes for its peers."""
     agreed = {**agreement(scenario), RESUMED: "given" if resumed else "not given"}
@@ -122,4 +123,5 @@ def endpoint(
         link=scenario.link,
         simulated=simulated,
         resumed=resumed,
+        wait=wait,
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from parties.messages import MOST_RECORDS
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
-from parties.tables import check_labels
+from parties.tables import check_decisions
 from scenarios import assemble
 from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.fit import fit_run
@@ -34,11 +33,13 @@ from scenarios.policies import load as load_policy
 from scenarios.processes import Job, run_parties
 from scenarios.progress import Reporter
 from scenarios.summary import opened_to_auditors, released
+from scenarios.temporary import temporary_folder
 from scenarios.together import entries_of
 from secure_fair.data.csv_rows import MOST_GROUPS
 from secure_fair.data.decision_store import write_decisions
 from secure_fair.data.decisions import Columns, Decisions, alike, read_attributes, read_decisions
-from secure_fair.data.links import lasting_join_key
+from secure_fair.data.links import lasting_join_key, read_matched
+from secure_fair.data.matched import names_of, renamed_attributes, renamed_decisions
 from secure_fair.data.store import KEY_BYTES, AuditorStore
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
@@ -51,6 +52,7 @@ SUMMARY = "audit.json"
 TERMS = "audit.toml"
 FOUR_FIFTHS = "0.8"
 DEFAULT_EPSILON = 1.0
+Held = tuple[list[str], AttributeTable]  # an auditor's ids, and its columns in that order
 _PARTY = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
 
@@ -67,14 +69,21 @@ class AuditorFile:
         """Read [NAME=]FILE:ATTRIBUTE,...; without a name it is that of the file."""
         given, equals, rest = text.partition("=")
         named = bool(equals) and _PARTY.fullmatch(given) is not None
-        file, colon, columns = (rest if named else text).rpartition(":")
-        attributes = tuple(part.strip() for part in columns.split(",") if part.strip())
-        if not colon or not file or not attributes:
+        held = held_columns(rest if named else text)
+        if held is None:
             raise UsageError(f"--auditor {text}: expected [NAME=]FILE:ATTRIBUTE,..., for instance city.csv:sex,race")
-        name = given if named else re.sub(r"[^a-z0-9]+", "-", Path(file).stem.lower()).strip("-")
+        file, attributes = held
+        name = given if named else re.sub(r"[^a-z0-9]+", "-", file.stem.lower()).strip("-")
         if not _PARTY.fullmatch(name):
             raise UsageError(f"--auditor {text}: {name!r} cannot be a party's name; give one as in city={file}:...")
-        return cls(name, Path(file), attributes)
+        return cls(name, file, attributes)
+
+
+def held_columns(text: str) -> tuple[Path, tuple[str, ...]] | None:
+    """The file and the columns of FILE:COLUMN,...; None where it is not of this form."""
+    file, _, columns = text.rpartition(":")
+    attributes = tuple(part.strip() for part in columns.split(",") if part.strip())
+    return (Path(file), attributes) if file and attributes else None
 
 
 @dataclass(frozen=True)
@@ -90,6 +99,8 @@ class Wanted:
     delta: float = DEFAULT_DELTA
     state: Path | None = None
     certificate: bool = True
+    bins: int | None = None
+    matched: Path | None = None  # folder with a CSV of matched ids for every side
 
 
 @dataclass(frozen=True)
@@ -109,24 +120,40 @@ def prepare(wanted: Wanted) -> Prepared:
         raise UsageError(f"--epsilon {wanted.epsilon:g}: must be above 0 and at most 1000")
     if not 0 < wanted.delta < 0.1:
         raise UsageError(f"--delta {wanted.delta:g}: must be above 0 and below 0.1")
+    if wanted.bins is not None and wanted.bins % 2:
+        raise UsageError(f"--bins {wanted.bins}: must be even, so that the median is between two of them")
     unknown = set(wanted.policies) - {auditor.name for auditor in wanted.auditors} - {""}
     if unknown:
         names = ", ".join(auditor.name for auditor in wanted.auditors)
         raise UsageError(f"--policy {min(unknown)}=...: is no auditor of this audit; there are {names}")
     decisions = read_decisions(wanted.decisions, wanted.columns)
     read = {one.name: read_attributes(one.file, one.attributes, wanted.columns.id) for one in wanted.auditors}
+    if wanted.matched is not None:
+        decisions, read = renamed(wanted.matched, decisions, read)
     tables = {name: table for name, (_, table) in read.items()}
-    with tempfile.TemporaryDirectory(prefix="secure-fair-policies-") as folder:
+    with temporary_folder("policies") as folder:
         files = write_policies(wanted, Path(folder))
         policies = {name: load_policy(file) for name, file in files.items()}
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
     check_sizes(wanted, len(decisions.ids), tables)
-    check_labels(terms.run_config(), decisions.labels is not None)
+    check_decisions(terms.run_config(), decisions)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
     return Prepared(wanted, decisions, tables, texts, terms)
+
+
+def renamed(folder: Path, decisions: Decisions, read: Mapping[str, Held]) -> tuple[Decisions, dict[str, Held]]:
+    """Everybody's records under the ids that they were matched by."""
+    mine = folder / f"{assemble.DEVELOPER}.csv"
+    found = renamed_decisions(decisions, read_matched(mine), mine)
+    theirs = {}
+    for name, (ids, table) in read.items():
+        file = folder / f"{name}.csv"
+        named = names_of(ids, read_matched(file), file)
+        theirs[name] = (named, renamed_attributes(table, named))
+    return found, theirs
 
 
 # the policies, and what all agree on
@@ -163,6 +190,8 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
         epsilon=None if exact else wanted.epsilon or DEFAULT_EPSILON,
         delta=wanted.delta,
         certificate=wanted.certificate,
+        bins=wanted.bins,
+        matched=wanted.matched is not None,
     )
     terms.check()
     return terms
@@ -237,7 +266,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
         write_bytes(policies / f"{name}.toml", text)
     write_bytes(out / "README.txt", readme(prepared).encode())
     write_bytes(out / TERMS, prepared.terms.to_toml().encode())
-    with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
+    with temporary_folder("stores") as folder:
         report.stage("preparing each party's store")
         write_stores(prepared, Path(folder))
         names = tuple(prepared.tables)
@@ -264,7 +293,8 @@ def write_stores(prepared: Prepared, folder: Path) -> None:
     if state is not None:
         private_folder(state)
     key = secrets.token_bytes(KEY_BYTES) if state is None else lasting_join_key(state / "join.key")
-    write_decisions(folder / assemble.DEVELOPER, prepared.decisions, key)
+    matched = prepared.wanted.matched is not None
+    write_decisions(folder / assemble.DEVELOPER, prepared.decisions, None if matched else key)
     for name, table in prepared.tables.items():
         write_attributes(folder / name, table, key)
 

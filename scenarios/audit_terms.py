@@ -12,19 +12,21 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from parties.config import Promise, RunConfig
-from scenarios import files
 from scenarios.assemble import DEALER, DEVELOPER
 from scenarios.models import PartyName
 from scenarios.policies import load as load_policy
+from secure_fair import toml_text
 from secure_fair.errors import Refusal, UsageError
+from secure_fair.fairness.calibration import FEWEST, MOST
 from secure_fair.fairness.claims import Claim
 from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA, Privacy
-from secure_fair.sections import Positive, Section, describe, listed, near
+from secure_fair.sections import Positive, Section, listed, near, problems_of
 
 PRECISION_BITS = 16
+PROMISED = ("answer", "claims", "smallest_share", "sample", "coverage")
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -43,16 +45,20 @@ class AuditorTerms(Section):
     """Its policy's claims."""
     smallest_share: float
     """Its policy's smallest_share."""
+    sample: int | None = None
+    """Its policy's sample."""
+    coverage: float = 0.0
+    """Its policy's coverage."""
 
     @classmethod
     def of(cls, name: str, attributes: tuple[str, ...], file: Path) -> AuditorTerms:
         """The terms of an auditor with this policy file; UsageError where the two are none."""
         policy = load_policy(file)
-        promised = {key: getattr(policy, key) for key in ("answer", "claims", "smallest_share")}
+        promised = {key: getattr(policy, key) for key in PROMISED}
         try:
             return cls(name=name, attributes=attributes, policy=digest_of(file), **promised)
         except ValidationError as error:
-            raise UsageError([describe(item, cls) for item in error.errors()]) from None
+            raise UsageError(problems_of(error, cls)) from None
 
 
 class Terms(Section):
@@ -70,24 +76,29 @@ class Terms(Section):
     """The delta of epsilon."""
     certificate: bool = True
     """Whether what the developer was told is confirmed, and the answer signed by all."""
+    bins: Annotated[int, Field(ge=FEWEST, le=MOST, multiple_of=2)] | None = None
+    """Of scores with labels: how well they are calibrated, in so many bins."""
+    matched: bool = False
+    """Whether ids were matched by private set intersection; else they are by a key that all sides have."""
     link: LinkSettings = LinkSettings()
 
     @classmethod
     def load(cls, file: Path) -> Terms:
         """The terms in a file; UsageError with every problem."""
-        tree = files.parse(file.read_text(encoding="utf-8"), str(file))
+        tree = toml_text.read(file)
         try:
             terms = cls.model_validate(tree)
         except ValidationError as error:
-            raise UsageError([describe(item, cls, file.name) for item in error.errors()]) from None
+            raise UsageError(problems_of(error, cls, file.name)) from None
         terms.check()
         return terms
 
     def check(self) -> None:
         """UsageError with every claim and intersection that is about nothing, and every attribute held twice."""
-        for problems in (list(self._name_problems()), list(self._claim_problems())):  # of the latter some follow
-            if problems:
-                raise UsageError(problems)
+        for problems in (self._name_problems, self._claim_problems, self._sample_problems):  # of the latter some follow
+            found = list(problems())
+            if found:
+                raise UsageError(found)
 
     def _name_problems(self) -> Iterator[str]:
         names = [auditor.name for auditor in self.auditors]
@@ -102,6 +113,17 @@ class Terms(Section):
                 yield (
                     f"intersection {' x '.join(attributes)!r}: name two or more different attributes of "
                     f"{listed(held)}{near(unknown[0], held) if unknown else ''}"
+                )
+
+    def _sample_problems(self) -> Iterator[str]:
+        drawing = {auditor.name for auditor in self.auditors if auditor.sample is not None}
+        holder = {attribute: auditor.name for auditor in self.auditors for attribute in auditor.attributes}
+        for attributes in self.intersections:
+            holders = {holder[attribute] for attribute in attributes}
+            if len(holders) > 1 and holders & drawing:
+                yield (
+                    f"intersection {' x '.join(attributes)!r}: {min(holders & drawing)} draws a sample of its own; "
+                    "leave the intersection out, or audit without a sample"
                 )
 
     def _claim_problems(self) -> Iterator[str]:
@@ -153,6 +175,8 @@ class Terms(Section):
             privacy=None if self.epsilon is None else privacy,
             intersections={" x ".join(names): names for names in self.intersections},
             certified=self.certificate,
+            matched=self.matched,
+            bins=self.bins,
             promises={one.name: promise_of(one) for one in self.auditors},
         )
 
@@ -172,7 +196,7 @@ class Terms(Section):
 
 def promise_of(auditor: AuditorTerms) -> Promise:
     """The same as the parties take it."""
-    return Promise(auditor.policy, auditor.answer, auditor.claims, auditor.smallest_share)
+    return Promise(auditor.policy, **{key: getattr(auditor, key) for key in PROMISED})
 
 
 def digest_of(file: Path) -> str:

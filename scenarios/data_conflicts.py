@@ -17,6 +17,7 @@ def whole(data: Data) -> Iterator[str]:
     yield from _attribute_conflicts("data", data, ("target", data.target))
     yield from _intersection_conflicts(data)
     yield from _label_bias_conflicts(data)
+    yield from _group_conflicts(data)
     if data.target in data.sensitive:
         yield f"data.target: {show(data.target)} is among data.sensitive; the task must be another attribute"
     if data.split_given and data.split is not None:
@@ -106,7 +107,7 @@ def _attribute_conflicts(where: str, data: DataSet, *others: tuple[str, str]) ->
 
     for key, text in (*others, *((f"sensitive.{i}", text) for i, text in enumerate(data.sensitive))):
         try:
-            column, compared = parse_expression(text).column, parse_expression(text).sign is not None
+            column, compared = parse_expression(text).column, parse_expression(text).numeric
         except UsageError as error:
             yield f"{where}.{key}: {error}"
             continue
@@ -115,7 +116,21 @@ def _attribute_conflicts(where: str, data: DataSet, *others: tuple[str, str]) ->
         elif data.dataset == "utkface" and column not in utkface.COLUMNS:
             yield f"{where}.{key}: utkface has no {show(column)}; allowed: {listed(utkface.COLUMNS)}"
         elif data.dataset == "utkface" and compared != (column == "age"):
-            yield f'{where}.{key}: {show(text)} is not allowed; age must be compared, as in "age > 35", and no other'
+            how = 'age must be compared, as in "age > 35", or cut, as in "age cut at 30 and 60", and no other'
+            yield f"{where}.{key}: {show(text)} is not allowed; {how}"
+
+
+def _group_conflicts(data: Data) -> Iterator[str]:
+    if data.groups and data.dataset == "faces":
+        yield "data.groups: has no use with drawn portraits, whose attributes have two groups each; leave it out"
+        return
+    asked = (data.target, *data.sensitive)
+    for attribute, groups in (data.groups or {}).items():
+        key = f"data.groups.{attribute}"
+        if attribute not in asked:
+            yield f"{key}: {show(attribute)} is neither target nor sensitive; allowed: {listed(asked)}"
+        if len(groups) < 2:
+            yield f"{key}: {show(groups)} is one group; name two or more, with every value in one of them"
 
 
 def _intersection_conflicts(data: Data) -> Iterator[str]:

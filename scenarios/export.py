@@ -12,10 +12,10 @@ from typing import Any
 from parties.progress import Progress
 from parties.rows import HEAD, TABLE_MODEL, RowModel
 from scenarios.exported import LOADER, write_loader
-from scenarios.files import parse
 from scenarios.finished import load_model
 from scenarios.folders import model_folder
 from scenarios.schema import Scenario
+from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.files import atomic_write
 from secure_fair.report.card import Exported, card
@@ -85,7 +85,7 @@ def _of_run(run: Path, scenario: Path | None) -> tuple[Summary, dict[str, Any]]:
     """Summary and scenario of a run for the card; of a developer between machines, its own result in place of one."""
     own = run / "scenario.toml"
     file = own if scenario is None or own.is_file() else scenario
-    tree = parse(file.read_text(encoding="utf-8"), str(file)) if file.is_file() else {}
+    tree = toml_text.read(file) if file.is_file() else {}
     if (run / SUMMARY).is_file():
         return read_summary(run), tree
     result = json.loads((model_folder(run) / RESULT).read_text(encoding="utf-8"))

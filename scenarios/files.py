@@ -1,4 +1,4 @@
-"""Scenario files: finding one by path or library name, reading it, and setting keys from the command line."""
+"""Scenario files: finding one by path or library name, and setting keys from the command line."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
+from secure_fair.toml_text import UNREADABLE
 
-UNREADABLE = "is nested too deeply, or has a number of too many digits; no scenario needs that"
 FOLDERS = {"scenario": "library", "sweep": "sweeps"}
 
 
@@ -36,21 +36,15 @@ def find(source: str | Path, kind: str = "scenario") -> tuple[str, str]:
         try:
             return str(path), path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: cannot be read: {error}") from error
+            why = error.strerror if isinstance(error, OSError) else f"not UTF-8 text, byte {error.start}"
+            raise UsageError(f"{path}: cannot be read ({why})") from error
+    if path.is_dir():
+        remedy = "name the run that has ended, or its scenario.toml" if kind == "scenario" else "name the file in it"
+        raise UsageError(f"{path}: is a folder, and no {kind}; {remedy}")
     known = library(kind)
     if str(source) in known:
         return f"library {kind} {source}", known[str(source)]
     raise UsageError(f"{source}: no such {kind} file, nor a name of the library (known: {', '.join(known)})")
-
-
-def parse(text: str, where: str) -> dict[str, Any]:
-    """The TOML text as nested dictionaries; ``where`` names it in the error."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where}: is not valid TOML: {error}") from error
-    except (RecursionError, ValueError) as error:  # tables within tables without end, a number of thousands of digits
-        raise UsageError(f"{where}: {UNREADABLE}") from error
 
 
 def value_of(text: str) -> Any:

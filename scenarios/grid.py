@@ -15,9 +15,10 @@ from pydantic import Field, ValidationError
 
 from scenarios import files, switch
 from scenarios.schema import Scenario, Section
+from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import unused_keys
-from secure_fair.sections import describe, show
+from secure_fair.sections import problems_of, show
 
 
 class SweepFile(Section):
@@ -65,9 +66,9 @@ def load(source: str | Path) -> SweepFile:
     """The sweep in a file, or of that name in the library; ``UsageError`` lists every problem."""
     where, text = files.find(source, "sweep")
     try:
-        return SweepFile.model_validate(files.parse(text, where))
+        return SweepFile.model_validate(toml_text.parse(text, where))
     except ValidationError as error:
-        raise UsageError([f"{where}: {describe(detail, SweepFile)}" for detail in error.errors()]) from None
+        raise UsageError([f"{where}: {problem}" for problem in problems_of(error, SweepFile)]) from None
 
 
 def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
@@ -82,7 +83,7 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     for grid, seed in itertools.product(sweep.grid, sweep.seeds):
         axes = {key: value for key, value in grid.items() if key != "base"}
         for name, point in itertools.product(bases_of(grid.get("base", sweep.base)), points(axes)):
-            base = files.parse(files.find(name)[1], name)
+            base = toml_text.parse(files.find(name)[1], name)
             words = describe_point(point)
             fixed = {"seed": seed, "compare": [], "secure": {"mode": "plain"}}
             release = {"method": {"release": ""}} if "method.name" in point else {}

@@ -10,23 +10,29 @@ import json
 import os
 import platform
 import secrets
-import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
 from scenarios import assemble
+from scenarios.failure import FAILED, note_failed_run
 from scenarios.people import People, load
 from scenarios.plans import plans_text
 from scenarios.processes import job_of, run_parties
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.summary import summarise
+from scenarios.temporary import temporary_folder
 from scenarios.threads import threads
 from scenarios.together import spent_together
-from secure_fair.files import private_folder
+from secure_fair.data.store import KEY_BYTES
+from secure_fair.errors import UsageError
+from secure_fair.files import private_folder, write_bytes
+
+SCENARIO = "scenario.toml"
+SUMMARY = "summary.json"
+JOIN_KEY = "join.key"  # of the records' ids, until the run has ended
 
 if TYPE_CHECKING:
     from secure_fair.attacks.common.strongest import Strongest
@@ -34,28 +40,56 @@ if TYPE_CHECKING:
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     """Run the methods to compare and the main one below ``out``; returns the summary, which is also written there."""
-    began = time.perf_counter()
     private_folder(out)
     (out / "README.txt").write_text(folder_text(scenario))
-    people = People(scenario, load(scenario, report))
+    (out / SCENARIO).write_text(scenario.to_toml())
+    write_bytes(out / JOIN_KEY, secrets.token_bytes(KEY_BYTES))
     (out / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
-    with tempfile.TemporaryDirectory(prefix="secure-fair-stores-") as folder:
-        stores = Path(folder)
-        report.stage("preparing each party's store")
-        people.write_stores(stores)
-        compared, folders = [], []
-        for other in scenario.compared:
-            folders.append(out / "compare" / other.method.name)
-            compared.append(run_method(other, stores, folders[-1], people, report))
-        summary = run_method(scenario, stores, out, people, report)
+    return run_all(scenario, out, report)
+
+
+def resume(out: Path, report: Reporter) -> dict[str, Any]:
+    """Go on with a run in its folder; UsageError where it has ended well, or is none."""
+    if not (out / SCENARIO).is_file():
+        raise UsageError(f"{out}: is no run's folder; name the one that `secure-fair run` has told")
+    if not (out / JOIN_KEY).is_file():
+        raise UsageError(f"{out}: this run has ended, and there is nothing to go on with")
+    return run_all(Scenario.load(out / SCENARIO), out, report)
+
+
+def run_all(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
+    """Run what has not ended yet; a failure is noted in the folder, with the command that goes on."""
+    began, method, place = time.perf_counter(), "", out
+    (out / FAILED).unlink(missing_ok=True)
+    compared, folders = [], []
+    try:
+        people = People(scenario, load(scenario, report), (out / JOIN_KEY).read_bytes())
+        with temporary_folder("stores") as stores:
+            report.stage("preparing each party's store")
+            people.write_stores(stores)
+            for other in (*scenario.compared, scenario):
+                method, place = other.method.name, out / "compare" / other.method.name if other is not scenario else out
+                folders.append(place)
+                compared.append(ended_before(place) or run_method(other, stores, place, people, report))
+    except BaseException as error:
+        note_failed_run(out, method, place, error)
+        raise
+    summary = compared.pop()
     summary["compare"] = compared
     summary["pictures"] = people.pictures()
     if compared:
         alone = [one["privacy"] for one in (*compared, summary)]
-        summary["privacy"]["with_compared"] = spent_together([*folders, out], alone)
+        summary["privacy"]["with_compared"] = spent_together(folders, alone)
     summary["total_seconds"] = time.perf_counter() - began
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+    (out / JOIN_KEY).unlink()
     return summary
+
+
+def ended_before(place: Path) -> dict[str, Any] | None:
+    """The summary of a method that has ended before the run has failed."""
+    file = place / SUMMARY
+    return json.loads(file.read_text()) if file.is_file() else None
 
 
 def folder_text(scenario: Scenario) -> str:
@@ -84,7 +118,7 @@ def run_method(
     ``attack``: in plain mode, what the strongest attacker wins from what was released is part of it.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "scenario.toml").write_text(scenario.to_toml())
+    (out / SCENARIO).write_text(scenario.to_toml())
     if scenario.method.name != "erm":
         report.stage(f"plan of {scenario.method.name}'s releases\n{plans_text(scenario)}")
     began = time.perf_counter()
@@ -99,7 +133,7 @@ def run_method(
         from scenarios import attacked  # all attacks, with what they need of statistics
 
         summary["attack"] = attacked.won(scenario, attacker, summary["records"]["training"])
-    (out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
@@ -112,8 +146,7 @@ def run_plain(
     from parties.plain import run_in_the_clear
 
     torch.set_num_threads(threads())
-    state = Path(tempfile.mkdtemp(prefix="secure-fair-state-"))
-    try:
+    with temporary_folder("state") as state:
         return run_in_the_clear(
             assemble.run_config(scenario),
             stores,
@@ -124,8 +157,6 @@ def run_plain(
             report,
             attack=attack,
         )
-    finally:
-        shutil.rmtree(state, ignore_errors=True)
 
 
 def join_names(out: Path, people: People) -> None:

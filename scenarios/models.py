@@ -43,7 +43,8 @@ class DataSet(Section):
     root: str | None = None
     """The folder that holds it; none for drawn portraits."""
     sensitive: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(strict=False, min_length=1)]
-    """The sensitive attributes: columns, or columns compared with a number ("age > 35")."""
+    """The sensitive attributes: columns, columns compared with a number ("age > 35"), or cut at numbers ("age cut at 30
+    and 60")."""
     limit: Annotated[int, Field(ge=16)] | None = None
     """Use so many records at most."""
     on_bad: Literal["refuse", "skip"] = "refuse"
@@ -56,7 +57,7 @@ class DataSet(Section):
     """celeba: count persons, as its own list of identities has them, instead of records."""
     # manifest and table
     file: str | None = None
-    """manifest, table: the CSV, below root."""
+    """manifest, table: the CSV or Parquet file, below root."""
     path_column: str | None = None
     """manifest: the column of picture paths."""
     id_column: str | None = None
@@ -121,6 +122,9 @@ class Data(DataSet):
 
     target: Annotated[str, Field(min_length=1)]
     """The task: a column in the same form."""
+    groups: dict[str, dict[str, Annotated[tuple[str, ...], Field(strict=False, min_length=1)]]] | None = None
+    """By attribute (or the target) and by group: the values that it is made of, every value in one group. Without it
+    each value is a group."""
     intersections: Annotated[tuple[Annotated[tuple[str, ...], Field(strict=False)], ...], Field(strict=False)] = ()
     """Lists of two or more of the sensitive attributes, whose combinations are groups as well."""
     auditor_records: Literal["aligned", "own"] = "aligned"
@@ -179,7 +183,8 @@ class Data(DataSet):
     @property
     def asked(self) -> dict[str, Any]:
         """The same with the task, as ``load_table``, ``count_records`` and ``check`` take it."""
-        return {**super().asked, "target": self.target}
+        unions = {"unions": self.groups} if self.groups else {}
+        return {**super().asked, "target": self.target, **unions}
 
 
 class Auditor(Section):

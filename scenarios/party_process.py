@@ -15,9 +15,11 @@ from types import TracebackType
 
 from parties import identity as identities
 from parties.config import Folders, RunConfig
+from parties.reports import excused
 from parties.roster import Roster
 from scenarios import assemble
 from scenarios.audit_terms import Terms
+from scenarios.failure import check_place, note_failed_party
 from scenarios.progress import reporter
 from scenarios.relay import host_and_port, own_address, read_token
 from scenarios.schema import Scenario
@@ -35,6 +37,7 @@ class PartyProcess:
     def __init__(
         self,
         output_format: str,
+        role: str,
         *,
         source: str | None = None,
         audit: Path | None = None,
@@ -43,6 +46,7 @@ class PartyProcess:
         peers: tuple[str, ...],
         out: Path,
         timeout: float,
+        wait: float | None = None,
         simulated: bool,
         roster: Path | None = None,
         relay: str | None = None,
@@ -63,6 +67,7 @@ class PartyProcess:
                 f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
+        check_role(role, credentials.name, identity)
         if resume and isinstance(self.agreed, Terms):
             raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
         addresses = peer_addresses(peers, parties - {credentials.name}, relayed=relay is not None)
@@ -78,12 +83,16 @@ class PartyProcess:
             simulated=simulated,
             roster=fingerprints,
             resumed=resume,
+            wait=wait,
         )
         self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
         self.folders = Folders(store=store or out, out=out, state=state or out)
         if state is not None and not simulated:
-            assemble.check_state(state, new=new_state)
+            with excused(self.endpoint):
+                assemble.check_state(state, new=new_state)
         self._policy_file = policy
+        if isinstance(self.agreed, Scenario):
+            check_place(out, resumed=resume)
         self._ways = ExitStack()
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.report = reporter(output_format)
@@ -95,6 +104,7 @@ class PartyProcess:
             threading.Thread(target=_end_with_launcher, daemon=True).start()
 
     def __enter__(self) -> PartyProcess:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # it says goodbye, as on Ctrl-C
         return self
 
     def __exit__(
@@ -102,6 +112,12 @@ class PartyProcess:
     ) -> None:
         self._ways.close()
         self.report.close()
+        if error is None or self.endpoint.simulated or not isinstance(self.agreed, Scenario):
+            return
+        state = None if self.folders.state == self.folders.out else self.folders.state
+        command = note_failed_party(self.folders.out, self.endpoint.credentials.name, state, error)
+        if command:
+            self.report.warn(f"once all parties are back, go on with: {command}")
 
     def developer(self) -> None:
         """Run as the developer."""
@@ -119,10 +135,11 @@ class PartyProcess:
         """Run as an auditor."""
         from parties.auditor import main
 
-        if isinstance(self.agreed, Terms):
-            policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
-        else:
-            policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
+        with excused(self.endpoint):
+            if isinstance(self.agreed, Terms):
+                policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
+            else:
+                policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
         main(self.config, self.endpoint, self.folders, policy, self.report)
 
     def dealer(self) -> None:
@@ -150,6 +167,16 @@ def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
 def run_config_of(agreed: Scenario | Terms) -> RunConfig:
     """The values that all parties have in common."""
     return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+
+
+def check_role(role: str, name: str, identity: Path) -> None:
+    """UsageError unless the certificate's name is one of the role: it is what the others know the party by."""
+    named = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
+    if named != role:
+        raise UsageError(
+            f"--identity {identity}: is {name!r}'s, and this is `secure-fair party {role}`; name the folder of a "
+            f"{role}, or start `secure-fair party {named}`"
+        )
 
 
 def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:

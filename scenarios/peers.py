@@ -27,6 +27,7 @@ from scenarios.people import People, Tables, cache_folder, load, parts_of
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.sweep import Quiet
+from scenarios.temporary import temporary_folder
 from secure_fair.data.encoding import Column
 from secure_fair.data.table import Dataset
 from secure_fair.errors import UsageError
@@ -172,7 +173,7 @@ def linear_scenario(
 
 def ours(found: FeaturePeople, report: Reporter) -> Iterator[Row]:
     """A row per method, epsilon and strength, each a run of its own with releases and noise of its own."""
-    with tempfile.TemporaryDirectory(prefix="secure-fair-peers-") as folder:
+    with temporary_folder("peers") as folder:
         stores = Path(folder) / "stores"
         found.people.write_stores(stores)
         runs = Runs(found, stores, Path(folder), Quiet(report))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 import secure_fair
 from scenarios.keys import rows_of
+from secure_fair.errors import UsageError
 from secure_fair.privacy.policy import Policy
 
 # every file there is an operation; their names alone are read here
@@ -31,6 +33,8 @@ EXAMPLES: dict[str, Any] = {
     "answer": "verdict",
     "claims": ["impact ratio by sex >= 0.8"],
     "smallest_share": 0.02,
+    "sample": 1000,
+    "coverage": 0.95,
 }
 WRITTEN = (
     "epsilon",
@@ -62,8 +66,22 @@ its `[policy]` no limit; the run warns of exact releases."""
 
 
 def load(file: Path) -> Policy:
-    """An auditor's file."""
-    return Policy.load(file, known=OPERATION_NAMES)
+    """An auditor's file; UsageError with every problem, claims about no metric among them."""
+    policy = Policy.load(file, known=OPERATION_NAMES)
+    problems = list(_claim_problems(policy, file.name)) if policy.claims else []
+    if problems:
+        raise UsageError(problems)
+    return policy
+
+
+def _claim_problems(policy: Policy, where: str) -> Iterator[str]:
+    from secure_fair.fairness.claims import Claim  # which takes scipy, and most policies have no claims
+
+    for place, text in enumerate(policy.claims):
+        try:
+            Claim.parse(text)
+        except ValueError as error:
+            yield f"{where}.claims.{place}: {error}"
 
 
 def template() -> str:

@@ -9,18 +9,19 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from parties import identity
+from parties.checkpoints import RUNS
 from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
+from scenarios.temporary import temporary_folder
 from scenarios.threads import environment_of_party
 from secure_fair.errors import ProcessFailed
 from secure_fair.files import open_private
@@ -35,7 +36,7 @@ class Job:
     party's store.
 
     ``policies``: an auditor's own file. ``states``: where the parties' states are kept, by a folder for each; without
-    it they begin anew, and are copied to ``out``.
+    it they begin anew below ``out``. ``resume``: the parties go on with the run that is kept there.
     """
 
     agreed: str
@@ -45,6 +46,7 @@ class Job:
     option: str = "--scenario"
     policies: Mapping[str, Path] = field(default_factory=dict)
     states: Path | None = None
+    resume: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -55,18 +57,27 @@ class Job:
         """Where a party of this name writes."""
         return self.out / (name if name in (assemble.DEVELOPER, assemble.DEALER) else f"auditor-{name}")
 
+    def state(self, name: str) -> Path:
+        """Where a party keeps its state."""
+        return self.folder(name) / "state" if self.states is None else self.states / name
+
 
 def job_of(scenario: Scenario, stores: Path, out: Path) -> Job:
-    """The training of a scenario."""
-    return Job(scenario.to_toml(), tuple(auditor.name for auditor in scenario.secure.auditors), stores, out)
+    """The training of a scenario; it goes on where one in ``out`` has failed."""
+    auditors = tuple(auditor.name for auditor in scenario.secure.auditors)
+    job = Job(scenario.to_toml(), auditors, stores, out)
+    if any((job.state(assemble.DEVELOPER) / RUNS).glob("*")):
+        return replace(job, resume=True)
+    for name in job.names:  # nobody was told of the run yet
+        shutil.rmtree(job.folder(name), ignore_errors=True)
+    return job
 
 
 def run_parties(job: Job, report: Reporter) -> None:
     """Start dealer, auditors and developer, each with its own store, and wait until all are done."""
     names = job.names
     addresses = dict(zip(names, free_addresses(len(names)), strict=True))
-    with tempfile.TemporaryDirectory(prefix="secure-fair-parties-") as folder:
-        work = Path(folder)
+    with temporary_folder("parties") as work:
         identity.create_authority(work)
         for name in names:
             identity.issue_for_simulation(work, name, days=2)
@@ -82,8 +93,8 @@ def run_parties(job: Job, report: Reporter) -> None:
             follow(running, events, report)
         finally:
             end(running)
-        for auditor in job.auditors if job.states is None else ():
-            shutil.copytree(work / auditor / "state", job.folder(auditor) / "state", dirs_exist_ok=True)
+    if job.states is None:
+        shutil.rmtree(job.state(assemble.DEVELOPER))  # an auditor's is its account of what it has spent
 
 
 def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subprocess.Popen[str]:
@@ -96,12 +107,12 @@ def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subproc
     command = [sys.executable, "-m", "scenarios.cli", "party", role, "--format", "json"]
     command += [job.option, str(agreed), "--identity", str(work / name), "--out", str(folder)]
     command += ["--listen", addresses[name], "--timeout", str(TIMEOUT), "--simulated"]
+    command += ["--resume"] if job.resume else []
     for peer, address in addresses.items():
         if peer != name:
             command += ["--peer", f"{peer}={address}"]
     if role != assemble.DEALER:
-        state = work / name / "state" if job.states is None else job.states / name
-        command += ["--store", str(job.stores / name), "--state", str(state)]
+        command += ["--store", str(job.stores / name), "--state", str(job.state(name))]
     if name in job.policies:
         command += ["--policy", str(job.policies[name])]
     # nothing is written to a party's stdin: that it ends tells the party that the launcher has, however it was ended
@@ -151,9 +162,9 @@ def verdict(failed: dict[str, int], problems: dict[str, str]) -> ProcessFailed:
     killed = [name for name, code in failed.items() if code < 0]
     causes = [(name, code) for name, code in failed.items() if code > 0 and code != 5]
     if killed:
-        return ProcessFailed(f"lost {killed[0]}: it was killed by signal {-failed[killed[0]]}", 5)
+        return ProcessFailed(f"lost {killed[0]}: it was killed by signal {-failed[killed[0]]}", 5, killed[0])
     name, code = causes[0] if causes else next(iter(failed.items()))
-    return ProcessFailed(f"{name}: {problems.get(name, f'ended with code {code}')}", code if code > 0 else 5)
+    return ProcessFailed(f"{name}: {problems.get(name, f'ended with code {code}')}", code if code > 0 else 5, name)
 
 
 def pass_on(event: dict[str, Any], report: Reporter) -> None:
@@ -193,7 +204,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 def _read(name: str, stream: TextIO, log: Path, events: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:
-    with open_private(log, "wb") as file:
+    with open_private(log, "ab") as file:
         for line in stream:
             file.write(line.encode())
             file.flush()

@@ -76,6 +76,9 @@ class TerminalReporter:
         for line in lines:
             self._console.print("  " + line, markup=False)
 
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
+        self._console.print(text, style="bold", markup=False)
+
     def warn(self, text: str) -> None:
         self._console.print(f"warning: {text}", style="yellow", markup=False)
 
@@ -120,6 +123,9 @@ class LineReporter:
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         for line in lines:
             self._line("  " + line)
+
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
+        self._line(text)
 
     def warn(self, text: str) -> None:
         self._line(f"warning: {text}")
@@ -166,6 +172,9 @@ class JsonReporter:
 
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
         self._event("outlook", **facts)
+
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
+        self._event("done", **facts)
 
     def warn(self, text: str) -> None:
         self._event("warning", text=text)

@@ -13,13 +13,14 @@ from pydantic import Field, ValidationError
 
 from scenarios import conflicts, files, switch
 from scenarios.models import Auditor, Data, Secure
+from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import METHODS, settings_for
 from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodName, MethodSettings, Train
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import Privacy
-from secure_fair.sections import Section, describe, section_of
+from secure_fair.sections import Section, problems_of, section_of
 
 
 class Scenario(Section):
@@ -54,7 +55,7 @@ class Scenario(Section):
         found, each with the path of its key.
         """
         where, text = files.find(source)
-        tree, left_out = switch.override(files.parse(text, where), overrides)
+        tree, left_out = switch.override(toml_text.parse(text, where), overrides)
         scenario = cls.parse(tree)
         if left_out:
             note(left_out)
@@ -67,7 +68,7 @@ class Scenario(Section):
         try:
             scenario = cls.model_validate(tree)
         except ValidationError as error:
-            problems += [describe(detail, cls) for detail in error.errors()]
+            problems += problems_of(error, cls)
             sections = _valid_sections(tree)
         else:
             scenario = scenario._resolved()

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.data import celeba, utkface
-from secure_fair.data.csv_rows import read_csv
+from secure_fair.data.csv_rows import read_rows
 from secure_fair.errors import UsageError
-from secure_fair.learning.settings import EMBEDDED_BACKBONE
+from secure_fair.learning.settings import EMBEDDED_BACKBONE, Train
 from secure_fair.sections import near
 
 LOOKED_AT = 50  # files or rows by which a folder's kind, or a column's, is told
+TRAINED_ON = 0.7  # of the records
 SHOWN = 6  # values of a column
 REAL_BACKBONE = "deit_tiny_patch16_224"
 
@@ -33,6 +34,7 @@ class Wanted:
     path_column: str | None = None
     id_column: str | None = None
     person_column: str | None = None
+    groups: tuple[str, ...] = ()
     backbone: str | None = None
     weights: str | None = None
     epsilon: float = 1.0
@@ -71,7 +73,7 @@ def find_source(wanted: Wanted) -> Source:
     table = wanted.table or _only_table(pictures)
     if not table.is_file():
         raise UsageError(f"--table {table}: no such file")
-    header, rows = read_csv(table)
+    header, rows = read_rows(table)
     columns = {name: _look([row[place] for _, row in rows if place < len(row)]) for place, name in enumerate(header)}
     if pictures is None and wanted.path_column is None:
         return Source("table", table.parent, columns, table.name)
@@ -91,9 +93,11 @@ def check_named(source: Source, wanted: Wanted) -> None:
         raise UsageError("\n".join([f"{' and '.join(missing)}: missing; {told}", *source.described()]))
 
 
-def scenario_text(name: str, source: Source, wanted: Wanted) -> str:
-    """The scenario as TOML with a comment wherever something was decided for the user."""
-    return "\n".join([*_head(name, wanted), *_data(source, wanted), *_model(source, wanted), *_training(wanted)]) + "\n"
+def scenario_text(name: str, source: Source, wanted: Wanted, records: int | None = None) -> str:
+    """The scenario as TOML with a comment wherever something was decided for the user; ``records``: how many there are,
+    once somebody has counted them."""
+    parts = (_head(name, wanted), _data(source, wanted), _model(source, wanted), _training(wanted, records))
+    return "\n".join(line for part in parts for line in part) + "\n"
 
 
 def _head(name: str, wanted: Wanted) -> Iterator[str]:
@@ -120,9 +124,26 @@ def _data(source: Source, wanted: Wanted) -> Iterator[str]:
         yield '# person_column = "..."        # without it every record counts as another person\'s'
     yield f"target = {_toml(wanted.target)}"
     yield f"sensitive = {_toml(list(wanted.sensitive))}"
-    yield "split = { developer = 0.7, auditor = 0.0, test = 0.3 }    # everybody is used"
+    unions = dict(_union(text) for text in wanted.groups)
+    yield f"split = {{ developer = {TRAINED_ON}, auditor = 0.0, test = {1 - TRAINED_ON:.1f} }}    # everybody is used"
     if source.dataset != "table":
         yield f"image_size = {112 if wanted.weights else 64}"
+    for attribute, made in unions.items():
+        yield f"\n[data.groups.{_toml(attribute)}]"
+        yield from (f"{_toml(name)} = {_toml(values)}" for name, values in made.items())
+
+
+def _union(text: str) -> tuple[str, dict[str, list[str]]]:
+    """An attribute and its groups by name, of "race=White,Asian+Indian": a group is called as it is written."""
+    attribute, equals, rest = text.partition("=")
+    groups = [part.strip() for part in rest.split(",")]
+    made = {name: [value.strip() for value in name.split("+")] for name in groups}
+    if not (attribute.strip() and equals and len(groups) > 1) or not all(all(values) for values in made.values()):
+        raise UsageError(
+            f"--groups {text}: expected ATTRIBUTE=GROUP,GROUP,..., values of one group joined by +, for instance "
+            "race=White,Asian+Indian+Other"
+        )
+    return attribute.strip(), made
 
 
 def _model(source: Source, wanted: Wanted) -> Iterator[str]:
@@ -142,9 +163,12 @@ def _model(source: Source, wanted: Wanted) -> Iterator[str]:
     yield f"last_blocks = {4 if wanted.weights else 2}                   # of more blocks training takes longer"
 
 
-def _training(wanted: Wanted) -> Iterator[str]:
+def _training(wanted: Wanted, records: int | None) -> Iterator[str]:
     yield "\n[train]"
     yield "epochs = 4"
+    training = int(TRAINED_ON * (records or 0))
+    if 1 < training < Train().batch_size:
+        yield f"batch_size = {2 ** (training.bit_length() - 1):<19}# of so few records"
     yield "\n[method]"
     yield 'name = "parity"                  # equal selection rates; "odds": equal error rates'
     yield "strength = 4.0"
@@ -167,7 +191,7 @@ def _is_utkface(folder: Path) -> bool:
 
 def _only_table(pictures: Path | None) -> Path:
     assert pictures is not None
-    found = sorted([*pictures.glob("*.csv"), *pictures.parent.glob("*.csv")])
+    found = sorted(pictures.glob("*.csv")) or sorted(pictures.parent.glob("*.csv"))
     if len(found) != 1:
         told = f"there are {', '.join(str(file) for file in found)}" if found else "there is no CSV in it or beside it"
         raise UsageError(f"--table: missing; {told}; name the CSV that says what is true of each picture")

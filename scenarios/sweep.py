@@ -33,6 +33,7 @@ from scenarios.people import People, Tables, cache_folder, load
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.summary import judged_by
+from scenarios.temporary import temporary_folder
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Diverged, UsageError
@@ -129,7 +130,7 @@ def _results(
         return
     for run in {token_facts(run.scenario): run for run in runs if not is_table(run.scenario)}.values():
         load_with_tokens(run.scenario, report)
-    with tempfile.TemporaryDirectory(prefix="secure-fair-sweep-") as folder:
+    with temporary_folder("sweep") as folder:
         if jobs > 1:
             yield from _in_processes(runs, work, Path(folder), jobs)
             return
@@ -290,6 +291,9 @@ class Quiet:
         """Tell nobody."""
 
     def outlook(self, lines: Sequence[str], facts: Mapping[str, Any]) -> None:
+        """Tell nobody."""
+
+    def done(self, text: str, facts: Mapping[str, Any]) -> None:
         """Tell nobody."""
 
     def warn(self, text: str) -> None:

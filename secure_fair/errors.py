@@ -60,8 +60,10 @@ class ClaimFails(SecureFairError):
 class ProcessFailed(SecureFairError):
     """A process that was started here ended with an error, or fell silent; the exit code tells which."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, exit_code: int, party: str = "") -> None:
+        """``party``: the one of a run that has failed, where it is known."""
         self.exit_code = exit_code
+        self.party = party
         super().__init__(message)
 
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 Positive = Annotated[float, Field(gt=0)]
@@ -64,6 +64,17 @@ def describe(detail: ErrorDetails, model: type[Section], where: str = "") -> str
     elif kind in ("tuple_type", "list_type"):
         message = "a list"
     return f"{path}: {value} is not allowed; it must be {message}"
+
+
+def problems_of(error: ValidationError, model: type[Section], where: str = "") -> list[str]:
+    """Name every problem that pydantic found, as ``describe`` does.
+
+    A list of which an entry is wrong counts for it as too short as well: that is left out.
+    """
+    details = error.errors()
+    inner = {detail["loc"][:depth] for detail in details for depth in range(len(detail["loc"]))}
+    told = [one for one in details if not (one["type"] == "too_short" and one["loc"] in inner)]
+    return [describe(detail, model, where) for detail in told]
 
 
 def _known_keys(model: Any, location: Sequence[int | str]) -> str:

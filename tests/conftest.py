@@ -60,3 +60,16 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SECURE_FAIR_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Data sets, runs, identities, ledgers as they should be (``tests/refusals/world.py``), and so still at the end."""
+    from tests.refusals.case import inside
+    from tests.refusals.world import make_world
+
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    before = inside(folder)
+    yield folder
+    assert inside(folder) == before

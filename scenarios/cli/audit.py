@@ -26,7 +26,7 @@ existing = click.Path(path_type=Path)
     multiple=True,
     required=True,
     metavar="[NAME=]FILE:COLUMN,...",
-    help='An auditor\'s CSV and the attributes in it, for instance city.csv:sex,race or "clinic.csv:age > 40".',
+    help='An auditor\'s CSV or Parquet file and attributes in it, such as city.csv:sex,race or "clinic.csv:age > 40".',
 )
 @click.option(
     "--intersections", multiple=True, metavar='"A x B"', help="Count the combinations of these attributes as well."
@@ -45,7 +45,17 @@ existing = click.Path(path_type=Path)
     help="The auditors' policy, or that of one of them.  [default: this audit once, and four fifths claimed]",
 )
 @column_options
+@click.option(
+    "--bins",
+    type=click.IntRange(4, 20),
+    help="Compare scores with labels in so many bins, an even number: are scores calibrated in every group?",
+)
 @click.option("--output", "out", type=existing, help="Folder of the answer.  [default: audits/NAME]")
+@click.option(
+    "--matched",
+    type=existing,
+    help="Folder of secure-fair match simulate: ids matched by private set intersection, in place of keyed ids.",
+)
 @click.option("--state", type=existing, help="Folder in which budgets and answers are kept from audit to audit.")
 @click.option(
     "--certificate/--no-certificate",
@@ -59,10 +69,12 @@ existing = click.Path(path_type=Path)
 )
 @shared_options
 def audit(decisions: Path, out: Path | None, fail_on: str | None, output: Output, **given: Any) -> None:
-    """Audit DECISIONS, a CSV with an id and a decision or score a line, by attributes that auditors hold.
+    """Audit DECISIONS, a CSV or Parquet file of decisions or scores by id, by attributes that auditors hold.
 
     Developer, auditors and dealer run as processes of their own, as in `secure-fair run`; what is opened passes the
-    auditors' gates. Records are matched by id under a key: the developer learns which of its records the auditors have.
+    auditors' gates. Records are matched by id under a key, so that an auditor can tell whose ids it is offered if it
+    can guess them; with --matched it learns of nobody whom it does not have. The developer learns which of its records
+    the auditors have.
     """
     from scenarios.audit import prepare, run_audit
     from scenarios.folders import new_folder
@@ -106,6 +118,8 @@ def wanted(
     epsilon: float | None,
     delta: float,
     policies: tuple[str, ...],
+    bins: int | None,
+    matched: Path | None,
     state: Path | None,
     certificate: bool,
     **columns: Any,
@@ -124,6 +138,8 @@ def wanted(
         delta,
         state,
         certificate,
+        bins,
+        matched,
     )
 
 

@@ -1,4 +1,4 @@
-"""`secure-fair certificate`: checking, without any party, what the parties of an audit have signed."""
+"""`secure-fair certificate`: checking what the parties of an audit have signed, and what they put in, without them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def text(told: dict[str, Any]) -> str:
     privacy = told["privacy"]
     budget = "exact counts" if privacy["epsilon"] is None else f"epsilon {privacy['epsilon']}, delta {privacy['delta']}"
     lines = [f"genuine: signed by {', '.join(sorted(told['parties']))}", ""]
-    lines += [f"{told['records']} records, {told['measured']}; {budget} for the counts of each attribute", ""]
+    lines += [f"{told['records']} records, {told['measured']}; {budget} for the counts of each attribute"]
+    lines += [f"{name} drew {one['drawn']} of {one['of']} records" for name, one in told["draws"].items()]
+    lines += [""]
     for one in told["claims"]:
         claim = f"{one['metric']} by {one['attribute']} {one['comparator']} {one['threshold']}"
         outcome = {True: "holds", False: "does not hold", None: "not decidable"}[one["passed"]]
@@ -63,3 +65,68 @@ def text(told: dict[str, Any]) -> str:
         lines.append(f"{claim}: {outcome} ({by})")
     policies = [f"policy of {name}: {digest}" for name, digest in told["policies"].items()]
     return "\n".join([*lines, "", *policies, "", "Not claimed:", *(f"  {one}" for one in told["not claimed"])])
+
+
+@certificate.command("open")
+@click.argument("party", metavar="FOLDER", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder to hand over; must not exist yet.")
+@shared_options
+def open_(party: Path, out: Path, output: Output) -> None:
+    """Copy what opens a party's inputs from FOLDER, which it wrote in a certified audit, for `certificate dispute`.
+
+    It has every decision, or every attribute, of that party: give it to nobody but who is to judge.
+    """
+    from parties.dispute import open_inputs
+
+    names = open_inputs(party, out)
+    said = f"{out}: {', '.join(names)}; everybody's data in it, for who is to judge alone"
+    output.result({"folder": str(out), "files": names}, said)
+
+
+@certificate.command()
+@click.argument("file", metavar="CERTIFICATE", type=existing_file)
+@click.option("--parties", "roster", type=existing_file, required=True, help="Fingerprints of the parties.")
+@click.option("--audit", "terms_file", type=existing_file, required=True, help="The terms that all agreed on.")
+@click.option(
+    "--opened", multiple=True, required=True, metavar="NAME=FOLDER", help="A party's opening (certificate open)."
+)
+@shared_options
+def dispute(file: Path, roster: Path, terms_file: Path, opened: tuple[str, ...], output: Output) -> None:
+    """Hold CERTIFICATE against what parties have opened: is it what they committed to, and does it say the same?
+
+    One party's opening shows that its inputs are those of then. Once developer and all auditors have opened, the counts
+    behind every claim are made again. Exit code 4 where an opening is another than was committed to, 6 where a claim
+    does not follow from the inputs.
+    """
+    from parties.dispute import CONTRADICTED, DISPROVED, OUTCOMES, Recount, opening
+    from parties.roster import Roster
+    from parties.statement import verify as verify_statement
+    from scenarios.audit_terms import Terms
+    from secure_fair.errors import ClaimFails, ProtocolError, UsageError
+
+    told = verify_statement(file.read_bytes(), Roster.load(roster).fingerprints)["predicate"]
+    terms = Terms.load(terms_file)
+    if terms.hash() != told["terms"]:
+        raise ProtocolError(f"--audit {terms_file}: are not the terms of the certificate, whose hash is another one")
+    config = terms.run_config()
+    pairs = [text.partition("=") for text in opened]
+    if not all(equals for _, equals, _ in pairs) or len({name for name, _, _ in pairs}) != len(pairs):
+        raise UsageError(f"--opened: give NAME=FOLDER, once for a party; {', '.join(told['commitments'])} can open")
+    openings = {name: opening(told, name, Path(folder), config.developer) for name, _, folder in pairs}
+    findings = list(Recount(config, told, openings).findings())
+    lines = [f"{name}: the inputs are those that it committed to" for name in openings]
+    lines += [
+        f"{one.claim}: certified as {one.certified}{recounted(one.recounted)}: {one.found}, {OUTCOMES[one.found]}"
+        for one in findings
+    ]
+    output.result({"opened": sorted(openings), "claims": [one.tree for one in findings]}, "\n".join(lines))
+    wrong = [f"{one.claim}: {one.found}" for one in findings if one.found in (DISPROVED, CONTRADICTED)]
+    if wrong:
+        raise ClaimFails("; ".join(wrong))
+
+
+def recounted(estimate: dict[str, Any] | None) -> str:
+    """Words for what was counted again; none where nothing was."""
+    if estimate is None:
+        return ""
+    return ", recounted undefined" if estimate["value"] is None else f", recounted {estimate['value']:.4g}"

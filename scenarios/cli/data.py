@@ -106,8 +106,12 @@ out_option = click.option(
 key_option = click.option(
     "--join-key",
     type=click.Path(path_type=Path),
-    required=True,
     help="File with the key of the ids, the same for all sides of an audit; made if it does not exist.",
+)
+matched_option = click.option(
+    "--matched",
+    type=click.Path(path_type=Path),
+    help="CSV of matched ids (secure-fair match), in place of ids by a common key.",
 )
 
 
@@ -115,16 +119,29 @@ key_option = click.option(
 @click.argument("file", metavar="DECISIONS", type=click.Path(path_type=Path))
 @out_option
 @key_option
+@matched_option
 @column_options
 @shared_options
-def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: Any) -> None:
-    """Write a developer's store for an audit between machines (secure-fair party developer --audit)."""
+def decisions(
+    file: Path, out: Path, join_key: Path | None, matched: Path | None, output: Output, **columns: Any
+) -> None:
+    """Write a developer's store for an audit between machines (secure-fair party developer --audit).
+
+    Its ids are those of --join-key, a file that all sides have, or those of --matched, which say nothing by themselves.
+    """
     from secure_fair.data.decision_store import write_decisions
     from secure_fair.data.decisions import Columns, read_decisions
-    from secure_fair.data.links import lasting_join_key
+    from secure_fair.data.links import lasting_join_key, read_matched
+    from secure_fair.data.matched import renamed_decisions
+    from secure_fair.errors import UsageError
 
+    _require_new(out)
+    if (join_key is None) == (matched is None):
+        raise UsageError("--join-key, --matched: give one of the two; ids are by a common key, or matched")
     found = read_decisions(file, Columns(**columns))
-    write_decisions(out, found, lasting_join_key(join_key))
+    if matched is not None:
+        found = renamed_decisions(found, read_matched(matched), matched)
+    write_decisions(out, found, None if join_key is None else lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(found.ids)}, f"{out}: {len(found.ids)} records")
 
 
@@ -132,15 +149,40 @@ def decisions(file: Path, out: Path, join_key: Path, output: Output, **columns: 
 @click.argument("source", metavar="FILE:COLUMN,...")
 @out_option
 @key_option
+@matched_option
 @click.option("--id", "id_column", default="id", show_default=True, help="Column of record ids.")
 @shared_options
-def attributes(source: str, out: Path, join_key: Path, id_column: str, output: Output) -> None:
-    """Write an auditor's store for an audit between machines (secure-fair party auditor --audit)."""
-    from scenarios.audit import AuditorFile, write_attributes
-    from secure_fair.data.decisions import read_attributes
-    from secure_fair.data.links import lasting_join_key
+def attributes(
+    source: str, out: Path, join_key: Path | None, matched: Path | None, id_column: str, output: Output
+) -> None:
+    """Write an auditor's store for an audit between machines (secure-fair party auditor --audit).
 
-    given = AuditorFile.parse(f"auditor={source}")
-    ids, table = read_attributes(given.file, given.attributes, id_column)
+    With --matched the --join-key is this auditor's own, and no other side's: budgets are kept by names that it makes of
+    its own ids, whatever record ids the next matching gives them. Keep it, and use it again.
+    """
+    from scenarios.audit import held_columns, write_attributes
+    from secure_fair.data.decisions import read_attributes
+    from secure_fair.data.links import lasting_join_key, read_matched
+    from secure_fair.data.matched import names_of, renamed_attributes
+    from secure_fair.errors import UsageError
+
+    if join_key is None:
+        own = "this auditor's own, for" if matched is not None else "which all sides of the audit have:"
+        raise UsageError(f"--join-key FILE: is missing; a key of ids, {own} its budgets are kept by it")
+    _require_new(out)
+    held = held_columns(source)
+    if held is None:
+        raise UsageError(f"{source}: expected FILE:COLUMN,..., for instance city.csv:sex,race")
+    ids, table = read_attributes(*held, id_column)
+    if matched is not None:
+        table = renamed_attributes(table, names_of(ids, read_matched(matched), matched))
     write_attributes(out, table, lasting_join_key(join_key))
     output.result({"store": str(out), "records": len(ids)}, f"{out}: {len(ids)} records")
+
+
+def _require_new(out: Path) -> None:
+    """UsageError where the folder holds something, before a key is made for it."""
+    from secure_fair.errors import UsageError
+
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UsageError(f"--out {out}: exists already; name another folder")

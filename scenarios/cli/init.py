@@ -11,6 +11,7 @@ import click
 from scenarios.cli.options import Output, shared_options
 
 if TYPE_CHECKING:
+    from scenarios.schema import Scenario
     from scenarios.starter import Source, Wanted
 
 SCENARIO = "scenario.toml"
@@ -23,6 +24,12 @@ _folder = click.Path(path_type=Path)
 @click.option("--table", type=_folder, help="CSV about the pictures; without --pictures its columns are the features.")
 @click.option("--target", help='The task: a column, or a comparison such as "age >= 30".')
 @click.option("--sensitive", multiple=True, help="An attribute to be fair by, in the same form. May be repeated.")
+@click.option(
+    "--groups",
+    multiple=True,
+    metavar="ATTRIBUTE=A,B+C",
+    help="Groups of an attribute, values that are one group joined by +.  [default: each value]",
+)
 @click.option("--path-column", help="Column of the pictures' paths.  [default: the one whose cells are files]")
 @click.option("--id-column", help="Column of record ids.")
 @click.option("--person-column", help="Column that says whose record it is.")
@@ -51,8 +58,11 @@ def init(folder: Path, output: Output, **wanted: Any) -> None:
     if output.format == "text" and sys.stdin.isatty():
         asked = _ask(source, asked)
     check_named(source, asked)
-    text = scenario_text(folder.resolve().name, source, asked)
-    facts = _checked(text, str(file), output)
+    name = folder.resolve().name
+    text = scenario_text(name, source, asked)
+    facts = _read(text, str(file), output)
+    text = scenario_text(name, source, asked, records=facts.records)
+    _admit(text, str(file))
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(file, text.encode())
     lines = [facts.text(), "", f"{file} is written. Next:"]
@@ -77,20 +87,30 @@ def _ask(source: Source, wanted: Wanted) -> Wanted:
     return replace(wanted, target=target, sensitive=sensitive)
 
 
-def _checked(text: str, where: str, output: Output) -> Any:
-    """The report of the data, where nothing stands against running the scenario but bad records."""
-    from scenarios.files import parse
-    from scenarios.fit import admit
+def _read(text: str, where: str, output: Output) -> Any:
+    """The report of the data: what is in it, and which records are bad."""
     from scenarios.people import reading
     from scenarios.progress import reporter
-    from scenarios.schema import Scenario
     from secure_fair.data.check import check
 
-    scenario = Scenario.parse(parse(text, where))
+    scenario = _parsed(text, where)
     follow = reporter(output.format)
     try:
-        facts = check(**scenario.data.asked, **reading(scenario, scenario.data, follow))
+        return check(**scenario.data.asked, **reading(scenario, scenario.data, follow))
     finally:
         follow.close()
+
+
+def _admit(text: str, where: str) -> None:
+    """Refuse what a run of the scenario would be refused for, bad records apart."""
+    from scenarios.fit import admit
+
+    scenario = _parsed(text, where)
     admit((*scenario.compared, scenario))
-    return facts
+
+
+def _parsed(text: str, where: str) -> Scenario:
+    from scenarios.schema import Scenario
+    from secure_fair import toml_text
+
+    return Scenario.parse(toml_text.parse(text, where))

@@ -15,12 +15,14 @@ from scenarios.cli import (
     identity,
     init,
     ledger,
+    match,
     page,
     party,
     peers,
     policy,
     predict,
     report,
+    resume,
     review,
     run,
     scenario,
@@ -37,6 +39,7 @@ def main() -> None:
 
 main.add_command(init.init)
 main.add_command(run.run)
+main.add_command(resume.resume)
 main.add_command(audit.audit)
 main.add_command(certificate.certificate)
 main.add_command(scenario.scenario)
@@ -45,6 +48,7 @@ main.add_command(deploy.deploy)
 main.add_command(export.export)
 main.add_command(identity.identity)
 main.add_command(ledger.ledger)
+main.add_command(match.match)
 main.add_command(page.page)
 main.add_command(party.party)
 main.add_command(policy.policy)

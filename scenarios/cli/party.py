@@ -34,6 +34,9 @@ OPTIONS = [
     click.option(
         "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
     ),
+    click.option(
+        "--wait", type=click.FloatRange(min=1), help="Seconds to wait for all parties to come.  [default: --timeout]"
+    ),
     click.option("--resume", is_flag=True, help="Go on with the run that was begun last and has not ended; all do."),
     click.option("--simulated", is_flag=True, hidden=True),
 ]
@@ -87,7 +90,7 @@ def party() -> None:
 @state_options
 def developer(output: Output, **given: Any) -> None:
     """Train: this party holds the pictures and the model, and learns of attributes what gates release."""
-    with _place(output, given) as place:
+    with _place(output, "developer", given) as place:
         place.developer()
 
 
@@ -99,10 +102,11 @@ def developer(output: Output, **given: Any) -> None:
 def auditor(output: Output, **given: Any) -> None:
     """Hold the sensitive attributes, and let out what the policy and the budget permit.
 
-    Says on stderr what the run may take and what has been spent before it serves anything (--format json: as one
-    event). A run that the policy or a budget for life forbids is refused then, before anything is spent.
+    Says on stderr what the run may take and what has been spent before it serves anything, then a line for each stage,
+    how many releases are made, and where its files are (--format json: an event each, named stage, outlook, progress,
+    warning or done). A run that the policy or a budget for life forbids is refused before anything is spent.
     """
-    with _place(output, given) as place:
+    with _place(output, "auditor", given) as place:
         place.auditor()
 
 
@@ -110,7 +114,7 @@ def auditor(output: Output, **given: Any) -> None:
 @network_options
 def dealer(output: Output, **given: Any) -> None:
     """Deal correlated randomness. This party sees no data and must not collude with any other."""
-    with _place(output, given) as place:
+    with _place(output, "dealer", given) as place:
         place.dealer()
 
 
@@ -135,7 +139,7 @@ def relay(listen: str, token: Path, output: Output) -> None:
     serve(listen, read_token(token, new=True), lambda line: output.result({"relay": listen}, line))
 
 
-def _place(output: Output, given: dict[str, Any]) -> PartyProcess:
+def _place(output: Output, role: str, given: dict[str, Any]) -> PartyProcess:
     from scenarios.party_process import PartyProcess
 
-    return PartyProcess(output.format, **given)
+    return PartyProcess(output.format, role, **given)

@@ -34,11 +34,13 @@ def peers(
     scenario it uses data, backbone, train and privacy.delta. Needs: pip install 'secure-fair[peers]'.
     """
     from scenarios.folders import run_folder
-    from scenarios.peers import check, compare
     from scenarios.progress import reporter
     from scenarios.schema import Scenario
 
     scenario = Scenario.load(source, overrides, output.note)
+
+    from scenarios.peers import check, compare  # the libraries that it compares with take seconds to import
+
     check(scenario)
     folder = run_folder(scenario, out)
     follow = reporter(output.format)

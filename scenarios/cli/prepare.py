@@ -149,10 +149,10 @@ def together(source: str, overrides: tuple[str, ...], out: Path, join_key: Path 
     _check_new(out)
     key_file = join_key or out.parent / "join.key"
     known = key_file.exists()
-    key = lasting_join_key(key_file)
     follow = reporter(output.format)
     try:
-        people = People(scenario, load(scenario, follow), key)
+        tables = load(scenario, follow)
+        people = People(scenario, tables, lasting_join_key(key_file))
         people.write_stores(out)
         write_names(out / NAMES, people.names())
     finally:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 from scenarios.threads import VARIABLE
+
+if TYPE_CHECKING:
+    from scenarios.progress import Reporter
 
 CHANGES = 5  # of each kind, told at the end of a run
 WIDTH = 100  # columns of text
@@ -38,7 +43,6 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, threads: int 
 
     from scenarios.fit import admit
     from scenarios.folders import run_folder
-    from scenarios.progress import reporter
     from scenarios.schema import Scenario
 
     scenario = Scenario.load(source, overrides, output.note)
@@ -46,15 +50,28 @@ def run(source: str, overrides: tuple[str, ...], out: Path | None, threads: int 
     folder = run_folder(scenario, out)
 
     from scenarios.launch import run as launch
+
+    followed(folder, output, lambda follow: launch(scenario, folder, follow))
+
+
+def followed(folder: Path, output: Output, work: Callable[[Reporter], dict[str, Any]]) -> None:
+    """Do a run's ``work`` in its folder, tell how far it is and what came out; or how it is gone on with."""
+    from scenarios.failure import FAILED
+    from scenarios.progress import reporter
     from secure_fair.report.html import write_report
 
     follow = reporter(output.format)
     # parties are ended and temporary stores removed on a plain kill as on Ctrl-C
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        summary = launch(scenario, folder, follow)
+        summary = work(follow)
         follow.stage("report")
         write_report(folder)
+    except BaseException:
+        follow.close()
+        if (folder / FAILED).is_file():
+            output.note(f"go on with it: {json.loads((folder / FAILED).read_text())['resume']}")
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
         follow.close()

@@ -19,9 +19,10 @@ def scenario() -> None:
 def list_(output: Output) -> None:
     """Name every scenario that comes with the program."""
     from scenarios import files
+    from secure_fair import toml_text
     from secure_fair.report.tables import Table
 
-    entries = {name: files.parse(text, name).get("description", "") for name, text in files.library().items()}
+    entries = {name: toml_text.parse(text, name).get("description", "") for name, text in files.library().items()}
     output.result(entries, Table(("scenario", "description"), tuple(entries.items())).text())
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import EXACT, TRUSTING, Auditor, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 
@@ -17,7 +17,7 @@ KNOWN = 500  # people of the first group whose attribute the developer knows, in
 STEPS = 8
 
 
-class AdversaryDirections(Attack):
+class AdversaryDirections(ScoredAttack):
     """The adversary starts at zero; people whose attribute is known move its weights along the first feature.
 
     Everybody else's features are zero, so that p is one half and the row's first entry has the attribute's sign.
@@ -28,15 +28,10 @@ class AdversaryDirections(Attack):
     needs = f"the attributes of {KNOWN * STEPS} others; features of its own, within their bound; the protocol kept to"
     twin = "the same rows and updates without noise"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One row of each person, and one update."""
-        ceiling = context.terms.ceiling
-        assert ceiling.mu is not None
-        trials = context.cheap_trials(ceiling.mu)
-        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
-
-    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+        exact = not protected
+        trials = self.trials(context)
         known, attributes = KNOWN * STEPS, balanced(trials)
         plan = training_plan(NAME, context.terms, "adversary_step", exact=exact)
         with auditor(

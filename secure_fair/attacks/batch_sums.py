@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import EXACT, auditor, deviation, training_plan
 from secure_fair.attacks.common.epochs import Told, unit_rows
 from secure_fair.attacks.common.statistics import Scores
@@ -16,7 +16,7 @@ PEOPLE, BATCH = 512, 128
 WIDTH = 48  # numbers of each sum: fewer than people in it
 
 
-class BatchSums(Attack):
+class BatchSums(ScoredAttack):
     """A step's gradient of a fairness penalty is a sum over its batch, weighted by what the developer knows.
 
     The estimates share noise, so their bounds are not formal.
@@ -28,12 +28,9 @@ class BatchSums(Attack):
     twin = "the same sums without noise"
     formal = False
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """As many epochs as a record takes part in."""
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, context.terms.ceiling)
-
-    def _scores(self, context: Context, exact: bool) -> Scores:
+        exact = not protected
         generator, terms = context.generator("batch_sums"), context.terms
         attributes = generator.permutation(balanced(PEOPLE))
         plan, queries, answers = training_plan(NAME, terms, participations=terms.participations, exact=exact), [], []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms, balanced, blocks
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan, isolating
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -12,7 +12,7 @@ from secure_fair.privacy.policy import Policy
 BLOCK = 400  # strata of an evaluation
 
 
-class CountNeighbours(Attack):
+class CountNeighbours(ScoredAttack):
     """The developer says who is in which stratum; a count of one is that person's attribute and noise."""
 
     claim = "counts of test records tell of one person's attribute no more than evaluation_epsilon allows"
@@ -20,15 +20,14 @@ class CountNeighbours(Attack):
     needs = "strata of its own"
     twin = "the same counts without noise"
 
-    def run(self, context: Context) -> Outcome:
-        """One evaluation of each record."""
-        ceiling = context.terms.evaluation_ceiling
-        assert ceiling.mu is not None
-        trials = context.cheap_trials(ceiling.mu)
-        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
+    def ceiling(self, terms: Terms) -> Ceiling:
+        """That of all counts of test records."""
+        return terms.evaluation_ceiling
 
-    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
+        """One evaluation of each record."""
+        exact = not protected
+        trials = self.trials(context)
         records = blocks(max(trials // (10 if exact else 1), 2 * BLOCK), BLOCK)
         attributes = balanced(BLOCK * len(records))
         plan = evaluation_plan(context.terms, exact=exact)

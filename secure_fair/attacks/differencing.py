@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms, balanced, blocks
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.operations.group_counts import indicators
@@ -15,7 +15,7 @@ BATCH = 32  # persons: what a policy wants at least, unless it says otherwise
 TRIALS = 120
 
 
-class Differencing(Attack):
+class Differencing(ScoredAttack):
     """Whoever changed stratum is the difference; both strata tell it, and their mean is the best statistic."""
 
     claim = "two evaluations that differ in one prediction tell no more than evaluation_epsilon allows"
@@ -23,13 +23,13 @@ class Differencing(Attack):
     needs = "two evaluations of the same test records"
     twin = "the same two evaluations without noise"
 
-    def run(self, context: Context) -> Outcome:
-        """A batch of test records, and one person in it, for each trial."""
-        ceiling = context.terms.evaluation_ceiling
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
+    def ceiling(self, terms: Terms) -> Ceiling:
+        """That of all counts of test records."""
+        return terms.evaluation_ceiling
 
-    def _scores(self, context: Context, exact: bool) -> Scores:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
+        """A batch of test records, and one person in it, for each trial."""
+        exact = not protected
         attributes = balanced(TRIALS)
         everybody = context.generator("others").integers(0, 2, TRIALS * BATCH)
         everybody[::BATCH] = attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced, blocks
 from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -15,7 +15,7 @@ BATCH = 32  # persons: what a policy wants at least, unless it says otherwise
 TRIALS = 160
 
 
-class IsolatingQuery(Attack):
+class IsolatingQuery(ScoredAttack):
     """A minimum batch protects nobody by itself, and is not what protects here: noise does."""
 
     claim = "a query about one person in a batch tells no more than epsilon allows"
@@ -23,13 +23,9 @@ class IsolatingQuery(Attack):
     needs = "a query of its own, in a batch of the policy's size"
     twin = "the same batch, of the same size, without noise"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One batch, and one person in it, for each trial."""
-        ceiling = context.terms.ceiling
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
-
-    def _scores(self, context: Context, exact: bool) -> Scores:
+        exact = not protected
         batches = blocks(TRIALS * BATCH, BATCH)
         attributes = balanced(TRIALS)  # of the one; the others' are drawn
         everybody = context.generator("others").integers(0, 2, TRIALS * BATCH)

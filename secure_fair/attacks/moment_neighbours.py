@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced, blocks
 from secure_fair.attacks.common.auditor import EXACT, auditor, isolating, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -13,7 +13,7 @@ NAME = "moment"
 BLOCK = 400  # columns of a query
 
 
-class MomentNeighbours(Attack):
+class MomentNeighbours(ScoredAttack):
     """The developer knows its query: coordinate i of the answer is attribute i and noise, one trial for each record."""
 
     claim = "a moment tells of one person's attribute no more than epsilon allows"
@@ -21,15 +21,10 @@ class MomentNeighbours(Attack):
     needs = "a query of its own"
     twin = "the same moment without noise"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One release that has the whole epsilon."""
-        ceiling = context.terms.ceiling
-        assert ceiling.mu is not None
-        trials = context.cheap_trials(ceiling.mu)
-        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
-
-    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+        exact = not protected
+        trials = self.trials(context)
         """The answers; the exact ones are told after a tenth of the trials."""
         records = blocks(max(trials // (10 if exact else 1), 2 * BLOCK), BLOCK)
         attributes = balanced(BLOCK * len(records))

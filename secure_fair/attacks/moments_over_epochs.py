@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.epochs import told_over_epochs
 from secure_fair.attacks.common.statistics import Scores
 
@@ -12,7 +12,7 @@ PEOPLE = 512
 TRAININGS = 3
 
 
-class MomentsOverEpochs(Attack):
+class MomentsOverEpochs(ScoredAttack):
     """Features move from epoch to epoch, so that each moment is another set of equations of the same attributes.
 
     The estimates of one training share its noise, so their bounds are not formal.
@@ -24,12 +24,9 @@ class MomentsOverEpochs(Attack):
     twin = "the same moments without noise"
     formal = False
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """A few trainings, each of other people."""
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, context.terms.ceiling)
-
-    def _scores(self, context: Context, exact: bool) -> Scores:
+        exact = not protected
         generator, ratios, truth = context.generator("moments_over_epochs"), [], []
         for _ in range(TRAININGS):
             truth.append(generator.permutation(balanced(PEOPLE)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome
+from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, deviation, evaluation_plan
 from secure_fair.attacks.common.observational import Observed
 from secure_fair.attacks.common.statistics import Scores
@@ -15,7 +15,7 @@ from secure_fair.privacy.policy import Policy
 STRATA, EACH = 1500, 2  # people of a stratum
 
 
-class ObservedCounts(Attack):
+class ObservedCounts(ScoredAttack):
     """The likelihood of a stratum's count under either value; the other person in it is as the proxy has it.
 
     The two trials of a stratum share its noise, so that their bounds are not formal.
@@ -27,12 +27,13 @@ class ObservedCounts(Attack):
     twin = "the same counts without noise"
     formal = False
 
-    def run(self, context: Context) -> Outcome:
-        """One evaluation."""
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, context.terms.evaluation_ceiling)
+    def ceiling(self, terms: Terms) -> Ceiling:
+        """That of all counts of test records."""
+        return terms.evaluation_ceiling
 
-    def _scores(self, context: Context, exact: bool) -> Scores:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
+        """One evaluation."""
+        exact = not protected
         generator, plan = context.generator("observed_counts"), evaluation_plan(context.terms, exact=exact)
         people = Observed.drawn(STRATA * EACH, generator)
         strata = indicators(torch.arange(STRATA).repeat_interleave(EACH), STRATA)

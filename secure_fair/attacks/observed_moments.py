@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome
+from secure_fair.attacks.common.attack import Context, ScoredAttack
 from secure_fair.attacks.common.epochs import told_over_epochs
 from secure_fair.attacks.common.observational import Observed
 from secure_fair.attacks.common.statistics import Scores
@@ -10,7 +10,7 @@ from secure_fair.attacks.common.statistics import Scores
 PEOPLE = 1024
 
 
-class ObservedMoments(Attack):
+class ObservedMoments(ScoredAttack):
     """The likelihood of the moments under either value; everybody else's attribute is as the proxy has it.
 
     All trials share the noise of the same moments, so that their bounds are not formal.
@@ -22,12 +22,9 @@ class ObservedMoments(Attack):
     twin = "the same moments without noise"
     formal = False
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One training of people whose attribute is skewed, and partly known from their pictures."""
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, context.terms.ceiling)
-
-    def _scores(self, context: Context, exact: bool) -> Scores:
+        exact = not protected
         generator = context.generator("observed_moments")
         people = Observed.drawn(PEOPLE, generator)
         told = told_over_epochs(context, people.attributes, generator, exact=exact)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Ceiling, Context, Outcome
+from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms
 from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
 from secure_fair.attacks.common.observational import Observed
 from secure_fair.attacks.common.statistics import Scores
@@ -15,7 +15,7 @@ NAME = "randomised_attributes"
 PEOPLE = 8000
 
 
-class ObservedResponses(Attack):
+class ObservedResponses(ScoredAttack):
     """The answer's likelihood under either value: where the proxy cancels, nothing beats to believe the answer."""
 
     claim = "an answer at random tells a true attribute from one drawn from a proxy no better than epsilon allows"
@@ -23,14 +23,13 @@ class ObservedResponses(Attack):
     needs = "a proxy of the attribute"
     twin = "true answers"
 
-    def run(self, context: Context) -> Outcome:
-        """One answer of each person."""
-        epsilon = context.terms.epsilon
-        ceiling = Ceiling(accounting.truth_probability(epsilon, 2), epsilon=epsilon)
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
+    def ceiling(self, terms: Terms) -> Ceiling:
+        """That of the answers themselves."""
+        return Ceiling(accounting.truth_probability(terms.epsilon, 2), epsilon=terms.epsilon)
 
-    def _scores(self, context: Context, exact: bool) -> Scores:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
+        """One answer of each person."""
+        exact = not protected
         generator = context.generator("observed_responses")
         people = Observed.drawn(PEOPLE, generator)
         plan = training_plan(NAME, context.terms, exact=exact)

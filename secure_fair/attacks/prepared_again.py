@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import People, isolating, opened, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.errors import BudgetExceeded
@@ -18,7 +18,7 @@ PEOPLE = 600
 PREPARATIONS = 20
 
 
-class PreparedAgain(Attack):
+class PreparedAgain(ScoredAttack):
     """Every preparation has other record ids, and a run of its own; the mean of all answers is the best statistic."""
 
     claim = "people whose stores are prepared again, from other pictures, have no new budget where persons are known"
@@ -26,12 +26,9 @@ class PreparedAgain(Attack):
     needs = f"{PREPARATIONS} stores of other pictures of the same people"
     twin = "stores without a column of persons"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """The policy's epsilon for life is that of one run."""
-        ours, twin = (self._scores(context, known) for known in (True, False))
-        return Outcome.scored(ours, twin, context.terms.ceiling)
-
-    def _scores(self, context: Context, known: bool) -> Scores:
+        known = protected
         terms, attributes, answers = context.terms, balanced(PEOPLE), []
         plan, policy = training_plan(NAME, terms, exact=False), Policy(epsilon=terms.epsilon, delta=terms.delta)
         everybody, persons = np.arange(PEOPLE, dtype=np.int64), [f"person {number}" for number in range(PEOPLE)]

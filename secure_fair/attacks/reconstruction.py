@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced, blocks
 from secure_fair.attacks.common.auditor import EXACT, auditor, deviation, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -16,7 +16,7 @@ BATCHES = 40
 PRIOR = 0.25  # variance of a fair coin
 
 
-class Reconstruction(Attack):
+class Reconstruction(ScoredAttack):
     """The linear estimate with the least error for the noise that is told (ridge regression; exact: the solution).
 
     The estimates of one batch share its noise, so their bounds are not formal.
@@ -28,13 +28,9 @@ class Reconstruction(Attack):
     twin = "the same moment without noise"
     formal = False
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One release of each batch."""
-        ceiling = context.terms.ceiling
-        ours, twin = (self._scores(context, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
-
-    def _scores(self, context: Context, exact: bool) -> Scores:
+        exact = not protected
         generator = context.generator("reconstruction")
         attributes = generator.permutation(balanced(BATCH * BATCHES))
         plan, estimates = training_plan(NAME, context.terms, exact=exact), []

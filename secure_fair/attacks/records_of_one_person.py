@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import People, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -14,7 +14,7 @@ NAME = "moment"
 PERSONS, RECORDS = 400, 20  # and so many of each
 
 
-class RecordsOfOnePerson(Attack):
+class RecordsOfOnePerson(ScoredAttack):
     """A column of the query for each person, 1 for all of its records: the answer moves by their number."""
 
     claim = "all records of one person in a release tell no more than epsilon allows, where persons are known"
@@ -22,12 +22,9 @@ class RecordsOfOnePerson(Attack):
     needs = f"{RECORDS} records of a person"
     twin = "a store without a column of persons"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One release about everybody."""
-        ours, twin = (self._scores(context, known) for known in (True, False))
-        return Outcome.scored(ours, twin, context.terms.ceiling)
-
-    def _scores(self, context: Context, known: bool) -> Scores:
+        known = protected
         attributes, count = balanced(PERSONS), PERSONS * RECORDS
         query = torch.eye(PERSONS, dtype=torch.float64).repeat_interleave(RECORDS, dim=0)
         persons = [f"person {number // RECORDS}" for number in range(count)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
+from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -12,7 +12,7 @@ from secure_fair.privacy.policy import Policy
 NAME = "penalty_rows"
 
 
-class RowSigns(Attack):
+class RowSigns(ScoredAttack):
     """The coefficient of a record in a penalty is its attribute less the prior, times what the developer knows."""
 
     claim = "a penalty's rows tell of one person's attribute no more than epsilon allows"
@@ -20,15 +20,10 @@ class RowSigns(Attack):
     needs = "one request for rows"
     twin = "the same rows without noise"
 
-    def run(self, context: Context) -> Outcome:
+    def scores(self, context: Context, *, protected: bool) -> Scores:
         """One release of a row for each person, with the whole epsilon."""
-        ceiling = context.terms.ceiling
-        assert ceiling.mu is not None
-        trials = context.cheap_trials(ceiling.mu)
-        ours, twin = (self._scores(context, trials, exact) for exact in (False, True))
-        return Outcome.scored(ours, twin, ceiling)
-
-    def _scores(self, context: Context, trials: int, exact: bool) -> Scores:
+        exact = not protected
+        trials = self.trials(context)
         attributes = balanced(trials)
         with auditor(
             attributes, training_plan(NAME, context.terms, exact=exact), EXACT if exact else Policy()

@@ -105,7 +105,7 @@ def _read(table: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _position(expression: Expression, header: list[str], table: Path) -> int:
-    if expression.sign is not None:
+    if expression.numeric:
         raise UsageError(f"{expression.text!r}: CelebA's attributes are 1 or -1; name the attribute alone")
     matches = [i for i, name in enumerate(header) if i and name.lower() == expression.column.lower()]
     if len(matches) != 1:

@@ -201,7 +201,7 @@ def describe(dataset: str, table: Dataset) -> DataReport:
         class_counts=counts,
         attributes=attributes,
         problems=tuple(table.skipped),
-        warnings=tuple(_warnings(table.target, counts, attributes)),
+        warnings=(*table.notes, *_warnings(table.target, counts, attributes)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Rows of a CSV with columns for task, attributes, ids, parts and persons; what is wrong with a row has its line."""
+"""Rows of a CSV, or of a Parquet file, with columns for task, attributes, ids, parts and persons; faults have lines."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from secure_fair.data.parquet_rows import is_parquet, read_parquet
 from secure_fair.data.records import SPLITS, Expression
 from secure_fair.errors import UsageError
 
@@ -116,6 +117,11 @@ class RowReader:
         return None if first == here else ("duplicate id", f"{value!r} is on {first} already")
 
 
+def read_rows(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """The header and every row of a CSV or of a Parquet file, as ``read_csv`` has them."""
+    return read_parquet(table) if is_parquet(table) else read_csv(table)
+
+
 def read_csv(table: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """The header and every other row with the line on which it begins; empty lines are no rows."""
     try:
@@ -194,7 +200,7 @@ def number_range(text: str) -> tuple[float, float] | None:
 
 def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fault:
     """The group's name, or what is wrong with the cell."""
-    if e.sign is None and classes is not None and text in classes:
+    if not e.numeric and classes is not None and text in classes:
         return text
     was = unmangle(text)
     if was is not None:
@@ -202,7 +208,7 @@ def _value(e: Expression, text: str, classes: Sequence[str] | None) -> str | Fau
             "mangled value",
             f"{e.column} is {text!r}: a spreadsheet took {was!r} for a date; restore the column as text",
         )
-    if e.sign is not None:
+    if e.numeric:
         return _side(e, text)
     if classes is not None:
         return "unknown value", f"{e.column} is {text!r}; it must be one of {', '.join(classes)}"
@@ -214,7 +220,7 @@ def _side(e: Expression, text: str) -> str | Fault:
     ends = number_range(text)
     if ends is None:
         return "label out of range", f"{e.column} is {text!r}, neither a number nor a range such as 30-39 or 70+"
-    low, high = map(e.holds, ends)
+    low, high = map(e.code, ends)
     if low != high:
         return (
             "label out of range",
@@ -224,7 +230,7 @@ def _side(e: Expression, text: str) -> str | Fault:
 
 
 def _groups(e: Expression, values: Sequence[str], given: Sequence[str] | None, table: Path) -> tuple[str, ...]:
-    if e.sign is not None:
+    if e.numeric:
         return e.groups
     groups = tuple(given or ()) or tuple(sorted(set(values), key=natural))
     if values and not 2 <= len(groups) <= MOST_GROUPS:

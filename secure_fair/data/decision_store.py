@@ -20,12 +20,14 @@ _MEASURED = ("selected", "score")
 _VALUE_WIDTH = 30  # of a number as it is written
 
 
-def write_decisions(folder: Path, decisions: Decisions, join_key: bytes) -> None:
-    """Write the store; UsageError where the folder holds something."""
+def write_decisions(folder: Path, decisions: Decisions, join_key: bytes | None) -> None:
+    """Write the store, under ids by a key, or without one under those that it has, which a matching has made.
+    UsageError where the folder holds something."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder}: exists already: choose another folder or remove it")
     private_folder(folder)
-    ids = as_ids(record_ids(join_key, map(digest_of, decisions.ids)))
+    names = decisions.ids if join_key is None else record_ids(join_key, map(digest_of, decisions.ids))
+    ids = as_ids(names)
     measured = _MEASURED[decisions.selected is None]
     values = decisions.selected if decisions.selected is not None else decisions.scores
     assert values is not None  # one of the two

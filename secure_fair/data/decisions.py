@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_fair.data.csv_rows import MOST_GROUPS, finite, natural, read_csv, require_columns, unmangle
+from secure_fair.data.csv_rows import MOST_GROUPS, finite, natural, read_rows, require_columns, unmangle
 from secure_fair.data.records import Attribute, Expression, parse_columns
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import UsageError
@@ -50,14 +50,14 @@ class Decisions:
     def strata(self, rows: np.ndarray) -> tuple[np.ndarray, int]:
         """The stratum of each of these rows, int64, and how many strata there are.
 
-        A stratum is the label times 2 plus the decision, or the decision alone where there are no labels. A score
-        counts as a decision where it is above the median of these rows.
+        A stratum is the label times 2 plus the decision, or the decision alone for scores, and without labels.
+        A score counts as a decision where it is above the median of these rows.
         """
         decided = self.selected
         if decided is None:
             assert self.scores is not None  # one of the two
             decided = (self.scores > np.median(self.scores[rows])).astype(np.int64)
-        if self.labels is None:
+        if self.labels is None or self.scores is not None:
             return decided[rows], 2
         return self.labels[rows] * 2 + decided[rows], 2 * (NO_LABEL + 1)
 
@@ -78,7 +78,7 @@ def read_decisions(file: Path, columns: Columns) -> Decisions:
     scores = _scores(file, rows, cells[score], score)
     if columns.threshold is not None:
         return Decisions(ids, (scores >= columns.threshold).astype(np.int64), None, labels)
-    return Decisions(ids, None, scores, None)
+    return Decisions(ids, None, scores, labels)
 
 
 def read_attributes(file: Path, texts: Sequence[str], id_column: str = "id") -> tuple[list[str], AttributeTable]:
@@ -92,6 +92,13 @@ def read_attributes(file: Path, texts: Sequence[str], id_column: str = "id") -> 
     ids = _ids(file, rows, cells[id_column], id_column)
     found = {e.text: _attribute(file, rows, cells[e.column], e) for e in expressions}
     return ids, AttributeTable(np.empty((len(ids), 0)), [digest_of(name) for name in ids], found)
+
+
+def read_ids(file: Path, id_column: str = "id") -> list[str]:
+    """The ids of any party's file, in its order. UsageError as above."""
+    header, rows = _table(file)
+    require_columns(header, [id_column], file)
+    return _ids(file, rows, _cells(file, header, rows, [id_column])[id_column], id_column)
 
 
 def digest_of(name: str) -> str:
@@ -115,9 +122,9 @@ Rows = Sequence[tuple[int, Sequence[str]]]
 
 def _table(file: Path) -> tuple[list[str], Rows]:
     if not file.is_file():
-        raise UsageError(f"{file}: no such file; name a CSV with a header")
+        raise UsageError(f"{file}: no such file; name a CSV with a header, or a Parquet file")
     try:
-        header, rows = read_csv(file)
+        header, rows = read_rows(file)
     except OSError as error:
         raise UsageError(f"{file}: cannot be read: {error.strerror}") from error
     if not rows:
@@ -222,7 +229,7 @@ def _scores(file: Path, rows: Rows, cells: list[str], column: str) -> np.ndarray
 def _attribute(file: Path, rows: Rows, cells: list[str], e: Expression) -> Attribute:
     """Groups and codes of one column, "unknown" last where there is one."""
     names = [_group(file, line, text, e) for (line, _), text in zip(rows, cells, strict=True)]
-    known = list(e.groups) if e.sign is not None else sorted(set(names) - {UNKNOWN}, key=natural)
+    known = list(e.groups) if e.numeric else sorted(set(names) - {UNKNOWN}, key=natural)
     if not 2 <= len(known) <= MOST_GROUPS:
         many = f'; compare it with a number, as in "{e.column} > 40"' if len(known) > MOST_GROUPS else ""
         raise UsageError(
@@ -238,13 +245,13 @@ def _group(file: Path, line: int, text: str, e: Expression) -> str:
     """The group of one cell."""
     if text.casefold() in MISSING:
         return UNKNOWN
-    if e.sign is not None:
+    if e.numeric:
         number = finite(text)
         if number is None:
             raise UsageError(
                 f"{file}:{line}: {e.column} is {text!r}, not a number to compare; leave it empty if unknown"
             )
-        return e.groups[e.holds(number)]
+        return e.groups[e.code(number)]
     was = unmangle(text)
     if was is not None:
         raise UsageError(

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_csv, require_columns
+from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_rows, require_columns
 from secure_fair.data.decisions import digest_of
 from secure_fair.data.records import Attribute, Problem, describe_problems, parse_columns
 from secure_fair.data.table import AttributeTable
@@ -35,9 +35,11 @@ def read_holder(
     known = {column: names for column, names in (classes or {}).items() if column in named}
     meaning = Meaning(expressions, id_column, None, person_column, known)
     try:
-        header, lines = read_csv(file)
+        header, lines = read_rows(file)
     except OSError as error:
-        raise UsageError(f"{file}: cannot be read: {error.strerror}; name a CSV of ids and attributes") from error
+        raise UsageError(
+            f"{file}: cannot be read: {error.strerror}; name a CSV or Parquet file of ids and attributes"
+        ) from error
     try:
         require_columns(header, meaning.columns, file)
     except UsageError as error:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from secure_fair.data.csv_rows import Fault, Meaning, Row, RowReader, read_csv, require_columns
+from secure_fair.data.csv_rows import Fault, Meaning, Row, RowReader, read_rows, require_columns
 from secure_fair.data.records import Expression, Listing, Problem, Record, require_folder
 from secure_fair.errors import UsageError
 
@@ -35,7 +35,7 @@ def list_records(
     table = folder / file
     if not table.is_file():
         raise UsageError(f"{table}: no such file; set data.file to the CSV's name below data.root")
-    header, rows = read_csv(table)
+    header, rows = read_rows(table)
     meaning = Meaning(expressions, id_column, split_column, person_column, classes)
     require_columns(header, [path_column, *meaning.columns], table)
     reader = _PictureRows(header, meaning, path_column, folder, table.parent)

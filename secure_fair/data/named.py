@@ -7,7 +7,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from secure_fair.data.csv_rows import read_csv, require_columns
+from secure_fair.data.csv_rows import read_rows, require_columns
+from secure_fair.data.parquet_rows import ENDINGS
 from secure_fair.data.pictures import FORMATS
 from secure_fair.errors import UsageError
 
@@ -31,8 +32,8 @@ def picture_files(places: Sequence[Path], path_column: str = PATH_COLUMN) -> lis
 
 
 def is_table(place: Path) -> bool:
-    """Whether a place is taken for a CSV."""
-    return place.suffix.lower() == ".csv" and not place.is_dir()
+    """Whether a place is taken for a CSV or a Parquet file."""
+    return place.suffix.lower() in (".csv", *ENDINGS) and not place.is_dir()
 
 
 def _at(place: Path, path_column: str) -> list[tuple[str, Path]]:
@@ -56,7 +57,7 @@ def _in_folder(folder: Path) -> list[tuple[str, Path]]:
 
 
 def _in_table(table: Path, path_column: str) -> list[tuple[str, Path]]:
-    header, lines = read_csv(table)
+    header, lines = read_rows(table)
     try:
         require_columns(header, [path_column], table)
     except UsageError as error:

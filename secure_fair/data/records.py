@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,11 +51,13 @@ class Record:
 
 @dataclass(frozen=True)
 class Listing:
-    """All records of a data set; ``groups`` has the names behind the codes, one tuple per code."""
+    """All records of a data set; ``groups`` has the names behind the codes, one tuple per code; ``notes`` what was
+    taken for something else than it says."""
 
     records: list[Record]
     groups: list[tuple[str, ...]]
     problems: list[Problem]
+    notes: tuple[str, ...] = field(default=(), kw_only=True)
 
 
 @dataclass
@@ -69,35 +72,50 @@ class Attribute:
 # --- what is asked for ------------------------------------------------------------------------------------------------
 
 _COMPARISON = re.compile(r"(?P<column>[^<>=]*?)\s*(?P<sign><=|>=|<|>)\s*(?P<number>[-+]?(\d+(\.\d*)?|\.\d+))")
+_CUTS = re.compile(r"(?P<column>[^<>=]+?)\s+cut at\s+(?P<numbers>[-+]?[\d.]+(\s+and\s+[-+]?[\d.]+)*)")
 _SIGNED_NAME = re.compile(r"[<>]=?(?![-+]?(\d+(\.\d*)?|\.\d+)$)[^<>=\s][^<>=]*")
 _COMPLEMENT = {">": "<=", ">=": "<", "<": ">=", "<=": ">"}
 
 
 @dataclass(frozen=True)
 class Expression:
-    """A column, or a column compared with a number: code 1 where the comparison holds."""
+    """A column; a column compared with a number: code 1 where the comparison holds; or one cut at numbers, ascending:
+    its code is how many of them a value has reached."""
 
     text: str
     column: str
     sign: str | None = None
     number: str | None = None
+    cuts: tuple[str, ...] = ()
 
     @property
-    def groups(self) -> tuple[str, str]:
-        """Names of the two sides of a comparison: code 0, code 1."""
-        assert self.sign is not None
-        return f"{self.column} {_COMPLEMENT[self.sign]} {self.number}", f"{self.column} {self.sign} {self.number}"
+    def numeric(self) -> bool:
+        """Whether the column is one of numbers."""
+        return self.sign is not None or bool(self.cuts)
 
-    def holds(self, value: float) -> bool:
-        """Whether a comparison holds for ``value``."""
-        assert self.sign is not None
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the sides of a comparison, code 0 and code 1, or of the ranges between the cuts, ascending."""
+        assert self.numeric
+        if self.sign is not None:
+            return f"{self.column} {_COMPLEMENT[self.sign]} {self.number}", f"{self.column} {self.sign} {self.number}"
+        inner = [f"{low} <= {self.column} < {high}" for low, high in itertools.pairwise(self.cuts)]
+        return (f"{self.column} < {self.cuts[0]}", *inner, f"{self.column} >= {self.cuts[-1]}")
+
+    def code(self, value: float) -> int:
+        """The place in ``groups`` of a number."""
+        assert self.numeric
+        if self.sign is None:
+            return sum(value >= float(cut) for cut in self.cuts)
         assert self.number is not None
         bound = float(self.number)
-        return {">": value > bound, ">=": value >= bound, "<": value < bound, "<=": value <= bound}[self.sign]
+        return int({">": value > bound, ">=": value >= bound, "<": value < bound, "<=": value <= bound}[self.sign])
 
 
 def parse_expression(text: str) -> Expression:
-    """Read ``column``, ``column > number``, or the same with >=, < or <=. Raises UsageError for anything else.
+    """Read ``column``, ``column > number``, the same with >=, < or <=, or ``column cut at number and number ...``.
+
+    Raises UsageError for anything else.
 
     A column may be called ``>50K``, as UCI's Adult has it: a sign right before what is no number begins a name.
     """
@@ -105,9 +123,23 @@ def parse_expression(text: str) -> Expression:
     match = _COMPARISON.fullmatch(text)
     if match and match["column"]:
         return Expression(text, match["column"], match["sign"], match["number"])
+    cut = _CUTS.fullmatch(text)
+    if cut:
+        return Expression(text, cut["column"], cuts=_ascending(text, cut["numbers"].split(" and ")))
     if not text or (re.search(r"[<>=]", text) and not _SIGNED_NAME.fullmatch(text)):
         raise UsageError(f'cannot read {text!r}: write a column, or a column compared with a number, as in "age > 35"')
     return Expression(text, text)
+
+
+def _ascending(text: str, numbers: Sequence[str]) -> tuple[str, ...]:
+    cuts = tuple(number.strip() for number in numbers)
+    try:
+        values = [float(cut) for cut in cuts]
+    except ValueError:
+        values = []
+    if not values or any(low >= high for low, high in itertools.pairwise(values)):
+        raise UsageError(f'cannot read {text!r}: cut at numbers that ascend, as in "age cut at 30 and 60"')
+    return cuts
 
 
 def parse_request(target: str, sensitive: Sequence[str]) -> list[Expression]:

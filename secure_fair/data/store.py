@@ -54,6 +54,7 @@ from secure_fair.ids import Ids, Names, as_ids, as_text, ascending, find, order
 FORMAT = 2  # of every store, in its meta.json; 1 did not say whether the auditor knows the split
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
+META = "meta.json"  # of any store: names of groups or classes, and sizes
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
 _AUDITORS_META = {"groups", "persons", SPLIT}
 _ENCODING = "encoding.json"  # of a table's columns, which the developer may know
@@ -121,7 +122,7 @@ class DeveloperStore:
     def open(cls, folder: Path) -> DeveloperStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         tabular = (folder / ROWS).exists()
-        _check_files(folder, {"records.csv", "meta.json"} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
+        _check_files(folder, {"records.csv", META} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
         rows = read_rows(folder / "records.csv", ("id", "label", SPLIT))
@@ -270,10 +271,10 @@ class AuditorStore:
     def open(cls, folder: Path) -> AuditorStore:
         """Read a store. Raises UsageError for anything in the folder that is not as ``write`` leaves it."""
         own = {"own.npy", "own.csv"} if (folder / "own.npy").exists() or (folder / "own.csv").exists() else set()
-        _check_files(folder, {ATTRIBUTES, "meta.json"} | own)
+        _check_files(folder, {ATTRIBUTES, META} | own)
         meta = _read_meta(folder, _AUDITORS_META, *(SIZES.values() if own else ()))
         if not isinstance(meta["groups"], dict) or not meta["groups"]:
-            raise UsageError(f"{folder / 'meta.json'}: groups must name the groups of each attribute")
+            raise UsageError(f"{folder / META}: groups must name the groups of each attribute")
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
         further = [PERSON] * bool(meta["persons"]) + [SPLIT] * bool(meta[SPLIT])
@@ -314,7 +315,7 @@ def _write_csv(file: Path, header: Sequence[str], rows: Iterable[Sequence[str]])
 
 
 def _write_meta(folder: Path, values: Mapping[str, Any]) -> None:
-    write_bytes(folder / "meta.json", (json.dumps({"format": FORMAT, **values}, indent=2) + "\n").encode())
+    write_bytes(folder / META, (json.dumps({"format": FORMAT, **values}, indent=2) + "\n").encode())
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -336,10 +337,10 @@ def _check_files(folder: Path, expected: set[str]) -> None:
 
 def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
     """The meta of a store with these keys, and with one of ``sizes`` if there are any: a whole number above 0."""
-    file = folder / "meta.json"
+    file = folder / META
     try:
         meta = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     found = set(meta) if isinstance(meta, dict) else set()
     if "format" in found and meta["format"] != FORMAT:
@@ -360,7 +361,7 @@ def _read_meta(folder: Path, keys: set[str], *sizes: str) -> dict[str, Any]:
 def _read_encoding(file: Path, features: int) -> Encoding:
     try:
         tree = json.loads(file.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not JSON: {error}") from error
     encoding = Encoding.of_tree(tree, str(file))
     if len(encoding.features) != features:
@@ -370,5 +371,5 @@ def _read_encoding(file: Path, features: int) -> Encoding:
 
 def _names(folder: Path, names: object) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
-        raise UsageError(f"{folder / 'meta.json'}: {names!r} must be a list of two or more names")
+        raise UsageError(f"{folder / META}: {names!r} must be a list of two or more names")
     return tuple(names)

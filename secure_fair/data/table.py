@@ -26,6 +26,7 @@ from secure_fair.data.records import (
     parse_columns,
     parse_request,
 )
+from secure_fair.data.unions import Unions, united
 from secure_fair.errors import UsageError
 
 REPEATED = "duplicate picture"  # the kind of problem that is no reason to refuse a data set: the first one is kept
@@ -59,6 +60,7 @@ class AttributeTable:
     lists what was left out and why. ``names`` are the data set's own: paths below its folder, ids or lines of rows;
     ``own_ids`` are of its column of ids, where it has one. They may tell attributes (UTKFace's do), so no party's store
     has them. ``record_ids``: those of the stores, where the parties have matched them; else a join key makes them.
+    ``notes``: what was read though it is odd.
     """
 
     inputs: np.ndarray
@@ -72,6 +74,7 @@ class AttributeTable:
     names: list[str] = field(default_factory=list)
     own_ids: list[str] | None = None
     record_ids: list[str] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.digests)
@@ -106,12 +109,13 @@ def load_table(
 ) -> Dataset:
     """Load ``faces``, ``utkface``, ``celeba``, ``manifest`` or ``table``, labelled as asked for.
 
-    ``target`` and ``sensitive`` are columns, or columns compared with a number ("age > 35"). Pictures are decoded once
-    and kept below ``cache``. ``options`` for every data set: ``limit`` (none) takes that many records, chosen by the
-    hash of their names, so that neither order nor anything in the names decides; ``on_bad`` ("refuse"); ``progress``;
-    ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records, correlation,
-    base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column, person_column, classes;
-    manifest: path_column; table: evaluation_file, features, categories.
+    ``target`` and ``sensitive`` are columns, compared with a number ("age > 35") or cut at numbers ("age cut at 30 and
+    60") where they are numbers. Pictures are decoded once and kept below ``cache``. ``options`` for every data set:
+    ``limit`` (none) takes that many records, chosen by the hash of their names, so that neither order nor anything in
+    the names decides; ``on_bad`` ("refuse"); ``progress``; ``unions``: by attribute and group, the values that it is
+    made of; ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records,
+    correlation, base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column,
+    person_column, classes; manifest: path_column; table: evaluation_file, features, categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
@@ -156,6 +160,7 @@ def _load(
     on_bad: Literal["refuse", "skip"] = "refuse",
     progress: Progress | None = None,
     seed: int = 0,
+    unions: Unions | None = None,
     **dataset_options: Any,
 ) -> AttributeTable:
     """All columns, the target's first where there is one, as attributes of one table."""
@@ -174,7 +179,9 @@ def _load(
         return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)
     listing = _SOURCES[dataset](root, expressions, **dataset_options)
     _refuse(listing.problems, on_bad)
+    listing = united(listing, expressions, unions or {})
     places = _limited(listing.records, limit)
+    _require_groups(listing, places, expressions)
     if isinstance(listing, tabular.RowListing):
         return _rows(listing, places, expressions, root)
     records = [listing.records[place] for place in places]
@@ -198,7 +205,7 @@ def _load(
         inputs=select(decoded, rows, cache),
         digests=[decoded.digests[row] for row in rows],
     )
-    return replace(table, skipped=[*bad, *repeats.values()])
+    return replace(table, skipped=[*bad, *repeats.values()], notes=listing.notes)
 
 
 def _rows(
@@ -219,7 +226,22 @@ def _rows(
 
 def _require_records(kept: Sequence[int] | np.ndarray, problems: Sequence[Problem], root: Path | None) -> None:
     if not len(kept):
-        raise UsageError([*describe_problems(problems), f"{root}: no usable record is left"])
+        told = describe_problems(problems) if problems else []
+        raise UsageError([*told, f"{root}: no usable record is left"])
+
+
+def _require_groups(listing: Listing, places: Sequence[int], expressions: Sequence[Expression]) -> None:
+    """UsageError for every column by which all of the records at these places are alike."""
+    problems = []
+    for column, expression in enumerate(expressions):
+        found = {listing.records[place].codes[column] for place in places}
+        if len(found) == 1:
+            problems.append(
+                f"{expression.text!r}: all {len(places)} records are {listing.groups[column][found.pop()]!r}; name "
+                "another column, or another number, that tells some of them from the others"
+            )
+    if problems:
+        raise UsageError(problems)
 
 
 def _table_of(
@@ -263,6 +285,7 @@ def count_records(
     target: str | None = None,
     sensitive: Sequence[str],
     limit: int | None = None,
+    unions: Unions | None = None,
     **dataset_options: Any,
 ) -> Census:
     """Count the records and groups of a data set; no picture is opened, so that broken ones are counted too."""
@@ -270,8 +293,10 @@ def count_records(
         count = int(dataset_options.get("records", FACES))
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
         return Census(count if limit is None else min(count, limit), groups)
-    listing = _SOURCES[dataset](root, parse_columns(_named(target, sensitive)), **dataset_options)
+    expressions = parse_columns(_named(target, sensitive))
+    listing = united(_SOURCES[dataset](root, expressions, **dataset_options), expressions, unions or {})
     places = _limited(listing.records, limit)
+    _require_groups(listing, places, expressions)
     splits = Counter(listing.records[place].split for place in places)
     given = None if None in splits else {name: splits[name] for name in SPLITS}
     return Census(len(places), dict(zip(sensitive, listing.groups[-len(sensitive) :], strict=True)), given)

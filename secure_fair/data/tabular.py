@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_csv, require_columns
+from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_rows, require_columns
 from secure_fair.data.encoding import Column, read_cells
 from secure_fair.data.records import Expression, Listing, Problem, Record, require_folder
 from secure_fair.errors import UsageError
@@ -108,7 +108,7 @@ def _read(
         if not table.is_file():
             key = "data.evaluation_file" if place else "data.file"
             raise UsageError(f"{table}: no such file; set {key} to the CSV's name below data.root")
-        header, lines = read_csv(table)
+        header, lines = read_rows(table)
         found.names[:] = found.names or _features(header, meaning, features, table)
         require_columns(header, [*meaning.columns, *categories, *found.names], table)
         reader = _FileRows(header, meaning, name, ids)

@@ -16,6 +16,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
 AGES = range(123)  # the oldest person on record lived 122 years
 COLUMNS = ("age", *GROUPS)
 NAME = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)(\.\w+)+")
+# the data set has some with a blank before the ending, or without its dot: all four fields are there
+_ODD = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)\s*\.?(jpe?g|png)(\s*\.\w+)*", re.IGNORECASE)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
 
@@ -23,7 +25,8 @@ def list_records(root: Path | None, expressions: Sequence[Expression]) -> Listin
     """Every picture below ``root``, in the order of the names.
 
     Expressions are ``gender``, ``race`` or ``age`` compared with a number. Raises UsageError for others and for a
-    folder without pictures; wrong names and labels out of range are problems of the listing.
+    folder without pictures; wrong names and labels out of range are problems of the listing. Names whose ending alone
+    is odd are read all the same, and counted in its notes.
     """
     folder = require_folder("utkface", root)
     groups = _groups(expressions)
@@ -37,9 +40,11 @@ def list_records(root: Path | None, expressions: Sequence[Expression]) -> Listin
         if isinstance(values, Problem):
             problems.append(Problem(name, values.kind, values.text))
             continue
-        codes = tuple(values[e.column] if e.sign is None else int(e.holds(values[e.column])) for e in expressions)
+        codes = tuple(e.code(values[e.column]) if e.numeric else values[e.column] for e in expressions)
         records.append(Record(name, file, name, codes))
-    return Listing(records, groups, problems)
+    odd = [record.name for record in records if NAME.fullmatch(record.file.name) is None]
+    notes = (f"{len(odd)} names with an odd ending are read all the same, the first {odd[0]!r}",) if odd else ()
+    return Listing(records, groups, problems, notes=notes)
 
 
 def _groups(expressions: Sequence[Expression]) -> list[tuple[str, ...]]:
@@ -48,19 +53,19 @@ def _groups(expressions: Sequence[Expression]) -> list[tuple[str, ...]]:
     for e in expressions:
         if e.column not in COLUMNS:
             wrong.append(f"utkface has no {e.column!r}: choose from {', '.join(COLUMNS)}")
-        elif e.column == "age" and e.sign is None:
-            wrong.append('age is a number: compare it, as in "age > 35"')
-        elif e.column != "age" and e.sign is not None:
+        elif e.column == "age" and not e.numeric:
+            wrong.append('age is a number: compare it, as in "age > 35", or cut it, as in "age cut at 30 and 60"')
+        elif e.column != "age" and e.numeric:
             wrong.append(f"{e.text!r}: {e.column} has groups ({', '.join(GROUPS[e.column])}) and no order")
         else:
-            groups.append(GROUPS[e.column] if e.sign is None else e.groups)
+            groups.append(e.groups if e.numeric else GROUPS[e.column])
     if wrong:
         raise UsageError(wrong)
     return groups
 
 
 def _read_name(name: str) -> dict[str, int] | Problem:
-    match = NAME.fullmatch(name)
+    match = NAME.fullmatch(name) or _ODD.fullmatch(name)
     if match is None:
         fields = name.split(".")[0].count("_") + 1
         return Problem(

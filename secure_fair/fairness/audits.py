@@ -73,9 +73,11 @@ class Rates:
 class Audit:
     """Counts (strata, G) of one attribute with noise of ``sigma`` on each, and the groups' ``names``.
 
-    Two strata are not selected and selected; four or six are by label too, as in ``LABELS``. ``known``: bool (G,),
-    groups that are one; the others are counted alone. Groups below ``smallest`` of all records are left out of ratios
-    and differences. ``total``: records, which the developer knows exactly.
+    Two strata are not selected and selected; four or six are by label too, as in ``LABELS``; more are bins of scores by
+    label (``calibration``), odd where they are selected. ``known``: bool (G,), groups that are one; the others are
+    counted alone. Groups below ``smallest`` of all records are left out of ratios and differences. ``total``: records,
+    which the developer knows exactly. ``sampled``: they were drawn, and who was not is a group of its own that is left
+    out here, so that every group here has noise of its own.
     """
 
     counts: Array
@@ -84,13 +86,19 @@ class Audit:
     known: tuple[bool, ...]
     total: int
     smallest: float = 0.02
+    sampled: bool = False
+
+    @property
+    def opposite(self) -> bool:
+        """Whether there are two groups, of which one is what the other leaves: they have one noise then."""
+        return len(self.names) == 2 and not self.sampled
 
     @property
     def rates(self) -> dict[str, Rate]:
         """The rates that these strata have."""
         strata = range(len(self.counts))
         selection = Rate(tuple(s for s in strata if s % 2), tuple(s for s in strata if s % 2 == 0))
-        return {SELECTION: selection, **(LABELLED if len(self.counts) > 2 else {})}
+        return {SELECTION: selection, **(LABELLED if 2 < len(self.counts) <= 2 * len(LABELS) else {})}
 
     @cached_property
     def sizes(self) -> Array:
@@ -191,7 +199,7 @@ class Audit:
         rate = self.rates[SELECTION]
         h, r = len(rate.hits), len(rate.others)
         parts = [self.sigma * np.sqrt(h * (1 - p) ** 2 + r * p**2) / n for p, n in sides]
-        return float(sum(parts) if len(self.names) == 2 else np.hypot(*parts))
+        return float(sum(parts) if self.opposite else np.hypot(*parts))
 
 
 def interval(

@@ -88,7 +88,7 @@ def finer_noise(verdict: Callable[[Audit], str], audit: Audit) -> float | None:
     """
     truth = replace(audit, counts=np.maximum(audit.counts, 0.0), sigma=0.0)
     draws = np.random.default_rng(0).standard_normal((DRAWS, *truth.counts.shape))
-    if len(truth.names) == 2:  # held as one column: the other is what is left
+    if truth.opposite:  # held as one column: the other is what is left
         draws[:, :, 1] = -draws[:, :, 0]
 
     def decides(part: float) -> bool:

@@ -101,7 +101,8 @@ def digest_of(state: Mapping[str, Tensor]) -> str:
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The named tensors of a weights file; nothing but tensors is ever unpickled."""
     if not path.is_file():
-        raise UsageError(f"weights file {str(path)!r} does not exist")
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise UsageError(f"weights file {str(path)!r} {what}; name a file of weights, safetensors or pth")
     if path.suffix == ".safetensors":
         try:
             return dict(load_file(path))

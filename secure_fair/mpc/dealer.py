@@ -18,8 +18,8 @@ CHANNEL = "dealer"
 GOODBYE = b""
 
 
-def serve(network: Network, parties: Sequence[str], *, source: KeySource | None = None) -> None:
-    """Answer the compute ``parties`` (in rank order) until all of them have said goodbye.
+def serve(network: Network, parties: Sequence[str], *, source: KeySource | None = None) -> int:
+    """Answer the compute ``parties`` (in rank order) until all of them have said goodbye; the items that were dealt.
 
     ProtocolError where they ask for different things or for what is not on the menu, PartyLost where one is lost.
     """
@@ -35,6 +35,7 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
         answer = [menu.correction(item, sources, number + i).contiguous().numpy().data for i, item in enumerate(items)]
         number += len(items)
         network.send(parties[-1], CHANNEL, *answer)
+    return number
 
 
 def _send_keys(network: Network, parties: Sequence[str], item: menu.Keys, sources: Sequence[menu.Source]) -> None:

@@ -20,6 +20,10 @@ from typing import Any, NamedTuple
 
 from secure_fair.errors import ProtocolError, UsageError
 
+SERVICE = "secure_fair.Link"
+METHOD = f"/{SERVICE}/Open"
+"""By which a party asks for a peer's stream of frames."""
+
 NONCE_BYTES = 32
 SESSION_BYTES = 16
 CHUNK = 1 << 20

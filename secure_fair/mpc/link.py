@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind, check_channel
+from secure_fair.mpc.resending import Window
 from secure_fair.mpc.tls import grpc
 from secure_fair.sections import NotNegative, Section
 
@@ -24,12 +25,15 @@ MAX_UNREAD_BYTES = 1 << 30
 
 
 class LinkSettings(Section):
-    """A simulated link between the parties, slower than the real one; 0 is unlimited."""
+    """The lines between the parties: how long a broken one is waited for, and a simulated one that is slower than the
+    real one; 0 is unlimited."""
 
     latency_ms: NotNegative = 0.0
     """Delay of every message, one way."""
     bandwidth_mbps: NotNegative = 0.0
     """10^6 bit/s, per direction of a pair."""
+    reconnect: NotNegative = 0.0
+    """Seconds within which a line that has broken may come back, and nothing is lost; 0: then the peer is lost."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +116,14 @@ class Link:
         self._arrived = 0  # bytes of payload
         self._taken = 0  # how many of them were received when it was last looked
         # A simulated link has to see when messages arrive, so that only the reader thread reads it.
-        self.direct = settings == LinkSettings()
+        self.direct = not (settings.latency_ms or settings.bandwidth_mbps)
+        self.reconnect = settings.reconnect
+        self.window = Window() if settings.reconnect else None  # of what the peer has not acknowledged
+        self.accepted = 0  # frames of the peer's
+        self.broken: float | None = None  # since when (monotonic, seconds) its stream is asked for again
+        self._cut_off: float | None = None  # since when ours is not asked for
+        self.dial: Callable[[], grpc.Channel] | None = None  # makes a new connection to the peer
+        self.channel: grpc.Channel | None = None  # the one on which its stream comes
         self.reading = threading.Lock()  # held by the one thread that reads
         self.followed: set[Inbox] = set()  # where threads wait for what another one reads
         self.problem = ""  # why the last attempt to connect failed
@@ -132,6 +143,33 @@ class Link:
             self._deliver = deliver
             self._see_whether_open()
             return True
+
+    def open_again(
+        self, context: grpc.ServicerContext, deliver: Callable[[bytes], None], hello: bytes, received: object
+    ) -> None:
+        """Serve our stream anew, from behind the first ``received`` frames. ProtocolError for frames that are gone."""
+        assert self._context is not None
+        assert self.window is not None
+        self._context.cancel()  # releases a message that waits for it
+        with self.sending:
+            frames = self.window.after(received)
+            self._context, self._deliver, self._cut_off = context, deliver, None
+            deliver(hello)
+            for frame in frames:
+                deliver(frame)
+
+    @property
+    def served(self) -> bool:
+        """Whether the peer has asked for our stream before."""
+        return self._context is not None
+
+    def cut_off(self, now: float) -> float:
+        """For how long (seconds) nobody has asked for our stream again; 0 where it is read, or cannot be read again."""
+        if self.window is None or self._context is None or self._context.is_active():
+            self._cut_off = None
+            return 0.0
+        self._cut_off = self._cut_off or now
+        return now - self._cut_off
 
     @property
     def open(self) -> bool:
@@ -179,8 +217,10 @@ class Link:
     def _hand_over(self, frame: bytes) -> None:
         assert self._deliver is not None
         assert self._context is not None
+        if self.window is not None:
+            self.window.add(frame)
         self._deliver(frame)
-        if not self._context.is_active():
+        if not self._context.is_active() and (self.window is None or self.window.full):
             raise LinkDown
 
     def cut(self) -> None:
@@ -203,6 +243,7 @@ class Link:
         """Checks a frame and queues it; control frames are returned instead. ProtocolError for what does not fit."""
         assert self._reader is not None
         checked = self._reader.accept(frame)
+        self.accepted += 1
         self.last_heard = now = time.monotonic()
         if checked.kind is not Kind.DATA:
             return checked

@@ -25,10 +25,13 @@ from secure_fair.errors import (
     SecureFairError,
     UsageError,
 )
+from secure_fair.mpc import doors
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
+    METHOD,
     NONCE_BYTES,
+    SERVICE,
     Frame,
     Hello,
     Kind,
@@ -38,6 +41,7 @@ from secure_fair.mpc.frames import (
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
 from secure_fair.mpc.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.mending import comes_back
 from secure_fair.mpc.tls import (
     Credentials,
     channel_credentials,
@@ -56,11 +60,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Credentials", "LinkSettings", "Network", "Traffic", "check_party_name"]
 
-_SERVICE = "secure_fair.Link"
-_METHOD = f"/{_SERVICE}/Open"
 _TIMEOUT_KEY = "network timeout"
 
 FAREWELL_SECONDS = 2.0
+ACKNOWLEDGE_SECONDS = 0.25
+"""How often a party says what has come, where lines may come back: what was not acknowledged is kept."""
 SHOW_SECONDS = 5.0
 """How long one attempt to see a peer's certificate may take."""
 
@@ -73,7 +77,12 @@ _COMMON_OPTIONS = [
     ("grpc.http2.max_frame_size", 1 << 20),
     ("grpc.max_send_message_length", MAX_FRAME_BYTES),
 ]
-_SERVER_OPTIONS = [*_COMMON_OPTIONS, ("grpc.max_receive_message_length", MAX_CONTROL_BYTES), ("grpc.so_reuseport", 0)]
+_SERVER_OPTIONS = [
+    *_COMMON_OPTIONS,
+    *doors.OPTIONS,
+    ("grpc.max_receive_message_length", MAX_CONTROL_BYTES),
+    ("grpc.so_reuseport", 0),
+]
 _CHANNEL_OPTIONS = [
     *_COMMON_OPTIONS,
     ("grpc.max_receive_message_length", MAX_FRAME_BYTES),
@@ -89,7 +98,8 @@ class Network:
     """One party's connections to all others.
 
     ``listen`` is the host:port to serve at (port 0: any free one, see ``address``). ``timeout`` (seconds) bounds how
-    long ``connect`` waits and how long a peer may be silent; a peer that is alive is waited for as long as it takes.
+    long a peer may be silent, and ``wait`` how long ``connect`` waits for all to come, the same where it is not given;
+    a peer that is alive is waited for as long as it takes. With ``link.reconnect`` a line may break for so long.
     One thread may receive on a channel at a time; sending is safe from any thread.
     """
 
@@ -100,12 +110,15 @@ class Network:
         *,
         timeout: float = 60.0,
         link: LinkSettings = LinkSettings(),  # noqa: B008  (frozen)
+        wait: float | None = None,
     ) -> None:
         check_party_name(credentials.name)
         if timeout <= 0:
             raise UsageError(f"network timeout {timeout}: use more than 0 seconds")
+        doors.make_room()
         self.name = credentials.name
         self.timeout = timeout
+        self.wait = timeout if wait is None else wait
         self._credentials = credentials
         self._settings = link
         self._links: dict[str, Link] = {}
@@ -149,7 +162,7 @@ class Network:
         Where ``fingerprints`` has the SHA-256 (hex) of each peer's certificate, no other certificate is accepted; else
         one is that the authority has signed for the peer's name. Returns once every pair of this party is ready.
         ProtocolError where a peer is not who it should be, refuses, or has another agreement (naming the key and both
-        values); PartyLost where one is not there within ``timeout``.
+        values); PartyLost where one is not there within ``wait``.
         """
         for peer in peers:
             check_party_name(peer)
@@ -158,7 +171,7 @@ class Network:
         if self.name in peers:
             raise UsageError(f"{self.name!r} is this party's own name: leave it out of its peers")
         agreement = {**agreement, _TIMEOUT_KEY: f"{self.timeout:g} s"}  # else one's silence would be another's loss
-        deadline = time.monotonic() + self.timeout
+        deadline = time.monotonic() + self.wait
         with self._lock:
             if self._links or self._closing:
                 raise UsageError("a network connects once; make a new one for a new session")
@@ -185,7 +198,7 @@ class Network:
         if missing and not self._failed.is_set():
             peer = missing[0]
             problem = self._links[peer].problem or "it has not connected to this party"
-            reason = f"not connected within {self.timeout:g} s at {peers[peer]}: {problem}{self._turned_away}"
+            reason = f"not connected within {self.wait:g} s at {peers[peer]}: {problem}{self._turned_away}"
             self._fail(lambda: PartyLost(peer, reason), reason, peer)
         if self._failure is not None:
             self._left_early = True
@@ -200,7 +213,7 @@ class Network:
         # gRPC then calls with a function that sends, so that a message leaves from the thread that has it
         vars(open_stream)["experimental_non_blocking"] = True
         return grpc.method_handlers_generic_handler(
-            _SERVICE, {"Open": grpc.unary_stream_rpc_method_handler(open_stream)}
+            SERVICE, {"Open": grpc.unary_stream_rpc_method_handler(open_stream)}
         )
 
     def _serve(self, request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
@@ -209,7 +222,11 @@ class Network:
             hello = Hello.decode(request)
             link = self._admit(peer_name(context), hello)
             self._check_fingerprint(link.peer, peer_fingerprint(context))
-            if not link.open_outgoing(context, deliver, self._hellos[link.peer].encode()):
+            own = self._hellos[link.peer].encode()
+            if link.window is not None and link.served and hello == self._presented.get(link.peer):
+                link.open_again(context, deliver, own, decode_control(request).get("received", 0))
+                return
+            if not link.open_outgoing(context, deliver, own):
                 raise ProtocolError(f"{link.peer} is already connected in this session")
         except ProtocolError as error:
             self._turned_away = f"; it has turned a caller away: {error}"
@@ -376,7 +393,7 @@ class Network:
                 link.farewells.put((Kind.GOODBYE, b"{}"))
         deadline = time.monotonic() + min(FAREWELL_SECONDS, self.timeout)
         for link in self._links.values():
-            while self._may_answer(link) and time.monotonic() < deadline:
+            while self._may_answer(link) and time.monotonic() < max(deadline, self._mended_by(link)):
                 link.seen.wait(0.01)
         self._fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
         for link in self._links.values():
@@ -393,7 +410,13 @@ class Network:
         """Whether our farewell may still get to the peer. One that is about to connect is to learn why we go, too."""
         if link.seen.is_set() or link.ended.is_set():
             return False
-        return link.open or (self._left_early and not link.opened.is_set())
+        return link.open or bool(self._mended_by(link)) or (self._left_early and not link.opened.is_set())
+
+    def _mended_by(self, link: Link) -> float:
+        """When a broken line must have come back (monotonic, seconds); 0 where it is not broken, or for good."""
+        now = time.monotonic()
+        left = link.reconnect - link.cut_off(now)
+        return now + left if link.cut_off(now) and left > 0 else 0.0
 
     # failures
 
@@ -466,9 +489,14 @@ class Network:
         if trusted is None:
             return
         options = [*_CHANNEL_OPTIONS, ("grpc.ssl_target_name_override", link.peer)]
-        with grpc.secure_channel(address, channel_credentials(self._credentials, trusted), options=options) as channel:
-            if self._dial(link, address, channel.unary_stream(_METHOD)):
+        credentials = channel_credentials(self._credentials, trusted)
+        link.dial = partial(grpc.secure_channel, address, credentials, options=options)
+        link.channel = link.dial()
+        try:
+            if self._dial(link, address, link.channel.unary_stream(METHOD)):
                 self._read_on(link)
+        finally:
+            link.channel.close()
 
     def _trusted(self, link: Link, address: str) -> bytes | None:
         """The certificate to trust at the peer's address: the peer's own once it is seen, where it is agreed on, else
@@ -522,9 +550,27 @@ class Network:
         except BaseException:  # an interrupt, in the middle of a frame: nobody can read on
             link.ended.set()
             raise
+        if link.window is not None and self._connected:
+            if self._comes_back(link):
+                return True
+            reason = f"{reason}, and did not come back within {link.reconnect:g} s"
         link.ended.set()
         self._suspect(link, reason)
         return False
+
+    def _comes_back(self, link: Link) -> bool:
+        """Wait for a broken line; neither silence nor waiting counts from before it was there again."""
+        own, first = self._hellos[link.peer], self._presented[link.peer]
+        try:
+            if not comes_back(link, own, first, lambda: self._failed.is_set() or self._closing, self._failed.wait):
+                return False
+        except ProtocolError as error:
+            self._misbehaved(link, str(error))
+            return False
+        for thread, (peer, _) in list(self._waiting.items()):
+            if peer == link.peer:
+                self._waiting[thread] = (peer, link.last_heard)
+        return True
 
     def _dial(self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]) -> bool:
         """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
@@ -554,6 +600,8 @@ class Network:
         fields = decode_control(frame.payload)
         if frame.kind == Kind.HEARTBEAT:
             waits = fields.get("waits", {})
+            if link.window is not None:
+                link.window.acknowledge(fields.get("received", 0))
             if not isinstance(waits, dict) or not all(isinstance(age, int | float) for age in waits.values()):
                 raise ProtocolError("a heartbeat without times")
             link.waits = waits
@@ -583,11 +631,13 @@ class Network:
     def _mind(self, link: Link) -> None:
         """Sends heartbeats and farewells to one peer."""
         interval = min(HEARTBEAT_SECONDS, self.timeout / 5)
+        if link.window is not None:
+            interval = min(interval, ACKNOWLEDGE_SECONDS)
         while True:
             try:
                 farewell = link.farewells.get(timeout=interval)
             except Empty:
-                heartbeat = encode_control({"waits": self._waits(time.monotonic())})
+                heartbeat = encode_control({"waits": self._waits(time.monotonic()), "received": link.accepted})
                 # a message that holds the link shows as well that this party is alive
                 link.send_control(Kind.HEARTBEAT, heartbeat, wait=0)
             else:
@@ -614,9 +664,11 @@ class Network:
             link.cut()
 
     def _look_for_losses(self, now: float) -> None:
+        self._look_for_breaks(now)
         with self._lock:
             suspicions = list(self._suspicions)
         heard = [link for link in self._links.values() if not link.departed and not link.ended.is_set()]
+        heard = [link for link in heard if link.broken is None]
         silences = {link.peer: now - link.last_heard for link in heard if self._connected}
         loss = find_loss(now, suspicions, silences, self.timeout)
         if loss is not None:
@@ -628,10 +680,25 @@ class Network:
             message = f"out of step: {chain}, each for more than {self.timeout:g} s"
             self._fail(lambda: ProtocolError(message), message, self.name)
 
+    def _look_for_breaks(self, now: float) -> None:
+        """A line that may come back: it is asked for again where it is silent, and lost where it stays away."""
+        for link in self._links.values():
+            if link.window is None or not self._connected:
+                continue
+            away = link.cut_off(now)
+            if away > link.reconnect and not link.ended.is_set():
+                link.ended.set()
+                self._suspect(link, f"its connection has ended, and did not come back within {link.reconnect:g} s")
+            silent = now - link.last_heard > max(3 * HEARTBEAT_SECONDS, self.timeout / 3)
+            if silent and link.broken is None and not link.departed and link.call is not None:
+                link.call.cancel()  # whoever reads it asks again
+
     def _waits(self, now: float) -> dict[str, float]:
         """Whom this party waits for, and for how long (seconds); of several threads, the last to begin counts."""
         began: dict[str, float] = {}
         for peer, since in list(self._waiting.values()):
+            if self._links[peer].broken is not None:  # both may be waiting, for the line
+                continue
             began[peer] = max(since, began.get(peer, since))
         return {peer: round(now - since, 3) for peer, since in began.items()}
 

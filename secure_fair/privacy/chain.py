@@ -74,7 +74,7 @@ def _check_head(directory: Path, count: int, hashes: dict[int, str]) -> None:
         wanted = json.loads(content)
         known = hashes.get(wanted["entries"])
         damaged = content != head_line(wanted["entries"], wanted["hash"])  # a space that became a tab was touched, too
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, RecursionError, KeyError, TypeError):
         damaged = True
     if damaged:
         raise DamagedFile(f"{directory}: the ledger's head file is damaged; {_REMEDY}")

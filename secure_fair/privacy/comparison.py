@@ -18,8 +18,9 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
     """Differences between the two sides' entries of one run (and one auditor); empty where the ledgers agree.
 
     Everything that the developer received must be planned by the auditor in the same words. A release that was
-    planned but neither opened nor received is an interrupted one, and no difference. Verdicts and disclosures must be
-    on both sides; ledgers from before these were written down have none.
+    planned but neither opened nor received is an interrupted one, and no difference; nor is one that the developer has
+    written down as missed, when it went on after a crash. Verdicts and disclosures must be on both sides; ledgers from
+    before these were written down have none.
     """
     planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
     opened = {entry["number"] for entry in auditor if entry["kind"] == "opened"}
@@ -32,7 +33,8 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
             received[entry["number"]] = entry
     for number, entry in sorted(received.items()):
         problems += _differences(number, planned.get(number), entry)
-    for number in sorted(opened - set(received)):
+    missed = {entry["number"] for entry in developer if entry["kind"] == "missed"}
+    for number in sorted(opened - set(received) - missed):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
     if any(entry["kind"] == "start" and "notes" in entry for entry in (*developer, *auditor)):
         problems += _verdict_differences(developer, auditor) + _disclosed_differences(developer, auditor)

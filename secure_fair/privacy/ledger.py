@@ -177,6 +177,10 @@ class Ledger:
         about = {"whose": whose, "certificate": certificate, "count": known.entries, "newest": known.hash}
         self._append({"kind": LOST, **about})
 
+    def missed(self, run: str, auditor: str, number: int) -> None:
+        """The receiver's side: an auditor has let out a release that never came here, as a process that died had it."""
+        self._append({"kind": "missed", "run": run, "auditor": auditor, "number": number})
+
     def verdict(
         self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None
     ) -> None:
@@ -218,7 +222,7 @@ class Ledger:
         except OSError as error:
             raise UsageError(
                 f"{self.directory}: the ledger cannot be written ({error.strerror}), so nothing is opened; make room "
-                "on the disk, and start again: what is written down by then stays spent"
+                "for it, and start again: what is written down by then stays spent"
             ) from error
 
     def _write(self, line: bytes) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 
+from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.privacy.target import DEFAULT_DELTA
-from secure_fair.sections import Count, Section, describe, listed, near, show
+from secure_fair.sections import Count, Section, listed, near, problems_of, show
 
 Limit = Annotated[float, Field(gt=0, le=1000)]
 Claim = Annotated[str, Field(pattern=r"^[a-z][a-z ]* by .+ (>=|<=) [0-9]+(\.[0-9]+)?$", max_length=200)]
@@ -64,6 +64,12 @@ class Policy(Section):
     smallest_share: Annotated[float, Field(ge=0, lt=0.5)] = 0.02
     """In an audit: groups that are a smaller part of the records are counted, and left out of ratios and
     differences."""
+    sample: Count | None = None
+    """In an audit: so many records are drawn by this auditor from all that the developer offers, which does not learn
+    which, and only they are counted. Each attribute has a group more, and two groups then have the noise of three."""
+    coverage: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """In an audit with a sample: the part of this auditor's records that the developer has to offer, so that it cannot
+    leave out whom it likes."""
 
     @classmethod
     def load(cls, path: Path, known: Collection[str]) -> Policy:
@@ -71,15 +77,19 @@ class Policy(Section):
 
         ``known``: the operations that have a rule.
         """
-        values = _read(path)
+        values = toml_text.read(path, "correct the path, or write one with `secure-fair policy init FILE`")
         if set(values) == {"policy"} and isinstance(values["policy"], dict):
             values = values["policy"]
         problems = _unknown(values.get("operations"), known, path.name)
         try:
             policy = cls.model_validate(values)
         except ValidationError as error:
-            raise UsageError([*(describe(item, cls, path.name) for item in error.errors()), *problems]) from None
+            raise UsageError([*problems_of(error, cls, path.name), *problems]) from None
         problems += policy.contradictions(path.name)
+        if policy.coverage and policy.sample is None:
+            problems.append(
+                f"{path.name}.coverage: is of what a sample is drawn from; give sample too, or leave it out"
+            )
         if policy.epsilon is None and not policy.allow_exact:
             problems.append(
                 f"{path.name}: gives neither epsilon nor allow_exact = true; set epsilon, the most that an attribute "
@@ -120,18 +130,6 @@ class Policy(Section):
     def as_mapping(self) -> dict[str, Any]:
         """The policy as JSON-ready values."""
         return self.model_dump(mode="json")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(
-            f"{path}: the policy cannot be read ({error.strerror}); correct the path, or write one with "
-            "`secure-fair policy init FILE`"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not a TOML file: {error}") from None
 
 
 def _unknown(operations: object, known: Collection[str], where: str) -> list[str]:

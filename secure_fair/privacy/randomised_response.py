@@ -119,7 +119,7 @@ class Responses:
                     for line in content[:whole].splitlines():
                         name, answer, groups, epsilon = json.loads(line)
                         answers.setdefault(name, (answer, groups, epsilon))
-                except ValueError:
+                except (ValueError, RecursionError):
                     raise DamagedFile(f"{path}: damaged; restore it from a backup, do not draw answers again") from None
             self._answers[attribute] = answers
         return self._answers[attribute]

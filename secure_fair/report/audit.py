@@ -31,6 +31,10 @@ LEGEND = (
     "they include sampling and noise. Verdicts are about these people: what leaves them open is the noise alone."
 )
 
+LEARNED_OF_IDS = {
+    "keyed": "the developer's ids under a key that all sides have: whose they are where it can guess the id",
+    "matched": "which of its own records all have, how many others the developer has, of nobody else that it has them",
+}
 REMEMBERED = "Nothing was opened to anybody: every answer was remembered from an earlier audit."
 
 
@@ -39,7 +43,7 @@ def write_audit(folder: Path) -> list[Path]:
     file = folder / ANSWER
     try:
         summary = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: is no audit's answer: {error}") from error
     written = [folder / PAGE, folder / LINES]
     write_bytes(written[0], render(summary).encode())
@@ -52,7 +56,8 @@ def text(summary: Summary) -> str:
     parts = [matching(summary).text(), ""]
     for name, found in shown(summary).items():
         parts += [f"{title(name, found)}:", rates(found).text(), ""]
-        parts += [labelled_rates(found).text(), ""] if labelled_rates(found).rows else []
+        for more in (labelled_rates(found), calibrated(found)):
+            parts += [more.text(), ""] if more.rows else []
     parts += [verdicts(summary).text(), ""] if summary["verdicts"] else []
     opened = tables.openings(summary)
     parts += ["What was opened to whom:", opened.text(), ""] if opened.rows else [REMEMBERED, ""]
@@ -80,6 +85,7 @@ def render(summary: Summary) -> str:
                 rates(found),
                 labelled_rates(found),
                 metrics(found),
+                calibrated(found),
                 Markup(drawn[name]),
             )  # drawn from escaped names
             for name, found in shown(summary).items()
@@ -93,6 +99,13 @@ def render(summary: Summary) -> str:
         duration=tables.duration(summary["seconds"]),
         policies=summary["policies"],
     )
+
+
+def audit_of_run(run: Summary) -> dict[str, Any]:
+    """The audit with which a training run's released counts end, as far as there is one: tables, and no claim."""
+    released = run.get("fairness_released") or {}
+    held = {name: {"answer": "counts", **one["audit"]} for name, one in released.items() if "audit" in one}
+    return {"attributes": held, "verdicts": []}
 
 
 def shown(summary: Summary) -> dict[str, Any]:
@@ -115,6 +128,8 @@ def matching(summary: Summary) -> Table:
         rows.append((f"of {auditor} alone", count(records["only_with"][auditor])))
     if records["with_label"] is not None:
         rows.append(("audited, with a label", count(records["with_label"])))
+    for auditor, draw in summary["draws"].items():
+        rows.append((f"counted, for {auditor} has drawn them", f"{count(draw['drawn'])} of {count(draw['of'])}"))
     return Table(("records", "number"), tuple(rows))
 
 
@@ -151,6 +166,20 @@ def metrics(found: Summary) -> Table:
     return Table(("metric", "value", "for people like these", "for these people"), tuple(rows))
 
 
+def calibrated(found: Summary) -> Table:
+    """One row per bin of scores: what was observed of each group, marked where it does not fit the scores; none where
+    scores were not compared with labels."""
+    bins = found.get("calibration", [])
+    rows = []
+    for one in bins:
+        scores = one["scores"]
+        cells = [ends((scores["low"], scores["high"])), share(scores["mean"]), count(scores["records"])]
+        marks = ("" if group["calibrated"] is not False else " (!)" for group in one["groups"])
+        rows.append((*cells, *(with_interval(group) + mark for group, mark in zip(one["groups"], marks, strict=True))))
+    groups = (f"observed: {group['group']}" for one in bins[:1] for group in one["groups"])
+    return Table(("scores", "mean", "records", *groups), tuple(rows))
+
+
 def verdicts(summary: Summary) -> Table:
     """One row per claim."""
     rows = tuple((one["claim"], one["auditor"], one["verdict"], deciding(one, summary)) for one in summary["verdicts"])
@@ -171,7 +200,7 @@ def deciding(verdict: Summary, summary: Summary) -> str:
 def learned(summary: Summary) -> Table:
     """Who learns what of whom, in words."""
     auditors = ", ".join(summary["policies"])
-    theirs = "the keyed ids of the developer's records, whether its query was in order; no decision, no label"
+    theirs = f"{LEARNED_OF_IDS[summary['ids']]}; whether the query was in order; no decision, no label"
     if summary["certified"]:
         theirs += "; what it signs for: the released counts of its groups, less its own noise"
     rows = (
@@ -203,6 +232,11 @@ def lines(summary: Summary) -> str:
             rows.writerow((name, row["group"], "records", row["records"], "", "", "", "", row["reason"]))
             for metric in (*rate_names(found), "impact ratio", "standard deviations"):
                 rows.writerow((name, row["group"], metric, *numbers(row[metric]), row["reason"]))
+        for one in found.get("calibration", []):
+            name_of_bin = f"observed rate at scores {ends((one['scores']['low'], one['scores']['high']))}"
+            for group in one["groups"]:
+                note = {True: "", False: "not calibrated", None: "undefined"}[group["calibrated"]]
+                rows.writerow((name, group["group"], name_of_bin, *numbers(group), note))
         for metric, one in found["metrics"].items():
             rows.writerow((name, "", metric, *numbers(one), ""))
     for one in summary["verdicts"]:

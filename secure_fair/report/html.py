@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.errors import UsageError
-from secure_fair.report import figures, sentences, tables, told
+from secure_fair.files import write_bytes
+from secure_fair.report import audit, figures, sentences, tables, told
 from secure_fair.report.templates import template
 
 SUMMARY = "summary.json"
@@ -17,12 +18,16 @@ NOT_SECURITY = ("warnings",)
 
 
 def write_report(folder: Path) -> Path:
-    """Write ``report.html`` into a run folder from its ``summary.json``; returns the page's path.
+    """Write ``report.html`` into a run folder from its ``summary.json``, and ``audit.csv`` where counts were released;
+    returns the page's path.
 
     Raises ``UsageError`` where the folder holds no finished run.
     """
     summary = read_summary(folder)
     extra = {name: _text(folder / name) for name in ("scenario.toml", "environment.json")}
+    tables_of_audit = audit.audit_of_run(summary)
+    if tables_of_audit["attributes"]:
+        write_bytes(folder / audit.LINES, audit.lines(tables_of_audit).encode())
     page = folder / REPORT
     page.write_text(render(summary, extra, _rounds(folder, summary)), encoding="utf-8")
     return page
@@ -35,7 +40,7 @@ def read_summary(folder: Path) -> tables.Summary:
         summary = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{path}: is missing; name the folder of a run that has ended") from None
-    except ValueError as error:  # not JSON, or not text
+    except (ValueError, RecursionError) as error:  # not JSON, or not text
         raise UsageError(f"{path}: is not JSON: {error}") from error
     missing = {"scenario", "method", "mode", "seed", "utility"} - summary.keys() if isinstance(summary, dict) else {"{"}
     if missing:
@@ -50,7 +55,7 @@ def _rounds(folder: Path, summary: tables.Summary) -> dict[str, figures.Rounds]:
     texts = {name: _text(one / "developer" / "rounds.jsonl") for name, one in folders.items()}
     try:
         return {name: [json.loads(line) for line in text.splitlines()] for name, text in texts.items() if text}
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{folder}: a rounds.jsonl of its developers is damaged: {error}") from error
 
 
@@ -78,6 +83,11 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
         released=tables.released(summary),
+        audits=[
+            (audit.title(name, found), audit.rates(found), audit.labelled_rates(found), audit.metrics(found))
+            for name, found in audit.audit_of_run(summary)["attributes"].items()
+        ],
+        audit_legend=audit.LEGEND,
         openings=tables.openings(summary),
         costs=tables.costs(summary),
         totals=_totals(summary),

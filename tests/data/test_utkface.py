@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sample_files import Load, write_picture
 
+from secure_fair.data.check import check
 from secure_fair.errors import UsageError
 
 
@@ -41,6 +42,20 @@ def test_a_bad_name_is_refused_or_listed(utkface: Path, load: Load, name: str, k
     table = load("utkface", utkface, "gender", ["race"], on_bad="skip")
     assert len(table) == 8
     assert [(problem.place, problem.kind) for problem in table.skipped] == [(name, kind)]
+
+
+ODD = ("24_0_1_20170116220224657 .jpg.chip.jpg", "55_0_0_20170116232725357jpg.chip.jpg")
+
+
+def test_names_with_an_odd_ending_are_read_and_counted(utkface: Path, load: Load) -> None:
+    for number, name in enumerate(ODD):
+        write_picture(utkface / name, 50 + number)
+    table = load("utkface", utkface, "age > 35", ["race"])
+    found = {Path(name).name: code for name, code in zip(table.names, table.sensitive["race"].codes, strict=True)}
+    assert [found[name] for name in ODD] == [1, 0]
+    assert table.notes == (f"2 names with an odd ending are read all the same, the first {ODD[0]!r}",)
+    report = check("utkface", root=utkface, target="age > 35", sensitive=["race"], image_size=16, cache=utkface / "c")
+    assert table.notes[0] in report.warnings
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,11 @@ def audit(counts: np.ndarray, sigma: float = 0.0, unknown: int = 0, smallest: fl
     return Audit(counts.astype(np.float64), sigma, names, known, int(counts.sum()), smallest)
 
 
-def table(draw: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, decisions, groups, and their counts; every group has records of each kind."""
-    groups, n = int(draw.integers(2, 6)), int(draw.integers(60, 500))
-    y, d, g = (np.r_[draw.integers(0, high, n), seed] for high, seed in _kinds(groups))
+def table(
+    draw: np.random.Generator, groups: int, records: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, decisions, groups, and their counts; every group has records of each kind beside these."""
+    y, d, g = (np.r_[draw.integers(0, high, records), seed] for high, seed in _kinds(groups))
     counts = np.zeros((4, groups))
     np.add.at(counts, (2 * y + d, g), 1)
     return y, d, g, counts
@@ -54,7 +55,8 @@ def _kinds(groups: int) -> list[tuple[int, np.ndarray]]:
 
 @pytest.mark.parametrize("seed", range(25))
 def test_exact_values_are_fairlearns(seed: int) -> None:
-    y, d, g, counts = table(np.random.default_rng(seed))
+    draw = np.random.default_rng(seed)
+    y, d, g, counts = table(draw, int(draw.integers(2, 6)), int(draw.integers(60, 500)))
     found = audit(counts)
     for name, rate in OF_RATE.items():
         frame = theirs.MetricFrame(metrics=rate, y_true=y, y_pred=d, sensitive_features=g)
@@ -66,6 +68,24 @@ def test_exact_values_are_fairlearns(seed: int) -> None:
     for name, function in named.items():
         assert metric(found, name).value == pytest.approx(function(y, d, sensitive_features=g))
     assert metrics(found).keys() == METRICS.keys()
+
+
+@pytest.mark.long
+def test_a_thousand_random_tables_are_fairlearns() -> None:
+    """In one frame of fairlearn's, a table for each value of a control feature."""
+    draw = np.random.default_rng(0)
+    tables = [table(draw, 2 + number % 3, 20) for number in range(1000)]
+    y, d, g = (np.concatenate([one[part] for one in tables]) for part in range(3))
+    number = np.repeat(np.arange(1000), [len(one[0]) for one in tables])
+    rates = {name: OF_RATE[name] for name in (SELECTION, "true positive rate", "false positive rate")}
+    frame = theirs.MetricFrame(
+        metrics=rates, y_true=y, y_pred=d, sensitive_features=g, control_features={"table": number}
+    )
+    found = [audit(counts) for *_, counts in tables]
+    for made, between in (("difference", frame.difference()), ("ratio", frame.ratio())):
+        for name in rates:
+            ours = [metric(one, f"{name} {made}").value for one in found]
+            np.testing.assert_allclose(ours, between[name].to_numpy(dtype=float))
 
 
 def test_the_table_has_every_group_and_says_why_one_takes_no_part() -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from parties.draw import commitment_to
 from parties.roster import Roster
 from parties.statement import is_simulated, verify
 from scenarios.audit_terms import Terms
@@ -16,7 +18,7 @@ from secure_fair.errors import UsageError
 from tests.parties.company import ROSTER, Company
 from tests.scenarios.audits import people, wanted
 
-POLICY = "epsilon = 20\nclaims = ['impact ratio by sex >= 0.2']\n"
+POLICY = "epsilon = 20\nsample = 200\ncoverage = 0.9\nclaims = ['impact ratio by sex >= 0.2']\n"
 
 
 def command(*arguments: str) -> str:
@@ -28,16 +30,18 @@ def command(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Both stores under one key, the policy, and the terms made from its promise."""
+    """Both stores of matched ids, the policy, and the terms made from its promise."""
     folder = tmp_path_factory.mktemp("between")
     asked = wanted(folder, people(300))
-    key = ["--join-key", str(folder / "join.key")]
-    command("data", "decisions", str(asked.decisions), "--out", str(folder / "stores" / "developer"), *key)
-    source = f"{asked.auditors[0].file}:sex,race"
-    command("data", "attributes", source, "--out", str(folder / "stores" / "city"), *key)
+    source, matched = asked.auditors[0].file, folder / "matched"
+    command("match", "simulate", str(asked.decisions), "--auditor", str(source), "--out", str(matched))
+    mine = ["--matched", str(matched / "developer.csv")]
+    command("data", "decisions", str(asked.decisions), "--out", str(folder / "stores" / "developer"), *mine)
+    theirs = ["--matched", str(matched / "city.csv"), "--join-key", str(folder / "city.key")]
+    command("data", "attributes", f"{source}:sex,race", "--out", str(folder / "stores" / "city"), *theirs)
     (folder / "policy.toml").write_text(POLICY)
     promise = command("policy", "promise", str(folder / "policy.toml"), "city", "sex,race")
-    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\n{promise}')
+    (folder / "audit.toml").write_text(f'name = "hiring"\nepsilon = 20.0\nmatched = true\n{promise}')
     return folder
 
 
@@ -48,13 +52,25 @@ def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
         company.succeed()
         out = company.out("developer")
     answer = json.loads((out / "audit.json").read_text())
-    assert answer["records"]["matched"] == 298
+    assert (answer["records"]["matched"], answer["ids"]) == (298, "matched")
+    assert "of nobody else that it has them" in (out / "audit.html").read_text()
     assert [(one["claim"], one["verdict"]) for one in answer["verdicts"]] == [("impact ratio by sex >= 0.2", "pass")]
     assert {line["attribute"] for line in answer["openings"]} == {"sex", "race"}
     assert "impact ratio by sex" in (out / "audit.html").read_text()
     content = (out / "certificate.json").read_bytes()
     assert not is_simulated(content)
-    verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)
+    told = verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)["predicate"]
+    check_draw(told, answer, company.out("city"), out)
+
+
+def check_draw(told: dict[str, Any], answer: dict[str, Any], auditor: Path, developer: Path) -> None:
+    """Everybody has the same draw, and only the auditor has the seed from which it follows."""
+    kept = json.loads((auditor / "draw.json").read_text())
+    seed = kept.pop("seed")
+    assert told["draws"] == answer["draws"] == {"city": kept}
+    assert (kept["drawn"], kept["of"], kept["commitment"]) == (200, 298, commitment_to(seed))
+    assert not any(seed in file.read_text() for file in developer.rglob("*.*") if file.is_file())
+    assert sum(row["records"] for row in answer["attributes"]["race"]["groups"]) == pytest.approx(200, abs=25)
 
 
 @pytest.mark.parametrize(

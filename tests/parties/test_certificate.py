@@ -15,13 +15,17 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from securesystemslib.dsse import Envelope
+from securesystemslib.exceptions import VerificationError
+from securesystemslib.signer import SSlibKey
 
 from parties import certificates, envelope, identity
 from parties.config import Endpoint, RunConfig
 from parties.confirmed import Confirmed
+from parties.draw import Draw
 from parties.envelope import NotGenuine, Signature
 from parties.roster import Roster
-from parties.sealing import AuditorsView, View, fingerprint_of
+from parties.sealing import AuditorsView, MetBy, View, fingerprint_of
 from parties.statement import Facts, statement, verify
 from parties.tables import audit_of, claims_of, verdict_tree
 from scenarios.audit_terms import AuditorTerms, Terms
@@ -56,6 +60,12 @@ class Case:
     facts: dict[str, Facts]
     confirmed: Confirmed
 
+    draw = Draw("1" * 64, "2" * 64, np.ones(RECORDS, bool))
+
+    @property
+    def met(self) -> MetBy:
+        return MetBy("city", RUN, RECORDS, self.facts["developer"].commitment, self.draw)
+
     def honest(self) -> dict[str, Any]:
         counts = self.confirmed.recall(QUERY)
         found = audit_of(self.config, GROUPS, "sex", counts)
@@ -64,13 +74,14 @@ class Case:
             for name, claim in claims_of(self.config)
         ]
         answer = {"measured": "decisions", "records": {"matched": RECORDS}, "verdicts": verdicts}
+        answer["draws"] = {"city": self.draw.facts}
         answer["releases"] = [{"attribute": "sex", "query": QUERY, "sigma": "0"}]
         marks = {name: fingerprint_of(endpoint) for name, endpoint in self.endpoints.items()}
         return statement(self.config, RUN, TERMS_HASH, answer, marks, self.facts)
 
     def check(self, tree: dict[str, Any], view: View | None = None) -> None:
         """As city does."""
-        own = AuditorsView(self.config, "city", RUN, RECORDS, GROUPS, self.confirmed)
+        own = AuditorsView(self.config, self.met, GROUPS, self.confirmed)
         (view or own).check(envelope.canonical(tree), self.endpoints["city"], self.facts["city"])
 
     def signed(self, tree: dict[str, Any] | None = None, names: list[str] = NAMES) -> bytes:
@@ -139,6 +150,10 @@ LIES = {
     "measured": lie("measured", value="intentions"),
     "not claimed": lie("not claimed", value=[]),
     "commitment": lie("commitments", "city", value="0" * 64),
+    "the developer's commitment": lie("commitments", "developer", value="0" * 64),
+    "more drawn": lie("draws", "city", "drawn", value=RECORDS + 1),
+    "another coin": lie("draws", "city", "nonce", value="3" * 64),
+    "no draw": lie("draws", value={}),
     "ledger": lie("ledgers", "city", value="0" * 64),
     "fingerprint": lie("parties", "city", value="0" * 64),
     "a party more": lie("parties", "mayor", value="0" * 64),
@@ -166,7 +181,7 @@ def test_one_that_decides_nothing_anew_would_sign_it(case: Case, name: str) -> N
 
 def test_counts_of_other_records_are_not_signed_for(case: Case) -> None:
     """Confirmed in another run, about other people."""
-    view = AuditorsView(case.config, "city", RUN, RECORDS, GROUPS, Confirmed(case.confirmed.folder, "other"))
+    view = AuditorsView(case.config, case.met, GROUPS, Confirmed(case.confirmed.folder, "other"))
     with pytest.raises(Refusal, match="of other records than this run's"):
         case.check(case.honest(), view)
 
@@ -178,7 +193,7 @@ def test_counts_from_which_no_claim_follows_are_not_signed_for(case: Case, tmp_p
     counts = torch.zeros(strata, 3, dtype=torch.int64)
     counts[0, 0] = RECORDS
     confirmed.keep(QUERY, "sex", np.arange(RECORDS), Told(counts * 2**16, counts.sum(1)), 0.0, 2**16)
-    view = AuditorsView(case.config, "city", RUN, RECORDS, GROUPS, confirmed)
+    view = AuditorsView(case.config, case.met, GROUPS, confirmed)
     with pytest.raises(Refusal, match=f"in {strata} strata of sex"):
         case.check(case.honest(), view)
 
@@ -248,6 +263,24 @@ def test_the_command_verifies_offline(case: Case, tmp_path: Path) -> None:
     assert "no auditor agreed" in other.stderr
     (tmp_path / "certificate.json").write_bytes(case.signed().replace(b"a", b"b", 1))
     assert CliRunner().invoke(main, command).exit_code == 4
+
+
+def test_securesystemslib_verifies_every_signature_and_no_other(case: Case) -> None:
+    """The library of in-toto and TUF, which reads DSSE envelopes: all three sign, and none signs another payload."""
+    tree = json.loads(case.signed())
+    keys = [
+        SSlibKey.from_crypto(Signature(b"", one["cert"]).parsed.public_key(), keyid=one["keyid"])
+        for one in tree["signatures"]
+    ]
+    assert len(read_envelope(tree).verify(keys, 3)) == 3
+    tree["payload"] = base64.b64encode(base64.b64decode(tree["payload"]).replace(b"false", b"true ")).decode()
+    with pytest.raises(VerificationError):
+        read_envelope(tree).verify(keys, 1)
+
+
+def read_envelope(tree: dict[str, Any]) -> Envelope:
+    """The envelope as the library takes it; the certificates beside the signatures are an addition of ours."""
+    return Envelope.from_dict(json.loads(json.dumps(tree)))
 
 
 def test_openssl_verifies_a_signature_by_itself(case: Case, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def curious_developer(arguments: list[str]) -> None:
 
 
 def talking_auditor(arguments: list[str]) -> None:
-    """Sends who is in which group along with the groups' names."""
+    """Sends who is in which group in the shapes of an adapter of its own."""
     opened = AuditorStore.open
     lines: list[str] = []
 
@@ -239,7 +239,8 @@ def talking_auditor(arguments: list[str]) -> None:
         return opened(folder)
 
     def talk(attributes: Mapping[str, list[str]], **rest: object) -> Held:
-        return Held(attributes=dict(attributes), adapters={line: {} for line in lines})
+        shapes = dict.fromkeys(lines, ((1, 1), (1, 1)))
+        return Held(attributes=dict(attributes), adapters={next(iter(attributes)): shapes})
 
     AuditorStore.open = note  # type: ignore[method-assign, assignment]
     parties.enrolment.Held = talk  # type: ignore[misc, assignment]

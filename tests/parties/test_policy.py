@@ -176,6 +176,7 @@ def test_an_auditor_without_a_policy_does_not_start(tmp_path: Path, weights: Pat
     assert ended["auditor"].code == 2
     assert "--policy FILE: is missing" in ended["auditor"].said
     assert "secure-fair policy init FILE" in ended["auditor"].said
+    assert "auditor: it has stopped: stopped by UsageError" in ended["developer"].said  # and not that it never came
     assert not (tmp_path / "lasting" / "auditor").exists()
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 import parties.auditor
 from parties import checkpoints
 from parties.checkpoints import packed, unpacked
+from parties.continuity import Memory
 from parties.developer import SecureAuditors
 from scenarios.launch import run_plain
 from scenarios.progress import LineReporter
@@ -29,6 +30,7 @@ from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
 from tests.parties.company import Company, Ended, Entry, secure_fair, tiny, write_stores
 from tests.parties.test_agreement import TOLERANCE, assert_ledgers_agree, distance, updates
+from tests.parties.test_lost_parties import wait_for_epoch
 
 EPOCHS = 3
 KILLED = -signal.SIGKILL
@@ -67,7 +69,7 @@ def developer_after_epoch(epoch: int, arguments: list[str]) -> None:
 
 
 def developer_at_release(number: int, operation: str, before: bool, arguments: list[str]) -> None:
-    """Killed at a release of this operation: ``before`` it has the value, or once it has used it."""
+    """Killed at a release of this operation: ``before`` it has kept the value, or once it has it for good."""
     seen: list[str] = []
     name = "_compute" if before else "release"
     honest = getattr(SecureAuditors, name)
@@ -150,7 +152,7 @@ CASES: dict[str, tuple[Mapping[str, Any], str, Entry]] = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", ["parity", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erm", "adv"))])
 def test_a_run_that_is_gone_on_with_ends_with_the_same_model(
     tmp_path: Path, weights: Path, few: Path, case: str
 ) -> None:
@@ -173,7 +175,26 @@ def test_a_run_that_is_gone_on_with_ends_with_the_same_model(
 
 def assert_nothing_is_kept(crashed: Crashed) -> None:
     """The run has ended, and with it all state of it."""
-    assert [path for name in ("developer", "auditor") for path in (crashed.states / name / "runs").iterdir()] == []
+    assert not any((crashed.states / name / "runs").exists() for name in ("developer", "auditor"))
+
+
+def test_a_party_that_is_told_to_end_says_goodbye_and_keeps_its_state(tmp_path: Path, weights: Path, few: Path) -> None:
+    scenario = short(weights, method={"name": "parity"})
+    scenario = scenario.model_copy(update={"train": scenario.train.model_copy(update={"epochs": 200})})
+    crashed = Crashed(scenario, few, tmp_path)
+    with Company(scenario, few, tmp_path / "first", states=crashed.states, simulated=False) as company:
+        wait_for_epoch(company, 2)
+        company.signal("auditor", signal.SIGTERM)
+        ended = company.wait(60)
+    assert ended["auditor"].code == 130
+    assert {ended[name].code for name in ("developer", "dealer")} == {5}
+    assert "lost auditor: it has stopped: it was told to end" in ended["developer"].said
+    for name in ("developer", "auditor"):
+        note = json.loads((company.out(name) / "failed.json").read_text())
+        assert (note["status"], note["party"]) == ("failed", name)
+        assert note["epochs"] >= 1
+        assert "once all parties are back, go on with: secure-fair" in ended[name].said
+        assert list((crashed.states / name / "runs").glob("*/epoch-*.pt"))
 
 
 # --- nothing is paid twice --------------------------------------------------------------------------------------------
@@ -195,6 +216,7 @@ def copied(crashed: Crashed, folder: Path) -> Crashed:
     return Crashed(crashed.scenario, crashed.stores, folder)
 
 
+@pytest.mark.slow
 def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted: Crashed, tmp_path: Path) -> None:
     crashed = copied(interrupted, tmp_path)
     with crashed.go_on() as company:
@@ -207,10 +229,31 @@ def test_an_answer_that_was_given_is_given_again_and_not_paid_again(interrupted:
     assert account["epsilon"] < NOISED["epsilon"]
 
 
+@pytest.mark.slow
+def test_an_answer_that_never_came_is_written_down_as_missed(tmp_path: Path, weights: Path, few: Path) -> None:
+    """It was let out, and the process that it came to died with it: it is paid for, and another in its place."""
+    scenario = short(weights, method={"name": "parity"}, privacy=NOISED)
+    crashed = Crashed(scenario, few, tmp_path)
+    crashed.crash({"developer": partial(developer_at_release, 2, "moment", True)})
+    with crashed.go_on() as company:
+        company.succeed()
+    lost = [entry for entry in crashed.entries("developer") if entry["kind"] == "missed"]
+    assert [(entry["auditor"], entry["number"]) for entry in lost] == [("auditor", 3)]
+    assert planned(crashed, "moment") == EPOCHS + 1
+    shutil.copytree(crashed.states, company.folder / "states")
+    assert_ledgers_agree(scenario, company.folder)
+
+
 def forgetful(states: Path) -> None:
     """A developer that has thrown away what it was told, so as to be told anew with fresh noise, and to average."""
     for file in states.glob("developer/runs/*/answers/*.npz"):
         file.unlink()
+
+
+def forgotten(entry: Entry, arguments: list[str]) -> None:
+    """A party that neither remembers another's ledger nor is asked about its own."""
+    Memory.check = lambda *_: None  # type: ignore[method-assign]
+    entry(arguments)
 
 
 def unchecked(arguments: list[str]) -> None:
@@ -220,7 +263,7 @@ def unchecked(arguments: list[str]) -> None:
 
 
 def told_anew(
-    crashed: Crashed, times: int, *, ledger: bool, auditor: Entry = secure_fair
+    crashed: Crashed, times: int, *, ledger: bool, remembered: bool = True, auditor: Entry = secure_fair
 ) -> tuple[int, dict[str, Ended]]:
     """How many processes got the moment of epoch 2 anew, and how the last ended; ``ledger``: is it still there?"""
     won, ended = 0, {}
@@ -228,7 +271,10 @@ def told_anew(
         forgetful(crashed.states)
         if not ledger:
             shutil.rmtree(crashed.states / "auditor" / "ledger")
-        entries = {"developer": partial(developer_at_release, 1, "moment", False), "auditor": auditor}
+        developer: Entry = partial(developer_at_release, 1, "moment", False)
+        entries = {"developer": developer, "auditor": auditor}
+        if not remembered:
+            entries = {name: partial(forgotten, entry) for name, entry in entries.items()}
         with crashed.go_on(10 + number, entries) as company:
             ended = company.wait(100)
         if ended["developer"].code != KILLED:
@@ -247,12 +293,18 @@ def test_a_developer_that_forgets_what_it_was_told_pays_for_every_answer(interru
     assert account["privacy"]["male"]["epsilon"] <= NOISED["epsilon"] * (1 + 1e-9)
 
 
+@pytest.mark.slow
 def test_an_auditor_whose_ledger_is_older_than_its_state_does_not_go_on(interrupted: Crashed, tmp_path: Path) -> None:
-    """One that does is asked as often as the developer likes, and the noise averages out."""
-    won, ended = told_anew(copied(interrupted, tmp_path / "checked"), 1, ledger=False)
+    """The developer remembers more of it, and the state names an entry that it lacks; without both it is asked as often
+    as the developer likes, and the noise averages out."""
+    won, ended = told_anew(copied(interrupted, tmp_path / "remembered"), 1, ledger=False)
+    assert (won, ended["auditor"].code) == (0, 4)
+    assert "the ledger of auditor does not go on from entry" in ended["developer"].said
+    won, ended = told_anew(copied(interrupted, tmp_path / "checked"), 1, ledger=False, remembered=False)
     assert (won, ended["auditor"].code) == (0, 2)
     assert "lacks an entry that was there when epoch 1 of run" in ended["auditor"].said
-    assert told_anew(copied(interrupted, tmp_path / "not"), 2, ledger=False, auditor=unchecked)[0] == 2
+    free = copied(interrupted, tmp_path / "not")
+    assert told_anew(free, 2, ledger=False, remembered=False, auditor=unchecked)[0] == 2
 
 
 # --- whose state was changed ------------------------------------------------------------------------------------------
@@ -302,6 +354,7 @@ def test_a_state_that_was_changed_is_refused_by_whoever_was_told_of_it(
     assert planned(crashed, "adversary_rows") == planned(halved, "adversary_rows")
 
 
+@pytest.mark.slow
 def test_without_the_digests_a_changed_state_is_gone_on_from(halved: Crashed, tmp_path: Path) -> None:
     crashed = copied(halved, tmp_path)
     rewrite(crashed, "auditor", move_share)
@@ -317,6 +370,7 @@ def believing(arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
+@pytest.mark.slow
 def test_a_torn_state_is_named_where_it_is(halved: Crashed, tmp_path: Path) -> None:
     crashed = copied(halved, tmp_path)
     rewrite(crashed, "auditor", move_share, mark=False)
@@ -327,6 +381,7 @@ def test_a_torn_state_is_named_where_it_is(halved: Crashed, tmp_path: Path) -> N
     assert str(crashed.states) not in ended["developer"].said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["scenario", "one alone"])
 def test_another_scenario_and_one_party_alone_are_refused(halved: Crashed, tmp_path: Path, what: str) -> None:
     crashed = copied(halved, tmp_path)
@@ -365,6 +420,7 @@ def noting_keys(file: str, arguments: list[str]) -> None:
     secure_fair(arguments)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_gone_on_with_has_new_keys_and_none_is_kept(halved: Crashed, tmp_path: Path) -> None:
     """A mask is never used twice: nothing that masks are made from outlives its session."""
     seen: list[bytes] = []

@@ -94,37 +94,6 @@ def test_a_key_that_the_authority_has_made_is_for_simulations(agreed: Path, tmp_
     one_message(refused, "its key was made by the authority, for a simulation")
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"auditor": None}, "lacks auditor, of this scenario"),
-        ({"stranger": 64 * "0"}, "has stranger, not of this scenario"),
-        ({"dealer": 64 * "0"}, f"has the fingerprint {64 * '0'} for dealer, and this party's own certificate has"),
-        ({"auditor": 63 * "0"}, "expected a fingerprint, 64 digits"),
-        ({"Auditor": 64 * "0"}, "party name 'Auditor'"),
-    ],
-)
-def test_a_wrong_roster_is_refused(agreed: Path, tmp_path: Path, changes: dict[str, str | None], message: str) -> None:
-    changed = {**Roster.load(agreed / ROSTER).fingerprints, **changes}
-    file = roster_of(tmp_path, {name: text for name, text in changed.items() if text is not None})
-    one_message(start(agreed, agreed / "dealer", "--parties", str(file)), message)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("dealer", "not a file in TOML"),
-        ("", "expected one table, [parties]"),
-        ("parties = 1", "expected one table, [parties]"),
-        ("[parties]\n[others]\n", "expected one table, [parties]"),
-        ("[parties]\ndealer = 1\n", "dealer = 1: expected a fingerprint"),
-    ],
-)
-def test_a_malformed_roster_is_refused(agreed: Path, tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / ROSTER).write_text(text)
-    one_message(start(agreed, agreed / "dealer", "--parties", str(tmp_path / ROSTER)), message)
-
-
 def test_an_expired_certificate_is_refused(agreed: Path, tmp_path: Path) -> None:
     """By the party that has it, and when the parties agree."""
     shutil.copytree(agreed / "dealer", tmp_path / "dealer")
@@ -147,3 +116,15 @@ def test_wrong_requests_are_one_message_each(agreed: Path, tmp_path: Path) -> No
     one_message(sign("dealer"), "'dealer' has been signed already")
     request.write_bytes(b"-----BEGIN NOTHING-----\n")
     one_message(sign("dealer"), "not a request in PEM")
+
+
+@pytest.mark.parametrize(
+    ("role", "name"), [("developer", "auditor"), ("auditor", "developer"), ("auditor", "dealer"), ("dealer", "auditor")]
+)
+def test_a_certificate_of_another_role_is_refused(agreed: Path, role: str, name: str) -> None:
+    line = ["party", role, "--scenario", str(agreed / "scenario.toml"), "--identity", str(agreed / name)]
+    line += ["--parties", str(agreed / ROSTER), "--out", str(agreed / "out"), "--peer", "a=b:1"]
+    line += ["--store", str(agreed), "--state", str(agreed / "state")] if role != "dealer" else []
+    result = CliRunner().invoke(main, line)
+    assert result.exit_code == 2
+    assert f"is {name!r}'s, and this is `secure-fair party {role}`" in result.stderr

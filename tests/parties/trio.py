@@ -264,7 +264,9 @@ def _developer(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.M
     parties.developer.main(assemble.run_config(scenario), endpoint, folders, "run", Quiet(None))
 
 
-def _ask_on(job: Job, seen: Seen, config: object, data: Any, auditors: SecureAuditors, *rest: object) -> None:
+def _ask_on(
+    job: Job, seen: Seen, config: object, data: Any, auditors: SecureAuditors, *rest: object, **more: object
+) -> None:
     """The requests, in place of the training. What is opened is taken whatever its size."""
     session = auditors.session
     session.receive_opening = partial(_whatever, session.receive_opening)  # type: ignore[method-assign]

@@ -110,9 +110,9 @@ def test_operations_must_be_names(tmp_path: Path, value: str) -> None:
 
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     for path, reason in ((tmp_path / "none.toml", "No such file or directory"), (tmp_path, "Is a directory")):
-        with pytest.raises(UsageError, match=rf"{path}: the policy cannot be read \({reason}\); correct the path, or"):
+        with pytest.raises(UsageError, match=rf"{path}: cannot be read \({reason}\); correct the path, or"):
             Policy.load(path, RULES)
-    with pytest.raises(UsageError, match="not a TOML file"):
+    with pytest.raises(UsageError, match="is not valid TOML"):
         load(tmp_path, "epsilon = = 1")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from secure_fair.errors import UsageError
 from secure_fair.report import figures, tables
+from secure_fair.report.audit import LINES_HEADER
 from secure_fair.report.html import write_report
 
 
@@ -181,6 +182,21 @@ def test_the_page_has_every_part(page):
         assert f"{title}</h" in page
     assert "exact releases (moment): attributes can be computed from them" in page
     assert "810 kB" in page
+
+
+def test_a_run_ends_in_the_tables_of_an_audit(summary, tmp_path):
+    """Of released counts alone, by the code of audits; a run that releases none has no audit."""
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    page = write_report(tmp_path).read_text()
+    assert "Audit by gender (counts with noise, sigma 3)" in page
+    assert "standard deviations" in page
+    lines = (tmp_path / "audit.csv").read_text().splitlines()
+    assert lines[0] == ",".join(LINES_HEADER)
+    assert {line.split(",")[0] for line in lines[1:]} == {"gender"}
+    (tmp_path / "audit.csv").unlink()
+    (tmp_path / "summary.json").write_text(json.dumps(summary | {"fairness_released": {}}))
+    assert "Audit by" not in write_report(tmp_path).read_text()
+    assert not (tmp_path / "audit.csv").exists()
 
 
 def test_a_run_that_used_no_attribute_says_so(summary, tmp_path):

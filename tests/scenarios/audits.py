@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from parties.audit import ask_all, cache_terms
+from parties.draw import new_nonce
 from parties.holdings import Holdings
 from parties.meeting import Met
 from parties.plain import enrolment_of
@@ -118,6 +119,8 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
                 ids=ids,
                 training=0,
                 progress=LineReporter(),
+                seed=new_nonce() if config.promises[name].sample is not None else "",
+                nonce=new_nonce(),
             )
             for name, ledger in ledgers.items()
         }

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scenarios.audit import AuditorFile, Prepared, prepare
+from scenarios.audit import AuditorFile, Prepared, Wanted, prepare
 from scenarios.cli.audit import check_claims
 from secure_fair.data.decisions import Columns
-from secure_fair.errors import BudgetExceeded, ClaimFails, Refusal
+from secure_fair.errors import BudgetExceeded, ClaimFails, Refusal, UsageError
 from secure_fair.fairness.claims import FAIL, OPEN, PASS
+from secure_fair.report.audit import calibrated
 from tests.scenarios.audits import in_the_clear, people, wanted
 
 EXACT = "allow_exact = true\n"
@@ -228,3 +229,53 @@ def test_the_exit_code_is_asked_for(verdict: str, fail_on: str | None, fails: bo
     with pytest.raises(ClaimFails, match="impact ratio by sex") as caught:
         check_claims(verdicts, fail_on)
     assert caught.value.exit_code == 6
+
+
+# --- scores in bins ---------------------------------------------------------------------------------------------------
+
+
+def scored(folder: Path, label: bool = True, **settings: object) -> Wanted:
+    """An audit of scores that come true, with labels or without."""
+    columns = people(400)
+    draw = np.random.default_rng(3)
+    scores = draw.random(400)
+    label_column = (draw.random(400) < scores).astype(int)
+    asked = wanted(folder, columns, **settings)
+    lines = zip(columns["id"], scores, label_column, strict=True)
+    header = "id,score,label\n" if label else "id,score,other\n"
+    asked.decisions.write_text(header + "".join(",".join(map(str, line)) + "\n" for line in lines))
+    return asked
+
+
+def test_scores_are_compared_with_labels_in_bins(tmp_path: Path) -> None:
+    exact = policy(tmp_path, EXACT)
+    found = in_the_clear(prepare(scored(tmp_path, policies=exact, bins=4)), tmp_path / "states", "first")
+    bins = found["attributes"]["sex"]["calibration"]
+    assert sum(one["scores"]["records"] for one in bins) == found["records"]["with_label"] == 398
+    assert [{group["group"] for group in one["groups"]} for one in bins] == [{"female", "male"}] * 4
+    plain = in_the_clear(prepare(scored(tmp_path / "plain", policies=exact)), tmp_path / "other", "first")
+    assert "calibration" not in plain["attributes"]["sex"]
+    assert plain["records"]["with_label"] is None
+    rates = [[row["scoring rate"]["value"] for row in one["attributes"]["sex"]["groups"]] for one in (found, plain)]
+    assert rates[0] == rates[1]
+
+
+def test_the_page_and_the_csv_have_the_bins(tmp_path: Path) -> None:
+    asked = prepare(scored(tmp_path, policies=policy(tmp_path, EXACT), bins=4))
+    found = in_the_clear(asked, tmp_path / "states", "first")["attributes"]["sex"]
+    assert calibrated(found).header[:4] == ("scores", "mean", "records", "observed: female")
+    assert len(calibrated(found).rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"bins": 5}, "must be even"),
+        ({"bins": 4, "label": False}, "no labels"),
+        ({"bins": 4, "columns": Columns(threshold=0.5)}, "no scores"),
+    ],
+)
+def test_bins_need_scores_with_labels(tmp_path: Path, settings: dict, said: str) -> None:
+    label, columns = settings.pop("label", True), settings.pop("columns", Columns())
+    with pytest.raises(UsageError, match=said):
+        prepare(replace(scored(tmp_path, label, **settings), columns=columns))

@@ -163,37 +163,6 @@ def test_scenario_validate_lists_all_problems():
     assert 'did you mean "name"?' in result.stderr
 
 
-TOO_FEW = [
-    (["data.records=40"], "train.batch_size: 64 is more than the 20 training records; lower it"),
-    (["data.records=16", "data.split={developer=0.98,auditor=0.0,test=0.02}"], "16 records are too few: test with"),
-    (
-        [
-            "data.records=200",
-            'secure.auditors=[{name="a",attributes=["male"],records=0.999},{name="b",attributes=["male"],records=0.001}]',
-        ],
-        "secure.auditors: no record falls to b's part of the people; raise its records",
-    ),
-]
-
-
-@pytest.mark.parametrize(("changes", "said"), TOO_FEW)
-def test_what_there_are_too_few_records_for_is_refused_before_anything_starts(tmp_path, changes, said):
-    overrides = [word for change in changes for word in ("-o", change)]
-    for command in (["scenario", "validate", "quickstart"], ["run", "quickstart", "--out", str(tmp_path / "run")]):
-        result = invoke(*command, *overrides)
-        assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-        assert said in result.stderr
-    assert not (tmp_path / "run").exists()
-
-
-def test_run_refuses_a_plan_that_its_policy_forbids_before_anything_starts(tmp_path):
-    adversary = ("-o", "method.name=adv", "-o", "method.release=rows")
-    result = invoke("run", "quickstart", *adversary, "--out", str(tmp_path / "run"))
-    assert result.exit_code == 4
-    assert "adversary_step: protects attributes only from a developer that follows the protocol" in result.stderr
-    assert not (tmp_path / "run").exists()
-
-
 def test_scenario_validate_reads_the_tables_of_a_data_set_that_is_here(tmp_path):
     lines = ('name = "mine"', "[data]", 'dataset = "manifest"', f'root = "{tmp_path / "people"}"', 'target = "hat"')
     file = tmp_path / "mine.toml"
@@ -209,20 +178,6 @@ def test_scenario_validate_reads_the_tables_of_a_data_set_that_is_here(tmp_path)
 
 
 # --- run --------------------------------------------------------------------------------------------------------------
-
-
-def test_run_refuses_a_folder_that_holds_something_before_any_work(tmp_path):
-    (tmp_path / "mine.txt").write_text("keep me")
-    result = invoke("run", "quickstart", "--out", str(tmp_path))
-    assert result.exit_code == 2
-    assert "exists and is not an empty folder" in result.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["mine.txt"]
-
-
-def test_run_checks_the_scenario_before_it_makes_a_folder(tmp_path):
-    result = invoke("run", "quickstart", "-o", "train.epochs=0", "--out", str(tmp_path / "new"))
-    assert result.exit_code == 2
-    assert not (tmp_path / "new").exists()
 
 
 def test_run_folders_are_numbered_and_never_reused(tmp_path, monkeypatch):
@@ -330,12 +285,6 @@ def test_ledger_verify_counts_entries_and_finds_a_change(tmp_path):
     assert invoke("ledger", "verify", str(tmp_path)).exit_code == 4
 
 
-def test_report_of_a_folder_without_a_run_is_a_clean_error(tmp_path):
-    result = invoke("report", str(tmp_path))
-    assert result.exit_code == 2
-    assert "no finished run in it or right below (summary.json)" in result.stderr
-
-
 def test_the_page_of_all_keys_is_current() -> None:
     """Every key has a meaning, and docs/scenario.md is what ``scenario reference`` prints."""
     from scenarios.reference import page
@@ -355,48 +304,12 @@ def test_the_page_of_all_keys_is_current() -> None:
     assert (Path(__file__).parents[2] / "docs" / "scenario.md").read_text() == page()
 
 
-# --- what cannot be is said before anything is done -------------------------------------------------------------------
-
-IMPOSSIBLE = [
-    (["data.records=1000000000000"], "data.records: 1000000000000 is not allowed"),
-    (["privacy.epsilon=1e300"], "privacy.epsilon: 1e+300 is not allowed; it must be less than or equal to 1000"),
-    (["data.image_size=63"], "data.image_size: 63 is not a multiple of 8"),
-    (["lora.last_blocks=99"], "lora.last_blocks: 99 is more than the 6 blocks"),
-    ([f"seed={'9' * 6000}"], "has a number of too many digits"),
-    ([f"data.sensitive={'[' * 5000}{']' * 5000}"], "is nested too deeply"),
-    (["train.device=cuda"], 'train.device: "cuda" is not there'),
-    (["backbone.weights=TEXT"], "is not a whole safetensors file"),
-    (["backbone.weights=nowhere.safetensors"], "does not exist"),
-    (["backbone.name=resnet18", "backbone.weights=timm"], "is a ResNet, not a plain vision transformer"),
-    (["backbone.name=vit_tiny_patch16_224", "backbone.weights=timm", "lora.last_blocks=13"], "more than the 12 blocks"),
-]
-
-
-@pytest.mark.parametrize(("changes", "said"), IMPOSSIBLE, ids=[said for _, said in IMPOSSIBLE])
-def test_what_cannot_be_is_refused_before_anything_is_done(tmp_path, changes, said):
-    (tmp_path / "text.safetensors").write_text("hello")
-    if "train.device=cuda" in changes and torch.cuda.is_available():
-        pytest.skip("there is a GPU")
-    overrides = [
-        word for change in changes for word in ("-o", change.replace("TEXT", str(tmp_path / "text.safetensors")))
-    ]
-    result = invoke("run", "quickstart", *overrides, "--out", str(tmp_path / "run"))
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_done(tmp_path):
+    result = invoke("run", "quickstart", "-o", "train.device=cuda", "--out", str(tmp_path / "run"))
     assert (result.exit_code, result.stderr.count("\n")) == (2, 1), result.output
-    assert said in result.stderr
+    assert 'train.device: "cuda" is not there' in result.stderr
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize("text", ["a=" + "[" * 5000 + "]" * 5000, "seed=" + "9" * 6000])
-def test_files_that_no_reader_can_hold_are_one_message(tmp_path, text):
-    (tmp_path / "s.toml").write_text(text)
-    result = invoke("scenario", "validate", str(tmp_path / "s.toml"))
-    assert (result.exit_code, result.stderr.count("\n")) == (2, 1)
-
-
-def test_a_folder_without_a_ledger_is_named(tmp_path):
-    result = invoke("ledger", "verify", str(tmp_path))
-    assert result.exit_code == 2
-    assert "holds no ledger" in result.stderr
 
 
 def test_a_scenario_comes_from_standard_input():

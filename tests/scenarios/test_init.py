@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -95,6 +95,30 @@ def test_a_table_alone_is_one_of_features(tmp_path: Path) -> None:
     assert Scenario.load(tmp_path / "mine" / "scenario.toml").data.dataset == "table"
 
 
+def test_groups_are_united_and_numbers_cut_as_it_is_told(people: Path, tmp_path: Path) -> None:
+    given = ("--target", "sex", "--sensitive", "age", "--groups", "age=20-29,30-39+more than 70")
+    made = invoke("init", str(tmp_path / "mine"), "--pictures", str(people), *given)
+    assert made.exit_code == 0, made.output
+    assert "30-39+more than 70" in made.stdout
+    data = Scenario.load(tmp_path / "mine" / "scenario.toml").data
+    assert data.groups == {"age": {"20-29": ("20-29",), "30-39+more than 70": ("30-39", "more than 70")}}
+    cut = ("--target", "sex", "--sensitive", "age cut at 30 and 70")
+    made = invoke("init", str(tmp_path / "cut"), "--pictures", str(people), *cut)
+    assert made.exit_code == 0, made.output
+    assert "30 <= age < 70" in made.stdout
+
+
+def test_a_folder_of_pictures_with_their_metadata_is_a_data_set(people: Path, tmp_path: Path) -> None:
+    """As Hugging Face's ImageFolder has it: metadata.csv among the pictures, file_name its column of paths."""
+    shutil.copytree(people / "pictures", tmp_path / "train")
+    rows = (people / "people.csv").read_text().replace("picture,", "file_name,", 1).replace("pictures/", "")
+    (tmp_path / "train" / "metadata.csv").write_text(rows)
+    made = invoke("init", str(tmp_path / "mine"), "--pictures", str(tmp_path / "train"), *ASKED)
+    assert made.exit_code == 0, made.output
+    data = Scenario.load(tmp_path / "mine" / "scenario.toml").data
+    assert (data.file, data.path_column) == ("metadata.csv", "file_name")
+
+
 def test_what_is_not_named_is_listed_with_what_there_is(people: Path, tmp_path: Path) -> None:
     result = invoke("init", str(tmp_path / "mine"), "--pictures", str(people))
     assert result.exit_code == 2
@@ -102,40 +126,6 @@ def test_what_is_not_named_is_listed_with_what_there_is(people: Path, tmp_path: 
     assert "3 values: 20-29, 30-39, more than 70" in result.stderr
     assert "picture " not in result.stderr  # the paths are no column to ask for
     assert not (tmp_path / "mine").exists()
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        ((), "--pictures and --table: name the folder"),
-        (("--pictures", "nowhere", *ASKED), "--pictures nowhere: no such folder"),
-        (("--pictures", "PEOPLE", "--table", "no.csv", *ASKED), "--table no.csv: no such file"),
-        (("--pictures", "PEOPLE", "--path-column", "pic", *ASKED), '(did you mean "picture"?)'),
-        (("--pictures", "PEOPLE", "--target", "ages", "--sensitive", "sex"), "no single column 'ages'"),
-        (("--pictures", "PEOPLE", "--weights", "no.safetensors", "--epsilon", "-1", *ASKED), "privacy.epsilon"),
-        (("--pictures", "EMPTY", *ASKED), "there is no CSV in it or beside it"),
-        (("--pictures", "PEOPLE", "--table", "ELSEWHERE", *ASKED), "put the CSV into the folder"),
-    ],
-)
-def test_bad_input_is_one_message_and_leaves_nothing(
-    people: Path, tmp_path: Path, words: tuple[str, ...], said: str
-) -> None:
-    (tmp_path / "deep" / "empty").mkdir(parents=True)
-    (tmp_path / "deep" / "elsewhere.csv").write_text((people / "people.csv").read_text())
-    places = {"PEOPLE": people, "EMPTY": tmp_path / "deep" / "empty", "ELSEWHERE": tmp_path / "deep" / "elsewhere.csv"}
-    if "EMPTY" in words:
-        os.unlink(places["ELSEWHERE"])
-    result = invoke("init", str(tmp_path / "mine"), *(str(places.get(word, word)) for word in words))
-    assert result.exit_code == 2, result.output
-    assert said in result.stderr
-    assert "Traceback" not in result.output
-    assert not (tmp_path / "mine").exists()
-
-
-def test_nothing_is_written_over(people: Path, tmp_path: Path) -> None:
-    (tmp_path / "scenario.toml").write_text("mine")
-    result = invoke("init", str(tmp_path), "--pictures", str(people), *ASKED)
-    assert (result.exit_code, (tmp_path / "scenario.toml").read_text()) == (2, "mine")
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from click.testing import CliRunner
+from safetensors.torch import load_file
 
+from scenarios.cli.main import main
 from scenarios.cli.run import result_text
 from scenarios.launch import run
 from scenarios.progress import LineReporter
@@ -150,6 +154,7 @@ def test_a_review_of_the_run_finds_nothing_wrong(finished: Finished) -> None:
 def test_the_run_folder_has_everything(finished: Finished) -> None:
     assert {path.name for path in finished.out.iterdir()} == {
         *("README.txt", "scenario.toml", "environment.json", "summary.json", "report.html", "predictions.csv"),
+        "audit.csv",
         *("developer", "auditor-auditor", "dealer"),
     }
     developer = {path.name for path in (finished.out / "developer").iterdir()}
@@ -186,6 +191,13 @@ def test_what_was_released_exactly_is_what_the_experimenter_sees(finished: Finis
     for metric, value in exact.items():
         if metric not in ("groups", "null_floor", "intervals"):  # the last two are the experimenter's alone
             assert released[metric] == pytest.approx(value, abs=1e-9), metric
+    audit = released["audit"]  # the same counts as an audit has them
+    rates = {row["group"]: row["selection rate"]["value"] for row in audit["groups"]}
+    assert rates == pytest.approx({name: row["selection_rate"] for name, row in exact["groups"].items()})
+    assert audit["metrics"]["selection rate difference"]["value"] == pytest.approx(
+        exact["demographic_parity_difference"]
+    )
+    assert (finished.out / "audit.csv").is_file()
 
 
 def test_exact_releases_are_named_as_such(finished: Finished) -> None:
@@ -339,6 +351,39 @@ def test_a_killed_party_ends_the_run_and_is_named(tmp_path: Path, random_weights
     assert "Traceback" not in said
     assert not (launcher.out / "summary.json").exists()
     assert list(launcher.temporary.iterdir()) == []
+    failed = json.loads((launcher.out / "failed.json").read_text())
+    assert (failed["status"], failed["method"], failed["party"]) == ("failed", "adv", victim)
+    assert failed["epochs"] >= 2
+    assert failed["resume"] == f"secure-fair resume {launcher.out}"
+    assert f"go on with it: {failed['resume']}" in said
+    assert (launcher.out / "auditor-auditor" / "state" / "ledger" / "ledger.jsonl").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "victim",
+    ["developer", pytest.param("auditor", marks=pytest.mark.long), pytest.param("dealer", marks=pytest.mark.long)],
+)
+def test_a_run_that_has_failed_is_gone_on_with(tmp_path: Path, random_weights: Path, victim: str) -> None:
+    """By its folder alone, and to the same model as one that nobody has interrupted."""
+    sections = {"train": {"epochs": 10}, "method": {"name": "parity"}, "data": {"records": 160}}
+    with launched(tmp_path / "secure", random_weights, **sections) as launcher:
+        launcher.wait_for('"epoch": 2')
+        os.kill(launcher.parties()[victim], signal.SIGKILL)
+        assert launcher.end(60) == 5
+    result = CliRunner().invoke(main, ["resume", str(launcher.out)])
+    assert result.exit_code == 0, result.output
+    assert "going on with run tiny-parity-" in result.stderr
+    assert not (launcher.out / "failed.json").exists()
+    assert not (launcher.out / "join.key").exists()
+    assert not failed(review_run(launcher.out))
+    again = CliRunner().invoke(main, ["resume", str(launcher.out)])
+    assert (again.exit_code, "this run has ended" in again.output) == (2, True)
+
+    whole = run(tiny(random_weights, secure={"mode": "plain"}, **sections), tmp_path / "plain", LineReporter())
+    assert whole["utility"] == json.loads((launcher.out / "summary.json").read_text())["utility"]
+    heads = [load_file(out / "developer" / "head.safetensors") for out in (launcher.out, tmp_path / "plain")]
+    assert all(torch.equal(heads[0][name], weight) for name, weight in heads[1].items())
 
 
 @pytest.mark.long

@@ -69,13 +69,6 @@ def test_a_file_is_shown_as_the_gate_takes_it(tmp_path: Path) -> None:
     assert json.loads(invoke("policy", "show", file, "--format", "json").stdout)["operations"] == ["moment"]
 
 
-def test_a_wrong_file_is_refused_with_all_problems(tmp_path: Path) -> None:
-    result = invoke("policy", "check", write(tmp_path, "epsilom = 1\nminimum_batch = 0"))
-    assert result.exit_code == 2
-    assert 'did you mean "epsilon"?' in result.stderr
-    assert "policy.toml.minimum_batch: 0 is not allowed" in result.stderr
-
-
 # --- whether a plan fits ----------------------------------------------------------------------------------------------
 
 OWN_ADAPTER = ["method.name=unl", "method.release="]

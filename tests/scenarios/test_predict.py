@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from tests.scenarios.album import EQUAL, RECORDS, done, furthest, paths_of, refused, scenario_of_pictures, told
 from tests.scenarios.apart import printed, table
@@ -96,57 +94,3 @@ def test_every_broken_picture_is_named_and_nothing_is_predicted(album: Path, alb
     assert "c.jpg: broken picture: c.jpg (10 bytes) is not a picture in a known format" in said
     assert "nothing was predicted" in said
     assert not (tmp_path / "out.csv").exists()
-
-
-def test_places_that_cannot_be_predicted(album: Path, album_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "new.csv").write_text("file\na.png\n")
-    (tmp_path / "none.csv").write_text("path\n")
-    assert "nowhere: no such file or folder" in refused("predict", album_run, tmp_path / "nowhere")
-    assert "holds no file that is called like a picture" in refused("predict", album_run, tmp_path / "empty")
-    said = refused("predict", album_run, tmp_path / "new.csv")
-    assert "no single column 'path'; it has file" in said
-    assert "--path-column" in said
-    assert "no picture to predict" in refused("predict", album_run, tmp_path / "none.csv")
-    said = refused("predict", album_run, album / "people.csv", "--path-column", "picture", "--id-column", "x")
-    assert "--id-column: is for the rows of a table" in said
-    said = refused("predict", album_run, tmp_path / "empty", "--output", tmp_path / "new.csv")
-    assert "exists already" in said
-    said = refused("predict", album_run, album / "pictures", "--output", tmp_path / "nowhere" / "new.csv")
-    assert "is no folder; make it first" in said
-    said = refused("predict", album_run, album / "pictures", "--path-column", "picture")
-    assert "--path-column: is of a CSV with the pictures' paths, and none is named" in said
-
-
-def test_folders_without_a_model(album_run: Path, tmp_path: Path) -> None:
-    failed = tmp_path / "failed"
-    failed.mkdir()
-    shutil.copy(album_run / "scenario.toml", failed)
-    for command in (("predict", tmp_path / "nowhere", "x.png"), ("export", tmp_path / "nowhere")):
-        assert "nowhere: no such folder; name the folder of a run" in refused(*command)
-    for command in (("predict", failed, "x.png"), ("export", failed)):
-        assert "failed: holds no model, for the run has not ended well" in refused(*command)
-    assert "it is no run's folder" in refused("export", tmp_path)
-    assert not (failed / "export").exists()
-
-
-def test_a_model_that_was_tampered_with_is_refused(album_run: Path, tmp_path: Path) -> None:
-    shutil.copytree(album_run / "developer", tmp_path / "developer")
-    about = tmp_path / "developer" / "pictures.json"
-    tree = json.loads(about.read_text())
-    about.write_text(json.dumps({**tree, "digest": "0" * 64}))
-    assert "are others than the run had" in refused("predict", tmp_path, tmp_path)
-    about.write_text(json.dumps({key: value for key, value in tree.items() if key != "mean"}))
-    assert "does not describe a model: KeyError('mean')" in refused("predict", tmp_path, tmp_path)
-    about.write_text(json.dumps(tree))
-    head = tmp_path / "developer" / "head.safetensors"
-    save_file({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, head)
-    assert "is not this model's head" in refused("predict", tmp_path, tmp_path)
-    shutil.copy(album_run / "developer" / "head.safetensors", head)
-    adapter = tmp_path / "developer" / "adapter" / "adapter_model.safetensors"
-    state = load_file(adapter)
-    gone = sorted(state)[0]
-    save_file({name: value for name, value in state.items() if name != gone}, adapter)
-    assert f"1 tensors are not the adapter's, first '{gone}'" in refused("predict", tmp_path, tmp_path)
-    adapter.write_bytes(b"")
-    assert "holds no adapter of this backbone" in refused("predict", tmp_path, tmp_path)

@@ -16,6 +16,7 @@ def drive(follow) -> None:
     follow.progress("nothing to do", 0, 0)
     follow.epoch("erm", 1, 4, 0.61234, 0.75, {"gender": 0.25, "race": None}, 2.0)
     follow.warn("exact releases [moment]")
+    follow.done("done: 3 releases", {"releases": 3})
     follow.close()
 
 
@@ -26,6 +27,7 @@ def test_lines():
         "training: erm",
         "  erm: epoch 1/4: loss 0.6123, accuracy 0.750, gender gap 0.250 (2.0 s)",
         "warning: exact releases [moment]",
+        "done: 3 releases",
     ]
 
 
@@ -43,16 +45,17 @@ def test_json_lines():
     stream = io.StringIO()
     drive(JsonReporter(stream))
     events = [json.loads(line) for line in stream.getvalue().splitlines()]
-    assert [event["event"] for event in events] == ["stage", *["progress"] * 5, "epoch", "warning"]
-    assert events[-2]["gaps"] == {"gender": 0.25, "race": None}
-    assert events[-1]["text"] == "exact releases [moment]"
+    assert [event["event"] for event in events] == ["stage", *["progress"] * 5, "epoch", "warning", "done"]
+    assert events[-3]["gaps"] == {"gender": 0.25, "race": None}
+    assert events[-2]["text"] == "exact releases [moment]"
+    assert events[-1] == {"event": "done", "releases": 3}
 
 
 def test_the_terminal_shows_the_same_on_stderr(capsys):
     drive(TerminalReporter())
     captured = capsys.readouterr()
     assert captured.out == ""
-    for text in ("training: erm", "epoch 1/4: loss 0.6123", "warning: exact releases [moment]"):
+    for text in ("training: erm", "epoch 1/4: loss 0.6123", "warning: exact releases [moment]", "done: 3"):
         assert text in captured.err
 
 

@@ -3,13 +3,16 @@ auditor that knows other faces alone, of another data set, gets a third of it aw
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from scenarios.cli import main
 from scenarios.launch import run
 from scenarios.plans import census
 from scenarios.progress import LineReporter
@@ -73,6 +76,31 @@ def test_an_auditor_of_another_data_set_s_people_takes_gap_away(tmp_path: Path) 
     assert summary["pictures"]["auditors"]["records"] == 1000
     assert gap <= 0.67 * erm_gap
     assert accuracy >= erm_accuracy - 0.05
+
+
+@pytest.mark.timeout(1800)
+def test_fairface_goes_from_a_folder_to_a_report_in_three_commands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Age 30 and over, by race: init, run as init says (with few records, for minutes), report."""
+    if not (DATA / "fairface").is_dir() or not WEIGHTS.is_file():
+        pytest.skip(f"needs fairface below SECURE_FAIR_DATA and {WEIGHTS.name} below SECURE_FAIR_WEIGHTS")
+    monkeypatch.chdir(tmp_path)
+    asked = ["--pictures", str(DATA / "fairface"), "--target", "age >= 30", "--sensitive", "race"]
+    made = CliRunner().invoke(main, ["init", "mine", *asked, "--weights", str(WEIGHTS)])
+    assert made.exit_code == 0, made.output
+    command = made.stdout.splitlines()[-1].split()[1:]
+    few = ["-o", "data.limit=1500", "-o", "train.epochs=2", "--out", "run"]
+    done = CliRunner().invoke(main, [*command, *few])
+    assert done.exit_code == 0, done.output
+    again = CliRunner().invoke(main, ["report", "run"])
+    assert again.exit_code == 0, again.output
+    summary = json.loads(Path("run/summary.json").read_text())
+    print("fairface", figures(summary["compare"][0], "race"), figures(summary, "race"))
+    assert (summary["mode"], summary["records"]) == ("secure", {"training": 1050, "test": 450})
+    assert len(summary["fairness"]["race"]["groups"]) == 7
+    assert summary["privacy"]["attributes"]["race"]["epsilon"] <= 1.0
+    assert min(figures(summary, "race")[0], figures(summary["compare"][0], "race")[0]) >= 0.6  # 0.54 are under 30
 
 
 def separate(name: str, folder: str, *overrides: str) -> Scenario:

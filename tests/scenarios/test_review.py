@@ -94,21 +94,6 @@ def test_blind_attacks_fail_where_that_is_asked_for() -> None:
         check(found, "blind")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--only", "mask_recover"], 'did you mean "mask_recovery"?'),
-        (["quickstart", "-o", "privacy="], "exact releases promise nothing"),
-        (["nowhere"], "nowhere"),
-    ],
-)
-def test_wrong_usage_is_one_message(arguments: list[str], said: str) -> None:
-    result = review(*arguments)
-    assert result.exit_code == 2
-    assert said in result.stderr
-    assert result.stdout == ""
-
-
 def test_terms_are_what_the_scenario_asks_for() -> None:
     overrides = ("privacy.epsilon=0.3", "train.epochs=7", "privacy.reserve_releases=2", "secure.precision_bits=18")
     terms = terms_of(Scenario.load("quickstart", overrides))

@@ -155,42 +155,6 @@ def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused
         runs_of(written(tmp_path, text), ["method.sensitive_scale=1"])
 
 
-@pytest.mark.parametrize(
-    ("text", "named"),
-    [
-        ("name = 1\nbase = 'quickstart'\nseeds = [0]\n[[grid]]\n", "name"),
-        ("name = 'a'\nbase = 'quickstart'\nseeds = []\n[[grid]]\n", "seeds"),
-        ("name = 'a'\nbase = 'quickstart'\nseeds = [0]\ngrids = 1\n[[grid]]\n", "grids"),
-        ("name = 'a'\nbase = 'quickstart'\nseeds = [0]\n", "grid: is missing"),
-        ("name = 'a'\nbase = 'quickstart'\nseed = [0]\n[[grid]]\n", r'seed: unknown key .* \(did you mean "seeds"\?\)'),
-        ("name = 'a'\nbase = 'quickstart'\nseeds = [-1]\n[[grid]]\n", "seeds.0: -1 is not allowed; it must be greater"),
-    ],
-)
-def test_a_faulty_file_is_refused_by_the_name_of_the_key(tmp_path, text, named):
-    with pytest.raises(UsageError, match=rf": {named}"):
-        written(tmp_path, text)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"\xff\xfe", "cannot be read"),
-        (b"name = ", "is not valid TOML"),
-        (f"{SMALL}[[grid]]\nbase = 3\n".encode(), "grid.base: 3 is not allowed"),
-        (f"{SMALL}[[grid]]\nbase = 'nobody'\n".encode(), "nobody: no such scenario file"),
-        (f"{SMALL}[[grid]]\nprivacy = 3\n".encode(), "privacy: 3 is not allowed"),
-        (f"{SMALL}[[grid]]\nmethod = 3\n".encode(), "method: 3 is not allowed"),
-        (f"{SMALL}[[grid]]\nmethod = 3\n'method.name' = 'erm'\n".encode(), "method is a value beside it"),
-    ],
-)
-def test_no_sweep_file_ends_in_a_traceback(tmp_path, content, said):
-    file = tmp_path / "s.toml"
-    file.write_bytes(content)
-    result = CliRunner().invoke(main, ["sweep", str(file), "--out", str(tmp_path / "out")])
-    assert result.exit_code == 2, result.stderr
-    assert said in result.stderr
-
-
 def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setting():
     def key(*overrides: str) -> str:
         return Run(Scenario.load("celeba-wavy-gender", overrides), "").key

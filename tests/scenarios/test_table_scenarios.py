@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from scenarios import files
@@ -32,35 +30,6 @@ def test_a_table_takes_the_identity_and_full_precision():
     assert Scenario.parse(files.override(MINIMAL, ["backbone.name=identity"])) == scenario
     pictures = Scenario.parse(PICTURES)
     assert (pictures.backbone.name, pictures.train.precision) == ("secure_fair_faces", "auto")
-
-
-@pytest.mark.parametrize(
-    ("override", "says"),
-    [
-        ("backbone.name=deit_tiny_patch16_224", "backbone.name: .*takes pictures"),
-        ("backbone.name=secure_fair_faces", "backbone.name: .*takes pictures"),
-        ("backbone.weights=timm", "backbone.weights: .*no use with a table"),
-        ("lora.rank=4", "lora: has no use with a table"),
-        ("data.image_size=64", "data.image_size: 64 has no use with a table"),
-        ("data.path_column=picture", 'data.path_column: belongs to dataset "manifest", and this one is "table"'),
-        ("data.partition=true", 'data.partition: belongs to dataset "celeba"'),
-        ("data.root=", "data.root: is missing"),
-    ],
-)
-def test_what_pictures_alone_have_is_refused(override, says):
-    assert re.match(says, only_problem(MINIMAL, override))
-
-
-@pytest.mark.parametrize(
-    ("override", "says"),
-    [
-        ("backbone.name=identity", 'backbone.name: "identity" is for dataset "table" alone'),
-        ("data.features=['a']", 'data.features: belongs to dataset "table", and this one is "faces"'),
-        ("data.file=x", 'data.file: belongs to dataset "manifest" and "table"'),
-    ],
-)
-def test_what_tables_alone_have_is_refused_with_pictures(override, says):
-    assert only_problem(PICTURES, override).startswith(says)
 
 
 def test_every_method_that_moves_features_is_refused_by_name():

@@ -208,6 +208,29 @@ class Attack:
         raise NotImplementedError
 
 
+class ScoredAttack(Attack):
+    """One that scores records, and does the same where nothing protects them."""
+
+    def run(self, context: Context) -> Outcome:
+        """Score with the protection and without it."""
+        ours, twin = (self.scores(context, protected=protected) for protected in (True, False))
+        return Outcome.scored(ours, twin, self.ceiling(context.terms))
+
+    def scores(self, context: Context, *, protected: bool) -> Scores:
+        """The scores of one half."""
+        raise NotImplementedError
+
+    def ceiling(self, terms: Terms) -> Ceiling:
+        """The most that was promised: what training as a whole may tell, unless an attack is at something else."""
+        return terms.ceiling
+
+    def trials(self, context: Context) -> int:
+        """How many it takes, where they are cheap."""
+        mu = self.ceiling(context.terms).mu
+        assert mu is not None
+        return context.cheap_trials(mu)
+
+
 @dataclass(frozen=True)
 class Finding:
     """One attack's line in a review.

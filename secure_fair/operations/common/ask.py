@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Annotated, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +13,8 @@ from torch import Tensor
 from secure_fair.ids import Ids
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes
 from secure_fair.privacy.release_cache import ReleaseCache
+
+Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Ask(BaseModel):
@@ -25,7 +27,7 @@ class Ask(BaseModel):
     attribute: str = Field(max_length=200)
     width: int = Field(default=0, ge=0, le=1_000_000)
     query: str = Field(default="", max_length=64)
-    shapes: list[tuple[int, int]] = Field(default=[], max_length=10_000)
+    shapes: list[tuple[Size, Size]] = Field(default=[], max_length=10_000)
 
     def alike(self, records: np.ndarray) -> tuple[str, int]:
         """A key of all requests that take the same from the dealer, the same at every party."""

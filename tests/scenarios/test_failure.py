@@ -1,0 +1,56 @@
+"""The note of a failure: whose, where, and the exact command that goes on; no earlier results beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from scenarios.failure import check_place, note_failed_party, note_failed_run, resume_command
+from secure_fair.errors import PartyLost, ProcessFailed, UsageError
+
+
+def noted(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "failed.json").read_text())
+
+
+def test_a_simulated_run_says_which_party_and_after_how_many_epochs(tmp_path: Path) -> None:
+    (tmp_path / "developer").mkdir()
+    (tmp_path / "developer" / "rounds.jsonl").write_text("{}\n{}\n")
+    command = note_failed_run(tmp_path, "parity", tmp_path, ProcessFailed("lost dealer: it was killed", 5, "dealer"))
+    assert command == f"secure-fair resume {tmp_path}"
+    wanted = {"status": "failed", "method": "parity", "party": "dealer", "epochs": 2}
+    assert noted(tmp_path) == {**wanted, "error": "lost dealer: it was killed", "resume": command}
+    assert os.stat(tmp_path / "failed.json").st_mode & 0o077 == 0
+    note_failed_run(tmp_path, "parity", tmp_path, KeyboardInterrupt())
+    assert (noted(tmp_path)["party"], noted(tmp_path)["error"]) == ("launcher", "interrupted")
+
+
+def test_a_party_says_how_it_is_started_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["party", "auditor", "--state", "my state", "--new-state"]
+    monkeypatch.setattr(sys, "argv", ["secure-fair", *arguments])
+    error = PartyLost("developer", "silent for 54.0 s")
+    assert note_failed_party(tmp_path, "auditor", tmp_path / "state", error) is None  # nothing was begun
+    run = tmp_path / "state" / "runs" / "tiny-1"
+    run.mkdir(parents=True)
+    (run / "begun.json").write_text("{}")
+    (run / "epoch-3.json").write_text("{}")
+    command = note_failed_party(tmp_path, "auditor", tmp_path / "state", error)
+    assert (
+        command == "secure-fair party auditor --state 'my state' --resume" == resume_command([*arguments, "--resume"])
+    )
+    assert (noted(tmp_path)["run"], noted(tmp_path)["epochs"]) == ("tiny-1", 3)
+
+
+def test_a_folder_with_results_is_not_begun_in_again(tmp_path: Path) -> None:
+    check_place(tmp_path, resumed=False)
+    (tmp_path / "failed.json").write_text("{}")
+    check_place(tmp_path, resumed=True)
+    assert not (tmp_path / "failed.json").exists()
+    (tmp_path / "party.json").write_text("{}")
+    check_place(tmp_path, resumed=True)
+    with pytest.raises(UsageError, match="holds the results of an earlier run; name another folder"):
+        check_place(tmp_path, resumed=False)
