@@ -28,6 +28,7 @@ from parties.statement import Facts
 from parties.tables import audit_of, check_decisions, claims_of, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.decisions import NO_LABEL, Decisions
+from secure_fair.errors import UsageError
 from secure_fair.fairness import calibration
 from secure_fair.fairness.audit_table import audit_table
 from secure_fair.fairness.audits import SELECTION, Audit
@@ -35,6 +36,7 @@ from secure_fair.fairness.calibration import Bin, bins_of, calibration_table
 from secure_fair.fairness.claims import decide
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
+from secure_fair.ids import as_ids
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.ask import Auditors
@@ -51,6 +53,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     """Audit once: connect, meet, enrol, count, answer, say goodbye."""
     decisions = read_store(folders.store)
     check_decisions(config, decisions)
+    if len(decisions.ids) > messages.MOST_RECORDS:
+        raise UsageError(f"{len(decisions.ids)} records; an audit has at most {messages.MOST_RECORDS}: audit a part")
     network = Network(
         endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait
     )
@@ -67,10 +71,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         began = time.perf_counter()
         progress.stage(f"meeting: {len(decisions.ids)} records of the developer's")
         commitment = commit_to(folders.store, (RECORDS,), folders.out) if config.certified else ""
-        met = meet(config, network, decisions.ids, commitment)
-        ids = [decisions.ids[row] for row in met.rows]
+        ids = as_ids(decisions.ids)
+        met = meet(config, network, ids, commitment)
         nonce = new_nonce() if met.coins else ""
-        enrol(config, network, ids, run, nonce)
+        enrol(config, network, met, len(ids), run, nonce)
+        ids = ids[met.rows]
         wait_for_all(config, network, memory, run)
         draws = draws_of(config, met.coins, nonce, len(ids))
         cache = ReleaseCache(folders.state / "answers", terms=cache_terms(config, draws))
@@ -106,10 +111,13 @@ def cache_terms(config: RunConfig, draws: Mapping[str, Any] | None = None) -> st
     return f"{config.privacy} {'confirmed' if config.certified else ''}{drawn}"
 
 
-def enrol(config: RunConfig, network: Network, ids: list[str], run: str, nonce: str) -> None:
-    """Send every auditor the ids of whom all have: a table of records to be evaluated, and none to train on."""
+def enrol(config: RunConfig, network: Network, met: Met, offered: int, run: str, nonce: str) -> None:
+    """Tell every auditor whom of the ``offered`` records all have: a table to be evaluated, and none to train on."""
+    common = np.zeros(offered, dtype=bool)
+    common[met.rows] = True
+    message = Enrol(run=run, training=0, test=len(met.rows), offered=True, nonce=nonce)
     for auditor in config.auditors:
-        messages.send(network, auditor, Enrol(run=run, training=0, test=len(ids), nonce=nonce), messages.pack_ids(ids))
+        messages.send(network, auditor, message, messages.pack_part(common))
 
 
 def ask_all(

@@ -27,7 +27,7 @@ from parties.reports import leave, write_party_report
 from parties.resuming import answer_resume, check_epoch, keep_own, restore_shares
 from parties.sealing import AuditorsView, MetBy, commit_to, countersign
 from parties.statement import Facts
-from secure_fair.data.store import ATTRIBUTES, META
+from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
 from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
 from secure_fair.groups import columns, membership_matrix
 from secure_fair.mpc.confirmation import confirm, stand_by
@@ -65,10 +65,11 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         memory = Memory(endpoint, network, ledger)
         try:
             memory.check([config.developer], progress)
-            offered = tell_known(config, network, folders.store) if config.promises else Offered()
+            store = AuditorStore.open(folders.store)
+            offered = tell_known(config, network, store) if config.promises else Offered()
             if endpoint.resumed:
                 kept = answer_resume(config, endpoint, folders, network, ledger)
-            enrol, ids = receive_table(config, network)
+            enrol, ids = receive_table(config, network, offered.ids)
             progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
             if kept is not None:
                 check_epoch(enrol, kept)
@@ -77,7 +78,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
             holdings = Holdings.open(
                 config,
                 network.name,
-                folders.store,
+                store,
                 folders.state,
                 ledger,
                 policy,
@@ -281,7 +282,7 @@ class AuditorService:
         codes = {**self.holdings.codes, **self.holdings.joint_codes}[ask.attribute][records]
         sigma = math.hypot(*(grant.receipt.sigma or 0.0 for grant in openings))
         bound = len(records) + CONFIRMED_MARGIN * sigma
-        members = membership_matrix(codes, groups)
+        members = membership_matrix(codes, groups).to(torch.int8)
         told = confirm(self.session, inputs[0], developer, members, opening.noise, opening.scale, bound)
         self.holdings.confirmed.keep(ask.query, ask.attribute, records, told, sigma, opening.scale)
 

@@ -11,6 +11,7 @@ from parties.config import RunConfig
 from parties.enrolment import Enrolment
 from parties.plans import plan_for
 from secure_fair.groups import joint_groups
+from secure_fair.ids import Ids
 from secure_fair.operations import RULES
 from secure_fair.privacy.release_cache import ReleaseCache
 
@@ -52,9 +53,9 @@ class KnownAuditors:
             variance += len(self.config.holders[component]) * deviation**2
         return math.sqrt(variance)
 
-    def people(self, records: np.ndarray) -> list[str]:
+    def people(self, records: np.ndarray) -> Ids:
         """Ids of enrolled records."""
-        return [self.enrolment.ids[record] for record in records]
+        return self.enrolment.ids[records]
 
     def joined(self, sent: Iterable[tuple[str, np.ndarray]], records: np.ndarray) -> np.ndarray:
         """The holders' own values, by name; where each has a place for everybody, those of its own people."""

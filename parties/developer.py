@@ -23,7 +23,6 @@ from parties.preflight import finish, wait_for_all
 from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.resuming import agree_on_epoch, keep_epoch, note_missed, restore_shares
-from parties.training import develop, prepare
 from secure_fair.data.store import DeveloperStore
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.confirmation import Told, prove
@@ -45,6 +44,9 @@ NOISE_MARGIN = 10.0  # standard deviations that an opened number may be beyond i
 
 def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, progress: Progress) -> None:
     """Train once with the scenario's method: connect, enrol the records, train, say goodbye."""
+    # an audit, which takes the rest of this file, is spared the seconds that backbones take to import
+    from parties.training import develop, prepare
+
     store = DeveloperStore.open(folders.store)
     network = Network(
         endpoint.credentials, endpoint.listen, timeout=endpoint.timeout, link=endpoint.link, wait=endpoint.wait

@@ -6,7 +6,7 @@ developer with what all have said. From then on every party has the same public 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -18,7 +18,10 @@ from parties.holdings import Holdings
 from parties.messages import Attributes, Enrol, Held
 from parties.plans import shares_adapter
 from secure_fair.data.store import DeveloperStore
-from secure_fair.errors import ProtocolError
+from secure_fair.errors import ProtocolError, Refusal
+from secure_fair.groups import columns
+from secure_fair.ids import Ids, as_ids
+from secure_fair.mpc.menu import MAX_ELEMENTS
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import AdapterShapes, row_matrices
@@ -33,7 +36,7 @@ class Enrolment:
     ``groups``: names of each attribute's groups. ``parts``: by auditor that holds a part of the people, who they are.
     """
 
-    ids: Sequence[str]
+    ids: Ids
     groups: Mapping[str, tuple[str, ...]]
     adapters: Mapping[str, AdapterShapes]
     parts: Mapping[str, np.ndarray]
@@ -42,7 +45,7 @@ class Enrolment:
 # the developer's side
 
 
-def enrol(config: RunConfig, network: Network, store: DeveloperStore, run: str, epoch: int) -> list[str]:
+def enrol(config: RunConfig, network: Network, store: DeveloperStore, run: str, epoch: int) -> Ids:
     """Send every auditor the ids of all records, training records first; returns them. ``epoch``: gone on from."""
     ids = enrolled_ids(config, store)
     message = Enrol(run=run, epoch=epoch, training=len(store.training), test=len(store.test))
@@ -51,12 +54,12 @@ def enrol(config: RunConfig, network: Network, store: DeveloperStore, run: str, 
     return ids
 
 
-def enrolled_ids(config: RunConfig, store: DeveloperStore) -> list[str]:
+def enrolled_ids(config: RunConfig, store: DeveloperStore) -> Ids:
     """Ids of training and test records, in this order; none where the auditors know nobody of them."""
-    return [] if config.own_records else [store.ids[row] for row in np.concatenate([store.training, store.test])]
+    return as_ids([]) if config.own_records else as_ids(store.ids)[np.concatenate([store.training, store.test])]
 
 
-def collect(config: RunConfig, network: Network, ids: Sequence[str]) -> Enrolment:
+def collect(config: RunConfig, network: Network, ids: Ids) -> Enrolment:
     """Wait for what every auditor holds, check it against the scenario, and tell everybody."""
     groups: dict[str, tuple[str, ...]] = {}
     adapters: dict[str, AdapterShapes] = {}
@@ -99,10 +102,21 @@ def _check_promise(config: RunConfig, auditor: str, held: Held, groups: Mapping[
 # an auditor's side
 
 
-def receive_table(config: RunConfig, network: Network) -> tuple[Enrol, list[str]]:
-    """The developer's table of records; ProtocolError unless there are as many as announced."""
+def receive_table(config: RunConfig, network: Network, offered: Ids | None = None) -> tuple[Enrol, Ids]:
+    """The developer's table of records; ProtocolError unless there are as many as announced.
+
+    ``offered``: in an audit, all ids that it has offered, of which the table is a part.
+    """
     message, raw = messages.expect(network, config.developer, Enrol)
-    return message, messages.unpack_ids(raw, 0 if config.own_records else message.training + message.test)
+    count = 0 if config.own_records else message.training + message.test
+    if message.offered != (offered is not None):
+        raise ProtocolError(f"{config.developer} enrols a table by {'an' if message.offered else 'no'} offer")
+    if offered is None:
+        return message, messages.unpack_ids(raw, count)
+    ids = offered[messages.unpack_parts(raw, [config.developer], len(offered))[config.developer]]
+    if len(ids) != count:
+        raise ProtocolError(f"a table of {count} offered records was announced, {len(ids)} came")
+    return message, ids
 
 
 def announce(config: RunConfig, network: Network, holdings: Holdings) -> Enrolment:
@@ -151,6 +165,16 @@ def public_facts(config: RunConfig, enrolment: Enrolment) -> PublicFacts:
     )
 
 
+def check_size(records: int, groups: Mapping[str, int]) -> None:
+    """Refusal for more memberships than one tensor on shares may have; ``groups``: how many, by attribute."""
+    for name, count in groups.items():
+        if records * columns(count) > MAX_ELEMENTS:
+            raise Refusal(
+                f"{name}: {records} records in {count} groups: one attribute has room for "
+                f"{MAX_ELEMENTS // columns(count)} records; leave some out, or merge groups"
+            )
+
+
 def share_holdings(
     config: RunConfig, session: Session, enrolment: Enrolment, holdings: Holdings | None = None
 ) -> SharedState:
@@ -158,9 +182,11 @@ def share_holdings(
 
     ``holdings``: an auditor's own, which it puts in.
     """
-    state = SharedState(session, public_facts(config, enrolment))
+    facts = public_facts(config, enrolment)
+    check_size(facts.enrolled, facts.groups)
+    state = SharedState(session, facts)
     codes = {**holdings.codes, **holdings.joint_codes} if holdings else {}
-    if enrolment.ids:
+    if len(enrolment.ids):
         for attribute, holders in config.holders.items():
             state.share_memberships(attribute, holders, codes.get(attribute), enrolment.parts)
         for name in config.computed_intersections:

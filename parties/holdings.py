@@ -23,6 +23,7 @@ from parties.trainings import Trainings, adversary_of
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
+from secure_fair.ids import Ids, Names, as_ids, as_text, find
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -35,6 +36,7 @@ from secure_fair.privacy.outlook import Outlook, People
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
+from secure_fair.privacy.tallies import tally
 from secure_fair.randomness import PRG, KeySource
 
 if TYPE_CHECKING:
@@ -64,13 +66,13 @@ class Holdings:
         cls,
         config: RunConfig,
         auditor: str,
-        folder: Path,
+        store: AuditorStore,
         state: Path,
         ledger: Ledger,
         policy: Policy,
         *,
         run: str,
-        ids: Sequence[str],
+        ids: Names,
         training: int,
         progress: Progress,
         seed: str = "",
@@ -78,26 +80,27 @@ class Holdings:
         tell: Callable[[Outlook], None] | None = None,
         kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the store in ``folder``; nothing is spent.
+        """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
         whose plan does not fit the policy is refused here. ``seed`` and ``nonce`` are those of an audit's sample, if
         one is drawn. ``tell`` is given the outlook before anything is spent. ``kept``: where that is kept which is
         trained here once, so that a run that is gone on with has it again.
         """
-        store = AuditorStore.open(folder)
-        draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.ids)) if seed else None
+        ids = as_ids(ids)
+        rows = find(ids, store.known)
+        draw = Draw.of(config.promises[auditor], seed, nonce, as_text(ids), len(store.known)) if seed else None
         groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         check_parts(store, ids, training)
-        progress.stage(f"{auditor}: {enrolled_here(store, ids)} of the {len(store.ids)} records held here take part")
+        progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(names), training) for name, names in groups.items()}
         gate = Gate(
             auditor=auditor,
             run=run,
             ids=ids,
-            training=training if ids else 0,
-            known=store.ids,
+            training=training if len(ids) else 0,
+            known=store.known,
             plans=plans,
             rules=RULES,
             policy=policy,
@@ -113,7 +116,7 @@ class Holdings:
         check_persons(config, gate)
         # an audit that was made before asks for nothing: its releases are judged when they are asked for
         admit_plans(config, gate, plans, None if resumed or config.promises else outlook)
-        codes = {name: held_codes(store, name, ids) for name in store.attributes}
+        codes = {name: store.codes_at(name, rows) for name in store.attributes}
         if draw is not None:
             codes = {name: draw.codes(known, len(store.groups[name])) for name, known in codes.items()}
         made = Trainings.of(kept, ledger, run)
@@ -127,9 +130,9 @@ class Holdings:
         """Train what the method needs of the auditor's own records, in the store in ``folder``: that may spend."""
         config = self.config
         if trains_adapter(config):
-            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
+            self.train_adapters(OwnPictures.load(config, AuditorStore.open(folder), progress))
         if own_trainings(config):
-            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), folder, progress))
+            self.plan_trainings(OwnPictures.load(config, AuditorStore.open(folder), progress))
 
     @property
     def attributes(self) -> tuple[str, ...]:
@@ -147,7 +150,7 @@ class Holdings:
         return found
 
     @property
-    def ids(self) -> Sequence[str]:
+    def ids(self) -> Ids:
         """Ids of the enrolled table."""
         return self.gate.ids
 
@@ -255,7 +258,7 @@ class OwnPictures:
     kept: Path | None = None  # where trainings without privacy serve again: a sweep's
 
     @classmethod
-    def load(cls, config: RunConfig, store: AuditorStore, folder: Path, progress: Progress) -> OwnPictures:
+    def load(cls, config: RunConfig, store: AuditorStore, progress: Progress) -> OwnPictures:
         """Run the frozen part of the backbone over them, once."""
         from secure_fair.learning.kept import kept_in
         from secure_fair.learning.model import cached_tokens, train_settings
@@ -265,12 +268,12 @@ class OwnPictures:
         tokens = cached_tokens(
             config.model,
             own.inputs,
-            folder / "cache",
+            store.folder / "cache",
             settings.dtype,
             settings.device,
             lambda done, total: progress.progress("backbone", done, total),
         )
-        return cls(own, tokens, settings, kept_in(folder / "cache"))
+        return cls(own, tokens, settings, kept_in(store.folder / "cache"))
 
 
 def outlook_of(
@@ -278,7 +281,7 @@ def outlook_of(
 ) -> Outlook:
     """The releases that the run may make here, and the spending of its people, ``training`` of them first."""
     trainings = own_trainings(config) or int(trains_adapter(config))
-    rows, held = ledger.spending.rows(gate.ids), gate.held
+    rows, held = gate.rows, gate.held
     own = ledger.spending.rows([])
     if trainings:
         pictures = store.own()
@@ -322,15 +325,14 @@ def joint_names(config: RunConfig, auditor: str) -> list[str]:
 def check_persons(config: RunConfig, gate: Gate) -> None:
     """Refuse a run whose noise is not made for persons with as many records as there are here."""
     promised = config.privacy.records_per_person if config.privacy is not None else None
-    if promised is not None and gate.unit == "record" and gate.ids:
+    if promised is not None and gate.unit == "record" and len(gate.ids):
         raise Refusal(
             f"privacy.records_per_person = {promised}, and the store of {gate.auditor} does not say whose each record "
             "is: leave the key out, or prepare stores from data with persons (data.person_column)"
         )
     noised = config.privacy is not None and (config.privacy.epsilon or config.privacy.evaluation_epsilon)
-    places = np.arange(len(gate.ids))
-    for part in (places[: gate.training], places[gate.training :]):
-        times = np.unique(gate.people[part[gate.held[part]]], return_counts=True)[1]
+    for part in (slice(0, gate.training), slice(gate.training, None)):
+        times = tally(gate.people[part][gate.held[part]], len(gate.ids))[1]
         if noised and times.max(initial=0) > (promised or 1):
             several = int((times > (promised or 1)).sum())
             raise Refusal(
@@ -339,7 +341,7 @@ def check_persons(config: RunConfig, gate: Gate) -> None:
             )
 
 
-def check_parts(store: AuditorStore, ids: Sequence[str], training: int) -> None:
+def check_parts(store: AuditorStore, ids: Ids, training: int) -> None:
     """Refuse an enrolled table with records in another part than this auditor's store has them in."""
     misplaced = store.misplaced(ids, training)
     if misplaced:
@@ -347,20 +349,6 @@ def check_parts(store: AuditorStore, ids: Sequence[str], training: int) -> None:
             f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
             "the scenario's seed and shares: prepare both stores from the same scenario and join key"
         )
-
-
-def enrolled_here(store: AuditorStore, ids: Sequence[str]) -> int:
-    """How many of the enrolled records are held in this store."""
-    return len(set(store.ids) & set(ids))
-
-
-def held_codes(store: AuditorStore, attribute: str, ids: Sequence[str]) -> np.ndarray:
-    """Group codes, int64, of the enrolled ``ids``; -1 for people whom another auditor holds."""
-    known = set(store.ids)
-    codes = np.full(len(ids), -1, dtype=np.int64)
-    here = [place for place, name in enumerate(ids) if name in known]
-    codes[here] = store.codes(attribute, [ids[place] for place in here])
-    return codes
 
 
 def open_responses(state: Path) -> Responses:

@@ -8,7 +8,6 @@ auditor's records or can guess their ids under the key.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from parties.draw import commitment_to, new_nonce
 from parties.messages import Known, Offer
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError, Refusal
+from secure_fair.ids import Ids, find, repeated
 from secure_fair.mpc.transport import Network
 
 
@@ -35,14 +35,15 @@ class Met:
 
 @dataclass(frozen=True)
 class Offered:
-    """An auditor's part of the meeting: the developer's commitment to its table, and the seed by which this auditor
-    draws its sample; each empty where there is none."""
+    """An auditor's part of the meeting: the ids that were offered, the developer's commitment to its table, and the
+    seed by which this auditor draws its sample; each empty where there is none."""
 
     commitment: str = ""
     seed: str = ""
+    ids: Ids | None = None
 
 
-def meet(config: RunConfig, network: Network, ids: list[str], commitment: str = "") -> Met:
+def meet(config: RunConfig, network: Network, ids: Ids, commitment: str = "") -> Met:
     """The developer's side. ``commitment``: to its table. Refusal where nobody is known to all."""
     for auditor in config.auditors:
         messages.send(network, auditor, Offer(count=len(ids), commitment=commitment), messages.pack_ids(ids))
@@ -61,13 +62,15 @@ def meet(config: RunConfig, network: Network, ids: list[str], commitment: str = 
     return Met(np.flatnonzero(common), others, unknown, coins)
 
 
-def tell_known(config: RunConfig, network: Network, store: Path) -> Offered:
-    """An auditor's side."""
+def tell_known(config: RunConfig, network: Network, store: AuditorStore) -> Offered:
+    """An auditor's side. Refusal where an id is offered twice."""
     offer, raw = messages.expect(network, config.developer, Offer)
-    ids, held = messages.unpack_ids(raw, offer.count), set(AuditorStore.open(store).ids)
-    here = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
+    ids = messages.unpack_ids(raw, offer.count)
+    if repeated(ids):
+        raise Refusal("an id was offered twice: a record is decided about once")
+    here = find(ids, store.known) >= 0
     seed = new_nonce() if config.promises[network.name].sample is not None else ""
     coin = commitment_to(seed) if seed else ""
-    known = Known(others=len(held) - len(held.intersection(ids)), coin=coin)
+    known = Known(others=len(store.known) - int(here.sum()), coin=coin)
     messages.send(network, config.developer, known, messages.pack_part(here))
-    return Offered(offer.commitment, seed)
+    return Offered(offer.commitment, seed, ids)

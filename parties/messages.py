@@ -19,6 +19,7 @@ from secure_fair.errors import (
     RunRefused,
     SecureFairError,
 )
+from secure_fair.ids import Ids, Names, as_ids, lines, of_lines
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, unflatten_adapter
 from secure_fair.operations.common.ask import Ask, Size
@@ -29,6 +30,7 @@ MOST_RECORDS = 10_000_000
 MOST_ENTRIES = 2**53
 HASH = "^[0-9a-f]{64}$"
 MESSAGE_LIMIT = 2**30
+LIST, RANGE = b"\0", b"\1"  # of record indices
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,119}$"
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -44,6 +46,7 @@ class _Message(BaseModel):
 class Enrol(_Message):
     """Developer: my record ids follow as the raw part, training records first; later requests count in that order.
 
+    ``offered``: the raw part has a bit for each id of my offer in their place, which says whether it is in the table.
     ``epoch``: the whole epochs of this run that we go on from; ``nonce``: my part of the coin by which auditors draw
     samples, in an audit.
     """
@@ -53,6 +56,7 @@ class Enrol(_Message):
     epoch: int = Field(default=0, ge=0)
     training: int = Field(ge=0, le=MOST_RECORDS)
     test: int = Field(ge=0, le=MOST_RECORDS)
+    offered: bool = False
     nonce: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")
 
 
@@ -363,14 +367,17 @@ def told(error: BaseException) -> str:
     return str(error) if public and not isinstance(error, DamagedFile) else f"stopped by {type(error).__name__}"
 
 
-def pack_ids(ids: Sequence[str]) -> bytes:
+def pack_ids(ids: Names) -> bytes:
     """Record ids, one a line."""
-    return "\n".join(ids).encode()
+    return lines(as_ids(ids))
 
 
-def unpack_ids(raw: bytes, count: int) -> list[str]:
+def unpack_ids(raw: bytes, count: int) -> Ids:
     """The ids of ``pack_ids``; ProtocolError unless there are ``count`` of them."""
-    ids = raw.decode("utf-8", errors="replace").split("\n") if raw else []
+    try:
+        ids = of_lines(raw)
+    except ValueError as error:
+        raise ProtocolError(f"a table of record ids came that is none: {error}") from error
     if len(ids) != count:
         raise ProtocolError(f"a table of {count} record ids was announced, {len(ids)} came")
     return ids
@@ -425,12 +432,20 @@ def check_parts(parts: Mapping[str, np.ndarray], holders: Mapping[str, Sequence[
 
 
 def pack_records(records: np.ndarray) -> bytes:
-    """Indices as little-endian int64."""
-    return np.ascontiguousarray(records, dtype="<i8").tobytes()
+    """Indices: a byte 0 and all of them as little-endian int64, or a byte 1 and both ends of a range."""
+    if len(records) > 2 and (records[1:] - records[:-1] == 1).all():
+        return RANGE + struct.pack("<qq", int(records[0]), int(records[-1]) + 1)
+    return LIST + np.ascontiguousarray(records, dtype="<i8").tobytes()
 
 
 def unpack_records(raw: bytes) -> np.ndarray:
-    """The indices of ``pack_records``."""
-    if len(raw) % 8:
-        raise ProtocolError(f"a list of record indices has {len(raw)} bytes, which is no multiple of 8")
-    return np.frombuffer(raw, dtype="<i8")
+    """The indices of ``pack_records``; ProtocolError for anything else, and for a range beyond all tables."""
+    kind, rest = raw[:1], raw[1:]
+    if kind not in (LIST, RANGE) or len(rest) % 8 or (kind == RANGE and len(rest) != 16):
+        raise ProtocolError(f"a list of record indices has {len(rest)} bytes, which is no multiple of 8, or no kind")
+    if kind == LIST:
+        return np.frombuffer(rest, dtype="<i8")
+    start, end = struct.unpack("<qq", rest)
+    if not 0 <= start <= end <= MOST_RECORDS:  # before anything is made of it
+        raise ProtocolError(f"records {start} to {end} were asked for: a table has at most {MOST_RECORDS}")
+    return np.arange(start, end, dtype=np.int64)

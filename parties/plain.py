@@ -13,8 +13,9 @@ from parties.progress import Progress
 from parties.reports import write_party_report
 from parties.training import develop, prepare
 from secure_fair.attacks.common.strongest import Strongest
-from secure_fair.data.store import DeveloperStore
+from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.errors import UsageError
+from secure_fair.ids import Ids
 from secure_fair.operations.common.adapters import AdapterShapes
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
@@ -45,7 +46,7 @@ def run_in_the_clear(
         name: Holdings.open(
             config,
             name,
-            stores / name,
+            AuditorStore.open(stores / name),
             state / name,
             ledger,
             policy,
@@ -83,7 +84,7 @@ def attacker_of(config: RunConfig, holders: dict[str, Holdings]) -> Strongest:
     return Strongest(len(holder.ids), len(holder.groups[attribute]), privacy.epsilon if privacy else None)
 
 
-def enrolment_of(config: RunConfig, holders: dict[str, Holdings], ids: list[str]) -> Enrolment:
+def enrolment_of(config: RunConfig, holders: dict[str, Holdings], ids: Ids) -> Enrolment:
     """The facts that the parties would tell each other."""
     adapters: dict[str, AdapterShapes] = {}
     for holder in holders.values():

@@ -52,7 +52,7 @@ class PlainAuditors(KnownAuditors):
         for attribute, names in config.holders.items():
             codes = np.max([holders[name].codes[attribute] for name in names], axis=0)
             self.state.memberships[attribute] = membership_matrix(codes, len(enrolment.groups[attribute]))
-        for name in config.computed_intersections if enrolment.ids else ():
+        for name in config.computed_intersections if len(enrolment.ids) else ():
             parts = [self.state.memberships[component] for component in self.components(name)]
             self.state.memberships[name] = reduce(plain_intersection, parts)
         for holder in holders.values():

@@ -19,6 +19,8 @@ import tomli_w
 
 from parties import envelope
 from parties.audit import RESULT
+from parties.enrolment import check_size
+from parties.messages import MOST_RECORDS
 from parties.plans import plan_for
 from parties.roster import Roster
 from parties.sealing import CERTIFICATE
@@ -42,6 +44,7 @@ from secure_fair.data.store import KEY_BYTES, AuditorStore
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Names, as_ids, as_text, find, order
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA
 
@@ -134,6 +137,7 @@ def prepare(wanted: Wanted) -> Prepared:
         terms = terms_of(wanted, files, policies)
         texts = {name: file.read_bytes() for name, file in files.items()}
     check_groups(wanted, tables)
+    check_sizes(wanted, len(decisions.ids), tables)
     check_decisions(terms.run_config(), decisions)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
@@ -208,18 +212,30 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
             )
 
 
-def check_ids(wanted: Wanted, ids: Sequence[str], held: Mapping[str, Sequence[str]]) -> int:
+def check_sizes(wanted: Wanted, records: int, tables: Mapping[str, AttributeTable]) -> None:
+    """UsageError for more records than can be offered, Refusal for more than an attribute's groups have room for."""
+    if records > MOST_RECORDS:
+        raise UsageError(f"{wanted.decisions}: {records} records; an audit has at most {MOST_RECORDS}: audit a part")
+    sizes = {name: len(one.groups) for table in tables.values() for name, one in table.sensitive.items()}
+    crossed = {" x ".join(names): int(np.prod([sizes[name] for name in names])) for names in wanted.intersections}
+    check_size(records, sizes | crossed)
+
+
+def check_ids(wanted: Wanted, ids: Names, held: Mapping[str, Names]) -> int:
     """The number of records that everybody has; UsageError where an auditor has none of the developer's."""
-    common = set(ids)
+    mine = as_ids(ids)
+    common = np.ones(len(mine), dtype=bool)
     for auditor in wanted.auditors:
-        if set(ids).isdisjoint(held[auditor.name]):
-            pair = alike(ids, held[auditor.name])
+        theirs = as_ids(held[auditor.name])
+        found = find(mine, theirs[order(theirs)]) >= 0
+        if not found.any():
+            pair = alike(as_text(mine), as_text(theirs))
             hint = f"{pair[0]!r} here is {pair[1]!r} there: write them alike" if pair else "compare the two columns"
             raise UsageError(f"no {wanted.columns.id} of {wanted.decisions} is in {auditor.file}: {hint}")
-        common &= set(held[auditor.name])
-    if not common:
+        common &= found
+    if not common.any():
         raise UsageError("every auditor has records of the developer's, and none that all have: audit them one by one")
-    return len(common)
+    return int(common.sum())
 
 
 def check_policies(

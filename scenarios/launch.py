@@ -12,10 +12,10 @@ import platform
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from parties.predictions import PREDICTION, PREDICTIONS, RECORD, probability_of
-from scenarios import assemble, attacked
+from scenarios import assemble
 from scenarios.failure import FAILED, note_failed_run
 from scenarios.people import People, load
 from scenarios.plans import plans_text
@@ -24,8 +24,8 @@ from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.summary import summarise
 from scenarios.temporary import temporary_folder
+from scenarios.threads import threads
 from scenarios.together import spent_together
-from secure_fair.attacks.common.strongest import Strongest
 from secure_fair.data.store import KEY_BYTES
 from secure_fair.errors import UsageError
 from secure_fair.files import private_folder, write_bytes
@@ -33,6 +33,9 @@ from secure_fair.files import private_folder, write_bytes
 SCENARIO = "scenario.toml"
 SUMMARY = "summary.json"
 JOIN_KEY = "join.key"  # of the records' ids, until the run has ended
+
+if TYPE_CHECKING:
+    from secure_fair.attacks.common.strongest import Strongest
 
 
 def run(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
@@ -127,6 +130,8 @@ def run_method(
     join_names(out, people)
     summary = summarise(scenario, out, people, time.perf_counter() - began)
     if attacker is not None:
+        from scenarios import attacked  # all attacks, with what they need of statistics
+
         summary["attack"] = attacked.won(scenario, attacker, summary["records"]["training"])
     write_bytes(out / SUMMARY, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
@@ -136,8 +141,11 @@ def run_plain(
     scenario: Scenario, stores: Path, out: Path, report: Reporter, *, attack: bool = False
 ) -> Strongest | None:
     """All parties in this process, attributes in the clear: for parity tests, upper bounds and sweeps."""
+    import torch
+
     from parties.plain import run_in_the_clear
 
+    torch.set_num_threads(threads())
     with temporary_folder("state") as state:
         return run_in_the_clear(
             assemble.run_config(scenario),
@@ -184,6 +192,6 @@ def environment() -> dict[str, Any]:
         "system": platform.system(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
-        "threads_per_party": os.environ.get("OMP_NUM_THREADS"),
+        "threads_per_party": threads(),
         "packages": {name: importlib.metadata.version(name) for name in packages},
     }

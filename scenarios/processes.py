@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import shutil
 import socket
@@ -23,6 +22,7 @@ from scenarios import assemble
 from scenarios.progress import Reporter
 from scenarios.schema import Scenario
 from scenarios.temporary import temporary_folder
+from scenarios.threads import environment_of_party
 from secure_fair.errors import ProcessFailed
 from secure_fair.files import open_private
 
@@ -98,7 +98,7 @@ def run_parties(job: Job, report: Reporter) -> None:
 
 
 def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subprocess.Popen[str]:
-    """One party as ``secure-fair party``, with one thread and nothing in its hands but its own folders."""
+    """One party as ``secure-fair party``, with nothing in its hands but its own folders."""
     role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
     folder = job.folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -115,10 +115,14 @@ def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subproc
         command += ["--store", str(job.stores / name), "--state", str(job.state(name))]
     if name in job.policies:
         command += ["--policy", str(job.policies[name])]
-    environment = {**os.environ, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
     # nothing is written to a party's stdin: that it ends tells the party that the launcher has, however it was ended
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment_of_party(),
     )
 
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.ids import Ids
 from secure_fair.privacy.accounting import mixed_epsilon
 from secure_fair.privacy.entries import Charge, is_training, paying
 from secure_fair.privacy.gate import records_account
 from secure_fair.privacy.spending import Spending
+from secure_fair.privacy.tallies import distinct
 
 Entry = dict[str, Any]
 
@@ -77,7 +79,7 @@ class People:
 
     def epsilon(self, attribute: str, delta: float) -> float:
         """The epsilon, at ``delta``, of releases of the attribute to the person who has spent most; inf where exact."""
-        states = np.unique(self._spending.released(attribute, self._everybody), axis=1).T.tolist()
+        states = distinct(self._spending.released(attribute, self._everybody))[0].tolist()
         return max((mixed_epsilon(math.sqrt(mu2), more, lost, delta) for mu2, more, lost in states), default=0.0)
 
     def trained(self) -> Charge:
@@ -93,5 +95,5 @@ class People:
     def _everybody(self) -> np.ndarray:
         return np.unique(np.concatenate([self._spending.rows_of_table(name) for name in self._sizes]))
 
-    def _places(self, table: str) -> list[str]:
-        return [f"{table} {place}" for place in range(self._sizes[table])]
+    def _places(self, table: str) -> Ids:
+        return np.strings.add(f"{table} ".encode(), np.arange(self._sizes[table]).astype("S8"))

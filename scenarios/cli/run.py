@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import textwrap
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scenarios.cli.options import Output, override_option, scenario_argument, shared_options
+from scenarios.threads import VARIABLE
 
 if TYPE_CHECKING:
     from scenarios.progress import Reporter
@@ -24,12 +26,21 @@ WIDTH = 100  # columns of text
 @scenario_argument
 @override_option
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run.  [default: runs/NAME-SEED]")
+@click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Threads of each party; results depend on it in their last digits.  [default: OMP_NUM_THREADS, else one for "
+    "each core, 8 at most]",
+)
 @shared_options
-def run(source: str, overrides: tuple[str, ...], out: Path | None, output: Output) -> None:
+def run(source: str, overrides: tuple[str, ...], out: Path | None, threads: int | None, output: Output) -> None:
     """Simulate SCENARIO (a file, a name of the library, or - for standard input), every party as its own process.
 
     Trains the methods to compare and the main one, audits them, and writes a folder with the report.
     """
+    if threads is not None:
+        os.environ[VARIABLE] = str(threads)  # before torch is imported
+
     from scenarios.fit import admit
     from scenarios.folders import run_folder
     from scenarios.schema import Scenario

@@ -17,6 +17,7 @@ from secure_fair.data.csv_rows import MOST_GROUPS, finite, natural, read_rows, r
 from secure_fair.data.records import Attribute, Expression, parse_columns
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import UsageError
+from secure_fair.ids import MOST_BYTES, Ids
 
 UNKNOWN = "unknown"
 MISSING = frozenset(("", "?", "na", "n/a", "nan", "null", "none", UNKNOWN))
@@ -41,7 +42,7 @@ class Decisions:
     """Records by id. ``selected``: int64 (n,) of 0 and 1, or None where there are ``scores``, float64 (n,).
     ``labels``: int64 (n,) of 0, 1 and ``NO_LABEL``; None where nothing is known of any."""
 
-    ids: list[str]
+    ids: Sequence[str] | Ids
     selected: np.ndarray | None
     scores: np.ndarray | None
     labels: np.ndarray | None
@@ -167,6 +168,8 @@ def _ids(file: Path, rows: Rows, cells: list[str], column: str) -> list[str]:
     for (line, _), name in zip(rows, cells, strict=True):
         if not name or name.casefold() in ("nan", "null"):
             raise UsageError(f"{file}:{line}: {column} is {name!r}; every record needs an id")
+        if 4 * len(name) > MOST_BYTES and len(name.encode()) > MOST_BYTES:
+            raise UsageError(f"{file}:{line}: {column} has {len(name.encode())} bytes; an id has at most {MOST_BYTES}")
         if name in first:
             raise UsageError(
                 f"{file}:{line}: {column} {name!r} is on line {first[name]} already; a record has one line"

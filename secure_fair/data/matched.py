@@ -18,6 +18,7 @@ from secure_fair.data.links import OWN_ID, RECORD
 from secure_fair.data.table import AttributeTable
 from secure_fair.errors import UsageError
 from secure_fair.files import write_bytes
+from secure_fair.ids import as_ids, as_text
 
 
 def write_matched(file: Path, matched: Mapping[str, str]) -> None:
@@ -36,7 +37,7 @@ def names_of(ids: Sequence[str], matched: Mapping[str, str], file: Path) -> list
 
 def renamed_decisions(decisions: Decisions, matched: Mapping[str, str], file: Path) -> Decisions:
     """The decisions under matched ids."""
-    return replace(decisions, ids=names_of(decisions.ids, matched, file))
+    return replace(decisions, ids=names_of(as_text(as_ids(decisions.ids)), matched, file))
 
 
 def renamed_attributes(table: AttributeTable, names: Sequence[str]) -> AttributeTable:

@@ -12,11 +12,9 @@ developer's. docs/stores.md describes every file.
 from __future__ import annotations
 
 import csv
-import hashlib
 import hmac
 import io
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +23,18 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.data.columns import (
+    ID_DIGITS,
+    PARTS,
+    PERSON,
+    SPLIT,
+    check_parts,
+    read_codes,
+    read_holdings,
+    read_ids,
+    read_rows,
+    table_bytes,
+)
 from secure_fair.data.encoding import Encoding
 from secure_fair.data.inputs import (
     PICTURES,
@@ -39,16 +49,13 @@ from secure_fair.data.inputs import (
 from secure_fair.data.table import AttributeTable, Dataset
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import atomic_write, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, as_text, ascending, find, order
 
 FORMAT = 2  # of every store, in its meta.json; 1 did not say whether the auditor knows the split
 KEY_BYTES = 32
 ATTRIBUTES = "attributes.csv"  # an auditor's table
 META = "meta.json"  # of any store: names of groups or classes, and sizes
-PERSON = "person"  # the column of an auditor's tables that says whose record it is
-SPLIT = "split"  # the column that says which part a record is in
-PARTS = ("train", "test")
 WORKING_FOLDER = "cache"  # where a party may keep what it computes from its own store
-_ID = re.compile(r"[0-9a-f]{32}")
 _AUDITORS_META = {"groups", "persons", SPLIT}
 _ENCODING = "encoding.json"  # of a table's columns, which the developer may know
 
@@ -57,7 +64,7 @@ def record_ids(join_key: bytes, digests: Iterable[str]) -> list[str]:
     """The first 128 bits, in hex, of HMAC-SHA256(join key, digest). The key is 32 bytes from the operating system."""
     if len(join_key) != KEY_BYTES:
         raise UsageError(f"the join key has {len(join_key)} bytes: it must have {KEY_BYTES}, from the operating system")
-    return [hmac.new(join_key, digest.encode(), hashlib.sha256).hexdigest()[:32] for digest in digests]
+    return [hmac.digest(join_key, digest.encode(), "sha256").hex()[:ID_DIGITS] for digest in digests]
 
 
 def person_ids(join_key: bytes, persons: Iterable[str]) -> list[str]:
@@ -118,10 +125,10 @@ class DeveloperStore:
         _check_files(folder, {"records.csv", META} | ({ROWS, _ENCODING} if tabular else {PICTURES}))
         meta = _read_meta(folder, {"classes"}, SIZES[ROWS if tabular else PICTURES])
         classes = _names(folder, meta["classes"])
-        rows = _read_csv(folder / "records.csv", ("id", "label", SPLIT))
-        ids = _read_ids(folder / "records.csv", rows)
-        labels = _read_codes(folder / "records.csv", rows, 1, len(classes))
-        _check_parts(folder / "records.csv", [row[2] for row in rows])
+        rows = read_rows(folder / "records.csv", ("id", "label", SPLIT))
+        ids = read_ids(folder / "records.csv", rows)
+        labels = read_codes(folder / "records.csv", rows, 1, len(classes))
+        check_parts(folder / "records.csv", [row[2] for row in rows])
         inputs = read_inputs(folder / (ROWS if tabular else PICTURES), len(rows), meta)
         in_training = np.array([row[2] == "train" for row in rows], dtype=bool)
         training, test = np.flatnonzero(in_training), np.flatnonzero(~in_training)
@@ -147,52 +154,61 @@ class OwnRecords:
 class AuditorStore:
     """An auditor's holdings: attributes of records that the developer has, by id, and perhaps pictures of its own.
 
-    ``persons``: ids of those whose records they are, in the order of ``ids``, where the data set says so. ``parts``:
-    "train" or "test" of each, where this auditor knows it by itself, and believes nobody who says otherwise.
+    ``known``: ids of the records; ``persons``: of those whose they are, in the same order, where the data set says so.
+    ``parts``: "train" or "test" of each, where this auditor knows it by itself, and believes nobody who says otherwise.
     """
 
     folder: Path
-    ids: list[str]
+    known: Ids  # ascending
     groups: dict[str, tuple[str, ...]]
     _codes: Mapping[str, np.ndarray]
-    _row_of: Mapping[str, int]
-    persons: list[str] | None = None
-    parts: list[str] | None = None
+    persons: Ids | None = None
+    parts: Ids | None = None
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """Names of the attributes held."""
         return tuple(self.groups)
 
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the records as text."""
+        return as_text(self.known)
+
     def codes(self, attribute: str, ids: Sequence[str] | None = None) -> np.ndarray:
-        """Group codes, int64, of the records with these ids, in their order; of all in ``self.ids`` by default.
+        """Group codes, int64, of the records with these ids, in their order; of all in ``known`` by default.
 
         Raises Refusal for ids that are not held, told apart by nothing but the ids.
         """
         if ids is None:
             return self._codes[attribute]
-        unknown = [i for i in ids if i not in self._row_of]
-        if unknown:
+        rows = find(as_ids(ids), self.known)
+        if (rows < 0).any():
             raise Refusal(
-                f"{len(unknown)} of {len(ids)} records are not held here, the first is {unknown[0]}: "
-                "both stores must come from the same data set and join key"
+                f"{int((rows < 0).sum())} of {len(ids)} records are not held here, the first is "
+                f"{ids[int(np.argmax(rows < 0))]}: both stores must come from the same data set and join key"
             )
-        return self._codes[attribute][[self._row_of[i] for i in ids]]
+        return self.codes_at(attribute, rows)
 
-    def persons_of(self, ids: Sequence[str]) -> list[str | None] | None:
-        """Whose each record is, None for records that are not held; None altogether where the store has no persons."""
+    def codes_at(self, attribute: str, rows: np.ndarray) -> np.ndarray:
+        """Group codes, int64, of the records at these ``rows`` of ``known``; -1 where a row is negative."""
+        return np.where(rows < 0, -1, self._codes[attribute][rows]) if len(self.known) else np.full(len(rows), -1)
+
+    def persons_of(self, ids: Names) -> Ids | None:
+        """Whose each record is, "" for records that are not held; None altogether where the store has no persons."""
         if self.persons is None:
             return None
-        rows = (self._row_of.get(name) for name in ids)
-        return [None if row is None else self.persons[row] for row in rows]
+        rows = find(as_ids(ids), self.known)
+        return np.where(rows < 0, b"", self.persons[rows]) if len(self.known) else np.full(len(rows), b"")
 
-    def misplaced(self, ids: Sequence[str], training: int) -> int:
+    def misplaced(self, ids: Names, training: int) -> int:
         """How many of the records that are held here are in another part than they should be, if the first ``training``
         of ``ids`` are to train on, and the others to test on; 0 where the store does not know."""
         if self.parts is None:
             return 0
-        told = ((name, PARTS[place >= training]) for place, name in enumerate(ids))
-        return sum(self.parts[self._row_of[name]] != part for name, part in told if name in self._row_of)
+        rows = find(as_ids(ids), self.known)
+        to_train, here = np.arange(len(rows)) < training, rows >= 0
+        return int((to_train[here] != (self.parts[rows[here]] == PARTS[0].encode())).sum())
 
     def own(self) -> OwnRecords:
         """The auditor's own pictures. Raises UsageError where the store has none."""
@@ -201,9 +217,10 @@ class AuditorStore:
                 f"{self.folder}: no pictures of the auditor's own (own.npy): give data.split.auditor a share"
             )
         meta = _read_meta(self.folder, _AUDITORS_META, *SIZES.values())
-        ids, further, codes = _read_holdings(self.folder / "own.csv", self.groups, [PERSON] * bool(meta["persons"]))
+        ids, further, codes = read_holdings(self.folder / "own.csv", self.groups, [PERSON] * bool(meta["persons"]))
         inputs = read_inputs(self.folder / "own.npy", len(ids), meta)
-        return OwnRecords(inputs, ids, codes, further.get(PERSON))
+        whose = as_text(further[PERSON]) if PERSON in further else None
+        return OwnRecords(inputs, as_text(ids), codes, whose)
 
     @staticmethod
     def write(
@@ -232,25 +249,21 @@ class AuditorStore:
         ids = ids_of(table, rows, join_key)
 
         named = table.persons is not None
-        persons = person_ids(join_key, (table.persons[row] for row in rows)) if table.persons is not None else []
-        header = ("id", *((PERSON,) if named else ()), *attributes)
-        parts = [] if training is None else [PARTS[not known] for known in np.isin(aligned, training)]
+        columns = {"id": as_ids(ids)}
+        if table.persons is not None:
+            columns[PERSON] = as_ids(person_ids(join_key, (table.persons[row] for row in rows)))
+        codes = {name: table.sensitive[name].codes[rows].astype("S8") for name in attributes}
+        parts = {} if training is None else {SPLIT: np.where(np.isin(aligned, training), *map(str.encode, PARTS))}
 
-        def line(i: int, parts: Sequence[str] = ()) -> tuple[str, ...]:
-            codes = (str(table.sensitive[name].codes[rows[i]]) for name in attributes)
-            return ids[i], *persons[i : i + 1], *parts[i : i + 1], *codes
-
-        by_id = sorted(range(len(aligned)), key=ids.__getitem__)
+        by_id = order(columns["id"][: len(aligned)])
         with _new_folder(folder) as new:
-            known = (SPLIT,) if training is not None else ()
-            columns = (*header[: 1 + named], *known, *attributes)
-            _write_csv(new / ATTRIBUTES, columns, [line(i, parts) for i in by_id])
+            write_bytes(new / ATTRIBUTES, table_bytes(columns | parts | codes, by_id))
             groups = {name: list(table.sensitive[name].groups) for name in attributes}
             meta: dict[str, Any] = {"groups": groups, "persons": named, SPLIT: training is not None}
             if len(own):
-                order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
-                write_inputs(new / "own.npy", table.inputs, rows[order])
-                _write_csv(new / "own.csv", header, [line(int(i)) for i in order])
+                own_order = order_of(table.inputs, rows[len(aligned) :], ids[len(aligned) :], seed) + len(aligned)
+                write_inputs(new / "own.npy", table.inputs, rows[own_order])
+                write_bytes(new / "own.csv", table_bytes(columns | codes, own_order))
                 meta |= size_of(table.inputs)
             _write_meta(new, meta)
 
@@ -265,18 +278,14 @@ class AuditorStore:
         groups = {name: _names(folder, names) for name, names in meta["groups"].items()}
         table = folder / ATTRIBUTES
         further = [PERSON] * bool(meta["persons"]) + [SPLIT] * bool(meta[SPLIT])
-        ids, found, codes = _read_holdings(table, groups, further)
-        _check_parts(table, found.get(SPLIT, ()))
-        if ids != sorted(ids):
+        ids, found, codes = read_holdings(table, groups, further)
+        if not ascending(ids):
             raise UsageError(f"{table}: ids are not in ascending order: write the store again")
-        row_of = {record: row for row, record in enumerate(ids)}
-        store = cls(folder, ids, groups, codes, row_of, found.get(PERSON), found.get(SPLIT))
+        store = cls(folder, ids, groups, codes, found.get(PERSON), found.get(SPLIT))
         if own:
-            both = set(store.own().ids) & set(ids)
+            both = int((find(as_ids(store.own().ids), ids) >= 0).sum())
             if both:
-                raise UsageError(
-                    f"{folder}: {len(both)} records are the auditor's own and the developer's: write it again"
-                )
+                raise UsageError(f"{folder}: {both} records are the auditor's own and the developer's: write it again")
         return store
 
 
@@ -364,55 +373,3 @@ def _names(folder: Path, names: object) -> tuple[str, ...]:
     if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
         raise UsageError(f"{folder / META}: {names!r} must be a list of two or more names")
     return tuple(names)
-
-
-def _read_csv(file: Path, header: Sequence[str]) -> list[list[str]]:
-    with file.open(encoding="utf-8", newline="") as opened:
-        rows = list(csv.reader(opened))
-    if not rows or rows[0] != list(header):
-        raise UsageError(
-            f"{file}:1: the columns must be {', '.join(header)}, not {', '.join(rows[0]) if rows else 'none'}"
-        )
-    for line, row in enumerate(rows[1:], 2):
-        if len(row) != len(header):
-            raise UsageError(f"{file}:{line}: {len(row)} fields instead of {len(header)}")
-    return rows[1:]
-
-
-def _read_holdings(
-    file: Path, groups: Mapping[str, tuple[str, ...]], further: Sequence[str]
-) -> tuple[list[str], dict[str, list[str]], dict[str, np.ndarray]]:
-    """Ids, the values of each of the ``further`` columns, and codes by attribute."""
-    before = ("id", *further)
-    rows = _read_csv(file, (*before, *groups))
-    codes = {
-        name: _read_codes(file, rows, i, len(names)) for i, (name, names) in enumerate(groups.items(), len(before))
-    }
-    found = {name: [row[i] for row in rows] for i, name in enumerate(further, 1)}
-    for line, person in enumerate(found.get(PERSON, ()), 2):
-        if not _ID.fullmatch(person):
-            raise UsageError(f"{file}:{line}: person {person!r} is not 32 hex digits")
-    return _read_ids(file, rows), found, codes
-
-
-def _check_parts(file: Path, parts: Sequence[str]) -> None:
-    for line, part in enumerate(parts, 2):
-        if part not in PARTS:
-            raise UsageError(f"{file}:{line}: split is {part!r}; it must be {' or '.join(PARTS)}")
-
-
-def _read_ids(file: Path, rows: Sequence[Sequence[str]]) -> list[str]:
-    seen: set[str] = set()
-    for line, row in enumerate(rows, 2):
-        if not _ID.fullmatch(row[0]) or row[0] in seen:
-            raise UsageError(f"{file}:{line}: id {row[0]!r} is {'repeated' if row[0] in seen else 'not 32 hex digits'}")
-        seen.add(row[0])
-    return [row[0] for row in rows]
-
-
-def _read_codes(file: Path, rows: Sequence[Sequence[str]], column: int, count: int) -> np.ndarray:
-    allowed = {str(code): code for code in range(count)}
-    for line, row in enumerate(rows, 2):
-        if row[column] not in allowed:
-            raise UsageError(f"{file}:{line}: code {row[column]!r} is not in 0 .. {count - 1}")
-    return np.array([allowed[row[column]] for row in rows], dtype=np.int64)

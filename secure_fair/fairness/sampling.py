@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri
 
 from secure_fair.fairness.metrics import Counts
 
@@ -58,7 +58,7 @@ def gap_intervals(counts: Counts, minimum: float = 0.0) -> dict[str, Interval | 
 
 def wilson(hits: NDArray[np.float64], records: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """Wilson's score interval of each rate: (2, n), lower and upper ends."""
-    z = float(stats.norm.ppf((1 + level) / 2))
+    z = float(ndtri((1 + level) / 2))
     rate, spread = hits / records, z * z / records
     middle = (rate + spread / 2) / (1 + spread)
     half = np.sqrt(spread * (rate * (1 - rate) + spread / 4)) / (1 + spread)

@@ -154,7 +154,7 @@ def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum, held: Rows
     if tuple(values.shape) != shape:
         raise UsageError(f"values of shape {tuple(values.shape)} were to be committed to as {shape}")
     integers = values.detach().cpu().long().numpy()
-    if not torch.equal(values.detach().cpu().double(), torch.from_numpy(integers).double()):
+    if values.is_floating_point() and not torch.equal(values.detach().cpu(), values.detach().cpu().round()):
         raise UsageError("memberships to be committed to are integers")
     sums = integers.sum(1)
     broken = {

@@ -140,7 +140,7 @@ def commit_bits(
     own = None if values is None else bounds.encode_bits(values, (n, c), rule, holdings[session.name])
     all_roles = [Roles.of(session, owner, verifiers) for owner in owners]
     ranks = tuple(sorted(roles.owner for roles in all_roles))
-    total = np.zeros((n, c), dtype=np.int64)
+    total: Integers | None = None
     session._transcript.note("commit_bits", rule.value, *(holdings[owner].tobytes() for owner in owners))
     with session.operation("commit_bits", (n, c), ranks, *(roles.verifiers for roles in all_roles)):
         operand, mask_share = session.provider.new_committed_mask((n, c), ranks)
@@ -154,8 +154,9 @@ def commit_bits(
             for verifier, blind in zip(roles.verifiers, blinds, strict=True):
                 if session.rank in (roles.owner, verifier):
                     _prove_bits(session, roles, verifier, bits, rule, holdings[owner], blind)
-            total += differences
+            total = differences if total is None else total + differences
             session.communicator.rounds += roles.rounds(session) + 2 * len(roles.verifiers)
+    assert total is not None  # there is an owner
     return _masked(session, operand, mask_share, total, 1)
 
 
@@ -198,7 +199,9 @@ def _masked(session: Session, operand: Reused, mask_share: Tensor, differences: 
     difference = torch.from_numpy(differences)
     others = [rank for rank in range(len(session.parties)) if rank not in operand.owners]
     adds = session.rank == (others[0] if others else 0)
-    share = mask_share + difference if adds else mask_share
+    share = mask_share
+    if adds:  # no second copy where this party owns nothing: a masked value is never changed in place
+        share = mask_share + difference if session.rank in operand.owners else difference
     return Masked(operand, difference, mask_share, share, scale)
 
 

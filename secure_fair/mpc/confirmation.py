@@ -5,8 +5,8 @@ the memberships A (n, c) checks what the owner P of a committed query F (n, k) t
 the sizes F^T 1. All in step, in the ring Z / 2^64:
 
  1. The holder V draws an odd factor alpha and a pad (k, c + 1), uniform. It shares alpha (A | 1).
- 2. All compute F^T alpha (A | 1) on shares, with the commitment to F that v was made of, and open it to P alone, with
-    V's pad added: T, uniform for P.
+ 2. All compute F^T alpha (A | 1) on shares, as a sum over parts of the rows, with the commitment to F that v was made
+    of, and open it to P alone, with V's pad added: T, uniform for P.
  3. P sends v, the sizes, and a hash of T, both and a nonce.
  4. V takes its noise off v, has the counts C, and sends T' = alpha (C | sizes) + pad.
  5. P compares T' with T, and sends the nonce where they are the same. V compares the hash.
@@ -36,6 +36,7 @@ from torch import Tensor
 from secure_fair.errors import NotProved, ProtocolError
 from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from secure_fair.randomness import KEY_BYTES, PRG
 
 from crypten.mpc import MPCTensor  # isort: skip
@@ -43,6 +44,7 @@ from crypten.mpc import MPCTensor  # isort: skip
 CHANNEL = "confirmation"
 RING_BITS = 64
 HASH_BYTES = 32
+PART_ELEMENTS = 1 << 20  # of alpha (A | 1) that are shared in one round
 
 
 @dataclass(frozen=True)
@@ -62,15 +64,14 @@ def confirm(
 ) -> Told:
     """The holder's side: what the owner tells, once it is confirmed; NotProved where it is not.
 
-    ``memberships``: int64 (n, c); ``noise``: int64 (k, c), ring units at ``scale``; ``bound``: public, of the value.
+    ``memberships``: integers (n, c); ``noise``: int64 (k, c), ring units at ``scale``; ``bound``: public, of the value.
     """
     n, c = memberships.shape
     k = query.shape[1]
     alpha = (secrets.randbits(RING_BITS) | 1) - (1 << RING_BITS - 1)
     pad = PRG(secrets.token_bytes(KEY_BYTES)).ring((k, c + 1))
-    extended = alpha * torch.cat([memberships, torch.ones(n, 1, dtype=torch.int64)], dim=1)
     with session.operation("confirmation"):
-        session.reveal_to(owner, _product(session, query, session.name, extended, (n, c + 1)), noise=pad)
+        session.reveal_to(owner, _product(session, query, session.name, c + 1, (alpha, memberships)), noise=pad)
         told, commitment = _receive_told(session, owner, (k, c), n, bound * scale)
         counts = told.values if noise is None else told.values - noise
         if (counts % scale != 0).any():
@@ -85,9 +86,9 @@ def confirm(
 
 def prove(session: Session, query: Masked, holder: str, told: Told) -> None:
     """The owner's side; ProtocolError where the holder's check is not of what was computed."""
-    n, (k, c) = query.shape[0], told.values.shape
+    k, c = told.values.shape
     with session.operation("confirmation"):
-        opened = session.receive_ring(_product(session, query, holder, None, (n, c + 1)))
+        opened = session.receive_ring(_product(session, query, holder, c + 1))
         nonce = secrets.token_bytes(HASH_BYTES)
         session._network.send(holder, CHANNEL, _commitment(nonce, opened, told), told.content())
         expected = session._network.receive(holder, CHANNEL, limit=8 * k * (c + 1))
@@ -99,16 +100,29 @@ def prove(session: Session, query: Masked, holder: str, told: Told) -> None:
 def stand_by(session: Session, query: Masked, owner: str, holder: str, columns: int) -> None:
     """Everybody else's side."""
     with session.operation("confirmation"):
-        product = _product(session, query, holder, None, (query.shape[0], columns + 1))
-        session.reveal_to(owner, product)
+        session.reveal_to(owner, _product(session, query, holder, columns + 1))
 
 
 def _product(
-    session: Session, query: Masked, holder: str, extended: Tensor | None, shape: tuple[int, int]
+    session: Session, query: Masked, holder: str, columns: int, secret: tuple[int, Tensor] | None = None
 ) -> MPCTensor:
-    """F^T alpha (A | 1) on shares, as integers."""
-    shared = session.share_ring(holder, extended, shape)
-    return multiply(session, "matmul", query.T, fix(session, shared))
+    """F^T alpha (A | 1), (k, columns), on shares, as integers. ``secret``: alpha and A, at the holder alone.
+
+    So many rows at a time, each part shared and masked for itself, that memory does not grow with their number.
+    """
+    n = query.shape[0]
+    step = max(1, PART_ELEMENTS // columns)
+    total = torch.zeros(query.shape[1], columns, dtype=torch.int64)
+    for start in range(0, n, step):
+        rows = torch.arange(start, min(start + step, n))
+        extended = None
+        if secret is not None:
+            alpha, memberships = secret
+            ones = torch.ones(len(rows), 1, dtype=torch.int64)
+            extended = alpha * torch.cat([memberships[start : start + step], ones], dim=1)
+        shared = session.share_ring(holder, extended, (len(rows), columns))
+        total += multiply(session, "matmul", query.rows(rows).T, fix(session, shared)).share
+    return from_share(total, 1)
 
 
 def _receive_told(session: Session, owner: str, shape: tuple[int, int], n: int, bound: float) -> tuple[Told, bytes]:

@@ -35,6 +35,39 @@ COMMITTED_BITS = 60
 KEYS_IN_MESSAGE = 1 << 16
 
 Shape = tuple[int, ...]
+Rows = tuple[int | tuple[int, int], ...]
+"""Rows in their order: single ones, and ranges by their start and end."""
+_SHORTEST_RANGE = 3
+
+
+def pack_rows(indices: Tensor) -> Rows:
+    """The rows of a 1-dimensional int64 tensor, with ranges where they follow one another: the same at every party."""
+    held = indices.numpy()
+    if not len(held):
+        return ()
+    ends = np.flatnonzero(np.diff(held) != 1) + 1
+    starts, ends = np.concatenate([[0], ends]), np.concatenate([ends, [len(held)]])
+    if len(starts) == len(held):
+        return tuple(held.tolist())
+    packed: list[int | tuple[int, int]] = []
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        first = int(held[start])
+        long = end - start >= _SHORTEST_RANGE
+        packed += [(first, first + end - start)] if long else range(first, first + end - start)
+    return tuple(packed)
+
+
+def count_rows(rows: Rows) -> int:
+    """How many rows there are."""
+    return sum(1 if isinstance(row, int) else row[1] - row[0] for row in rows)
+
+
+def pick_rows(whole: Tensor, rows: Rows) -> Tensor:
+    """These rows of a tensor; a view of it where they are one range."""
+    if len(rows) == 1 and not isinstance(rows[0], int):
+        return whole[rows[0][0] : rows[0][1]]
+    parts = [np.array([row]) if isinstance(row, int) else np.arange(*row) for row in rows]
+    return whole[torch.from_numpy(np.concatenate([np.empty(0, dtype=np.int64), *parts]))]
 
 
 @dataclass(frozen=True)
@@ -48,24 +81,25 @@ class Fresh:
 class Reused:
     """An operand whose mask, number ``mask``, was drawn once for one immutable value of shape ``whole``.
 
-    ``rows`` picks rows of it (None: all); ``transposed`` swaps its two dimensions afterwards. With ``owners`` (ranks)
-    the value is what these are committed to: each owns a part of the mask, of 60 bits, and the others none.
+    ``rows`` picks rows of it (None: all), as ``pack_rows`` has them; ``transposed`` swaps its two dimensions
+    afterwards. With ``owners`` (ranks) the value is what these are committed to: each owns a part of the mask, of 60
+    bits, and the others none.
     """
 
     mask: int
     whole: Shape
-    rows: tuple[int, ...] | None = None
+    rows: Rows | None = None
     transposed: bool = False
     owners: tuple[int, ...] = ()
 
     @property
     def shape(self) -> Shape:
-        picked = self.whole if self.rows is None else (len(self.rows), *self.whole[1:])
+        picked = self.whole if self.rows is None else (count_rows(self.rows), *self.whole[1:])
         return picked[::-1] if self.transposed else picked
 
     def of(self, whole: Tensor) -> Tensor:
         """The part of ``whole`` (the value, or any share of it or of its mask) that this operand is."""
-        picked = whole if self.rows is None else whole[torch.tensor(self.rows, dtype=torch.int64)]
+        picked = whole if self.rows is None else pick_rows(whole, self.rows)
         return picked.T if self.transposed else picked
 
 
@@ -403,11 +437,20 @@ def _ranks(entry: Any) -> tuple[int, ...]:
     raise ProtocolError(f"not ranks of parties: {entry!r:.200}")
 
 
-def _rows(entry: Any, whole: Any) -> tuple[int, ...]:
+def _rows(entry: Any, whole: Any) -> Rows:
     shape = _shape(whole)
-    if isinstance(entry, list) and shape and all(type(row) is int and 0 <= row < shape[0] for row in entry):
-        return tuple(entry)
+    if isinstance(entry, list) and shape:
+        rows = tuple(tuple(row) if isinstance(row, list) else row for row in entry)
+        # few bytes can name many rows: what is picked has a bound of its own
+        if all(_is_row(row, shape[0]) for row in rows) and count_rows(rows) * prod(shape[1:]) <= MAX_ELEMENTS:
+            return rows
     raise ProtocolError(f"not rows of a tensor of shape {shape}: {entry!r:.200}")
+
+
+def _is_row(row: Any, size: int) -> bool:
+    if isinstance(row, tuple):
+        return len(row) == 2 and all(type(end) is int for end in row) and 0 <= row[0] < row[1] <= size
+    return type(row) is int and 0 <= row < size
 
 
 def _elements(item: Item) -> int:

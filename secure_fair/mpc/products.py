@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
-from secure_fair.mpc.menu import Product, Reused
+from secure_fair.mpc.menu import Product, Reused, pack_rows
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
 
@@ -40,7 +40,10 @@ class Masked:
         """These rows (a 1-dimensional int64 tensor) of the whole value; the mask's rows are reused."""
         if self.operand.rows is not None or self.operand.transposed:
             raise ValueError("rows are picked from a whole value")
-        return replace(self, operand=replace(self.operand, rows=tuple(indices.tolist())))
+        rows = pack_rows(indices)
+        if rows == ((0, self.operand.whole[0]),):  # all of them
+            return self
+        return replace(self, operand=replace(self.operand, rows=rows))
 
     @property
     def T(self) -> Masked:

@@ -8,12 +8,14 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from secure_fair.errors import Refusal
+from secure_fair.ids import Ids, as_text, order, repeated
 from secure_fair.privacy.budgets import RunSums
 from secure_fair.privacy.fit import exactness, unbound
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rule, Rules
+from secure_fair.privacy.tallies import all_different, tally
 
 
 class Admission:
@@ -127,7 +129,7 @@ class Admission:
         outside = records[(records < 0) | (records >= self._enrolled)]
         if outside.size:
             raise Refusal(f"record {outside[0]}: the enrolled table has {self._enrolled} records")
-        if np.unique(records).size != records.size:
+        if not all_different(records, self._enrolled):
             raise Refusal("a record appears twice in one request: its attribute would count twice")
         self._check_people(records)
         if rule.row_per_record and request.shape[0] != records.size:
@@ -137,7 +139,7 @@ class Admission:
 
     def _check_people(self, records: np.ndarray) -> None:
         """Check how many people a request is about, and how many of its records are one person's."""
-        people, times = np.unique(self._people[records], return_counts=True)
+        people, times = tally(self._people[records], self._enrolled)
         least, most = self._policy.minimum_batch, self._policy.max_records_per_person
         if len(people) < least:
             of = "" if len(people) == len(records) else f" of {len(people)} persons"
@@ -176,15 +178,19 @@ class Admission:
             raise Refusal(f"{request.attribute}: these records were evaluated {planned} times, as planned; plan more")
 
 
-def check_table(ids: Sequence[str], known: Collection[str], part: bool) -> None:
-    """Check an enrolled table: nobody twice, and nobody unknown unless only ``part`` of it are people known here."""
-    if not ids:
+def check_table(ids: Ids, held: np.ndarray, part: bool) -> None:
+    """Check an enrolled table: nobody twice, and nobody unknown unless only ``part`` of it are people known here.
+
+    ``held``: bool (n,), who is known.
+    """
+    if not len(ids):
         raise Refusal("the table of records is empty: enrol at least one record")
-    if len(set(ids)) != len(ids):
+    if repeated(ids):
         raise Refusal("the table of records has an id twice: its attribute would count twice")
-    unknown = set(ids) - set(known)
-    if unknown and not part:
-        raise Refusal(f"{len(unknown)} of {len(ids)} record ids are unknown, {min(unknown)!r} first: leave them out")
+    if not held.all() and not part:
+        unknown = ids[~held]
+        first = as_text(unknown[order(unknown)[:1]])[0]
+        raise Refusal(f"{len(unknown)} of {len(ids)} record ids are unknown, {first!r} first: leave them out")
 
 
 def _check_sensitivity(request: Request, rule: Rule) -> None:

@@ -15,6 +15,7 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rule
 from secure_fair.privacy.spending import Spending
+from secure_fair.privacy.tallies import distinct
 
 _ROUNDING = 1e-9  # relative slack of sums of mu^2 in float64
 
@@ -47,7 +48,7 @@ class RunSums:
     def largest_epsilon(self, attribute: str) -> float:
         """The epsilon of the person who has spent most."""
         mu2 = self.pool(attribute, False) + self.pool(attribute, True)
-        states = np.unique(np.stack([mu2, self._answers(attribute)], axis=1), axis=0).tolist()
+        states = distinct([mu2, self._answers(attribute)])[0].tolist()
         delta = self._plans[attribute].delta
         return max((mixed_epsilon(math.sqrt(square), more, 0.0, delta) for square, more in states), default=0.0)
 
@@ -200,7 +201,7 @@ class Budgets:
 
     def _mu2_caps(self, epsilon: np.ndarray, delta: np.ndarray, limit: float) -> np.ndarray:
         """The mu^2 that each record may reach, given what adds up beside it; negative where there is no room at all."""
-        pairs, which = np.unique(np.stack([epsilon, delta], axis=1), axis=0, return_inverse=True)
+        pairs, which = distinct([epsilon, delta])
         caps = np.empty(len(pairs))
         for place, (added, lost) in enumerate(pairs):
             room = self._policy.delta - lost
@@ -210,4 +211,4 @@ class Budgets:
                 caps[place] = 0.0
             else:
                 caps[place] = gaussian_mu(max(limit - added, 0.0), room) ** 2
-        return caps[which.reshape(-1)]
+        return caps[which]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from secure_fair.errors import DamagedFile
+from secure_fair.ids import Ids, of_lines
 
 GENESIS = "0" * 64
 ENTRIES = "ledger.jsonl"
@@ -89,24 +90,24 @@ def entries_of(directory: Path) -> Iterator[dict[str, Any]]:
     return lines_of(directory / ENTRIES)
 
 
-def ids_of(directory: Path, table: str) -> list[str]:
+def ids_of(directory: Path, table: str) -> Ids:
     """The ids of an enrolled table, in order."""
     return _names(directory, f"{table}.ids")
 
 
-def persons_of(directory: Path, name: str) -> list[str | None]:
-    """Whose the records of a table are, by the name of that list."""
-    return [person or None for person in _names(directory, f"{name}.persons")]
+def persons_of(directory: Path, name: str) -> Ids:
+    """Whose the records of a table are, by the name of that list; "" where that is not known."""
+    return _names(directory, f"{name}.persons")
 
 
-def _names(directory: Path, file: str) -> list[str]:
+def _names(directory: Path, file: str) -> Ids:
     """The lines of a kept list, which is named by its hash; DamagedFile where it is missing or was changed."""
     path = directory / TABLES / file
     content = path.read_bytes() if path.is_file() else None
     if content is None or hashlib.sha256(content).hexdigest() != path.stem:
         what = "missing" if content is None else "changed"
         raise DamagedFile(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
-    return content.decode().split("\n") if content else []
+    return of_lines(content)
 
 
 def read_extract(path: Path) -> list[dict[str, Any]]:

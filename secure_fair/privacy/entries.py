@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.ids import Names, as_ids, lines
+from secure_fair.privacy.tallies import tally
+
 
 @dataclass(frozen=True)
 class Receipt:
@@ -62,14 +65,15 @@ class Charge:
         return Charge(self.mu2 + other.mu2, self.epsilon + other.epsilon, self.delta + other.delta)
 
 
-def table_hash(ids: Sequence[str]) -> str:
+def table_hash(ids: Names) -> str:
     """The name of an enrolled table: SHA-256 of its ids, in order."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return hashlib.sha256(lines(as_ids(ids))).hexdigest()
 
 
 def records_hash(table: str, records: np.ndarray) -> str:
     """SHA-256 of a set of records of one enrolled table; their order does not matter. ``records``: int64 indices."""
-    return hashlib.sha256(table.encode() + np.sort(records).astype("<i8").tobytes()).hexdigest()
+    ordered = records if (records[1:] > records[:-1]).all() else np.sort(records)
+    return hashlib.sha256(table.encode() + ordered.astype("<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -83,14 +87,14 @@ class Payers:
     @classmethod
     def of(cls, records: np.ndarray, first: np.ndarray) -> Payers:
         """Count those whose ``records`` these are; ``first``: of each record of the table, its person's first one."""
-        return cls(*np.unique(first[records], return_counts=True))
+        return cls(*tally(first[records], len(first)))
 
 
 def planned_entry(
     receipt: Receipt, charge: Charge, *, table: str, size: int, records: np.ndarray, payers: Payers, query: str
 ) -> dict[str, Any]:
     """The content of an entry for a release that is about to be made, of ``records`` of a ``table`` of ``size``."""
-    several = {"times": payers.times.tolist()} if (payers.times > 1).any() else {}
+    several = {"multiples": _pack_times(payers.times)} if (payers.times > 1).any() else {}
     return {
         **several,
         "kind": "planned",
@@ -111,7 +115,11 @@ def members(entry: dict[str, Any], size: int) -> np.ndarray:
 def paying(entry: dict[str, Any], size: int | None) -> Payers:
     """Those whom a planned release was charged to; the ``size`` of the table may be unknown."""
     places = _unpack(entry["charged"], size)
-    return Payers(places, np.array(entry.get("times", [1] * len(places)), dtype=np.int64))
+    if "multiples" in entry:
+        return Payers(places, _unpack_times(entry["multiples"]))
+    listed = entry.get("times")  # as it was written before
+    times = np.ones(len(places), dtype=np.int64) if listed is None else np.array(listed, dtype=np.int64)
+    return Payers(places, times)
 
 
 def charge_of(entry: dict[str, Any]) -> Charge:
@@ -133,6 +141,14 @@ def _pack(records: np.ndarray, size: int) -> str:
     mask = np.zeros(size, dtype=bool)
     mask[records] = True
     return base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 1)).decode()
+
+
+def _pack_times(times: np.ndarray) -> str:
+    return base64.b64encode(zlib.compress(times.astype("<u4").tobytes(), 1)).decode()
+
+
+def _unpack_times(text: str) -> np.ndarray:
+    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<u4").astype(np.int64)
 
 
 def _unpack(text: str, size: int | None) -> np.ndarray:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 
 from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageError
+from secure_fair.ids import Names, as_ids, ascending, find, order
 from secure_fair.privacy.admission import Admission, check_table
 from secure_fair.privacy.budgets import Budgets, RunSums
 from secure_fair.privacy.chain import End
@@ -22,6 +24,7 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.replay import check_split, replay
 from secure_fair.privacy.request import Grant, Request
 from secure_fair.privacy.rules import Rules
+from secure_fair.privacy.tallies import first_places
 
 
 class Gate:
@@ -32,16 +35,16 @@ class Gate:
         *,
         auditor: str,
         run: str,
-        ids: Sequence[str],
+        ids: Names,
         training: int,
-        known: Collection[str],
+        known: Names,
         plans: Mapping[str, Plan],
         policy: Policy,
         rules: Rules,
         ledger: Ledger,
         noise: NoiseSource,
         part: bool = False,
-        persons: Sequence[str | None] | None = None,
+        persons: Names | None = None,
         joint: Collection[str] = (),
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
@@ -49,24 +52,23 @@ class Gate:
         The first ``training`` of the table are training records, the others test records, which have no budget for one
         another's releases; the developer says which is which, and a run that is resumed keeps to it. ``rules`` by
         operation: what has none is refused. ``part``: the table has other auditors' people as well; only the known ones
-        are charged here. ``persons``: whose each record is, where that is known; budgets are theirs, else each
+        are charged here. ``persons``: whose each record is, "" where that is not known; budgets are theirs, else each
         record's. ``joint``: intersections whose memberships this auditor commits to itself, for it holds all of their
         attributes; others are products on shares. A run that is resumed passes the same ``run``: what it has spent so
         far is read back from the ledger.
         """
-        if ids or any(plan.touches_records for plan in plans.values()):
-            check_table(ids, known, part)
-        if not 0 <= training <= len(ids):
-            raise UsageError(f"{training} training records in a table of {len(ids)}")
+        self.ids, here = as_ids(ids), as_ids(known)
+        self.held = find(self.ids, here if ascending(here) else here[order(here)]) >= 0
+        if len(self.ids) or any(plan.touches_records for plan in plans.values()):
+            check_table(self.ids, self.held, part)
+        if not 0 <= training <= len(self.ids):
+            raise UsageError(f"{training} training records in a table of {len(self.ids)}")
         for attribute, plan in plans.items():
             if plan.attribute != attribute:
                 raise UsageError(f"the plan under {attribute} is for {plan.attribute}")
         self.auditor = auditor
         self.run = run
-        self.ids = list(ids)
         self.training = training
-        held = set(known)
-        self.held = np.fromiter((name in held for name in ids), dtype=bool, count=len(ids))
         self.unit = "record" if persons is None else "person"
         self._persons = persons
         self.policy = policy
@@ -85,10 +87,8 @@ class Gate:
         facts = {"noise": noise.description, "private": noise.private, "policy": self.policy.as_mapping()}
         ledger.start(self.run, auditor=self.auditor, training=self.training, **facts)
         self._table = ledger.enrol(self.ids, self._persons)
-        rows = self._rows = ledger.spending.rows(self.ids)
-        _, first, whose = np.unique(rows, return_index=True, return_inverse=True)
-        self.people = first[whose]  # int64 (n,): of each record its person's first one
-        self.names = ledger.spending.names(self.ids)
+        rows = self.rows = ledger.spending.rows_of_table(self._table)  # int64 (n,): of each record's person
+        self.people = first_places(rows)  # int64 (n,): of each record its person's first one
         self._sums = RunSums(self._plans, self.held, self.people)
         replay(ledger, self.run, attributes=self._plans, table=self._table, size=len(self.ids), sums=self._sums)
         self._admission = Admission(
@@ -109,6 +109,11 @@ class Gate:
             spending=ledger.spending,
             rows=rows,
         )
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of those whose records are enrolled, one for each record."""
+        return self._ledger.spending.names(self.ids)
 
     # -- admission --
 
@@ -248,7 +253,7 @@ class Gate:
         operation: str,
         epsilon: float | None,
         delta: float,
-        persons: Sequence[str] | None = None,
+        persons: Names | None = None,
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -21,6 +21,7 @@ import numpy as np
 
 from secure_fair.errors import UsageError
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, lines
 from secure_fair.privacy.chain import (
     ENTRIES,
     HEAD,
@@ -69,7 +70,6 @@ class Ledger:
                     {"kind": "repaired", "torn": len(end.torn), "sha256": hashlib.sha256(end.torn).hexdigest()}
                 )
             self.settled()
-            self._sizes: dict[str, int] = {}
             self._numbers = self._last_numbers()
             self.spending = Spending(self.entries(), self.table, partial(persons_of, directory))
         except BaseException:
@@ -107,22 +107,24 @@ class Ledger:
         self.settled()
         os.close(self._descriptor)
 
-    def enrol(self, ids: Sequence[str], persons: Sequence[str | None] | None = None) -> str:
+    def enrol(self, ids: Names, persons: Names | None = None) -> str:
         """Keep a table of record ids, once, under its hash; entries refer to records by their place in it.
 
-        ``persons``: whose each record is, where that is known; UsageError where one was another's before.
+        ``persons``: whose each record is, "" where that is not known; UsageError where one was another's before.
         """
-        self.spending.enrol(ids, persons)
-        name = self._keep(ids, "ids")
-        whose = {} if persons is None else {"persons": self._keep([person or "" for person in persons], "persons")}
-        self._append({"kind": "table", "table": name, "count": len(ids), **whose})
+        records = as_ids(ids)
+        rows = self.spending.enrol(records, persons)
+        name = self._keep(records, "ids")
+        self.spending.note_table(name, rows)
+        whose = {} if persons is None else {"persons": self._keep(as_ids(persons), "persons")}
+        self._append({"kind": "table", "table": name, "count": len(records), **whose})
         return name
 
-    def _keep(self, names: Sequence[str], kind: str) -> str:
+    def _keep(self, names: Ids, kind: str) -> str:
         name = table_hash(names)
         path = self.directory / TABLES / f"{name}.{kind}"
         if not path.exists():
-            write_bytes(path, "\n".join(names).encode())
+            write_bytes(path, lines(names))
         return name
 
     def start(self, run: str, **facts: Any) -> None:
@@ -197,7 +199,7 @@ class Ledger:
         """The entries in order, of one run where it is given."""
         return (entry for entry in entries_of(self.directory) if run is None or entry.get("run") == run)
 
-    def table(self, name: str) -> list[str]:
+    def table(self, name: str) -> Ids:
         """The ids of an enrolled table."""
         return ids_of(self.directory, name)
 
@@ -267,9 +269,7 @@ class Ledger:
                 )
 
     def _table_size(self, name: str) -> int:
-        if name not in self._sizes:
-            self._sizes[name] = len(self.table(name))
-        return self._sizes[name]
+        return len(self.spending.rows_of_table(name))
 
 
 def repair(directory: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -16,6 +17,7 @@ from secure_fair.privacy.plan import Plan, PlannedRelease
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.rules import Rules
 from secure_fair.privacy.spending import Spending
+from secure_fair.privacy.tallies import distinct, tally
 
 _ROUNDING = 1e-9  # relative, as the gate has it
 _Sums = tuple[np.ndarray, np.ndarray, np.ndarray]  # mu^2, epsilon, delta of each person
@@ -77,10 +79,11 @@ class People:
     test: np.ndarray
     own: np.ndarray
 
-    @property
+    @cached_property
     def everybody(self) -> np.ndarray:
-        """All of them, once."""
-        return np.unique(np.concatenate([self.training, self.test, self.own]))
+        """All of them, once, ascending."""
+        rows = np.concatenate([self.training, self.test, self.own])
+        return tally(rows, int(rows.max(initial=-1)) + 1)[0]
 
     def times(self, rows: np.ndarray, *, evaluation: bool) -> np.ndarray:
         """The number of records of each of ``rows`` in training, or in the test."""
@@ -223,5 +226,5 @@ def room(sums: _Sums, limit: float, delta: float) -> float:
 
 def _states(sums: _Sums) -> list[list[float]]:
     """The different (mu^2, epsilon, delta) that people have come to."""
-    states: list[list[float]] = np.unique(np.stack(sums, axis=1), axis=0).tolist()
+    states: list[list[float]] = distinct(sums)[0].tolist()
     return states

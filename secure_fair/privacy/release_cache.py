@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import io
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, order
 
 Ask = Callable[[str], tuple[torch.Tensor, float]]  # the name to ask under -> the opened values and their sigma
 
@@ -29,7 +30,7 @@ class Question:
     operation: str
     attribute: str
     auditor: str
-    records: Sequence[str]
+    records: Names
     strata: torch.Tensor
     count: int
 
@@ -84,14 +85,18 @@ class ReleaseCache:
     def _name(self, question: Question) -> str:
         """HMAC-SHA256 under a key of the developer's: it tells an auditor nothing about predictions or labels."""
         strata = question.strata.detach().cpu().numpy().astype("<i8")
-        if len(question.records) != len(strata):
-            raise ValueError(f"{len(question.records)} records, {len(strata)} strata: need one for each")
-        order = sorted(range(len(strata)), key=question.records.__getitem__)
+        records = as_ids(question.records)
+        if len(records) != len(strata):
+            raise ValueError(f"{len(records)} records, {len(strata)} strata: need one for each")
+        by_id = order(records)
         head = (question.operation, question.attribute, question.auditor, self._terms, str(question.count))
-        content = [*head, *(question.records[place] for place in order)]
+        keyed = hmac.new(self._key, len(strata).to_bytes(8, "little"), hashlib.sha256)
         # lengths before the texts: no two questions read alike
-        joined = b"".join(len(text.encode()).to_bytes(8, "little") + text.encode() for text in content)
-        return self._keyed(len(strata).to_bytes(8, "little") + joined + strata[order].tobytes())
+        for text in head:
+            keyed.update(len(text.encode()).to_bytes(8, "little") + text.encode())
+        keyed.update(_with_lengths(records[by_id]))
+        keyed.update(strata[by_id].tobytes())
+        return keyed.hexdigest()
 
     def _attempt(self, name: str) -> str:
         """The name for the next attempt at a question, which is on disk as begun when this returns."""
@@ -105,3 +110,15 @@ class ReleaseCache:
 
     def _keyed(self, content: bytes) -> str:
         return hmac.new(self._key, content, hashlib.sha256).hexdigest()
+
+
+def _with_lengths(ids: Ids) -> bytes:
+    """Every id behind its length, 8 bytes."""
+    width = ids.dtype.itemsize
+    table = np.empty((len(ids), 8 + width), dtype=np.uint8)
+    lengths = np.char.str_len(ids)
+    table[:, :8] = lengths.astype("<i8").view(np.uint8).reshape(len(ids), 8)
+    table[:, 8:] = np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), width)
+    written = np.ones(table.shape, dtype=bool)
+    written[:, 8:] = np.arange(width) < lengths[:, None]
+    return table.tobytes() if written.all() else table[written].tobytes()

@@ -15,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.ids import Names
 from secure_fair.privacy.accounting import mixed_epsilon
 from secure_fair.privacy.chain import entries_of, ids_of, persons_of
 from secure_fair.privacy.entries import Payers, charge_of, is_training, members, paying, records_hash
 from secure_fair.privacy.recount import TOLERANCE, cost_of, groups_of
 from secure_fair.privacy.rules import Rules
 from secure_fair.privacy.spending import Spending
+from secure_fair.privacy.tallies import distinct, first_places
 
 Entry = dict[str, Any]
 
@@ -38,8 +40,8 @@ class Soundness:
         self,
         entries: Sequence[Entry],
         rules: Rules,
-        ids: Callable[[str], Sequence[str]],
-        persons: Callable[[str], Sequence[str | None]],
+        ids: Callable[[str], Names],
+        persons: Callable[[str], Names],
     ) -> None:
         """``ids`` and ``persons``: the lists that the ledger has kept, by their names."""
         self._entries = entries
@@ -99,8 +101,7 @@ class Soundness:
         records, paid = members(entry, len(rows)), paying(entry, len(rows))
         if records_hash(entry["table"], records) != entry["records"] or len(records) != entry["count"]:
             yield "its records are not those of its digest"
-        _, first, whose = np.unique(rows, return_index=True, return_inverse=True)
-        due = Payers.of(records, first[whose])
+        due = Payers.of(records, first_places(rows))
         place = np.searchsorted(due.places, paid.places).clip(max=max(len(due.places) - 1, 0))
         if len(paid.places) and (not len(due.places) or (due.places[place] != paid.places).any()):
             yield "somebody pays whose records it is not about"
@@ -125,7 +126,7 @@ class Soundness:
             limit = policy.get(key)
             if limit is None:
                 continue
-            states = np.unique(np.stack([mu2, more, lost], axis=1), axis=0).tolist()
+            states = distinct([mu2, more, lost])[0].tolist()
             most = max((mixed_epsilon(math.sqrt(m), e, d, policy["delta"]) for m, e, d in states), default=0.0)
             if most > limit * (1 + TOLERANCE):
                 yield f"after {run}: {name} of somebody is at epsilon {most:.4g}, and its policy's {key} is {limit:g}"

@@ -14,6 +14,7 @@ from parties.enrolment import Enrolment
 from parties.holdings import Holdings
 from parties.plain_auditors import PlainAuditors
 from parties.plans import plan_for
+from secure_fair.ids import as_ids
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.methods import METHODS
 from secure_fair.learning.sensitive import Sensitive
@@ -102,7 +103,7 @@ def people(
     named = {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes}
     adapters = {name: trained.adapter for name, trained in (sensitive or {}).items()}
     holder = Holdings(config, gate, named, codes, responses, adapters)
-    enrolment = Enrolment(ids, named, holder.adapter_shapes, {})
+    enrolment = Enrolment(as_ids(ids), named, holder.adapter_shapes, {})
     cache = ReleaseCache(folder / "told", terms=f"{evaluation_epsilon}")
     return People(PlainAuditors(config, {"auditor": holder}, enrolment, cache), ledger)
 

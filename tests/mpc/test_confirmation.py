@@ -42,6 +42,7 @@ def truth() -> Told:
 def party(session: Session, told: Told, shift: int = 0, weak: bool = False, other: int = 0) -> Any:
     """All three roles. ``shift``: what a developer that knows the factor adds to its T; ``weak``: the factor is 1;
     ``other``: the auditor counts everybody of stratum so often in place of once."""
+    confirmation.PART_ELEMENTS = 300  # so that there are three parts
     query = query_of(session)
     if session.name == AUDITOR:
         if weak:

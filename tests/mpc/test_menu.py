@@ -22,6 +22,7 @@ ITEMS: list[Item] = [
     Product("mul", Fresh(()), Fresh((2, 2))),
     Product("matmul", Reused(0, (4, 3), transposed=True), Fresh((4, 2))),
     Product("matmul", Reused(1, (6, 3), rows=(5, 0, 0, 2), transposed=True), Reused(2, (4, 2))),
+    Product("matmul", Reused(1, (6, 3), rows=(5, (0, 4), 2), transposed=True), Reused(2, (6, 2))),
     Product("mul", Reused(3, (3, 3)), Reused(3, (3, 3))),
     Square((7,)),
     And((2, 3), (3,)),
@@ -152,3 +153,36 @@ def test_renumbering_moves_only_what_an_operation_masked_itself() -> None:
     item = Product("matmul", Reused(7, (2, 2)), Reused(3, (2, 2)))
     assert menu.renumbered(item, since=5, by=10) == Product("matmul", Reused(17, (2, 2)), Reused(3, (2, 2)))
     assert menu.renumbered(Square((2,)), since=0, by=1) == Square((2,))
+
+
+@given(st.lists(st.integers(0, 30), max_size=40), st.integers(0, 20), st.integers(0, 20))
+def test_rows_come_back_as_they_were_picked(some: list[int], start: int, length: int) -> None:
+    rows = torch.tensor([*some, *range(start, start + length), *some], dtype=torch.int64)
+    packed = menu.pack_rows(rows)
+    assert menu.count_rows(packed) == len(rows)
+    whole = torch.arange(100).reshape(50, 2)
+    assert torch.equal(menu.pick_rows(whole, packed), whole[rows])
+
+
+def test_a_range_of_rows_takes_no_room() -> None:
+    rows = menu.pack_rows(torch.arange(100_000, 900_000))
+    assert rows == ((100_000, 900_000),)
+    request = menu.encode([Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))])
+    assert len(request) < 100
+    assert menu.decode(request)[0] == Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    ["[[0,7]]", "[[2,2]]", "[[3,1]]", "[[-1,2]]", "[[0,true]]", "[[0,1,2]]", "[[]]", "[[0,1.5]]", "[[[0,1],2]]"],
+)
+def test_ranges_that_are_not_rows(rows: str) -> None:
+    with pytest.raises(ProtocolError, match="not rows of a tensor"):
+        menu.decode(f'[["mul",["mask",0,[6],{rows},false],["fresh",[1]]]]'.encode())
+
+
+def test_few_bytes_that_name_more_rows_than_memory_has() -> None:
+    """A million times the same range is a request of 16 MB; the dealer would make 10^13 rows of it."""
+    many = ",".join(["[0,10000000]"] * 20)
+    with pytest.raises(ProtocolError, match="not rows of a tensor"):
+        menu.decode(f'[["matmul",["mask",0,[10000000,1],[{many}],true],["fresh",[10000000,1]]]]'.encode())

@@ -23,6 +23,7 @@ from scenarios import assemble
 from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes, joint_groups, membership_matrix
+from secure_fair.ids import as_ids
 from secure_fair.learning.memberships.responses import ResponseSource
 from secure_fair.learning.method import Training
 from secure_fair.operations import RULES
@@ -120,7 +121,7 @@ def holders(
             {attribute: np.where(mine, CODES[attribute], -1) for attribute in auditor["attributes"]},
             Responses(folder / name / "responses", PRG(KeySource.fresh().derive(name))),
         )
-    enrolment = Enrolment(IDS, GROUPS, {}, {name: gates[name].held for name in config.parted})
+    enrolment = Enrolment(as_ids(IDS), GROUPS, {}, {name: gates[name].held for name in config.parted})
     clear = PlainAuditors(config, held, enrolment, ReleaseCache(folder / "told", terms="1.0"))
     return Holders(config, clear, gates, ledgers)
 

@@ -31,8 +31,8 @@ def overlap(one: Tensor, other: Tensor) -> float:
 def trained(scenario: Scenario, auditor: str, stores: Path, folder: Path) -> dict[str, Adapter]:
     """The adapters that an auditor trains before a run, by attribute."""
     ledger = Ledger(folder / auditor / "ledger", auditor, simulated=True)
-    store, state, progress = stores / auditor, folder / auditor / "state", LineReporter()
-    ids, config = AuditorStore.open(store).ids, assemble.run_config(scenario)
+    store, state, progress = AuditorStore.open(stores / auditor), folder / auditor / "state", LineReporter()
+    ids, config = store.known, assemble.run_config(scenario)
     held = Holdings.open(
         config, auditor, store, state, ledger, scenario.policy, run="r", ids=ids, training=200, progress=progress
     )

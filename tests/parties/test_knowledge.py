@@ -24,6 +24,7 @@ import pytest
 import parties.auditor
 import parties.developer
 import parties.enrolment
+import parties.training
 from parties.messages import Held
 from scenarios.people import People, load
 from scenarios.progress import LineReporter
@@ -226,13 +227,13 @@ def test_auditor_and_dealer_get_nothing_of_the_developer_s(tmp_path: Path, plant
 
 def peeking_developer(arguments: list[str]) -> None:
     """Looks into the auditor's store, which is on the same machine."""
-    prepare = parties.developer.prepare
+    prepare = parties.training.prepare
 
     def peek(config: object, store: object, cache: Path, progress: object) -> object:
         (cache.parents[1] / "auditor" / "attributes.csv").read_text()
         return prepare(config, store, cache, progress)  # type: ignore[arg-type]
 
-    parties.developer.prepare = peek  # type: ignore[assignment]
+    parties.training.prepare = peek  # type: ignore[assignment]
     secure_fair(arguments)
 
 

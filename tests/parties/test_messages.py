@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,6 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from parties.messages import (
+    LIST,
+    MOST_RECORDS,
+    RANGE,
     Ask,
     Enrol,
     Granted,
@@ -20,11 +25,12 @@ from parties.messages import (
     unpack_records,
 )
 from secure_fair.errors import ProtocolError
+from secure_fair.ids import as_text
 
 
 @given(st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), max_size=20))
 def test_ids_come_back_in_order(ids: list[str]) -> None:
-    assert unpack_ids(pack_ids(ids), len(ids)) == ids
+    assert as_text(unpack_ids(pack_ids(ids), len(ids))) == ids
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=50))
@@ -41,7 +47,32 @@ def test_another_number_of_ids_than_announced(raw: bytes, count: int) -> None:
 @pytest.mark.parametrize("length", [1, 7, 9])
 def test_half_a_record(length: int) -> None:
     with pytest.raises(ProtocolError, match="no multiple of 8"):
-        unpack_records(b"\0" * length)
+        unpack_records(LIST + b"\0" * length)
+
+
+@pytest.mark.parametrize(("start", "end"), [(0, MOST_RECORDS + 1), (-1, 5), (5, 4), (2**62, 2**63 - 1)])
+def test_a_range_that_no_table_has(start: int, end: int) -> None:
+    """Refused before an array is made of it, which could be as large as memory."""
+    with pytest.raises(ProtocolError, match="a table has at most"):
+        unpack_records(RANGE + struct.pack("<qq", start, end))
+
+
+@pytest.mark.parametrize("raw", [b"", b"\2" + bytes(8), RANGE + bytes(8), RANGE + bytes(24)])
+def test_records_of_no_kind(raw: bytes) -> None:
+    with pytest.raises(ProtocolError, match="or no kind"):
+        unpack_records(raw)
+
+
+def test_a_range_takes_no_room() -> None:
+    assert len(pack_records(np.arange(7, 100_000))) == 17
+    assert unpack_records(pack_records(np.arange(7, 100_000))).tolist() == list(range(7, 100_000))
+
+
+@pytest.mark.parametrize("raw", [b"a\0\nb", b"a" * 300 + b"\nb", b"a\n" + b"b" * 300])
+def test_ids_that_would_not_be_told_apart_or_have_no_room(raw: bytes) -> None:
+    """One long line among a million would make an array of a million such lines."""
+    with pytest.raises(ProtocolError, match="that is none"):
+        unpack_ids(raw, 2)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 import parties.developer
+import parties.training
 from parties import messages
 from parties.developer import SecureAuditors
 from parties.messages import Finished, Proceed
@@ -44,7 +45,7 @@ def rogue(attack: Attack, arguments: list[str]) -> None:
     def instead(config: object, data: object, auditors: SecureAuditors, *rest: object, **more: object) -> None:
         attack(auditors)
 
-    parties.developer.develop = instead  # type: ignore[assignment]
+    parties.training.develop = instead  # type: ignore[assignment]
     secure_fair(arguments)
 
 

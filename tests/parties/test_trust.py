@@ -15,6 +15,7 @@ import torch
 from parties.developer import SecureAuditors
 from secure_fair.attacks.common.lies import lie_about_bits
 from secure_fair.data.store import AuditorStore
+from secure_fair.ids import as_text
 from secure_fair.mpc.shares import from_share
 from secure_fair.operations.common.ask import Ask
 from tests import asks
@@ -38,7 +39,7 @@ def steer_the_adversary(auditors: SecureAuditors) -> None:
     features = torch.tensor([[0.9, 0.0]], dtype=torch.float64).repeat(len(PEOPLE), 1)
     rows = asks.adversary_rows(auditors, "male", PEOPLE, features)
     guesses = (rows.values[:, 1] < 0).long().tolist()
-    raise SystemExit(f"guessed {json.dumps(dict(zip(auditors.people(PEOPLE), guesses, strict=True)))}")
+    raise SystemExit(f"guessed {json.dumps(dict(zip(as_text(auditors.people(PEOPLE)), guesses, strict=True)))}")
 
 
 def _without_bound(receive: Any, shared: Any, *, bound: float) -> Any:

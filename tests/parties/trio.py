@@ -29,6 +29,7 @@ import torch
 import parties.auditor
 import parties.dealer
 import parties.developer
+import parties.training
 from parties import identity
 from parties.config import Endpoint, Folders
 from parties.developer import SecureAuditors
@@ -258,7 +259,7 @@ def _auditor(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.Mon
 def _developer(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.MonkeyPatch, seen: Seen) -> None:
     if job.deviation is not None:
         seen.tampering = deviate(job.deviation, patch)
-    patch.setattr(parties.developer, "develop", partial(_ask_on, job, seen))
+    patch.setattr(parties.training, "develop", partial(_ask_on, job, seen))
     folders = _folders(job, "developer", job.folder.parent / "stores" / "developer")
     parties.developer.main(assemble.run_config(scenario), endpoint, folders, "run", Quiet(None))
 

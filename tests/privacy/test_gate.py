@@ -383,7 +383,7 @@ def test_a_persons_budget_outlives_the_run(open_gate) -> None:
     second.release(second.admit(ask()), value(4, 1))
     with pytest.raises(BudgetExceeded, match=r"policy's epsilon = 1\.3"):
         second.admit(ask())
-    mu2, _, _ = second._ledger.spending.of("gender", second._rows)
+    mu2, _, _ = second._ledger.spending.of("gender", second.rows)
     assert accounting.gaussian_epsilon(math.sqrt(mu2.max()), 1e-5) <= 1.3
 
 

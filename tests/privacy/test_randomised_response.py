@@ -121,7 +121,7 @@ def test_an_answer_is_charged_once_for_ever(open_gate) -> None:
         gate: Gate = open_gate([PLAN], run=run, policy=policy)
         gate.release(gate.admit(request()), value(200))
         assert gate.summary()["gender"]["epsilon"] == 1.0
-    spent = gate._ledger.spending.of("gender", gate._rows[:200])[1]
+    spent = gate._ledger.spending.of("gender", gate.rows[:200])[1]
     assert np.array_equal(spent, np.ones(200))
 
 
@@ -131,7 +131,7 @@ def test_only_strangers_pay_for_a_larger_table(open_gate) -> None:
     first.release(first.admit(ask("randomised_attributes", records=np.arange(100), shape=(100,))), value(100))
     second = open_gate([PLAN], run="second", policy=policy)
     second.release(second.admit(request()), value(200))
-    assert np.array_equal(second._ledger.spending.of("gender", second._rows[:200])[1], np.ones(200))
+    assert np.array_equal(second._ledger.spending.of("gender", second.rows[:200])[1], np.ones(200))
 
 
 def test_answers_and_moments_add_up(open_gate) -> None:
@@ -153,7 +153,7 @@ def test_an_answer_at_random_does_not_pay_for_the_truth(open_gate, limit: str) -
             open_gate([exact], run="exact", policy=policy).admit(request())
     gate = open_gate([exact], run="exact")
     gate.release(gate.admit(request()), value(200))
-    assert np.isinf(gate._ledger.spending.of("gender", gate._rows[:200])[1]).all()
+    assert np.isinf(gate._ledger.spending.of("gender", gate.rows[:200])[1]).all()
 
 
 def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path:
     answers = Responses(tmp_path / "answers", SOURCE).draw("gender", IDS, codes, 2, 1.0)
     gate.release(gate.admit(request()), value(200))
     assert str(answers.tolist()) == (tmp_path / "drawn").read_text()
-    assert gate._ledger.spending.of("gender", gate._rows[:200])[1].tolist() == [1.0] * 200
+    assert gate._ledger.spending.of("gender", gate.rows[:200])[1].tolist() == [1.0] * 200
 
 
 def test_lost_answers_are_not_drawn_again(open_gate, tmp_path: Path) -> None:

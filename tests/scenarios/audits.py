@@ -20,6 +20,7 @@ from scenarios.progress import LineReporter
 from secure_fair.data.decision_store import read_store
 from secure_fair.data.decisions import Columns
 from secure_fair.data.store import AuditorStore
+from secure_fair.ids import as_ids, as_text
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.release_cache import ReleaseCache
@@ -100,8 +101,9 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
     write_stores(replace(prepared, wanted=replace(prepared.wanted, state=folder)), stores)
     decisions = read_store(stores / "developer")
     known = {name: set(AuditorStore.open(stores / name).ids) for name in config.auditors}
-    rows = [row for row, name in enumerate(decisions.ids) if all(name in ids for ids in known.values())]
-    ids = [decisions.ids[row] for row in rows]
+    offered = as_ids(decisions.ids)
+    rows = [row for row, name in enumerate(as_text(offered)) if all(name in ids for ids in known.values())]
+    ids = offered[rows]
     met = Met(np.array(rows), dict.fromkeys(known, 0), dict.fromkeys(known, 0))
     ledgers = {name: Ledger(folder / name, name, simulated=True) for name in config.auditors}
     try:
@@ -109,7 +111,7 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
             name: Holdings.open(
                 config,
                 name,
-                stores / name,
+                AuditorStore.open(stores / name),
                 folder / name,
                 ledger,
                 policy_of(prepared, name, folder),

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
+from secure_fair.ids import Ids
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes
 from secure_fair.privacy.release_cache import ReleaseCache
 
@@ -77,7 +78,7 @@ class Auditors(Protocol):
     def noise(self, operation: str, attribute: str, records: int) -> float:
         """Standard deviation, planned and public, of the mean of all answers about so many ``records``; 0 is exact."""
 
-    def people(self, records: np.ndarray) -> list[str]:
+    def people(self, records: np.ndarray) -> Ids:
         """Ids of enrolled records."""
 
     def release(self, ask: Ask, records: np.ndarray, private: Sequence[Tensor] = ()) -> Release:
