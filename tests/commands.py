@@ -51,7 +51,7 @@ def problem_of(told: Told) -> str | None:
     """What the command line has against it: files may be missing, everything else is held against options and types."""
     command, words = command_of(told.words)
     if isinstance(command, click.Group):
-        stands_for_another = not told.whole and words and (words[0].isupper() or words[0].startswith("-"))
+        stands_for_another = not told.whole and words and (words[0].isupper() or words[0].startswith(("-", "...")))
         return f"no such command: {words[0]}" if words and not stands_for_another else None
     open_end = not told.whole or "..." in words
     context = click.Context(command, resilient_parsing=open_end)

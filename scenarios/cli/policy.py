@@ -105,7 +105,7 @@ def promise(file: Path, name: str, attributes: str, output: Output) -> None:
     from scenarios.audit_terms import AuditorTerms
 
     held = tuple(part.strip() for part in attributes.split(",") if part.strip())
-    terms = AuditorTerms.of(name, held, file).model_dump(mode="json")
+    terms = AuditorTerms.of(name, held, file).model_dump(mode="json", exclude_none=True)
     output.result(terms, tomli_w.dumps({"auditors": [terms]}, multiline_strings=False).rstrip())
 
 
