@@ -33,6 +33,7 @@ from secure_fair.fairness.audits import metric
 from secure_fair.fairness.claims import FAIL, OPEN, PASS
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.groups import joint_codes
+from secure_fair.ids import Ids, as_ids, find
 
 PROVED, DISPROVED, CONTRADICTED, UNDECIDED, CLOSED = "proved", "disproved", "contradicted", "open", "not opened"
 OUTCOMES = {
@@ -157,7 +158,7 @@ class Recount:
         if self.decisions is None or any(auditor not in self.stores for auditor in self.config.auditors):
             return None
         rows = self._common()
-        ids = [self.decisions.ids[row] for row in rows]
+        ids = as_ids(self.decisions.ids)[rows]
         strata, count, _ = strata_of(self.config, self.decisions, rows)
         codes, sizes = self._codes(name, ids)
         drawn = np.ones(len(ids), dtype=bool)
@@ -168,19 +169,19 @@ class Recount:
         np.add.at(values, (strata[drawn], codes[drawn]), 1)
         return Counts(name, torch.from_numpy(values), 0.0, len(ids))
 
-    def _codes(self, name: str, ids: list[str]) -> tuple[np.ndarray, list[int]]:
+    def _codes(self, name: str, ids: Ids) -> tuple[np.ndarray, list[int]]:
         """Group codes of the records, and how many groups each attribute has."""
         parts = self.config.components(name)
         stores = [next(store for store in self.stores.values() if part in store.groups) for part in parts]
         sizes = [len(store.groups[part]) for part, store in zip(parts, stores, strict=True)]
-        return joint_codes([store.codes(part, ids) for part, store in zip(parts, stores, strict=True)], sizes), sizes
+        held = [store.codes_at(part, find(ids, store.known)) for part, store in zip(parts, stores, strict=True)]
+        return joint_codes(held, sizes), sizes
 
     def _common(self) -> np.ndarray:
         """The developer's rows that all who have opened have."""
         assert self.decisions is not None  # asked before
-        known = [set(store.ids) for store in self.stores.values()]
-        here = [all(name in ids for ids in known) for name in self.decisions.ids]
-        return np.flatnonzero(here)
+        ids = as_ids(self.decisions.ids)
+        return np.flatnonzero(np.all([find(ids, store.known) >= 0 for store in self.stores.values()], axis=0))
 
     def _check_records(self) -> None:
         """ProtocolError where the opened inputs cannot have as many records in common as the certificate says."""

@@ -20,7 +20,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ import numpy as np
 from parties.config import Promise, RunConfig
 from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.files import private_folder, write_bytes
+from secure_fair.ids import Ids
 
 NOT_DRAWN = "not drawn"
 DRAW = "draw.json"
@@ -47,10 +48,10 @@ def commitment_to(seed: str) -> str:
     return hashlib.sha256(_DOMAIN + bytes.fromhex(seed)).hexdigest()
 
 
-def sample(seed: str, nonce: str, ids: Sequence[str], size: int) -> np.ndarray:
+def sample(seed: str, nonce: str, ids: Ids, size: int) -> np.ndarray:
     """Who of these is drawn, bool (n,), ``size`` of them."""
     key, prefix = bytes.fromhex(seed), _DOMAIN + bytes.fromhex(nonce)
-    marks = [hmac.digest(key, prefix + name.encode(), "sha256") for name in ids]
+    marks = [hmac.digest(key, prefix + name, "sha256") for name in ids.tolist()]
     drawn = np.zeros(len(ids), dtype=bool)
     drawn[sorted(range(len(ids)), key=marks.__getitem__)[:size]] = True
     return drawn
@@ -65,7 +66,7 @@ class Draw:
     drawn: np.ndarray  # bool (of,)
 
     @classmethod
-    def of(cls, promise: Promise, seed: str, nonce: str, ids: Sequence[str], held: int) -> Draw:
+    def of(cls, promise: Promise, seed: str, nonce: str, ids: Ids, held: int) -> Draw:
         """Draw from the ``ids`` that take part; ``held``: all records that this auditor has. Refusal where it wanted
         to see more of them."""
         if len(nonce) != 2 * BYTES:

@@ -23,7 +23,7 @@ from parties.trainings import Trainings, adversary_of
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
-from secure_fair.ids import Ids, Names, as_ids, as_text, find
+from secure_fair.ids import Ids, Names, as_ids, find
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -89,7 +89,7 @@ class Holdings:
         """
         ids = as_ids(ids)
         rows = find(ids, store.known)
-        draw = Draw.of(config.promises[auditor], seed, nonce, as_text(ids), len(store.known)) if seed else None
+        draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.known)) if seed else None
         groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         check_parts(store, ids, training)
         progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")

@@ -446,6 +446,6 @@ def unpack_records(raw: bytes) -> np.ndarray:
     if kind == LIST:
         return np.frombuffer(rest, dtype="<i8")
     start, end = struct.unpack("<qq", rest)
-    if not 0 <= start <= end <= MOST_RECORDS:  # before anything is made of it
+    if not 0 <= end - start <= MOST_RECORDS:  # before anything is made of it; the gate knows which there are
         raise ProtocolError(f"records {start} to {end} were asked for: a table has at most {MOST_RECORDS}")
     return np.arange(start, end, dtype=np.int64)

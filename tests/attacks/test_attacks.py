@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 import os
 from collections.abc import Callable
@@ -30,14 +30,13 @@ from secure_fair.operations import RULES, moment
 from secure_fair.operations.adversary_rows import AdversaryRows
 from secure_fair.operations.adversary_step import AdversaryStep
 from secure_fair.operations.common.state import SharedState
-from secure_fair.privacy import chain, plan
+from secure_fair.privacy import chain, plan, release_cache
 from secure_fair.privacy.accounting import gaussian_epsilon
 from secure_fair.privacy.admission import Admission
 from secure_fair.privacy.budgets import Budgets
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.randomised_response import Responses, respond
-from secure_fair.privacy.release_cache import ReleaseCache
 from secure_fair.privacy.request import Grant
 from secure_fair.randomness import PRG
 
@@ -180,7 +179,8 @@ def no_counting_of_frames(patch: Patch) -> None:
 
 
 def a_digest_without_a_key(patch: Patch) -> None:
-    patch.setattr(ReleaseCache, "_keyed", lambda self, content: hashlib.sha256(content).hexdigest())
+    keyed = hmac.new
+    patch.setattr(release_cache.hmac, "new", lambda _, *content: keyed(bytes(32), *content))
 
 
 def everybody_reads(patch: Patch) -> None:

@@ -114,6 +114,7 @@ def good_messages() -> list[bytes]:
     parts = messages.pack_part(halves) + messages.pack_part(~halves)
     adapters = {"sex": shapes_of(ADAPTER)}
     ids, records = messages.pack_ids(IDS), messages.pack_records(EVERYBODY)
+    nobody = messages.pack_records(EVERYBODY[:0])
     return [
         packed(Enrol(run="run", training=16, test=8), ids),
         packed(Offer(count=ENROLLED), ids),
@@ -123,7 +124,7 @@ def good_messages() -> list[bytes]:
         packed(Ask(operation="moment", attribute="sex", width=4), records),
         packed(Ask(operation="group_counts", attribute="race", width=2, query="q"), records),
         packed(Ask(operation="penalty_rows", attribute="sex", width=1), records),
-        packed(Ask(operation="orthogonality", attribute="sex", shapes=[(2, 3)])),
+        packed(Ask(operation="orthogonality", attribute="sex", shapes=[(2, 3)]), nobody),
         packed(Ask(operation="adversary_rows", attribute="sex", width=4), records),
         packed(Granted(receipts=[RECEIPT], check=True, newest=HEAD)),
         packed(Proceed(go=True, checkers=["north"], step_sigma=1.5)),

@@ -2,6 +2,8 @@
 
 import parties.auditor
 import parties.dealer
-import parties.developer  # noqa: F401
-import scenarios.cli.main
-import scenarios.party_process  # noqa: F401
+import parties.developer
+import parties.training  # noqa: F401
+import secure_fair.learning.adversary
+import secure_fair.learning.model
+import secure_fair.learning.sensitive  # noqa: F401 (a party imports these when it needs them)

@@ -14,11 +14,12 @@ from parties.draw import Draw, commitment_to, new_nonce, sample
 from scenarios.audit import AuditorFile, prepare
 from scenarios.policies import load
 from secure_fair.errors import ProtocolError, Refusal, UsageError
+from secure_fair.ids import as_ids
 from tests.scenarios.audits import in_the_clear, people, wanted
 
 CLAIM = "claims = ['impact ratio by sex >= 0.8']\n"
 EXACT = f"allow_exact = true\nminimum_batch = 1\n{CLAIM}"
-IDS = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(300)]
+IDS = as_ids([hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(300)])
 
 
 def promise(size: int, coverage: float = 0.0) -> Promise:

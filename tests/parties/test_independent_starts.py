@@ -36,7 +36,7 @@ def trained(scenario: Scenario, auditor: str, stores: Path, folder: Path) -> dic
     held = Holdings.open(
         config, auditor, store, state, ledger, scenario.policy, run="r", ids=ids, training=200, progress=progress
     )
-    held.train(store, progress)
+    held.train(stores / auditor, progress)
     return held.adapters
 
 

@@ -26,6 +26,7 @@ from parties.messages import Finished, Proceed
 from scenarios.schema import Scenario
 from secure_fair.attacks.common.lies import lie_about_rows
 from secure_fair.errors import BudgetExceeded
+from secure_fair.ids import as_ids, as_text
 from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Update
@@ -362,14 +363,14 @@ def test_shapes_that_do_not_fit_are_refused(tmp_path: Path, weights: Path, store
 def unknown_id(arguments: list[str]) -> None:
     """Enrols somebody whom the auditor does not know."""
     pack = messages.pack_ids
-    messages.pack_ids = lambda ids: pack(["0" * 32, *ids[1:]])  # type: ignore[assignment]
+    messages.pack_ids = lambda ids: pack(as_ids(["0" * 32, *as_text(ids[1:])]))  # type: ignore[assignment]
     secure_fair(arguments)
 
 
 def repeated_id(arguments: list[str]) -> None:
     """Enrols somebody twice."""
     pack = messages.pack_ids
-    messages.pack_ids = lambda ids: pack([ids[1], *ids[1:]])  # type: ignore[assignment]
+    messages.pack_ids = lambda ids: pack(np.concatenate([ids[1:2], ids[1:]]))  # type: ignore[assignment]
     secure_fair(arguments)
 
 

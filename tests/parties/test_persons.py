@@ -15,6 +15,7 @@ from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.data.table import load_table
 from secure_fair.ids import as_text
+from secure_fair.privacy.entries import paying
 from tests.parties.company import tiny
 from tests.parties.test_policy import Deployment, codes
 
@@ -84,7 +85,7 @@ def test_new_pictures_of_the_same_people(tmp_path: Path, weights: Path, pictures
         return
     assert codes(ends[1]) == (3, 3), ends[1]
     assert "the policy's epsilon for life is 1.2" in ends[1]["auditor"].said
-    times = [entry["times"] for entry in deployment.entries("planned") if entry["operation"] == "moment"]
+    times = [paying(entry, None).times for entry in deployment.entries("planned") if entry["operation"] == "moment"]
     assert times
     assert set(times[0]) == {2}
 

@@ -13,8 +13,9 @@ import torch
 
 from secure_fair.ids import Ids, find, order
 from secure_fair.operations import RULES
+from secure_fair.privacy.chain import verify
 from secure_fair.privacy.gate import Gate
-from secure_fair.privacy.ledger import Ledger, verify
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
 from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.plan import PlannedRelease, make_plan

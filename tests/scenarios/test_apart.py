@@ -19,6 +19,7 @@ from secure_fair.data.decisions import digest_of
 from secure_fair.data.links import key_fingerprint, make_join_key, read_join_key
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.errors import Refusal
+from secure_fair.ids import as_text
 from tests.companies import AUDITORS, COMMON, DEVELOPERS, Companies, found, read, write
 from tests.parties.company import tiny
 from tests.parties.planted import found_in
@@ -178,7 +179,7 @@ def test_matched_ids_need_no_common_key(tmp_path: Path, random_weights: Path, co
         assert f"left out: {DEVELOPERS} not matched" in ours
         assert f"left out: {AUDITORS} not matched" in theirs
         assert "keyed hashes" not in ours + theirs
-        names.append(set(auditor.persons_of(ids) or ()))
+        names.append(set(as_text(auditor.persons_of(ids))))
     assert names[0] == names[1]
     assert len(names[0]) == COMMON
     command = ("data", "prepare", "auditor", scenario, *given, *own[:2], "--out", tmp_path / "new")

@@ -23,6 +23,7 @@ from scenarios.audit import Prepared, prepare
 from scenarios.cli import main
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
+from secure_fair.ids import as_ids
 from tests.parties.company import make_identities
 from tests.scenarios import audits
 from tests.scenarios.audits import in_the_clear, people, wanted
@@ -75,7 +76,7 @@ def signed(folder: Path, identities: Path, text: str, **settings: Any) -> Signed
     draws = {}
     if config.promises["city"].sample is not None:
         held = AuditorStore.open(stores / "city").ids
-        ids = [name for name in read_store(stores / "developer").ids if name in set(held)]
+        ids = as_ids([name for name in read_store(stores / "developer").ids if name in set(held)])
         draw = Draw.of(config.promises["city"], SEED, NONCE, ids, len(held))
         draw.keep(folder / "city")
         draws = {"city": draw.facts}
