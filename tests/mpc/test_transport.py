@@ -30,7 +30,7 @@ from cryptography.x509.oid import NameOID
 from parties import identity
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
 from secure_fair.mpc import frames, tls, transport
-from secure_fair.mpc.frames import FrameReader, FrameWriter, Hello, Kind, session_id
+from secure_fair.mpc.frames import Frame, FrameReader, FrameWriter, Hello, Kind, session_id
 from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
@@ -1025,15 +1025,23 @@ def test_a_recorded_connection_replayed_to_the_server_is_worth_nothing(credentia
 
 def test_what_a_party_says_itself_comes_before_what_others_say_of_it(credentials: dict[str, Credentials]) -> None:
     with mesh(credentials, *PARTIES) as (alice, bob, carol):
-        link = alice._links["bob"]
-        with link.reading:  # bob's words are on their way for a while, and carol passes on why he has left
-            bob.send("alice", "c", b"refused: the table has an unknown id")
-            leaving = threading.Thread(target=bob.abort, args=("an unknown id",))
-            leaving.start()
-            with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
-                carol.receive("bob", "c", limit=LIMIT)
-            while not (alice._failed.is_set() or any(suspicion.teller for suspicion in alice._suspicions)):
-                time.sleep(0.001)
+        link, arrive = alice._links["bob"], threading.Event()
+        accept = link.accept
+
+        def late(frame: bytes) -> Frame | None:
+            arrive.wait(20)
+            return accept(frame)
+
+        # bob's words are on their way for a while, and carol passes on why he has left
+        link.accept = late  # type: ignore[method-assign]
+        bob.send("alice", "c", b"refused: the table has an unknown id")
+        leaving = threading.Thread(target=bob.abort, args=("an unknown id",))
+        leaving.start()
+        with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
+            carol.receive("bob", "c", limit=LIMIT)
+        while not (alice._failed.is_set() or any(suspicion.teller for suspicion in alice._suspicions)):
+            time.sleep(0.001)
+        arrive.set()
         assert alice.receive("bob", "c", limit=LIMIT) == b"refused: the table has an unknown id"
         with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
             alice.receive("bob", "c", limit=LIMIT)
