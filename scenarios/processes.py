@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
+import random
 import shutil
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from secure_fair.files import open_private
 
 TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
+PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,18 @@ def end(running: dict[str, subprocess.Popen[str]]) -> None:
 
 
 def free_addresses(count: int) -> list[str]:
-    """Loopback addresses that were free a moment ago."""
+    """Loopback addresses that were free a moment ago.
+
+    Their ports are below those that systems give to outgoing connections, which else could take one before its party.
+    """
+    ports = iter(random.SystemRandom().sample(PORTS, len(PORTS)))
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
+        sockets: list[socket.socket] = []
+        while len(sockets) < count:
+            one = stack.enter_context(socket.socket())
+            with contextlib.suppress(OSError):
+                one.bind(("127.0.0.1", next(ports, 0)))
+                sockets.append(one)
         return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
