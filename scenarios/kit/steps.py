@@ -263,7 +263,7 @@ def run_command(kit: Deployment, party: str) -> list[str]:
     role = party if party in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
     lines = [
         f"secure-fair party {role} --scenario {SCENARIO} --identity ids/{party} --parties {ROSTER}",
-        f"--timeout {TIMEOUT} --out ${{1:-out}}",
+        f"--timeout {TIMEOUT} --out out",
     ]
     if kit.relay is None:
         lines.append(f"--listen 0.0.0.0:{kit.port(party)}")

@@ -183,7 +183,7 @@ def test_a_developer_with_another_split_is_refused_at_the_start(followed: Follow
     text = records.read_text()
     records.write_text(text.replace(",train", ",t-", 1).replace(",test", ",train", 1).replace(",t-", ",test", 1))
     try:
-        ended = followed.together(dict.fromkeys(HOSTS, "sh run.sh again"))
+        ended = followed.together(dict.fromkeys(HOSTS, "sh run.sh --out again"))
     finally:
         records.write_text(text)
     assert (ended["developer"][0], ended["auditor"][0]) == (4, 4), ended
