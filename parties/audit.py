@@ -13,7 +13,7 @@ import torch
 
 from parties import messages
 from parties.config import Endpoint, Folders, RunConfig
-from parties.confirmed import Counts
+from parties.confirmed import Counts, sigma_text
 from parties.continuity import Memory
 from parties.developer import SecureAuditors
 from parties.draw import draws_of, new_nonce
@@ -25,7 +25,7 @@ from parties.progress import Progress
 from parties.reports import leave, write_party_report
 from parties.sealing import CERTIFICATE, commit_to, seal
 from parties.statement import Facts
-from parties.tables import audit_of, check_decisions, claims_of, verdict_tree
+from parties.tables import audit_of, check_decisions, claims_of, measured, verdict_tree
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.decisions import NO_LABEL, Decisions
 from secure_fair.errors import UsageError
@@ -131,7 +131,7 @@ def ask_all(
     for number, name in enumerate(auditors.audited):
         counts, query = count_groups(auditors, name, torch.from_numpy(strata), count)
         audits[name] = audit_of(config, groups, name, counts)
-        releases.append({"attribute": name, "query": query, "sigma": f"{counts.sigma:.6g}"})
+        releases.append({"attribute": name, "query": query, "sigma": sigma_text(counts)})
         progress.progress("counting", number + 1, len(auditors.audited))
     return {
         "records": {
@@ -141,7 +141,7 @@ def ask_all(
             "only_with": met.others,
             "with_label": with_label(config, decisions, met.rows),
         },
-        "measured": "decisions" if decisions.scores is None else "scores above their median",
+        "measured": measured(decisions),
         "selection": selection,
         "median": None if decisions.scores is None else float(np.median(decisions.scores[met.rows])),
         "attributes": {

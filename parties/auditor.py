@@ -66,6 +66,8 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         try:
             memory.check([config.developer], progress)
             store = AuditorStore.open(folders.store)
+            # before any count is known
+            committed = commit_to(folders.store, (ATTRIBUTES, META), folders.out) if config.certified else ""
             offered = tell_known(config, network, store) if config.promises else Offered()
             if endpoint.resumed:
                 kept = answer_resume(config, endpoint, folders, network, ledger)
@@ -105,13 +107,13 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy
         finished = service.serve()
         conclude(config, network, memory, enrol.run, finished)
         session.close()
+        if holdings.draw is not None:
+            holdings.draw.keep(folders.out)
         if config.certified:
-            facts = Facts(commit_to(folders.store, (ATTRIBUTES, META), folders.out), ledger.head)
+            facts = Facts(committed, ledger.head)
             met = MetBy(network.name, enrol.run, len(ids), offered.commitment, holdings.draw)
             view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)
-        if holdings.draw is not None:
-            holdings.draw.keep(folders.out)
         write_party_report(folders.out, network.name, session.meter, network, holdings.gate)
         ledger.extract(enrol.run, folders.out / "ledger.jsonl")
         if kept is not None:

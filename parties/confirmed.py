@@ -26,15 +26,21 @@ class Counts:
     total: int
 
 
+def sigma_text(counts: Counts) -> str:
+    """The noise of counts as statements have it."""
+    return f"{counts.sigma:.6g}"
+
+
 @dataclass(frozen=True)
 class Confirmed:
-    """A folder with a file for each question; ``table``: the name of the run's table. Without a folder nothing is kept.
+    """A folder with a file for each question; ``about``: the name of all that the run's counts are about
+    (``parties.holdings.confirmed_about``). Without a folder nothing is kept.
 
     It outlives the run, as the developer's memory of the answers does: one that is not asked again is signed for again.
     """
 
     folder: Path | None = None
-    table: str = ""
+    about: str = ""
 
     def keep(self, query: str, attribute: str, records: np.ndarray, told: Told, sigma: float, scale: int) -> None:
         """Write down one answer, about all records of the table."""
@@ -43,7 +49,7 @@ class Confirmed:
         private_folder(self.folder)
         tree = {
             "attribute": attribute,
-            "table": self.table,
+            "about": self.about,
             "records": len(records),
             "values": told.values.tolist(),
             "sizes": told.sizes.tolist(),
@@ -57,8 +63,8 @@ class Confirmed:
         if self.folder is None or not self._file(query).is_file():
             raise Refusal(f"counts under the name {query[:12]!r} were never confirmed here")
         tree = json.loads(self._file(query).read_bytes())
-        if tree["table"] != self.table:
-            raise Refusal(f"counts under the name {query[:12]!r} are of other records than this run's")
+        if tree.get("about") != self.about:
+            raise Refusal(f"counts under the name {query[:12]!r} are of other records, noise or draw than this run's")
         values = torch.tensor(tree["values"], dtype=torch.float64) / tree["scale"]
         sizes = torch.tensor(tree["sizes"], dtype=torch.float64)
         return Counts(tree["attribute"], all_groups(values, sizes), tree["sigma"], tree["records"])

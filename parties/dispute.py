@@ -23,7 +23,7 @@ from parties.config import RunConfig
 from parties.confirmed import Counts
 from parties.draw import DRAW, commitment_to, sample
 from parties.sealing import COMMITMENT, COMMITTED, commitment
-from parties.tables import audit_of, claims_of
+from parties.tables import audit_of, check_decisions, claims_of, measured
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.decisions import Decisions
 from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
@@ -131,12 +131,29 @@ class Recount:
         }
         self.decisions: Decisions | None = None
         if config.developer in openings:
-            self.decisions = read_store(openings[config.developer].folder / COMMITTED)
+            self.decisions = self._table(openings[config.developer].folder / COMMITTED)
+
+    def _table(self, folder: Path) -> Decisions:
+        """The developer's table; ProtocolError where it committed to none that the certificate could rest on."""
+        try:
+            decisions = read_store(folder)
+            check_decisions(self.config, decisions)
+        except UsageError as error:
+            raise ProtocolError(
+                f"{self.config.developer}: committed to no table from which the certificate follows: {error}"
+            ) from error
+        if self.told["measured"] != measured(decisions):
+            raise ProtocolError(
+                f"{self.config.developer}: the certificate measures {self.told['measured']}, and the opened table has "
+                f"{measured(decisions)}"
+            )
+        return decisions
 
     def findings(self) -> Iterator[Finding]:
         """Every claim of the certificate."""
         self._check_records()
-        sigmas = {one["attribute"]: float(one["sigma"]) for one in self.told["releases"]}
+        # by the agreed terms, and not by what the statement says of noise
+        noised = self.config.privacy is not None and self.config.privacy.evaluation_epsilon is not None
         for one, (_, claim) in zip(self.told["claims"], claims_of(self.config), strict=True):
             certified = {True: PASS, False: FAIL, None: OPEN}[one["passed"]]
             counts = self.counts(claim.attribute)
@@ -147,7 +164,7 @@ class Recount:
             estimate = metric(audit_of(self.config, groups, claim.attribute, counts), claim.metric)
             found = UNDECIDED
             if certified != OPEN:
-                wrong = CONTRADICTED if sigmas[claim.attribute] else DISPROVED
+                wrong = CONTRADICTED if noised else DISPROVED
                 found = PROVED if claim.verdict(estimate) == certified else wrong
             yield Finding(str(claim), certified, found, estimate_tree(estimate))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -123,7 +124,7 @@ class Holdings:
         held = cls(config, gate, groups, codes, open_responses(state), draw=draw, made=made)
         held.planned = sum(use.releases for use in outlook.uses)
         if config.certified:
-            held.confirmed = Confirmed(state / "confirmed", table_hash(ids))
+            held.confirmed = Confirmed(state / "confirmed", confirmed_about(config, ids, draw))
         return held
 
     def train(self, folder: Path, progress: Progress) -> None:
@@ -349,6 +350,15 @@ def check_parts(store: AuditorStore, ids: Ids, training: int) -> None:
             f"{misplaced} of {len(ids)} records are in another part, training or test, than follows from their ids and "
             "the scenario's seed and shares: prepare both stores from the same scenario and join key"
         )
+
+
+def confirmed_about(config: RunConfig, ids: Ids, draw: Draw | None) -> str:
+    """The name of all that confirmed counts are about: the table, the sample drawn from it, and the noise asked for.
+
+    Counts of another draw, or with other noise, are none that this run's statement can rest on.
+    """
+    about = [table_hash(ids), None if draw is None else draw.facts, str(config.privacy)]
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def open_responses(state: Path) -> Responses:

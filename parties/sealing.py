@@ -18,7 +18,7 @@ from typing import Any
 
 from parties import envelope, messages
 from parties.config import Endpoint, RunConfig
-from parties.confirmed import Confirmed, Counts
+from parties.confirmed import Confirmed, Counts, sigma_text
 from parties.draw import Draw
 from parties.envelope import Signature
 from parties.messages import Own, Seal, Sealed
@@ -184,6 +184,7 @@ class AuditorsView(View):
                 counts = self.confirmed.recall(release["query"])
                 _same("attribute of a release", counts.attribute, release["attribute"])
                 _same("records of a release", counts.total, self.records)
+                _same("noise of a release", release["sigma"], sigma_text(counts))
                 self._check_strata(counts)
                 found[counts.attribute] = counts
         mine = {name for name in self.config.audited if self.config.joint_holder(name) == self.name}

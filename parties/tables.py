@@ -56,6 +56,11 @@ def check_decisions(config: RunConfig, decisions: Decisions) -> None:
             )
 
 
+def measured(decisions: Decisions) -> str:
+    """The subject of the rates, in the words of statements."""
+    return "decisions" if decisions.scores is None else "scores above their median"
+
+
 def verdict_tree(config: RunConfig, verdict: Verdict) -> dict[str, Any]:
     """A verdict, JSON-ready, with the epsilon that would decide what is not decided."""
     claim, privacy = verdict.claim, config.privacy

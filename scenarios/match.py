@@ -154,7 +154,7 @@ def _unpacked(content: bytes, kind: str, what: str) -> dict[str, Any]:
     """The fields of a file of this kind; UsageError for another."""
     try:
         tree = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{what}: no file of a matching: {error}") from error
     found = tree.get("kind") if isinstance(tree, dict) and tree.get("format") == FORMAT else None
     if found != kind:

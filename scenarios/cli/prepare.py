@@ -126,6 +126,8 @@ def auditor(
         store = prepare_auditor(scenario, name, out, link, own, follow)
     finally:
         follow.close()
+    if matched is not None:
+        output.note("matched record ids are the developer's drawing: which of them train and which test is so, too")
     _tell(output, store, link, keyed=scenario.data.auditor is None)
 
 

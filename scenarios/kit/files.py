@@ -116,6 +116,7 @@ def texts(kit: Deployment, party: str) -> Mapping[str, str]:
         README: "README.md",
         RUN: "run.sh",
         "Dockerfile": "Dockerfile",
+        ".dockerignore": "dockerignore",
         "compose.yaml": "compose.yaml",
         SERVICE.format(party=party): "party.service",
     }

@@ -6,6 +6,7 @@ is sent are put under the names given here.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -187,7 +188,7 @@ def _auditors_store(kit: Deployment, name: str) -> Step:
     return Step(
         "Prepare the store",
         name,
-        (f"{command} --table {OWN}/table.csv --id {column} --out data",),
+        (f"{command} --table {OWN}/table.csv --id {shlex.quote(column)} --out data",),
         (Send("data/held.csv", assemble.DEVELOPER, f"held-{name}.csv"),),
         f"Your table is `{OWN}/table.csv`: a column `{column}` of the ids that the developer knows too, and the "
         f"columns of {', '.join(f'`{attribute}`' for attribute in attributes)}. The join key's fingerprint, which is "

@@ -113,6 +113,8 @@ class Ledger:
         ``persons``: whose each record is, "" where that is not known; UsageError where one was another's before.
         """
         records = as_ids(ids)
+        if persons is not None and not (as_ids(persons) != b"").any():  # nobody's is known
+            persons = None
         rows = self.spending.enrol(records, persons)
         name = self._keep(records, "ids")
         self.spending.note_table(name, rows)

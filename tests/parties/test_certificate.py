@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from parties.config import Endpoint, RunConfig
 from parties.confirmed import Confirmed
 from parties.draw import Draw
 from parties.envelope import NotGenuine, Signature
+from parties.holdings import confirmed_about
 from parties.roster import Roster
 from parties.sealing import AuditorsView, MetBy, View, fingerprint_of
 from parties.statement import Facts, statement, verify
@@ -32,8 +33,10 @@ from scenarios.audit_terms import AuditorTerms, Terms
 from scenarios.cli import main
 from secure_fair.errors import Refusal
 from secure_fair.fairness.claims import decide
+from secure_fair.ids import as_ids
 from secure_fair.mpc.confirmation import Told
 from secure_fair.privacy.accounting import gaussian_mu
+from secure_fair.privacy.target import Privacy
 from tests.parties.company import make_identities
 
 NAMES = ["developer", "city", "dealer"]
@@ -159,6 +162,8 @@ LIES = {
     "a party more": lie("parties", "mayor", value="0" * 64),
     "another release": lie("releases", 0, "query", value="cd" * 32),
     "no release": lie("releases", value=[]),
+    "more noise": lie("releases", 0, "sigma", value="50"),
+    "noise that is no number": lie("releases", 0, "sigma", value="much"),
     "a word more": lie("fair", value=True),
 }
 
@@ -182,8 +187,23 @@ def test_one_that_decides_nothing_anew_would_sign_it(case: Case, name: str) -> N
 def test_counts_of_other_records_are_not_signed_for(case: Case) -> None:
     """Confirmed in another run, about other people."""
     view = AuditorsView(case.config, case.met, GROUPS, Confirmed(case.confirmed.folder, "other"))
-    with pytest.raises(Refusal, match="of other records than this run's"):
+    with pytest.raises(Refusal, match="of other records, noise or draw than this run's"):
         case.check(case.honest(), view)
+
+
+def test_counts_are_about_their_draw_and_their_noise(case: Case) -> None:
+    """A developer that keeps the counts of its luckiest draw cannot have them certified under another."""
+    ids, other = as_ids(["a" * 32, "b" * 32]), replace(case.draw, nonce="3" * 64)
+    finer = replace(case.config, privacy=Privacy(evaluation_epsilon=2.0))
+    names = {
+        confirmed_about(case.config, ids, case.draw),
+        confirmed_about(case.config, ids, other),
+        confirmed_about(case.config, ids, None),
+        confirmed_about(case.config, ids[:1], case.draw),
+        confirmed_about(finer, ids, case.draw),
+    }
+    assert len(names) == 5
+    assert confirmed_about(case.config, ids, replace(case.draw)) in names
 
 
 @pytest.mark.parametrize("strata", [1, 3, 4])

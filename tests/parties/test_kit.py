@@ -201,6 +201,8 @@ def test_the_kit_s_files_are_what_their_readers_take(followed: Followed) -> None
         subprocess.run(["sh", "-n", "run.sh"], cwd=folder, check=True)
         service = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["party"]
         assert service["cap_drop"] == ["ALL"]
+        kept_out, *let_in = [line for line in (folder / ".dockerignore").read_text().splitlines() if line[0] != "#"]
+        assert (kept_out, let_in) == ("*", ["!constraints.txt", "!secure_fair-*.whl"])  # no key, id or ledger
         unit = (folder / f"secure-fair-{party}.service").read_text()
         assert "--new-state" not in unit + (folder / "run.sh").read_text()  # no restart ever begins budgets anew
         if shutil.which("systemd-analyze"):

@@ -167,6 +167,17 @@ def test_a_changed_list_of_persons_is_noticed(tmp_path: Path) -> None:
         Ledger(tmp_path, "auditor")
 
 
+@pytest.mark.parametrize("records", [1, 3])
+def test_records_of_nobody_that_is_known_leave_a_ledger_that_opens(tmp_path: Path, records: int) -> None:
+    """A developer may enrol people of whom this auditor, which holds a part, has none."""
+    ledger = Ledger(tmp_path, "auditor")
+    table = ledger.enrol(IDS[:records], [""] * records)
+    ledger.close()
+    again = Ledger(tmp_path, "auditor")
+    assert again.enrol(IDS[:records], [""] * records) == table
+    again.close()
+
+
 def test_the_noise_grows_with_the_records(open_gate) -> None:
     one, twenty = plan_for(releases=[MOMENTS]), plan_for(releases=[MOMENTS], records_per_person=20)
     for operation in ("moment", "evaluation_counts"):

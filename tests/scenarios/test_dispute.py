@@ -214,6 +214,20 @@ def test_noise_may_be_what_contradicts(tmp_path: Path, identities: Path) -> None
     assert "or it is noise" in done.stdout
 
 
+def test_the_statement_cannot_call_a_contradiction_noise(case: Signed) -> None:
+    """The terms say that counts are exact, whatever sigma was signed."""
+    for sigma in ("50", "no number"):
+        tree = lied(json.loads(json.dumps(case.tree)))
+        tree["predicate"]["releases"][0]["sigma"] = sigma
+        assert "disproved" in case.dispute("developer", "city", tree=tree, code=6).stdout
+
+
+def test_what_was_measured_is_what_was_committed_to(case: Signed) -> None:
+    case.tree["predicate"]["measured"] = "scores above their median"
+    done = case.dispute("developer", "city", tree=case.tree, code=4)
+    assert "measures scores above their median, and the opened table has decisions" in done.stderr
+
+
 def test_an_opening_is_copied_for_whom_it_concerns(case: Signed, tmp_path: Path) -> None:
     command = ["certificate", "open", str(case.folder / "city"), "--out", str(tmp_path / "handed")]
     assert CliRunner().invoke(main, command).exit_code == 0
