@@ -5,9 +5,6 @@ ARG PIP_EXTRA_INDEX_URL
 WORKDIR /source
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY secure_fair secure_fair
-COPY parties parties
-COPY scenarios scenarios
-COPY bench bench
 RUN python -m venv /opt/secure-fair && \
     /opt/secure-fair/bin/pip install --no-cache-dir -c constraints.txt .
 

@@ -3,6 +3,7 @@
 # make test-slow  the tests that take up to a minute each
 # make test-real  the tests on real pictures and weights, where SECURE_FAIR_DATA names their folder
 # make test-long  the tests that take many minutes
+# make test-peer  CrypTen's own tests on this engine, with two and with three parties: ten minutes
 # make lint       style and types
 # make docs       the documentation as a site, in site/
 #
@@ -17,7 +18,7 @@ INSTALLED := $(VENV)/.installed
 export OMP_NUM_THREADS := 1
 
 .DELETE_ON_ERROR:
-.PHONY: run test test-slow test-real test-long lint docs
+.PHONY: run test test-slow test-real test-long test-peer lint docs
 
 run: $(INSTALLED)
 	$(BIN)/secure-fair run quickstart
@@ -34,6 +35,9 @@ test-real: $(INSTALLED)
 
 test-long: $(INSTALLED)
 	$(BIN)/python -m pytest -m long
+
+test-peer: $(INSTALLED)
+	$(BIN)/python -m pytest -m peer tests/peer
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check

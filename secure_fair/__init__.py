@@ -1,6 +1,7 @@
 """Fair vision transformers trained without seeing the attributes by which fairness is judged.
 
-From Python: ``run``, ``plan``, ``load`` and ``load_model`` (docs/python.md); errors are in ``secure_fair.errors``.
+From Python: ``run``, ``plan``, ``load``, ``load_model`` and ``audit`` (docs/python.md); errors are in
+``secure_fair.errors``.
 """
 
 from __future__ import annotations
@@ -8,15 +9,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scenarios.api import load, load_model, plan, run
+    from secure_fair.scenarios.api import audit, load, load_model, plan, run
 
-__all__ = ["load", "load_model", "plan", "run"]
+__all__ = ["audit", "load", "load_model", "plan", "run"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the interface when it is asked for: parts of the package alone need none of it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from scenarios import api
+    from secure_fair.scenarios import api
 
     return getattr(api, name)

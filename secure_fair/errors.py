@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+MOST_WORDS = 4000
+"""Characters of what a peer says that are looked at."""
+
+
+def printable(words: str) -> str:
+    """A peer's words, fit for a terminal and a log: no control characters, and not for ever."""
+    return "".join(character if character.isprintable() else " " for character in words[:MOST_WORDS])
+
 
 class SecureFairError(Exception):
     """Anything the program stops for on purpose; the message is one clear sentence for the user."""
@@ -19,6 +27,10 @@ class UsageError(SecureFairError):
     def __init__(self, problems: str | Sequence[str]) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
         super().__init__("\n".join(self.problems))
+
+
+class NotOffered(UsageError):
+    """Something of CrypTen's that the engine has not on purpose; the message names it, and what to use instead."""
 
 
 class Diverged(SecureFairError):
@@ -47,8 +59,23 @@ class NotProved(ProtocolError):
     """A party has not proved that what it is committed to keeps to its bound."""
 
 
-class DamagedFile(ProtocolError):
-    """A file of this party's own was changed or torn. The message names its place here, and is not for peers."""
+class OwnMatter(ProtocolError):
+    """Something of this party's own is wrong. The message is for its user, and peers are told ``to_peers`` alone."""
+
+    to_peers = ""
+
+
+class DamagedFile(OwnMatter):
+    """A file of this party's own was changed or torn. The message names its place here."""
+
+    to_peers = "stopped by DamagedFile"
+
+
+class OutOfBound(OwnMatter):
+    """A value that was opened to this party, or that it shares, is beyond its public bound. The message has its size:
+    whoever has shifted an opened value could take the shift off again, and know it."""
+
+    to_peers = "a value left its public bound"
 
 
 class ClaimFails(SecureFairError):

@@ -40,6 +40,17 @@ def atomic_write(path: Path) -> Iterator[Path]:
         raise
 
 
+def is_there(file: Path, folder: Path) -> bool:
+    """Whether a file below ``folder`` is there; OSError where the folder itself is not.
+
+    A disk that is away says nothing of what is on it.
+    """
+    if file.is_file():
+        return True
+    with os.scandir(folder):
+        return False
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Replace a file, private to its owner (0600); a crash leaves the old one or the new one."""
     with atomic_write(path) as partial, open_private(partial, "wb") as file:

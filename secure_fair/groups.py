@@ -26,11 +26,12 @@ def row_change(groups: int) -> float:
     return 1.0 if groups == 2 else math.sqrt(2.0)
 
 
-def membership_matrix(codes: np.ndarray, groups: int) -> Tensor:
-    """Group codes (n,) as int64 membership columns (n, 1 or G); a row of zeros for -1, somebody else's record."""
+def membership_matrix(codes: np.ndarray, groups: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Group codes (n,) as membership columns (n, 1 or G), int64 unless said otherwise; a row of zeros for -1,
+    somebody else's record."""
     held = torch.from_numpy(np.asarray(codes, dtype=np.int64))
-    members = (held[:, None] == torch.arange(groups)).long()
-    return members[:, 1:].clone() if groups == 2 else members
+    named = torch.arange(groups)[1:] if groups == 2 else torch.arange(groups)
+    return (held[:, None] == named).to(dtype)
 
 
 def joint_groups(groups: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ Names: TypeAlias = "Iterable[str] | Ids"
 MOST_BYTES = 256
 """Of an id: every one of an array takes the room of the longest."""
 _NEWLINE = 10
+_PART = 65_536  # ids that are turned into lines at a time
 _WORD = 8
 
 
@@ -37,6 +38,12 @@ def lines(ids: Ids) -> bytes:
     table[:, width] = _NEWLINE
     flat = table.reshape(-1)
     return (flat if flat.all() else flat[flat != 0])[:-1].tobytes()  # zeros fill up shorter ones
+
+
+def lines_by_part(ids: Ids) -> Iterator[bytes]:
+    """The same, a part after the other."""
+    for start in range(0, len(ids), _PART):
+        yield (b"\n" if start else b"") + lines(ids[start : start + _PART])
 
 
 def of_lines(content: bytes) -> Ids:
@@ -69,8 +76,7 @@ def ascending(ids: Ids) -> bool:
 def order(ids: Ids) -> npt.NDArray[np.int64]:
     """The places of the ids in ascending order, int64 (n,); equal ones as they stand."""
     count = -(-ids.dtype.itemsize // _WORD)
-    words = ids.astype(f"S{_WORD * count}").view(">u8").reshape(len(ids), count)
-    leading = words[:, 0].astype(np.uint64)
+    leading = _leading(ids)
     found = np.argsort(leading, kind="stable")
     if count > 1 and len(ids):
         leading = leading[found]
@@ -78,7 +84,8 @@ def order(ids: Ids) -> npt.NDArray[np.int64]:
         tied[1:-1] = leading[1:] == leading[:-1]
         unsure = tied[1:] | tied[:-1]
         among = found[unsure]
-        found[unsure] = among[np.lexsort(words[among].astype(np.uint64).T[::-1])]
+        words = ids[among].astype(f"S{_WORD * count}").view(">u8").reshape(len(among), count).astype(np.uint64)
+        found[unsure] = among[np.lexsort(words.T[::-1])]
     return found
 
 
@@ -89,14 +96,30 @@ def find(ids: Ids, among: Ids) -> npt.NDArray[np.int64]:
     # where the questions ascend too, the places asked for lie beside one another in memory
     by_id = None if ascending(ids) else order(ids)
     asked = ids if by_id is None else ids[by_id]
-    places = np.searchsorted(among, asked)
-    places[places == len(among)] = 0
-    places[among[places] != asked] = -1
+    places = _find_ascending(asked, among)
     if by_id is None:
         return places
     found = np.empty_like(places)
     found[by_id] = places
     return found
+
+
+def _find_ascending(asked: Ids, among: Ids) -> npt.NDArray[np.int64]:
+    """The same of ``asked`` in ascending order: by their first letters, and whole where these are not enough."""
+    leading, of_asked = _leading(among), _leading(asked)
+    places = np.searchsorted(leading, of_asked)
+    places[places == len(among)] = 0
+    doubtful = np.flatnonzero((leading[places] == of_asked) & (among[places] != asked))
+    whole = np.searchsorted(among, asked[doubtful])
+    whole[whole == len(among)] = 0
+    places[doubtful] = whole
+    places[among[places] != asked] = -1
+    return places
+
+
+def _leading(ids: Ids) -> npt.NDArray[np.uint64]:
+    """The first eight bytes of each id, as a number: these are in the order of the ids."""
+    return ids.astype(f"S{_WORD}").view(">u8").astype(np.uint64)
 
 
 def repeated(ids: Ids) -> bool:

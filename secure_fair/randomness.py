@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 KEY_BYTES = 32
 _VERSION = b"secure_fair randomness 1"
 _ZEROS = memoryview(bytes(1 << 16))  # the plaintext under which CTR yields its keystream, a piece at a time
+_BLOCK = 16  # bytes of keystream for each value of the counter
 _TAIL = 16  # room the cipher asks for beyond the bytes that it writes
 
 
@@ -34,11 +35,14 @@ def derive(key: bytes, *labels: str | int) -> bytes:
 class PRG:
     """The AES-256-CTR keystream of one key, read in order; holders of the key who read alike hold the same numbers."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, start: int = 0) -> None:
+        """``start``: the byte of the stream that is read first."""
         if len(key) != KEY_BYTES:
             raise ValueError(f"a stream's key has {KEY_BYTES} bytes, not {len(key)}")
         # A key is used for one stream only, so the counter may start at zero (NIST SP 800-38A, section 6.5).
-        self._cipher = Cipher(algorithms.AES(key), modes.CTR(bytes(16))).encryptor()
+        block, within = divmod(start, _BLOCK)
+        self._cipher = Cipher(algorithms.AES(key), modes.CTR(block.to_bytes(_BLOCK, "big"))).encryptor()
+        self._fill(within)
 
     def _fill(self, count: int) -> np.ndarray:
         """``count`` bytes of keystream in a fresh, writable array."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from scenarios.cli import main
+from secure_fair.scenarios.cli import main
 
 ROOT = Path(__file__).parent.parent
 AT_THE_ROOT = ("README.md", "CONTRIBUTING.md", "SECURITY.md")

@@ -13,9 +13,9 @@ import timm
 from click.testing import CliRunner
 from safetensors.torch import save_file
 
-from scenarios import files, grid
-from scenarios.cli import main
-from scenarios.schema import Scenario
+from secure_fair.scenarios import files, grid
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.schema import Scenario
 from tests.commands import ROOT, TOLD, Told, problem_of
 from tests.refusals.world import RECORDS
 
@@ -26,7 +26,7 @@ RUN_HERE = (
     r"scenario (list|show|validate|schema|reference)",
     r"data (check|prepare|decisions|attributes)(?!.*--matched)",
     r"cache show",
-    r"(predict|export) ",
+    r"(predict|export) (?!.*--strength)",
     r"report ",
     r"deploy init",
     r"review --list",
@@ -39,6 +39,7 @@ ELSEWHERE = {
     r"party auditor --audit": "tests/parties/test_audit_parties.py",
     r"certificate verify": "tests/parties/test_certificate.py",
     r"certificate ": "tests/scenarios/test_dispute.py",
+    r"export .*--strength": "tests/scenarios/test_path.py",
     r"match |data .*--matched": "tests/scenarios/test_match.py",
     r"party ": "tests/parties/test_two_hosts.py",
     r"review (--demo|quickstart)": "tests/scenarios/test_review.py",

@@ -105,8 +105,7 @@ METHOD = Calm
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program with the three files."""
     folder = tmp_path_factory.mktemp("copy")
-    for package in ("secure_fair", "parties", "scenarios"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "secure_fair", folder / "secure_fair")
     (folder / "secure_fair" / "mpc" / "squares.py").write_text(ENGINE)
     (folder / "secure_fair" / "operations" / "energy.py").write_text(OPERATION)
     (folder / "secure_fair" / "learning" / "methods" / "calm.py").write_text(METHOD)
@@ -123,16 +122,21 @@ def secure_fair(folder: Path, *arguments: str, overrides: tuple[str, ...] = ()) 
         word for override in (*SMALL, "method.name=calm", "method.release=", *overrides) for word in ("-o", override)
     ]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    command = [sys.executable, "-m", "scenarios.cli", *arguments, *options]
+    command = [sys.executable, "-m", "secure_fair", *arguments, *options]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
+@pytest.mark.slow
 def test_scenario_validate_and_the_plan_know_both(copy: Path) -> None:
     assert "quickstart is valid" in secure_fair(copy, "scenario", "validate", "quickstart")
     shown = secure_fair(copy, "scenario", "show", "quickstart", overrides=('policy.operations=["energy"]',))
     assert "# energy             1         1           1" in shown
+    forecast = shown[shown.index("on shares, at the developer") :]
+    assert any(
+        line.split()[:3] == ["#", "energy", "1"] for line in forecast.splitlines()
+    )  # foreseen without a further edit
 
 
 @pytest.mark.slow
@@ -147,3 +151,7 @@ def test_runs_and_reports_know_both(copy: Path, tmp_path: Path, mode: str) -> No
     assert to_developer == ["energy", "evaluation_counts"]
     assert "energy" in (out / "report.html").read_text()
     assert 0 < summary["privacy"]["attributes"]["male"]["epsilon"] <= 2.0
+    if mode == "secure":
+        foreseen = summary["forecast"]["operations"]["energy"]
+        spent = summary["cost"]["energy"]
+        assert foreseen["traffic"] == pytest.approx(spent["bytes_sent"] + spent["bytes_received"], rel=0.02)

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import torch
 
-from scenarios.launch import run_method
-from scenarios.progress import LineReporter
 from secure_fair.files import atomic_write, private_folder
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import Question, ReleaseCache
 from secure_fair.randomness import PRG, KeySource
+from secure_fair.scenarios.launch import run_method
+from secure_fair.scenarios.progress import LineReporter
 from tests.parties.company import tiny, write_stores
 
 

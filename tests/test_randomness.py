@@ -34,6 +34,12 @@ def test_stream_is_counter_mode_however_it_is_read(pieces: list[int]) -> None:
     assert b"".join(stream.bytes(n) for n in pieces) == reference(key, sum(pieces))
 
 
+@pytest.mark.parametrize("start", [0, 1, 8, 16, 24, 70_001])
+def test_a_stream_is_read_from_anywhere(start: int) -> None:
+    key = derive(bytes(range(32)), "anywhere")
+    assert PRG(key, start).bytes(100) == reference(key, start + 100)[start:]
+
+
 def test_ring_elements_are_the_little_endian_words_of_the_stream() -> None:
     key = derive(bytes(range(32)), "ring")
     ring = PRG(key).ring((3, 5))
@@ -105,7 +111,7 @@ def test_half_a_gigabyte_of_ring_elements_a_second() -> None:
     stream = PRG(bytes(32))
     best = 0.0
     for _ in range(20):
-        started = time.perf_counter()
+        started = time.process_time()
         stream.ring((1_000_000,))
-        best = max(best, 8e6 / (time.perf_counter() - started))
+        best = max(best, 8e6 / (time.process_time() - started))
     assert best >= 500e6

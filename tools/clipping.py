@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import secure_fair.compat  # noqa: F401
-from bench.report import machine
+from secure_fair.bench.report import machine
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.train import Classifier
 from secure_fair.report.tables import Table

@@ -55,8 +55,13 @@ def play(session: Session, codes: np.ndarray, heeded: bool) -> list[bool]:
     return [_taken(session, lie(codes)) for lie in LIES]
 
 
+def _as_they_are(codes: np.ndarray, groups: int, dtype: torch.dtype = torch.int64) -> torch.Tensor:
+    """Any numbers as the only column."""
+    return torch.from_numpy(codes)[:, None]
+
+
 def _taken(session: Session, numbers: np.ndarray) -> bool:
-    states.membership_matrix = lambda codes, groups: torch.from_numpy(codes)[:, None]
+    states.membership_matrix = _as_they_are
     state = SharedState(session, PublicFacts(DEVELOPER, {ATTRIBUTE: 2}, {}, PEOPLE, False, {}))
     try:
         state.share_memberships(ATTRIBUTE, [AUDITOR], numbers if session.name == AUDITOR else None, {})

@@ -16,6 +16,7 @@ from secure_fair.attacks.common.auditor import isolating, opened, training_plan
 from secure_fair.errors import DamagedFile
 from secure_fair.privacy.chain import verify
 from secure_fair.privacy.comparison import compare
+from secure_fair.privacy.entries import malformed
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 
@@ -95,7 +96,8 @@ def _noticed(ledger: Path, developer: list[dict[str, object]]) -> bool:
     except DamagedFile:
         return True
     entries = [json.loads(line) for line in (ledger / ENTRIES).read_bytes().splitlines()]
-    return bool(compare(developer, [entry for entry in entries if entry.get("run") == "run"]))
+    about = [entry for entry in entries if entry.get("run") == "run"]
+    return any(map(malformed, about)) or bool(compare(developer, about))
 
 
 def _reads(ledger: Path) -> bool:

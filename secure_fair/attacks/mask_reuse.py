@@ -39,7 +39,7 @@ class MaskReuse(Attack):
 
 def always_the_same(committed: Any) -> Any:
     """A source that forgets to tell one mask from the next."""
-    return lambda self, mask, shape, *, ring: committed(self, 0, shape, ring=ring)
+    return lambda self, mask, shape, **how: committed(self, 0, shape, **how)
 
 
 def play(session: Session, secrets: np.ndarray, codes: np.ndarray) -> list[np.ndarray]:

@@ -51,26 +51,30 @@ def read_parquet(file: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
 
 
 def _check(file: Path, schema: pyarrow.Schema) -> None:
+    problems = [
+        f"{file}: column {field.name!r} is of {field.type}; a cell is a text, a number, a date, true or false: leave "
+        "the column out, or write it as text"
+        for field in schema
+        if not is_plain(field.type)
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
+def is_plain(kind: pyarrow.DataType) -> bool:
+    """Whether cells of this type are a text, a number, a date, true or false."""
     from pyarrow import types
 
     plain = (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_date, types.is_timestamp)
     texts = (types.is_string, types.is_large_string, types.is_string_view, types.is_null)
-    problems = []
-    for field in schema:
-        kind = field.type.value_type if types.is_dictionary(field.type) else field.type
-        if not any(fits(kind) for fits in (*plain, *texts)):
-            problems.append(
-                f"{file}: column {field.name!r} is of {field.type}; a cell is a text, a number, a date, true or "
-                "false: leave the column out, or write it as text"
-            )
-    if problems:
-        raise UsageError(problems)
+    value = kind.value_type if types.is_dictionary(kind) else kind
+    return any(fits(value) for fits in (*plain, *texts))
 
 
 def _rows(file: Path, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[tuple[int, list[str]]]:
     line = 2
     for batch in batches:
-        columns = [_texts(column) for column in batch.columns]
+        columns = [texts_of(column) for column in batch.columns]
         for cells in zip(*columns, strict=True):
             if any("\0" in cell for cell in cells):
                 raise UsageError(f"{file}:{line}: has a NUL character: write the table again")
@@ -78,7 +82,7 @@ def _rows(file: Path, batches: Iterator[pyarrow.RecordBatch]) -> Iterator[tuple[
             line += 1
 
 
-def _texts(column: pyarrow.Array) -> list[str]:
+def texts_of(column: pyarrow.Array) -> list[str]:
     """A column's cells as text."""
     from pyarrow import types
 

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from secure_fair.data.records import File
 from secure_fair.files import atomic_write, private_folder, write_bytes
 
 FORMAT = "1"  # a change of what is decoded, or how, must change it: it is part of the cache's key
@@ -61,7 +62,7 @@ def decode(data: bytes, image_size: int) -> np.ndarray:
 
 
 def decode_all(
-    files: Sequence[tuple[str, Path]], image_size: int, cache: Path, progress: Callable[[int, int], None] | None = None
+    files: Sequence[tuple[str, File]], image_size: int, cache: Path, progress: Callable[[int, int], None] | None = None
 ) -> Decoded:
     """Decode named files, or take them from ``cache`` where the same list was decoded before.
 
@@ -126,7 +127,7 @@ def colours(pictures: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[f
     return mean.tolist(), np.sqrt(np.maximum(shares @ levels**2 - mean**2, 0)).tolist()
 
 
-def _stat(file: Path) -> tuple[int, int]:
+def _stat(file: File) -> tuple[int, int]:
     try:
         stat = file.stat()
     except OSError:
@@ -134,7 +135,7 @@ def _stat(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def read_picture(file: Path, image_size: int) -> tuple[str, np.ndarray | str]:
+def read_picture(file: File, image_size: int) -> tuple[str, np.ndarray | str]:
     """Digest and picture of a file as ``decode`` makes it, or kind and text of the failure."""
     try:
         data = file.read_bytes()

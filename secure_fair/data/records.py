@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -36,12 +38,26 @@ class Problem:
         return f"{self.place}: {self.kind}: {self.text}"
 
 
+class File(Protocol):
+    """A file, or what can be read like one."""
+
+    @property
+    def name(self) -> str:
+        """Its own, without folders."""
+
+    def stat(self) -> os.stat_result:
+        """Size and times."""
+
+    def read_bytes(self) -> bytes:
+        """All that is in it."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One picture, or row, and its codes: first the target's, then the sensitive attributes' in the order of asking."""
 
     name: str  # path below the data set's folder; a row's has the line as well
-    file: Path  # of the picture, or the table
+    file: File  # of the picture, or the table
     place: str
     codes: tuple[int, ...]
     split: str | None = None

@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 
-from secure_fair.data import celeba, faces, manifest, tabular, utkface
+from secure_fair.data import celeba, faces, huggingface, manifest, tabular, utkface
 from secure_fair.data.encoding import Column, Encoding
 from secure_fair.data.pictures import Decoded, decode_all, select
 from secure_fair.data.records import (
@@ -36,6 +36,7 @@ _SOURCES: dict[str, Callable[..., Listing]] = {
     "utkface": utkface.list_records,
     "celeba": celeba.list_records,
     "manifest": manifest.list_records,
+    "huggingface": huggingface.list_records,
     "table": tabular.list_records,
 }
 DATASETS = ("faces", *_SOURCES)
@@ -45,6 +46,7 @@ OPTIONS = {
     "utkface": set(),
     "celeba": {"partition", "identities"},
     "manifest": {"path_column", *_LABELLED},
+    "huggingface": {"path_column", *_LABELLED},
     "table": {"evaluation_file", "features", "categories", *_LABELLED},
 }
 
@@ -107,15 +109,16 @@ def load_table(
     cache: Path,
     **options: Any,
 ) -> Dataset:
-    """Load ``faces``, ``utkface``, ``celeba``, ``manifest`` or ``table``, labelled as asked for.
+    """Load ``faces``, ``utkface``, ``celeba``, ``manifest``, ``huggingface`` or ``table``, labelled as asked for.
 
     ``target`` and ``sensitive`` are columns, compared with a number ("age > 35") or cut at numbers ("age cut at 30 and
     60") where they are numbers. Pictures are decoded once and kept below ``cache``. ``options`` for every data set:
     ``limit`` (none) takes that many records, chosen by the hash of their names, so that neither order nor anything in
     the names decides; ``on_bad`` ("refuse"); ``progress``; ``unions``: by attribute and group, the values that it is
     made of; ``seed`` (0) determines the portraits, and nothing else depends on it. Those of one: faces: records,
-    correlation, base_rate; celeba: partition, identities; manifest and table: file, id_column, split_column,
-    person_column, classes; manifest: path_column; table: evaluation_file, features, categories.
+    correlation, base_rate; celeba: partition, identities; manifest, huggingface and table: file,
+    id_column, split_column, person_column, classes; the former two: path_column; table: evaluation_file, features,
+    categories.
 
     With ``on_bad="refuse"`` any bad record is a UsageError with the first of them and their number; the table is read
     before the pictures are. With "skip" they are left out and listed in ``skipped``. Of files with the same bytes the
@@ -270,12 +273,13 @@ def _table_of(
 class Census:
     """The number of records that ``load_table`` would find, and the groups of each sensitive attribute, from the tables
     alone. ``given``: how many of them the data set itself gives to developer, auditor and test; None if it does not.
-    ``separate``: how many records the auditors' own data set has, where they have one."""
+    ``separate``: how many records the auditors' own data set has, where they have one. ``classes`` of the task."""
 
     records: int
     groups: dict[str, tuple[str, ...]]
     given: dict[str, int] | None = None
     separate: int | None = None
+    classes: int = 2
 
 
 def count_records(
@@ -292,14 +296,16 @@ def count_records(
     if dataset == "faces":
         count = int(dataset_options.get("records", FACES))
         groups = {name: faces.ATTRIBUTES[name] for name in sensitive if name in faces.ATTRIBUTES}
-        return Census(count if limit is None else min(count, limit), groups)
+        classes = len(faces.ATTRIBUTES.get(str(target), ("no", "yes")))
+        return Census(count if limit is None else min(count, limit), groups, classes=classes)
     expressions = parse_columns(_named(target, sensitive))
     listing = united(_SOURCES[dataset](root, expressions, **dataset_options), expressions, unions or {})
     places = _limited(listing.records, limit)
     _require_groups(listing, places, expressions)
     splits = Counter(listing.records[place].split for place in places)
     given = None if None in splits else {name: splits[name] for name in SPLITS}
-    return Census(len(places), dict(zip(sensitive, listing.groups[-len(sensitive) :], strict=True)), given)
+    held = dict(zip(sensitive, listing.groups[-len(sensitive) :], strict=True))
+    return Census(len(places), held, given, classes=2 if target is None else len(listing.groups[0]))
 
 
 def _draw_faces(

@@ -14,6 +14,10 @@ sigma 0 that of Wilson (J. Am. Stat. Assoc. 22, 1927), without the first term th
 1954) for the audited people alone. The first is about people *like these*, the second about *these*. Where noise leaves
 n open it is [0, 1]. Intervals of several groups hold together (Bonferroni), so that whatever is made from them, the
 highest rate among it, holds as well.
+
+**Who takes part** is a matter of sizes, which have noise too, and which group is highest one of rates. Where noise
+leaves either open, an interval is for whichever it is: a group that may be too small for a ratio may take part all the
+same, and the one that is selected most may be any whose rate may be the highest.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from scipy.special import ndtri
 Array = NDArray[np.float64]
 
 LEVEL = 0.95
+SIZES = 0.99  # the level at which the sizes of all groups hold together, where they say who takes part
 LABELS = ("negative", "positive", "unknown")  # a stratum is label times 2 plus the decision
 SELECTION = "selection rate"
 
@@ -58,6 +63,9 @@ class Estimate:
     value: float
     here: tuple[float, float]
     beyond: tuple[float, float]
+
+
+UNDEFINED = Estimate(np.nan, (np.nan, np.nan), (np.nan, np.nan))
 
 
 @dataclass(frozen=True)
@@ -108,8 +116,31 @@ class Audit:
     @cached_property
     def included(self) -> NDArray[np.bool_]:
         """The groups that take part in ratios and differences."""
-        large = self.sizes >= max(self.smallest * self.total, 1)
-        return np.asarray(np.array(self.known) & large, dtype=bool)
+        return self._at_least(self.fewest)
+
+    @cached_property
+    def sure(self) -> NDArray[np.bool_]:
+        """Those of them that are large enough whatever the noise is."""
+        return self._at_least(self.fewest + self._margin)
+
+    @cached_property
+    def possible(self) -> NDArray[np.bool_]:
+        """The groups that may take part, as far as the noise tells."""
+        return self._at_least(self.fewest - self._margin)
+
+    @property
+    def fewest(self) -> float:
+        """Records that a group must have to take part."""
+        return max(self.smallest * self.total, 1)
+
+    @property
+    def _margin(self) -> float:
+        """By how much noise may have moved the size of a group; of many groups none by more, at the level ``SIZES``."""
+        quantile = -float(ndtri((1 - SIZES) / max(sum(self.known), 1)))
+        return quantile * self.sigma * float(np.sqrt(len(self.counts)))
+
+    def _at_least(self, records: float) -> NDArray[np.bool_]:
+        return np.asarray(np.array(self.known) & (self.sizes >= records), dtype=bool)
 
     def reason(self, group: int) -> str:
         """Why a group takes no part; empty where it does."""
@@ -118,8 +149,9 @@ class Audit:
         return "" if self.included[group] else f"below {100 * self.smallest:g} % of the records"
 
     def z(self, times: int = 1) -> float:
-        """The quantile with which two-sided intervals of all groups that take part, of so many rates, hold together."""
-        together = max(int(self.included.sum()), 1) * times
+        """The quantile with which two-sided intervals of all groups that may take part, of so many rates, hold
+        together."""
+        together = max(int(self.possible.sum()), 1) * times
         return -float(ndtri((1 - LEVEL) / 2 / together))
 
     def rate(self, name: str, *, sampling: bool, times: int = 1) -> Rates:
@@ -136,17 +168,27 @@ class Audit:
     def both(self, name: str, made: str, times: int = 1) -> Estimate:
         """The ``made`` ("difference" or "ratio") of a rate between all groups that take part."""
         here, beyond = (self.rate(name, sampling=sampling, times=times) for sampling in (False, True))
-        between = difference_between if made == "difference" else ratio_between
         among = self.included if self.sigma else self.included & np.isfinite(here.value)
-        (value, *ends), (_, *others) = (between(rates, among) for rates in (here, beyond))
-        return Estimate(value, (ends[0], ends[1]), (others[0], others[1]))
+        value = BETWEEN[made](here, among)[0]
+        if np.isnan(value):
+            return UNDEFINED
+        return Estimate(value, *(self._ends_between(made, rates, among) for rates in (here, beyond)))
+
+    def _ends_between(self, made: str, rates: Rates, among: NDArray[np.bool_]) -> tuple[float, float]:
+        """The ends of an interval, whichever groups take part: one more only makes it worse. ``among``: exactly those
+        where there is no noise."""
+        most, least = (self.possible, self.sure) if self.sigma else (among, among)
+        (_, low, high), (_, sure_low, sure_high) = (BETWEEN[made](rates, groups) for groups in (most, least))
+        if made == "difference":
+            return 0.0 if np.isnan(sure_low) else sure_low, high
+        return low, 1.0 if np.isnan(sure_high) else sure_high
 
     def equalized(self, made: str) -> Estimate:
         """The worse of the true and the false positive rate's."""
         found = [self.both(name, made, times=len(EQUALIZED)) for name in EQUALIZED]
         worse = max if made == "difference" else min
         if any(np.isnan(one.value) for one in found):
-            return Estimate(np.nan, (np.nan, np.nan), (np.nan, np.nan))
+            return UNDEFINED
         here, beyond = ([getattr(one, which) for one in found] for which in ("here", "beyond"))
         value = worse(one.value for one in found)
         return Estimate(value, _ends(worse, here), _ends(worse, beyond))
@@ -158,14 +200,21 @@ class Audit:
 
     def _impact(self, group: int, here: Rates, beyond: Rates) -> Estimate:
         if not self.included[group]:
-            return Estimate(np.nan, (np.nan, np.nan), (np.nan, np.nan))
-        among = self.included
-        value = float(ratio_of(here.value[group], _most(here.value[among])))
+            return UNDEFINED
+        value = float(ratio_of(here.value[group], _most(here.value[self.included])))
+        sure = self._with(self.sure, group)
         ends = [
-            (over(rates.low[group], _most(rates.high[among])), over(rates.high[group], _most(rates.low[among])))
+            (over(rates.low[group], _most(rates.high[self.possible])), over(rates.high[group], _most(rates.low[sure])))
             for rates in (here, beyond)
         ]
         return Estimate(value, *ends)
+
+    @staticmethod
+    def _with(groups: NDArray[np.bool_], group: int) -> NDArray[np.bool_]:
+        """These groups and one more."""
+        more = groups.copy()
+        more[group] = True
+        return more
 
     def standard_deviations(self) -> list[Estimate]:
         """By how many standard deviations each group is selected less than the group that is selected most.
@@ -175,22 +224,62 @@ class Audit:
         """
         rates = self.rate(SELECTION, sampling=False)
         if not self.included.any() or np.isnan(rates.value[self.included]).all():
-            return [Estimate(np.nan, (np.nan, np.nan), (np.nan, np.nan)) for _ in self.names]
-        candidates = np.where(self.included, np.nan_to_num(rates.value, nan=-1.0), -np.inf)
-        best = int(candidates.argmax())
-        return [self._deviation(group, best, rates.value) for group in range(len(self.names))]
+            return [UNDEFINED] * len(self.names)
+        best = self._best(rates)
+        found = []
+        for group in range(len(self.names)):
+            pairs = [self._deviation(group, other, rates) for other in self._bests(rates)]
+            one = self._deviation(group, best, rates) if self.included[group] else UNDEFINED
+            here, beyond = ([getattr(pair, which) for pair in pairs] for which in ("here", "beyond"))
+            found.append(UNDEFINED if np.isnan(one.value) else Estimate(one.value, _hull(here), _hull(beyond)))
+        return found
 
-    def _deviation(self, group: int, best: int, rates: Array) -> Estimate:
-        p, top = float(rates[group]), float(rates[best])
+    def largest_deviation(self) -> Estimate:
+        """The largest of them, whichever groups take part, and whichever of them is selected most."""
+        rates = self.rate(SELECTION, sampling=False)
+        known = [one.value for one in self.standard_deviations() if not np.isnan(one.value)]
+        if not known:
+            return UNDEFINED
+        here, beyond = (
+            _hull([self._largest_of(best, rates, which) for best in self._bests(rates)]) for which in ("here", "beyond")
+        )
+        return Estimate(max(known), here, beyond)
+
+    def _largest_of(self, best: int, rates: Rates, which: str) -> tuple[float, float]:
+        """The ends of the largest deviation from this group, for it takes part."""
+        lows, highs = (
+            [getattr(self._deviation(int(group), best, rates), which)[end] for group in np.flatnonzero(groups)]
+            for end, groups in enumerate((self._with(self.sure, best), self._with(self.possible, best)))
+        )
+        return float(np.nanmax(lows)), float(np.nanmax(highs))
+
+    def _best(self, rates: Rates) -> int:
+        """The group that is selected most, as it looks."""
+        return int(np.where(self.included, np.nan_to_num(rates.value, nan=-1.0), -np.inf).argmax())
+
+    def _bests(self, rates: Rates) -> list[int]:
+        """The groups that may be the one that is selected most."""
+        if not self.sigma:
+            return [self._best(rates)]
+        highest = float(rates.low[self._with(self.sure, self._best(rates))].max())
+        return [int(group) for group in np.flatnonzero(self.possible & (rates.high >= highest))]
+
+    def _deviation(self, group: int, best: int, rates: Rates) -> Estimate:
+        """The statistic of two groups; between all that it can be where noise leaves a rate or a size open."""
+        p, top = float(rates.value[group]), float(rates.value[best])
         n, m = float(self.sizes[group]), float(self.sizes[best])
-        pooled = (p * n + top * m) / (n + m) if n + m > 0 else np.nan
-        error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)) if n > 0 and m > 0 and 0 < pooled < 1 else np.nan
-        if not self.included[group] or np.isnan(error):
-            undefined = (np.nan, np.nan)
-            same = group == best and bool(self.included[group])
-            return Estimate(0.0, (0.0, 0.0), (0.0, 0.0)) if same else Estimate(np.nan, undefined, undefined)
-        value = (top - p) / error
-        noise = 0.0 if group == best else self._noise_of_difference((p, n), (top, m)) / error
+        if group == best:
+            error, noise, value = 1.0, 0.0, 0.0
+        else:
+            pooled = (p * n + top * m) / (n + m) if n + m > 0 else np.nan
+            error = np.sqrt(pooled * (1 - pooled) * (1 / n + 1 / m)) if n > 0 and m > 0 and 0 < pooled < 1 else np.nan
+            noise, value = self._noise_of_difference((p, n), (top, m)) / error, (top - p) / error
+        open_ = (rates.low == 0) & (rates.high == 1)
+        if self.sigma and group != best and (np.isnan(value) or open_[group] or open_[best]):
+            most = float(np.sqrt(self.total))  # of nobody against everybody
+            return Estimate(value, (-most, most), (-most, most))
+        if np.isnan(value):
+            return UNDEFINED
         here, beyond = (self.z() * spread for spread in (noise, np.hypot(1.0, noise)))
         return Estimate(value, (value - here, value + here), (value - beyond, value + beyond))
 
@@ -271,6 +360,11 @@ def _most(values: Array) -> float:
     return float(np.nanmax(values)) if np.isfinite(values).any() else np.nan
 
 
+def _hull(pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """The smallest interval with all of these in it."""
+    return min(low for low, _ in pairs), max(high for _, high in pairs)
+
+
 def _ends(worse: object, pairs: Sequence[tuple[float, float]]) -> tuple[float, float]:
     choose = max if worse is max else min
     return choose(low for low, _ in pairs), choose(high for _, high in pairs)
@@ -287,19 +381,12 @@ def metric(audit: Audit, name: str) -> Estimate:
     if name == "impact ratio":
         return audit.both(SELECTION, "ratio")
     if name == "standard deviations":
-        return _largest(audit.standard_deviations())
+        return audit.largest_deviation()
     rate, made = name.rsplit(" ", 1)
     return audit.equalized(made) if rate == "equalized odds" else audit.both(rate, made)
 
 
-def _largest(found: Sequence[Estimate]) -> Estimate:
-    known = [one for one in found if not np.isnan(one.value)]
-    if not known:
-        return Estimate(np.nan, (np.nan, np.nan), (np.nan, np.nan))
-    here, beyond = ([getattr(one, which) for one in known] for which in ("here", "beyond"))
-    return Estimate(max(one.value for one in known), _ends(max, here), _ends(max, beyond))
-
-
+BETWEEN = {"difference": difference_between, "ratio": ratio_between}
 METRICS: Mapping[str, bool] = {
     "impact ratio": False,
     "standard deviations": False,

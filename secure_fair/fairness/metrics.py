@@ -216,15 +216,19 @@ def utility(labels: ArrayLike, probabilities: ArrayLike) -> dict[str, float | No
 
 def auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
     """Area under the ROC curve, one-vs-rest mean with more than two classes; None where a class does not occur."""
-    from sklearn.metrics import roc_auc_score
-
     classes = probabilities.shape[1]
     if len(np.unique(labels)) < classes:
         return None
-    if classes == 2:
-        return float(roc_auc_score(labels, probabilities[:, 1]))
-    # one class at a time: scikit-learn's own multi-class form insists on rows that sum to 1 to the last bit
-    return float(np.mean([roc_auc_score(labels == c, probabilities[:, c]) for c in range(classes)]))
+    one_vs_rest = range(1, 2) if classes == 2 else range(classes)
+    return float(np.mean([_area(labels == c, probabilities[:, c]) for c in one_vs_rest]))
+
+
+def _area(positive: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
+    """How often a positive record's score is above another's, ties by half: the Mann-Whitney statistic."""
+    from scipy.stats import mannwhitneyu
+
+    above = mannwhitneyu(scores[positive], scores[~positive], method="asymptotic").statistic
+    return float(above / (positive.sum() * (~positive).sum()))
 
 
 def _rate(part: ArrayLike, whole: ArrayLike, minimum: float = 0.0) -> NDArray[np.float64]:

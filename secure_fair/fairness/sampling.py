@@ -56,13 +56,35 @@ def gap_intervals(counts: Counts, minimum: float = 0.0) -> dict[str, Interval | 
     }
 
 
+def group_intervals(counts: Counts, names: tuple[str, ...], minimum: float = 0.0) -> dict[str, dict[str, Interval]]:
+    """Intervals of each group's rates by the names that ``group_table`` has, each for itself, of a task of two classes,
+    from exact ``counts`` (2, 2, groups); {} for more classes. Undefined rates have none."""
+    if len(counts) != 2:
+        return {name: {} for name in names}
+    everybody, positive = counts.sum(axis=(0, 1)), counts[1].sum(axis=0)
+    families = {
+        "accuracy": (np.trace(counts), everybody),
+        "selection_rate": (counts[:, 1].sum(axis=0), everybody),
+        "true_positive_rate": (counts[1, 1], positive),
+        "false_positive_rate": (counts[0, 1], everybody - positive),
+    }
+    return {
+        name: {
+            rate: _first(wilson(hits[group][None], records[group][None], LEVEL))
+            for rate, (hits, records) in families.items()
+            if records[group] >= max(minimum, 1)
+        }
+        for group, name in enumerate(names)
+    }
+
+
 def wilson(hits: NDArray[np.float64], records: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """Wilson's score interval of each rate: (2, n), lower and upper ends."""
+    """Wilson's score interval of each rate: (2, n), lower and upper ends; rounding does not put a rate beyond them."""
     z = float(ndtri((1 + level) / 2))
     rate, spread = hits / records, z * z / records
     middle = (rate + spread / 2) / (1 + spread)
     half = np.sqrt(spread * (rate * (1 - rate) + spread / 4)) / (1 + spread)
-    return np.clip(np.stack([middle - half, middle + half]), 0, 1)
+    return np.stack([np.clip(middle - half, 0, rate), np.clip(middle + half, rate, 1)])
 
 
 def difference(one: tuple[float, float], other: tuple[float, float], level: float) -> tuple[float, float]:

@@ -82,6 +82,12 @@ def check_backbone(name: str, weights: str, image_size: int, last_blocks: int | 
         )
 
 
+def unloaded(name: str, image_size: int) -> VisionTransformer:
+    """The same without weights or memory, for the shapes of its layers alone."""
+    with torch.device("meta"):
+        return _build(name, image_size)
+
+
 def normalisation(vit: VisionTransformer) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation, (3,) each, of the pixel values in [0, 1] that the backbone was trained with."""
     config: Any = vit.pretrained_cfg

@@ -72,6 +72,7 @@ class Method:
     adapter which the auditor trains on pictures of its own; ``own_records``, whether it works where the auditors know
     nobody of the developer's; ``moves_features``, whether it works by what it does to the features, and so not where
     they are a table's columns; ``after_training``, whether nothing of it reaches the model before ``finish``;
+    ``by_class``, whether it asks of each class of the task apart;
     ``keys``, those of ``MethodSettings`` that it uses besides name and release: whoever gives it another is told so.
     """
 
@@ -81,6 +82,7 @@ class Method:
     own_records: ClassVar[bool] = False
     moves_features: ClassVar[bool] = False
     after_training: ClassVar[bool] = False
+    by_class: ClassVar[bool] = False
     keys: ClassVar[tuple[str, ...]] = ("strength", "ramp", "attributes")
 
     def __init__(self, settings: MethodSettings) -> None:
@@ -136,6 +138,10 @@ class Method:
     def path(self) -> list[dict[str, Any]]:
         """Strengths that were weighed against each other after training, with what was released about them."""
         return []
+
+    def heads(self) -> Mapping[float, Mapping[str, Tensor]]:
+        """The state of the head at each strength of the ``path``."""
+        return {}
 
     def finish(self) -> None:
         """Called once, after the last epoch, before the model is evaluated and saved."""

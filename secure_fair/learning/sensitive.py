@@ -65,26 +65,29 @@ def train_sensitive_privately(
 ) -> tuple[Sensitive, PrivateTraining]:
     """The same with DP-SGD, so that (epsilon, delta) = ``target`` holds for adding or removing one record."""
     classifier = make_classifier(model, groups, settings.seed, settings.device)
-    epsilon, delta = target
-    private = PrivateSettings(
-        epsilon=epsilon,
-        delta=delta,
-        epochs=PRIVATE_EPOCHS,
-        sample_rate=PRIVATE_SAMPLE_RATE,
-        learning_rate=PRIVATE_LEARNING_RATE,
-    )
     done = train_privately(
         classifier,
         lambda inputs: classifier(inputs)[1],
         tokens.float(),
         codes,
-        private,
+        private_settings(*target),
         Randomness.from_system(),
         on_step=on_step,
     )
     _, probabilities = predict(classifier, Labelled(tokens, codes), settings)
     accuracy = float((probabilities.argmax(1) == codes).double().mean())
     return Sensitive(_state(classifier), accuracy), done
+
+
+def private_settings(epsilon: float, delta: float) -> PrivateSettings:
+    """DP-SGD of a sensitive adapter that spends this."""
+    return PrivateSettings(
+        epsilon=epsilon,
+        delta=delta,
+        epochs=PRIVATE_EPOCHS,
+        sample_rate=PRIVATE_SAMPLE_RATE,
+        learning_rate=PRIVATE_LEARNING_RATE,
+    )
 
 
 def _state(classifier: Classifier) -> Adapter:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import Diverged
 from secure_fair.learning.carried import Carried
-from secure_fair.learning.kept import KeptTraining
+from secure_fair.learning.kept import KeptFeatures, KeptTraining
 from secure_fair.learning.lora import features as adapted_features
 from secure_fair.learning.lora import merged
 from secure_fair.learning.method import Batch, Method, Training
@@ -96,16 +96,36 @@ class Classifier(nn.Module):
         return features, self.head(features)
 
 
-def predict(model: Classifier, data: Labelled, settings: TrainSettings) -> tuple[Tensor, Tensor]:
-    """Features (n, d) and probabilities (n, C) of all records, on the CPU, without gradient."""
-    kept = []
+def predict(
+    model: Classifier, data: Labelled, settings: TrainSettings, kept: Path | None = None
+) -> tuple[Tensor, Tensor]:
+    """Features (n, d) and probabilities (n, C) of all records, on the CPU, without gradient.
+
+    In the folder ``kept`` features of the same backbone are found again.
+    """
+    same = None
     model.eval()
+    if kept is not None and model.backbone is not None:
+        same = KeptFeatures(kept, model.backbone, data.tokens, (settings.dtype, settings.device, settings.batch_size))
+        if (features := same.read()) is not None:
+            return features, _probabilities(model, features, settings)
+    made = []
     folded = contextlib.nullcontext() if model.backbone is None else merged(model.backbone)
     with torch.no_grad(), folded, autocast(settings):
         for tokens in data.tokens.split(4 * settings.batch_size):
             features, logits = model(tokens.to(settings.device))
-            kept.append((features.float().cpu(), logits.float().softmax(1).cpu()))
-    return torch.cat([f for f, _ in kept]), torch.cat([p for _, p in kept])
+            made.append((features.float().cpu(), logits.float().softmax(1).cpu()))
+    features = torch.cat([f for f, _ in made])
+    if same is not None:
+        same.keep(features)
+    return features, torch.cat([p for _, p in made])
+
+
+def _probabilities(model: Classifier, features: Tensor, settings: TrainSettings) -> Tensor:
+    """The same from features, in the same batches."""
+    with torch.no_grad(), autocast(settings):
+        batches = features.split(4 * settings.batch_size)
+        return torch.cat([model.head(batch.to(settings.device)).float().softmax(1).cpu() for batch in batches])
 
 
 def train(
@@ -135,7 +155,7 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
     classes = model.head.out_features
-    evaluate = partial(predict, model, data, settings)
+    evaluate = partial(predict, model, data, settings, kept if method.after_training else None)
     method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
     carried = Carried(model, optimiser, schedule, order, method)
     same = kept_training(kept, model, data, method, settings)

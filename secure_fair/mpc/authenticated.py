@@ -24,6 +24,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +34,7 @@ from secure_fair.mpc.field import PRIME, Field
 from secure_fair.mpc.menu import Keys
 from secure_fair.mpc.provider import Provider
 
-Integers = npt.NDArray[np.int64]
+Integers = npt.NDArray[np.signedinteger[Any]]
 
 CHECK_ERROR = 2.0**-60 + 2.0**-59
 """The probability that a false equation passes a check."""
@@ -63,7 +64,7 @@ class Committed:
     """Values that an owner has committed itself to, (n, c), at one party.
 
     ``differences``, public, are the values less their masks: int64 or elements of the field. The owner has the
-    ``values`` (int64), a verifier its ``keys`` to the masks.
+    ``values`` (integers), a verifier its ``keys`` to the masks.
     """
 
     item: Keys
@@ -87,7 +88,7 @@ class Committed:
 
 
 def _elements(differences: Integers | Field) -> Field:
-    return field.encode(differences.astype(np.int64)) if differences.dtype == np.int64 else differences.view(np.uint64)
+    return differences.view(np.uint64) if differences.dtype == np.uint64 else field.encode(differences.view(np.int64))
 
 
 class Check(ABC):
@@ -116,11 +117,11 @@ class OwnersCheck(Check):
         """Adds tag^2 to U_0 and -tag (2 x + b) to U_1, the square's parts only with ``square``."""
         if table.values is None:
             raise ValueError("the owner's side needs values")
-        factors = np.broadcast_to(_coefficients(linear), table.codes.shape)
+        weighed = field.multiply(weights[:, None], table.codes)
         if square:
-            self._constant += _weighted(weights, field.multiply(table.codes, table.codes))
-            factors = field.add(factors, field.add(table.values, table.values))
-        self._slope -= _weighted(weights, field.multiply(table.codes, factors))
+            self._constant += field.whole(field.multiply(weighed, table.codes))
+            self._slope -= 2 * field.whole(field.multiply(weighed, table.values))
+        self._slope -= _with_coefficients(linear, weighed)
 
     def add_public(self, weights: Field, value: int) -> None:
         """Adds nothing: a constant is a coefficient of t^2."""
@@ -142,13 +143,14 @@ class VerifiersCheck(Check):
 
     def add(self, weights: Field, table: Table, *, square: bool = False, linear: Sequence[int] = (0,)) -> None:
         """Adds key^2 - Delta b key, the square only with ``square``."""
-        shift = field.multiply(self._delta, _coefficients(linear))
-        factors = field.subtract(table.codes if square else np.zeros_like(table.codes), shift)
-        self._value += _weighted(weights, field.multiply(table.codes, factors))
+        weighed = field.multiply(weights[:, None], table.codes)
+        if square:
+            self._value += field.whole(field.multiply(weighed, table.codes))
+        self._value -= int(self._delta[0]) * _with_coefficients(linear, weighed)
 
     def add_public(self, weights: Field, value: int) -> None:
         """Adds Delta^2 value."""
-        self._value += int(self._delta[0]) ** 2 * value * int(field.total(weights, axis=0))
+        self._value += int(self._delta[0]) ** 2 * value * field.whole(weights)
 
     def holds(self, blind: Table, answer: Field) -> bool:
         """Whether the owner's ``answer`` (2,) fits: then all equations hold, but for ``CHECK_ERROR``."""
@@ -157,11 +159,9 @@ class VerifiersCheck(Check):
         return (constant + slope * int(self._delta[0]) - expected) % PRIME == 0
 
 
-def _coefficients(numbers: Sequence[int]) -> Field:
-    return np.array([number % PRIME for number in numbers], dtype=np.uint64)
-
-
-def _weighted(weights: Field, terms: Field) -> int:
-    """sum_i w_i sum_j terms_ij."""
-    sums = field.total(terms, axis=1) if terms.shape[1] > 1 else terms[:, 0]
-    return int(field.total(field.multiply(weights, sums), axis=0))
+def _with_coefficients(linear: Sequence[int], weighed: Field) -> int:
+    """sum_j b_j sum_i weighed_ij, for ``linear`` b, one or as many as there are columns."""
+    if len(linear) == 1:
+        return linear[0] * (field.whole(weighed) if linear[0] else 0)
+    sums = field.total(weighed, axis=0)
+    return sum(coefficient * int(column) for coefficient, column in zip(linear, sums, strict=True))

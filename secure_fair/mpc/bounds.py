@@ -87,8 +87,8 @@ def encode_rows(values: Tensor, shape: tuple[int, int]) -> Integers:
 
 def find_slacks(rows: Integers) -> Integers:
     """Slacks (n, 3): a, b, c with a^2 + b^2 + c^2 + c = 2^16 - the squared norm of the row."""
-    slack = LIMIT - np.square(rows).sum(1)
-    return _three_squares()[slack]
+    slack = LIMIT - np.einsum("ij,ij->i", rows, rows)
+    return _three_squares().take(slack, axis=0)
 
 
 @lru_cache(maxsize=1)
@@ -150,22 +150,32 @@ class RowSum(Enum):
 
 
 def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum, held: Rows) -> Integers:
-    """``values`` (n, c) as int64; UsageError unless they are bits, keep to the ``rule``, and are 0 in rows not held."""
+    """``values`` (n, c) as int8; UsageError unless they are bits, keep to the ``rule``, and are 0 in rows not held."""
     if tuple(values.shape) != shape:
         raise UsageError(f"values of shape {tuple(values.shape)} were to be committed to as {shape}")
-    integers = values.detach().cpu().long().numpy()
-    if values.is_floating_point() and not torch.equal(values.detach().cpu(), values.detach().cpu().round()):
+    bits = np.empty(shape, dtype=np.int8)
+    for start in range(0, shape[0], MAX_BLOCK_ROWS):
+        part = slice(start, start + MAX_BLOCK_ROWS)
+        integers = _whole_numbers(values[part])
+        sums = integers.sum(1)
+        broken = {
+            "be 0 or 1": ((integers < 0) | (integers > 1)).any(1),
+            "be 0 in rows of others": ~held[part] & (integers != 0).any(1),
+            "add up to one in every row": held[part] & (sums != 1) & (rule is RowSum.ONE),
+        }
+        for what, where in broken.items():
+            if where.any():
+                row = start + int(np.argmax(where))
+                raise UsageError(f"memberships to be committed to must {what}; row {row} is not so")
+        bits[part] = integers
+    return bits
+
+
+def _whole_numbers(values: Tensor) -> Integers:
+    integers = values.detach().cpu().long()
+    if values.is_floating_point() and not torch.equal(values.detach().cpu(), integers.to(values.dtype)):
         raise UsageError("memberships to be committed to are integers")
-    sums = integers.sum(1)
-    broken = {
-        "be 0 or 1": ((integers < 0) | (integers > 1)).any(1),
-        "be 0 in rows of others": ~held & (integers != 0).any(1),
-        "add up to one in every row": held & (sums != 1) & (rule is RowSum.ONE),
-    }
-    for what, where in broken.items():
-        if where.any():
-            raise UsageError(f"memberships to be committed to must {what}; row {int(np.argmax(where))} is not so")
-    return integers
+    return integers.numpy()
 
 
 def add_bits(check: Check, stream: PRG, table: Table) -> None:
@@ -178,7 +188,8 @@ def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum, held: Ro
     sums = table.row_sums()
     weights = field.draw(stream, (len(held),))
     of_held, of_others = np.where(held, weights, _ZERO), np.where(held, _ZERO, weights)
-    check.add(of_others, sums, linear=(1,))
+    if not held.all():
+        check.add(of_others, sums, linear=(1,))
     if rule is RowSum.ONE:
         check.add(of_held, sums, linear=(1,))
         check.add_public(of_held, -1)

@@ -71,8 +71,8 @@ from secure_fair.mpc import bounds, field
 from secure_fair.mpc.authenticated import Check, Committed, Integers, OwnersCheck, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.field import SUBSETS, Field, Subsets
-from secure_fair.mpc.menu import COMMITTED_BITS, Keys, Reused
-from secure_fair.mpc.products import Masked
+from secure_fair.mpc.menu import COMMITTED_BITS, Keys
+from secure_fair.mpc.products import Masked, masked
 from secure_fair.mpc.session import Session
 from secure_fair.randomness import KEY_BYTES, PRG, derive
 
@@ -101,12 +101,11 @@ def commit_rows(
     with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers):
         operand, mask_share = session.provider.new_committed_mask((n, k), (roles.owner,))
         of_rows = Keys(operand.mask, (n, k), roles.owner, roles.verifiers, ring=True)
-        keys = session.provider.take_keys(of_rows)
-        of_slacks = FieldMask.deal(session, roles, (n, 3), roles.verifiers)
-        of_digits = [
-            FieldMask.deal(session, roles, (blocks.count * SUBSETS, blocks.digits), (v,)) for v in roles.verifiers
-        ]
-        blinds = [FieldMask.deal(session, roles, (1, 1), (v,)) for v in roles.verifiers]
+        sums = (blocks.count * SUBSETS, blocks.digits)
+        each = [(v,) for v in roles.verifiers]
+        sizes = [((n, 3), roles.verifiers), *((sums, one) for one in each), *(((1, 1), one) for one in each)]
+        keys, (of_slacks, *others) = _deal(session, of_rows, sizes)
+        of_digits, blinds = others[: len(each)], others[len(each) :]
         differences = _exchange_differences(session, roles, (n, k), own, mask_share, bound=bounds.SCALE)
         rows = Committed(of_rows, differences, own, keys)
         slacks = of_slacks.commit(session, roles, None if own is None else bounds.find_slacks(own))
@@ -114,7 +113,7 @@ def commit_rows(
             if session.rank in (roles.owner, verifier):
                 _prove_rows(session, roles, verifier, blocks, rows, slacks, of_digit, blind)
         session.communicator.rounds += roles.rounds(session) + 4 * len(roles.verifiers)
-    return _masked(session, operand, mask_share, differences, bounds.SCALE)
+    return masked(session, operand, torch.from_numpy(differences), mask_share, bounds.SCALE)
 
 
 def commit_bits(
@@ -146,8 +145,7 @@ def commit_bits(
         operand, mask_share = session.provider.new_committed_mask((n, c), ranks)
         for owner, roles in zip(owners, all_roles, strict=True):
             of_bits = Keys(operand.mask, (n, c), roles.owner, roles.verifiers, ring=True)
-            keys = session.provider.take_keys(of_bits)
-            blinds = [FieldMask.deal(session, roles, (1, 1), (v,)) for v in roles.verifiers]
+            keys, blinds = _deal(session, of_bits, [((1, 1), (v,)) for v in roles.verifiers])
             values_here = own if session.rank == roles.owner else None
             differences = _exchange_differences(session, roles, (n, c), values_here, mask_share, bound=1)
             bits = Committed(of_bits, differences, values_here, keys)
@@ -157,7 +155,7 @@ def commit_bits(
             total = differences if total is None else total + differences
             session.communicator.rounds += roles.rounds(session) + 2 * len(roles.verifiers)
     assert total is not None  # there is an owner
-    return _masked(session, operand, mask_share, total, 1)
+    return masked(session, operand, torch.from_numpy(total), mask_share, 1)
 
 
 @dataclass(frozen=True)
@@ -194,17 +192,6 @@ def _check_passed(session: Session, owners: Sequence[str], values: Tensor | None
         raise UsageError(f"{', '.join(owners)}, and nobody else, pass values; this is {session.name!r}")
 
 
-def _masked(session: Session, operand: Reused, mask_share: Tensor, differences: Integers, scale: int) -> Masked:
-    """The committed value at this party: owners share it by their masks, the first other party by the difference."""
-    difference = torch.from_numpy(differences)
-    others = [rank for rank in range(len(session.parties)) if rank not in operand.owners]
-    adds = session.rank == (others[0] if others else 0)
-    share = mask_share
-    if adds:  # no second copy where this party owns nothing: a masked value is never changed in place
-        share = mask_share + difference if session.rank in operand.owners else difference
-    return Masked(operand, difference, mask_share, share, scale)
-
-
 # what is sent
 
 
@@ -215,13 +202,6 @@ class FieldMask:
     item: Keys
     mask: Field | None  # at the owner
     keys: Field | None  # at a verifier
-
-    @classmethod
-    def deal(cls, session: Session, roles: Roles, shape: tuple[int, int], verifiers: tuple[int, ...]) -> FieldMask:
-        """A new one from the dealer, of which only these ``verifiers`` have keys."""
-        number, mask = session.provider.new_field_mask(shape, roles.owner)
-        item = Keys(number, shape, roles.owner, verifiers, ring=False)
-        return cls(item, mask, session.provider.take_keys(item))
 
     def commit(self, session: Session, roles: Roles, values: Integers | None) -> Committed:
         """The owner's ``values`` bound to this mask: it sends their differences to those who have keys."""
@@ -243,6 +223,22 @@ class FieldMask:
         return Committed(self.item, np.zeros(self.item.shape, dtype=np.uint64), values, self.keys)
 
 
+def _deal(
+    session: Session, of_values: Keys, sizes: Sequence[tuple[tuple[int, int], tuple[int, ...]]]
+) -> tuple[Field | None, list[FieldMask]]:
+    """Keys to the committed values, and for each size and its verifiers a new mask over the field: one request."""
+    provider = session.provider
+    drawn = [provider.new_field_mask(shape, of_values.owner) for shape, _ in sizes]
+    items = [
+        Keys(number, shape, of_values.owner, verifiers, ring=False)
+        for (number, _), (shape, verifiers) in zip(drawn, sizes, strict=True)
+    ]
+    provider.expect([of_values, *items])
+    keys = provider.take_keys(of_values)
+    masks = [FieldMask(item, mask, provider.take_keys(item)) for item, (_, mask) in zip(items, drawn, strict=True)]
+    return keys, masks
+
+
 def _receive_elements(session: Session, roles: Roles, shape: Sequence[int]) -> Field:
     owner = session.parties[roles.owner]
     elements = field.of_bytes(session._network.receive(owner, CHANNEL, limit=8 * prod(shape)), shape)
@@ -252,7 +248,13 @@ def _receive_elements(session: Session, roles: Roles, shape: Sequence[int]) -> F
 
 
 def _exchange_differences(
-    session: Session, roles: Roles, shape: tuple[int, int], values: Integers | None, mask_share: Tensor, *, bound: int
+    session: Session,
+    roles: Roles,
+    shape: tuple[int, int],
+    values: Integers | None,
+    mask_share: Tensor,
+    *,
+    bound: int,
 ) -> Integers:
     """The owner's ``values`` less its mask, sent to all; compared among all others. Steps 2 and 3 of the protocol."""
     differences = np.empty(shape, dtype=np.int64)

@@ -19,6 +19,7 @@ from torch.distributed import ReduceOp
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
+from secure_fair.mpc.offered import COUNTS, MESSAGES, OBJECTS, not_offered, refuse_the_rest
 from secure_fair.mpc.provider import Provider
 from secure_fair.mpc.transport import Network
 from secure_fair.randomness import PRG, KeySource, derive
@@ -30,10 +31,15 @@ from crypten.common import rng  # isort: skip
 from crypten.mpc.primitives import ArithmeticSharedTensor, BinarySharedTensor  # isort: skip
 
 CHANNEL = "compute"
+MOST_DIRECT = 3
+"""So many parties send what they open to each other; more of them by one, who adds up: 2 (n - 1) messages in 2 rounds
+in place of n (n - 1) in 1. An opened value is the sum of all parties' parts either way, and any party that lies can
+move it, for one receiver or for all; whoever adds up gets the parts that everybody would get."""
 
 
 class NetworkCommunicator(crypten.communicator.Communicator):
-    """Collectives among the compute parties; a party's rank is its place in ``parties``. Each is one round."""
+    """Collectives among the compute parties; a party's rank is its place in ``parties``. Each is one round, and sums of
+    many parties two (``MOST_DIRECT``)."""
 
     BYTES_PER_ELEMENT = 8
     instance: NetworkCommunicator | None = None
@@ -74,27 +80,85 @@ class NetworkCommunicator(crypten.communicator.Communicator):
     # messages
 
     def _send(self, peer: str, tensors: Sequence[Tensor]) -> None:
-        self._network.send(peer, CHANNEL, *(np.ascontiguousarray(tensor.numpy()).data for tensor in tensors))
+        self._network.send(peer, CHANNEL, *(np.ascontiguousarray(tensor.detach().numpy()).data for tensor in tensors))
 
     def _receive(self, peer: str, like: Sequence[Tensor]) -> list[np.ndarray]:
         """The tensors that ``peer`` sends at this step, which have the shapes of ``like``."""
-        sizes = [tensor.numel() for tensor in like]
-        message = self._network.receive(peer, CHANNEL, limit=8 * sum(sizes))
-        if len(message) != 8 * sum(sizes):
-            raise ProtocolError(f"{peer} is out of step: it sent {len(message)} bytes where {8 * sum(sizes)} were due")
-        pieces = np.split(np.frombuffer(message, dtype="<i8"), np.cumsum(sizes)[:-1])
-        return [piece.reshape(tuple(tensor.shape)) for piece, tensor in zip(pieces, like, strict=True)]
+        sizes = [tensor.nbytes for tensor in like]
+        message = self._network.receive(peer, CHANNEL, limit=sum(sizes))
+        if len(message) != sum(sizes):
+            raise ProtocolError(f"{peer} is out of step: it sent {len(message)} bytes where {sum(sizes)} were due")
+        starts = np.cumsum([0, *sizes])
+        return [
+            np.frombuffer(message, tensor.detach().numpy().dtype, tensor.numel(), offset=int(start)).reshape(
+                tuple(tensor.shape)
+            )
+            for tensor, start in zip(like, starts, strict=False)
+        ]
 
     # collectives
 
     def all_reduce(self, input: Any, op: Any = ReduceOp.SUM, batched: bool = False) -> Any:
-        """Sum (or XOR) over all parties of one tensor, or of a list of them: send to all, then receive from all."""
+        """Sum (or XOR) over all parties of one tensor, or of a list of them."""
         tensors = list(input) if batched else [input]
-        for peer in self.peers:
-            self._send(peer, tensors)
-        totals = self._total(tensors, op)
-        self.rounds += 1
+        if len(self.parties) > MOST_DIRECT:
+            totals = self._total_by_first(tensors, op)
+            self.rounds += 2
+        else:
+            for peer in self.peers:
+                self._send(peer, tensors)
+            totals = self._total(tensors, op)
+            self.rounds += 1
         return totals if batched else totals[0]
+
+    def open_parts(self, parts: Sequence[Tensor], owners: Sequence[int | None]) -> list[Tensor]:
+        """The sum of all parties' parts, int64, of each value, or where it has an owner (rank) that one's part alone.
+
+        Everybody passes a part of the right shape; what another owns is not sent. An owner's part goes from it to all,
+        for nobody else is to have a hand in it; sums of more than three parties go by the first (``all_reduce``).
+        """
+        by_first = len(self.parties) > MOST_DIRECT and None in owners
+        direct = [*range(len(self.parties)), *([] if by_first else [None])]
+        totals = self._open_direct(parts, owners, direct)
+        if by_first:
+            summed = [i for i, owner in enumerate(owners) if owner is None]
+            for i, total in zip(summed, self._total_by_first([parts[i] for i in summed], ReduceOp.SUM), strict=True):
+                totals[i] = total
+            self.rounds += 2
+        return [part if total is None else total for part, total in zip(parts, totals, strict=True)]
+
+    def _open_direct(
+        self, parts: Sequence[Tensor], owners: Sequence[int | None], wanted: Sequence[int | None]
+    ) -> list[Tensor | None]:
+        """Those whose owner is ``wanted`` (None: nobody alone), from each to all; None for the others and one's own."""
+        if not set(wanted) & set(owners):
+            return [None] * len(parts)
+        due = [
+            [i for i, owner in enumerate(owners) if owner in wanted and owner in (None, rank)]
+            for rank in range(len(self.parties))
+        ]
+        mine = [parts[i] for i in due[self.rank]]
+        for peer in self.peers if mine else ():
+            self._send(peer, mine)
+        totals = [part if owner is None and None in wanted else None for part, owner in zip(parts, owners, strict=True)]
+        for peer in self.peers:
+            theirs = due[self.parties.index(peer)]
+            received = self._receive(peer, [parts[i] for i in theirs]) if theirs else []
+            for i, part in zip(theirs, received, strict=True):
+                before = totals[i]
+                totals[i] = torch.from_numpy(part.copy() if before is None else before.numpy() + part)
+        self.rounds += 1
+        return totals
+
+    def _total_by_first(self, tensors: Sequence[Tensor], op: Any) -> list[Tensor]:
+        """The totals by the first party, which adds up and tells all."""
+        if self.rank:
+            self._send(self.parties[0], tensors)
+            return [torch.from_numpy(total.copy()) for total in self._receive(self.parties[0], tensors)]
+        totals = self._total(tensors, op)
+        for peer in self.peers:
+            self._send(peer, totals)
+        return totals
 
     def reduce(self, input: Any, dst: int, op: Any = ReduceOp.SUM, batched: bool = False) -> Any:
         """As all_reduce, but only the party ``dst`` gets the result; the others get None."""
@@ -121,35 +185,43 @@ class NetworkCommunicator(crypten.communicator.Communicator):
         if dst != self.rank:
             self._send(self.parties[dst], [tensor])
             return [None]
-        return [tensor if party == self.parties[dst] else self._copy(party, tensor) for party in self.parties]
+        return [*self._everybodys(tensor)]
 
     def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """Everybody's tensor, in rank order."""
         self.rounds += 1
         for peer in self.peers:
             self._send(peer, [tensor])
-        return [tensor if party == self.get_name() else self._copy(party, tensor) for party in self.parties]
+        return self._everybodys(tensor)
 
-    def broadcast(self, input: Tensor, src: int) -> Tensor:
-        """The tensor of the party ``src``; the others pass one of its shape."""
+    def _everybodys(self, tensor: Tensor) -> list[Tensor]:
+        """This party's tensor and its peers', in rank order, none of which changes with another."""
+        return [
+            tensor.clone() if party == self.get_name() else self._copies(party, [tensor])[0] for party in self.parties
+        ]
+
+    def broadcast(self, input: Any, src: int, batched: bool = False) -> Any:
+        """The tensor of the party ``src``, or a list of them; the others pass what has its shape and type."""
+        tensors = list(input) if batched else [input]
         self.rounds += 1
         if src != self.rank:
-            return self._copy(self.parties[src], input)
+            received = self._copies(self.parties[src], tensors)
+            return received if batched else received[0]
         for peer in self.peers:
-            self._send(peer, [input])
+            self._send(peer, tensors)
         return input
 
-    def _copy(self, peer: str, like: Tensor) -> Tensor:
-        return torch.from_numpy(self._receive(peer, [like])[0].copy())
+    def _copies(self, peer: str, like: Sequence[Tensor]) -> list[Tensor]:
+        return [torch.from_numpy(part.copy()) for part in self._receive(peer, like)]
 
     def barrier(self) -> None:
         """Returns once every party has come here."""
         self.all_reduce(torch.zeros(1, dtype=torch.int64))
 
-    def send_obj(self, *args: Any, **kwargs: Any) -> NoReturn:
-        raise ProtocolError("objects are not sent: they would travel as pickles")
-
-    recv_obj = broadcast_obj = send_obj
+    send_obj = recv_obj = broadcast_obj = not_offered("sending an object", OBJECTS)
+    send = recv = isend = irecv = scatter = not_offered("a message to one party", MESSAGES)
+    set_name = not_offered("another name", "a party is called as its certificate says")
+    get_communication_stats = print_communication_stats = not_offered("a count of CrypTen's", COUNTS)
 
 
 class Masks:
@@ -181,16 +253,28 @@ class Masks:
 
 def install(communicator: NetworkCommunicator, provider: Provider, masks: Masks, precision_bits: int) -> None:
     """Makes CrypTen use this communicator, this provider and these masks, and nothing of its own in their place."""
-    _replace_generators(masks)
-    NetworkCommunicator.instance = communicator
+    refuse_the_rest()
     crypten.communicator.DistributedCommunicator = NetworkCommunicator
     vars(crypten.mpc)["__SUPPORTED_PROVIDERS"].clear()
-    crypten.mpc.get_default_provider = lambda: provider
+    change_to(communicator, provider, masks)
     settings: Any = OmegaConf.to_container(crypten.cfg.config)
-    # CrypTen reads a setting at every access to a tensor: plain attributes halve its processor time. Nothing that
-    # overrides settings for a while (its own exp, log and reciprocal) works on them, and nothing here uses it.
-    crypten.cfg.set_config(SimpleNamespace(**{part: SimpleNamespace(**values) for part, values in settings.items()}))
+    # CrypTen reads a setting at every access to a tensor: plain attributes halve its processor time
+    crypten.cfg.set_config(_attributes(settings))
     crypten.cfg.config.encoder.precision_bits = precision_bits
+
+
+def change_to(communicator: NetworkCommunicator, provider: Provider, masks: Masks) -> None:
+    """Has CrypTen, which is set up, send, ask and mask by these from here on."""
+    _replace_generators(masks)
+    NetworkCommunicator.instance = communicator
+    crypten.mpc.get_default_provider = lambda: provider
+
+
+def _attributes(settings: Any) -> Any:
+    """Nested dictionaries as plain attributes."""
+    if not isinstance(settings, dict):
+        return settings
+    return SimpleNamespace(**{name: _attributes(value) for name, value in settings.items()})
 
 
 def _replace_generators(masks: Masks) -> None:

@@ -4,7 +4,7 @@ An opened value has one receiver, and nobody else sees it: the owner could tell 
 the memberships A (n, c) checks what the owner P of a committed query F (n, k) tells of v = scale F^T A + noise, and of
 the sizes F^T 1. All in step, in the ring Z / 2^64:
 
- 1. The holder V draws an odd factor alpha and a pad (k, c + 1), uniform. It shares alpha (A | 1).
+ 1. The holder V draws an odd factor alpha and a pad (k, c + 1), uniform. It sends alpha (A | 1), masked.
  2. All compute F^T alpha (A | 1) on shares, as a sum over parts of the rows, with the commitment to F that v was made
     of, and open it to P alone, with V's pad added: T, uniform for P.
  3. P sends v, the sizes, and a hash of T, both and a nonce.
@@ -108,7 +108,7 @@ def _product(
 ) -> MPCTensor:
     """F^T alpha (A | 1), (k, columns), on shares, as integers. ``secret``: alpha and A, at the holder alone.
 
-    So many rows at a time, each part shared and masked for itself, that memory does not grow with their number.
+    So many rows at a time, each part masked for itself, that memory does not grow with their number.
     """
     n = query.shape[0]
     step = max(1, PART_ELEMENTS // columns)
@@ -120,8 +120,8 @@ def _product(
             alpha, memberships = secret
             ones = torch.ones(len(rows), 1, dtype=torch.int64)
             extended = alpha * torch.cat([memberships[start : start + step], ones], dim=1)
-        shared = session.share_ring(holder, extended, (len(rows), columns))
-        total += multiply(session, "matmul", query.rows(rows).T, fix(session, shared)).share
+        owned = session.own_ring(holder, extended, (len(rows), columns))
+        total += multiply(session, "matmul", query.rows(rows).T, fix(session, owned)).share
     return from_share(total, 1)
 
 

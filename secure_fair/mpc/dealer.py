@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc import keys, menu, transcript
+from secure_fair.mpc import keys, menu, requests, transcript
 from secure_fair.mpc.transport import Network
 from secure_fair.randomness import KeySource
 
@@ -27,7 +27,7 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
     sources = [menu.Source(shared[party], rank) for rank, party in enumerate(parties)]
     number = 0
     while (request := _next_request(network, parties)) != GOODBYE:
-        items = menu.decode(request[transcript.BYTES :])
+        items = requests.decode(request[transcript.BYTES :])
         for item in items:
             _check_owners(parties, item)
             if isinstance(item, menu.Keys):
@@ -53,22 +53,22 @@ def _check_owners(parties: Sequence[str], item: menu.Item) -> None:
 
 
 def _next_request(network: Network, parties: Sequence[str]) -> bytes:
-    requests = {
-        party: network.receive(party, CHANNEL, limit=transcript.BYTES + menu.MAX_MESSAGE_BYTES) for party in parties
+    asked = {
+        party: network.receive(party, CHANNEL, limit=transcript.BYTES + requests.MAX_MESSAGE_BYTES) for party in parties
     }
     first = parties[0]
-    for party, request in requests.items():
-        if request[transcript.BYTES :] != requests[first][transcript.BYTES :]:
+    for party, request in asked.items():
+        if request[transcript.BYTES :] != asked[first][transcript.BYTES :]:
             raise ProtocolError(
                 f"{party} and {first} are out of step: {party} asks the dealer for {_shown(request)}, "
-                f"{first} for {_shown(requests[first])}"
+                f"{first} for {_shown(asked[first])}"
             )
-        if request != requests[first]:
+        if request != asked[first]:
             raise ProtocolError(
                 f"{party} and {first} are out of step: they ask the dealer for the same, {_shown(request)}, but have "
                 "shared or masked different things before"
             )
-    return requests[first]
+    return asked[first]
 
 
 def _shown(request: bytes) -> str:

@@ -16,6 +16,10 @@ from secure_fair.randomness import PRG
 
 BITS = 61
 PRIME = (1 << BITS) - 1
+PART = 8192
+"""Of elements that are multiplied at a time: all that comes between stays in the processor's cache."""
+MOST_AT_ONCE = 7
+"""Of elements that add up to less than 2^64."""
 BIAS = 2.0**-BITS
 """How far a drawn element is from uniform: 0 comes twice, so that none has a probability above 2^-60."""
 
@@ -43,8 +47,8 @@ def reduce(numbers: Field) -> Field:
 
 def encode(integers: npt.NDArray[np.signedinteger]) -> Field:
     """Signed integers of size below p as elements."""
-    numbers = integers.astype(np.int64)
-    return np.where(numbers < 0, numbers + PRIME, numbers).astype(np.uint64)
+    numbers = integers.astype(np.int64, copy=False)
+    return (numbers + ((numbers >> 63) & PRIME)).view(np.uint64)
 
 
 def add(a: Field, b: Field) -> Field:
@@ -58,6 +62,19 @@ def subtract(a: Field, b: Field) -> Field:
 
 
 def multiply(a: Field, b: Field) -> Field:
+    """a b, by element, broadcasting."""
+    product = np.empty(np.broadcast_shapes(a.shape, b.shape), dtype=np.uint64)
+    if product.size <= PART:
+        return _multiply(a, b)
+    flat = product.reshape(-1)
+    factors = [one.reshape(-1) if one.size == 1 else np.broadcast_to(one, product.shape).reshape(-1) for one in (a, b)]
+    for start in range(0, len(flat), PART):
+        part = slice(start, start + PART)
+        flat[part] = _multiply(*(one if one.size == 1 else one[part] for one in factors))
+    return product
+
+
+def _multiply(a: Field, b: Field) -> Field:
     """a b, from halves of 32 bits: a = a1 2^32 + a0 with a1 < 2^29, and b alike.
 
     a1 b1 2^64 = 8 a1 b1 < 2^61. The middle a1 b0 + a0 b1 = m1 2^29 + m0 < 2^62 counts m1 + m0 2^32 < 2^61 + 2^33. a0 b0
@@ -72,10 +89,20 @@ def multiply(a: Field, b: Field) -> Field:
 
 
 def total(a: Field, axis: int) -> Field:
-    """The sum along ``axis``, of less than 2^32 elements: of their halves, which do not overflow."""
+    """The sum along ``axis``, of less than 2^32 elements: of their halves, which do not overflow; up to 7 at once.
+
+    The upper ones add up to h = h1 2^29 + h0 < 2^61, which counts h0 2^32 + h1.
+    """
+    if a.shape[axis] <= MOST_AT_ONCE:
+        return reduce(a.sum(axis, dtype=np.uint64, keepdims=True)).squeeze(axis)
     high = (a >> _HALF).sum(axis, dtype=np.uint64, keepdims=True)
     low = (a & _LOW_HALF).sum(axis, dtype=np.uint64, keepdims=True)
-    return add(multiply(reduce(high), np.full_like(high, 1 << 32)), reduce(low)).squeeze(axis)
+    return reduce(((high & _LOW_SPLIT) << _HALF) + (high >> _SPLIT) + reduce(low)).squeeze(axis)
+
+
+def whole(a: Field) -> int:
+    """The sum of all elements, less than 2^32 of them, not reduced."""
+    return (int((a >> _HALF).sum(dtype=np.uint64)) << 32) + int((a & _LOW_HALF).sum(dtype=np.uint64))
 
 
 def draw(stream: PRG, size: Sequence[int]) -> Field:

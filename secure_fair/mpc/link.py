@@ -16,12 +16,18 @@ from typing import NamedTuple
 
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.frames import CONTROL, MAX_CHANNELS, Frame, FrameReader, FrameWriter, Kind, check_channel
-from secure_fair.mpc.resending import Window
+from secure_fair.mpc.resending import ROOM_SECONDS, Window
 from secure_fair.mpc.tls import grpc
 from secure_fair.sections import NotNegative, Section
+from secure_fair.stopping import stops_put_off
 
 MAX_UNREAD_BYTES = 1 << 30
 """Bytes that a peer may have sent before they are received; more is a peer out of step."""
+
+
+MAX_UNREAD_PIECES = 1 << 18
+"""And so many pieces of messages, for one takes room though nothing is in it; looked at every ``LOOK_EVERY`` frames."""
+LOOK_EVERY = 4096
 
 
 class LinkSettings(Section):
@@ -57,6 +63,13 @@ class Piece(NamedTuple):
     message_length: int
     payload: memoryview
     frame_bytes: int
+
+
+class Stuck(NamedTuple):
+    """Where a line broke: behind so many frames of the peer's, and when it first did there (monotonic, seconds)."""
+
+    accepted: int
+    since: float
 
 
 @dataclass(eq=False)
@@ -120,6 +133,7 @@ class Link:
         self.reconnect = settings.reconnect
         self.window = Window() if settings.reconnect else None  # of what the peer has not acknowledged
         self.accepted = 0  # frames of the peer's
+        self.stuck: Stuck | None = None  # where it broke last
         self.broken: float | None = None  # since when (monotonic, seconds) its stream is asked for again
         self._cut_off: float | None = None  # since when ours is not asked for
         self.dial: Callable[[], grpc.Channel] | None = None  # makes a new connection to the peer
@@ -163,18 +177,35 @@ class Link:
         """Whether the peer has asked for our stream before."""
         return self._context is not None
 
-    def cut_off(self, now: float) -> float:
-        """For how long (seconds) nobody has asked for our stream again; 0 where it is read, or cannot be read again."""
+    def cut_off(self, now: float) -> float | None:
+        """For how long (seconds) nobody has asked for our stream again, from 0 on; None where it is read, or cannot be
+        read again."""
         if self.window is None or self._context is None or self._context.is_active():
             self._cut_off = None
-            return 0.0
+            return None
         self._cut_off = self._cut_off or now
         return now - self._cut_off
+
+    def may_come_back(self, now: float) -> bool:
+        """Whether the peer's stream or ours is broken, and not for too long yet."""
+        away = [self.cut_off(now), None if self.broken is None else now - self.broken]
+        return any(seconds is not None and seconds < self.reconnect for seconds in away)
 
     @property
     def open(self) -> bool:
         """Whether something sent now may arrive."""
         return self.opened.is_set() and self._context is not None and self._context.is_active()
+
+    def standing(self, now: float) -> tuple[str, float | None]:
+        """Whether the peer is there, in a word (``Network.partners``), and for how many seconds it was silent."""
+        if not self.opened.is_set():
+            return "awaited", None
+        silent = now - self.last_heard
+        if self.departed:
+            return "left", silent
+        if self.ended.is_set():
+            return "lost", silent
+        return ("away" if self.broken is not None or self.cut_off(now) is not None else "connected"), silent
 
     def begin(self, session: bytes) -> None:
         """Both sides' nonces are known: frames can be numbered and checked."""
@@ -219,8 +250,14 @@ class Link:
         assert self._context is not None
         if self.window is not None:
             self.window.add(frame)
-        self._deliver(frame)
-        if not self._context.is_active() and (self.window is None or self.window.full):
+        with stops_put_off():  # gRPC has begun to send before it has noted what it sends
+            self._deliver(frame)
+        alive = self._context.is_active()
+        if self.window is None:
+            lost = not alive
+        else:  # a peer that reads and acknowledges nothing would have all kept that it is ever sent
+            lost = self.window.full and not (alive and self.window.has_room(ROOM_SECONDS))
+        if lost:
             raise LinkDown
 
     def cut(self) -> None:
@@ -245,6 +282,8 @@ class Link:
         checked = self._reader.accept(frame)
         self.accepted += 1
         self.last_heard = now = time.monotonic()
+        if self.accepted % LOOK_EVERY == 0 and self._unread_pieces() > MAX_UNREAD_PIECES:
+            raise ProtocolError(f"more than {MAX_UNREAD_PIECES} pieces sent that nobody has asked for")
         if checked.kind is not Kind.DATA:
             return checked
         inbox = self.inbox(checked.channel)
@@ -256,6 +295,10 @@ class Link:
         due = self._pacer.due(now, len(frame)) if not self.direct else 0.0
         inbox.queue.put(Piece(due, checked.message_length, checked.payload, len(frame)))
         return None
+
+    def _unread_pieces(self) -> int:
+        """Everything that waits because of what the peer has sent, farewells to be answered among it."""
+        return self.farewells.qsize() + sum(inbox.queue.qsize() for inbox in list(self._inboxes.values()))
 
     def outbox(self, channel: str) -> Outbox:
         """The channel's outbox, made at first use."""

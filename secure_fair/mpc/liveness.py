@@ -34,7 +34,9 @@ def find_loss(
     ``suspicions`` in the order of time; ``silences``: for how long (seconds) each connected party has not been heard.
     A party is lost when it is silent for nine tenths of ``timeout`` (heartbeats come every second, and the rest is for
     telling the others), blamed by another so long ago, or else first to have ended its connection a grace period ago.
-    The latter waits while another is unusually quiet: who has left may have done so because of that one.
+    The latter waits while another is unusually quiet: who has left may have done so because of that one. Who has ended
+    only the connection on which it reads, and is still heard, lives and may know why: its own words are waited for, for
+    half of ``timeout``, which is less than its silence could take.
     """
     told = [suspicion for suspicion in suspicions if suspicion.teller]
     if told and now > told[0].when + HEARSAY_SECONDS:
@@ -44,8 +46,10 @@ def find_loss(
         silent = next(party for party in silences if silences[party] == longest)
         return Suspicion(now, silent, f"silent for {longest:.1f} s")
     quiet = longest > max(timeout / 2, 3 * HEARTBEAT_SECONDS)
-    if suspicions and not told and not quiet and now > suspicions[0].when + GRACE_SECONDS:
-        return suspicions[0]
+    if suspicions and not told and not quiet:
+        first = suspicions[0]
+        patience = timeout / 2 if first.party in silences else GRACE_SECONDS
+        return first if now > first.when + patience else None
     return None
 
 

@@ -9,30 +9,26 @@ keys, sums the masks up, computes the result and sends the last party its part: 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.errors import ProtocolError
-from secure_fair.mpc import field
+from secure_fair.mpc import field, ring
 from secure_fair.randomness import PRG, derive
 
-MAX_ITEMS = 4096  # in one message
 MAX_ELEMENTS = 1 << 27  # ring elements of one tensor
-MAX_TOTAL = 1 << 29  # ring elements that one message may ask for
-MAX_MESSAGE_BYTES = 16 << 20
 MAX_DIMENSIONS = 6
-MAX_RANK = 63
 COMMITTED_BITS = 60
 """Of a mask that a commitment in the ring is made with; see ``commitment``."""
 KEYS_IN_MESSAGE = 1 << 16
+PART_ELEMENTS = 1 << 18
+"""Of a mask that the dealer draws at a time, where a product sums over its rows."""
+_ELEMENT = 8  # bytes
 
 Shape = tuple[int, ...]
 Rows = tuple[int | tuple[int, int], ...]
@@ -81,9 +77,10 @@ class Fresh:
 class Reused:
     """An operand whose mask, number ``mask``, was drawn once for one immutable value of shape ``whole``.
 
-    ``rows`` picks rows of it (None: all), as ``pack_rows`` has them; ``transposed`` swaps its two dimensions
-    afterwards. With ``owners`` (ranks) the value is what these are committed to: each owns a part of the mask, of 60
-    bits, and the others none.
+    ``rows`` picks rows of it (None: all), as ``pack_rows`` has them; ``transposed`` swaps its last two dimensions
+    afterwards. With ``owners`` (ranks) each of these owns a part of the mask and the others none: only owners know
+    anything of the value. Where it is what they are ``committed`` to, their parts are of 60 bits, else of the whole
+    ring as all others.
     """
 
     mask: int
@@ -91,16 +88,21 @@ class Reused:
     rows: Rows | None = None
     transposed: bool = False
     owners: tuple[int, ...] = ()
+    committed: bool = False
+
+    def owned_by(self, rank: int) -> bool:
+        """Whether this party has a part of the mask; all have where nobody is named."""
+        return not self.owners or rank in self.owners
 
     @property
     def shape(self) -> Shape:
         picked = self.whole if self.rows is None else (count_rows(self.rows), *self.whole[1:])
-        return picked[::-1] if self.transposed else picked
+        return (*picked[:-2], picked[-1], picked[-2]) if self.transposed else picked
 
     def of(self, whole: Tensor) -> Tensor:
         """The part of ``whole`` (the value, or any share of it or of its mask) that this operand is."""
         picked = whole if self.rows is None else pick_rows(whole, self.rows)
-        return picked.T if self.transposed else picked
+        return picked.mT if self.transposed else picked
 
 
 Operand = Fresh | Reused
@@ -168,23 +170,28 @@ class Source:
 
     def __init__(self, key: bytes, rank: int = 0) -> None:
         self._key = key
-        self._rank = rank
+        self.rank = rank
 
     def item(self, number: int) -> PRG:
         """The stream of the item with this number; items are numbered as they are asked for."""
         return PRG(derive(self._key, "item", number))
 
-    def mask(self, operand: Reused) -> Tensor:
-        """This party's part of the operand's mask, of the shape of the whole value."""
-        if operand.owners:
-            if self._rank not in operand.owners:
-                return torch.zeros((), dtype=torch.int64).expand(operand.whole)
-            return self.committed(operand.mask, operand.whole, ring=True).bits(operand.whole, COMMITTED_BITS)
-        return PRG(derive(self._key, "mask", operand.mask, *operand.whole)).ring(operand.whole)
+    def mask(self, operand: Reused, rows: tuple[int, int] | None = None) -> Tensor:
+        """This party's part of the operand's mask: of the whole value, or of these of its rows."""
+        first, end = rows or (0, operand.whole[0] if operand.whole else 0)
+        shape = operand.whole if rows is None else (end - first, *operand.whole[1:])
+        if not operand.owned_by(self.rank):
+            return torch.zeros((), dtype=torch.int64).expand(shape)
+        start = _ELEMENT * first * prod(operand.whole[1:])
+        if operand.committed:
+            return self.committed(operand.mask, operand.whole, ring=True, start=start).bits(shape, COMMITTED_BITS)
+        purpose = "owned mask" if operand.owners else "mask"
+        return PRG(derive(self._key, purpose, operand.mask, *operand.whole), start).ring(shape)
 
-    def committed(self, mask: int, shape: Shape, *, ring: bool) -> PRG:
-        """The stream of a mask that this party owns."""
-        return PRG(derive(self._key, "committed in the ring" if ring else "committed in the field", mask, *shape))
+    def committed(self, mask: int, shape: Shape, *, ring: bool, start: int = 0) -> PRG:
+        """The stream of a mask that this party owns, from its byte ``start`` on."""
+        purpose = "committed in the ring" if ring else "committed in the field"
+        return PRG(derive(self._key, purpose, mask, *shape), start)
 
     def tags(self, item: Keys, verifier: int) -> PRG:
         """The stream of this owner's tags for one verifier."""
@@ -201,9 +208,11 @@ def _product_shape(op: str, left: Shape, right: Shape) -> Shape:
     """Shape of the product; ValueError where the operands do not fit."""
     if op == "mul":
         return tuple(np.broadcast_shapes(left, right))
-    if len(left) < 2 or len(right) < 2 or left[-1] != right[-2]:
+    # a vector is a row on the left and a column on the right, and its dimension is not one of the product's
+    rows, columns = left[-2:-1], right[-1:] if len(right) > 1 else ()
+    if not left or not right or left[-1] != right[-2:][0]:
         raise ValueError(f"no matrix product of shapes {left} and {right}")
-    return (*np.broadcast_shapes(left[:-2], right[:-2]), left[-2], right[-1])
+    return (*np.broadcast_shapes(left[:-2], right[:-2]), *rows, *columns)
 
 
 def result_shape(item: Item) -> Shape:
@@ -245,6 +254,8 @@ def draw_result(item: Item, stream: PRG) -> Tensor:
 def correction(item: Item, sources: Sequence[Source], number: int) -> Tensor:
     """The dealer's work: what the last party's part of the result must be."""
     streams = [source.item(number) for source in sources]
+    if isinstance(item, Product) and _sums_over_rows(item):
+        return _sum_over_rows(item, sources) - sum(draw_result(item, stream) for stream in streams[:-1])
     masks = [draw_masks(item, source, stream) for source, stream in zip(sources, streams, strict=True)]
     parts = [draw_result(item, stream) for stream in streams[:-1]]
     if isinstance(item, Keys):
@@ -273,11 +284,43 @@ def key_messages(item: Keys) -> list[int]:
     return [min(KEYS_IN_MESSAGE, total - start) for start in range(0, total, KEYS_IN_MESSAGE)]
 
 
+def _sums_over_rows(item: Product) -> bool:
+    """Whether it is F^T A of two matrices that have masks already, of all rows or of one range of them."""
+    left, right = item.left, item.right
+    if item.op != "matmul" or not (isinstance(left, Reused) and isinstance(right, Reused)):
+        return False
+    ranges = all(one.rows is None or (len(one.rows) == 1 and not isinstance(one.rows[0], int)) for one in (left, right))
+    matrices = len(left.whole) == len(right.whole) == 2
+    return ranges and matrices and left.transposed and not right.transposed
+
+
+def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
+    """The product of the masks, some rows at a time: as many as there may be, they take no more room."""
+    left, right = item.left, item.right
+    assert isinstance(left, Reused)  # as ``_sums_over_rows`` has found
+    assert isinstance(right, Reused)
+    total = torch.zeros(result_shape(item), dtype=torch.int64)
+    step = max(1, PART_ELEMENTS // max(*left.whole[1:], *right.whole[1:], 1))
+    for start in range(0, right.shape[0], step):
+        rows = (start, min(start + step, right.shape[0]))
+        f, a = (_mask_of(operand, sources, rows) for operand in (left, right))
+        total += ring.matmul(f.T, a)
+    return total
+
+
+def _mask_of(operand: Reused, sources: Sequence[Source], rows: tuple[int, int]) -> Tensor:
+    """The whole mask of these rows of the operand."""
+    first = 0 if operand.rows is None or isinstance(operand.rows[0], int) else operand.rows[0][0]
+    owning = [source for source in sources if operand.owned_by(source.rank)]
+    return _sum([source.mask(operand, (first + rows[0], first + rows[1])) for source in owning])
+
+
 def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, ...]]) -> Tensor:
     match item:
-        case Product(op, _, _):
-            left, right = (_sum([mask[side] for mask in masks]) for side in (0, 1))
-            return torch.matmul(left, right) if op == "matmul" else left * right
+        case Product(op, of_left, of_right):
+            left = _whole(of_left, [mask[0] for mask in masks])
+            right = _whole(of_right, [mask[1] for mask in masks])
+            return ring.matmul(left, right) if op == "matmul" else left * right
         case Square():
             return torch.stack([mask[0] for mask in masks]).sum(0).square()
         case Wraps():
@@ -286,7 +329,17 @@ def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, 
             return _xor([mask[0] for mask in masks])
 
 
+def _whole(operand: Operand, parts: Sequence[Tensor]) -> Tensor:
+    """The sum of all parties' parts of a mask: those of parties that own nothing of it are zeros."""
+    if not isinstance(operand, Reused):
+        return _sum(parts)
+    owned = [part for rank, part in enumerate(parts) if operand.owned_by(rank)]
+    return owned[0] if len(owned) == 1 else _sum(owned)
+
+
 def _sum(tensors: Sequence[Tensor]) -> Tensor:
+    if len(tensors) == 1:
+        return tensors[0]
     result = tensors[0].clone(memory_format=torch.contiguous_format)
     for tensor in tensors[1:]:
         result += tensor
@@ -324,144 +377,3 @@ def renumbered(item: Item, since: int, by: int) -> Item:
         return operand
 
     return replace(item, left=moved(item.left), right=moved(item.right))
-
-
-# On the wire: JSON lists, so that a request can be read, compared byte by byte, and is nothing but data.
-
-
-def encode(items: Sequence[Item]) -> bytes:
-    """A request for these items, in this order."""
-    return json.dumps([_plain(item) for item in items], separators=(",", ":")).encode()
-
-
-def _plain(item: Item) -> list[Any]:
-    match item:
-        case Product(op, left, right):
-            return [op, _plain_operand(left), _plain_operand(right)]
-        case And(left, right):
-            return ["and", left, right]
-        case Square(shape):
-            return ["square", shape]
-        case Wraps(shape):
-            return ["wraps", shape]
-        case Bit(shape):
-            return ["bit", shape]
-        case Keys(mask, shape, owner, verifiers, ring):
-            return ["keys", mask, shape, owner, verifiers, ring]
-
-
-def _plain_operand(operand: Operand) -> list[Any]:
-    if isinstance(operand, Fresh):
-        return ["fresh", operand.shape]
-    plain = ["mask", operand.mask, operand.whole, operand.rows, operand.transposed]
-    return [*plain, operand.owners] if operand.owners else plain
-
-
-def decode(message: bytes) -> list[Item]:
-    """The items of a request; ProtocolError for anything that is not on the menu or beyond its bounds."""
-    try:
-        entries = json.loads(message)
-    except (ValueError, RecursionError) as error:
-        raise ProtocolError(f"a request to the dealer is not JSON: {error}") from error
-    if not isinstance(entries, list) or len(entries) > MAX_ITEMS:
-        raise ProtocolError(f"a request to the dealer is a list of at most {MAX_ITEMS} items")
-    items = [_item(entry) for entry in entries]
-    total = sum(_elements(item) for item in items)
-    if total > MAX_TOTAL:
-        raise ProtocolError(f"a request to the dealer for {total} ring elements; at most {MAX_TOTAL} in one message")
-    return items
-
-
-def _item(entry: Any) -> Item:
-    if isinstance(entry, list) and len(entry) >= 2:
-        item: Item | None = None
-        match entry:
-            case ["mul" | "matmul" as op, left, right]:
-                item = Product(op, _operand(left), _operand(right))
-            case ["and", left, right]:
-                item = And(_shape(left), _shape(right))
-            case ["square", shape]:
-                item = Square(_shape(shape))
-            case ["wraps", shape]:
-                item = Wraps(_shape(shape))
-            case ["bit", shape]:
-                item = Bit(_shape(shape))
-            case ["keys", int(mask), shape, owner, verifiers, bool(ring)] if type(mask) is int and mask >= 0:
-                item = Keys(mask, _shape(shape), _ranks([owner])[0], _ranks(verifiers), ring)
-        if item is not None:
-            try:
-                shape = result_shape(item)
-            except ValueError as error:
-                raise ProtocolError(
-                    f"the shapes of a product asked of the dealer do not fit: {entry!r:.200}"
-                ) from error
-            if prod(shape) <= MAX_ELEMENTS:
-                return item
-    raise ProtocolError(f"not on the dealer's menu: {entry!r:.200}")
-
-
-def _operand(entry: Any) -> Operand:
-    match entry:
-        case ["fresh", shape]:
-            return Fresh(_shape(shape))
-        case ["mask", int(mask), whole, rows, bool(transposed), *owned] if type(mask) is int and mask >= 0:
-            owners = _ranks(owned[0]) if owned else ()
-            if len(owned) > 1 or (owned and not owners):
-                raise ProtocolError(f"not an operand on the dealer's menu: {entry!r:.200}")
-            held = Reused(mask, _shape(whole), None if rows is None else _rows(rows, whole), transposed, owners)
-            if transposed and len(held.whole) != 2:
-                raise ProtocolError(f"only a matrix is transposed, not a tensor of shape {held.whole}")
-            return held
-    raise ProtocolError(f"not an operand on the dealer's menu: {entry!r:.200}")
-
-
-def _shape(entry: Any) -> Shape:
-    if (
-        isinstance(entry, list)
-        and len(entry) <= MAX_DIMENSIONS
-        and all(type(size) is int and 0 <= size <= MAX_ELEMENTS for size in entry)
-        and prod(entry) <= MAX_ELEMENTS
-    ):
-        return tuple(entry)
-    raise ProtocolError(
-        f"not a shape of at most {MAX_DIMENSIONS} dimensions and {MAX_ELEMENTS} elements: {entry!r:.200}"
-    )
-
-
-def _ranks(entry: Any) -> tuple[int, ...]:
-    """Different ranks, in order; whether there are such parties is for the dealer to see."""
-    if isinstance(entry, list) and all(type(rank) is int and 0 <= rank <= MAX_RANK for rank in entry):
-        ranks = tuple(entry)
-        if list(ranks) == sorted(set(ranks)):
-            return ranks
-    raise ProtocolError(f"not ranks of parties: {entry!r:.200}")
-
-
-def _rows(entry: Any, whole: Any) -> Rows:
-    shape = _shape(whole)
-    if isinstance(entry, list) and shape:
-        rows = tuple(tuple(row) if isinstance(row, list) else row for row in entry)
-        # few bytes can name many rows: what is picked has a bound of its own
-        if all(_is_row(row, shape[0]) for row in rows) and count_rows(rows) * prod(shape[1:]) <= MAX_ELEMENTS:
-            return rows
-    raise ProtocolError(f"not rows of a tensor of shape {shape}: {entry!r:.200}")
-
-
-def _is_row(row: Any, size: int) -> bool:
-    if isinstance(row, tuple):
-        return len(row) == 2 and all(type(end) is int for end in row) and 0 <= row[0] < row[1] <= size
-    return type(row) is int and 0 <= row < size
-
-
-def _elements(item: Item) -> int:
-    sides: tuple[Shape, ...]
-    match item:
-        case Product(_, left, right):
-            sides = tuple(o.whole if isinstance(o, Reused) else o.shape for o in (left, right))
-        case And(left, right):
-            sides = (left, right)
-        case Square(shape) | Wraps(shape) | Bit(shape):
-            sides = (shape,)
-        case Keys(_, shape, _, verifiers, _):
-            sides = (shape,) * len(verifiers)
-    return prod(result_shape(item)) + sum(prod(side) for side in sides)

@@ -16,7 +16,7 @@ from torch import Tensor
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import field as fields
-from secure_fair.mpc import menu
+from secure_fair.mpc import menu, requests
 from secure_fair.mpc.dealer import CHANNEL, GOODBYE
 from secure_fair.mpc.menu import Item
 from secure_fair.mpc.transcript import Transcript
@@ -63,6 +63,7 @@ class Provider:
         self._requested: deque[DealerRequest] = deque()
         self._number = 0
         self._masks = 0
+        self._unread = 0  # answers of nothing that were not waited for
         self._records: list[list[Item]] = []
         self.messages = 0
         self.seconds = 0.0  # spent waiting for the dealer
@@ -70,11 +71,20 @@ class Provider:
     # asking
 
     def ask(self, items: Sequence[Item], *, masks: int = 0) -> None:
-        """Asks for these items, to be taken in this order by a call that draws so many ``masks``."""
-        self._network.send(self._dealer, CHANNEL, self._transcript.digest(), menu.encode(items))
+        """Asks for these items, to be taken in this order by a call that draws so many ``masks``.
+
+        UsageError for what is not on the menu or beyond its bounds: nothing is sent then.
+        """
+        requests.check(items)
+        self._network.send(self._dealer, CHANNEL, self._transcript.digest(), requests.encode(items))
         self._requested.append(DealerRequest(deque(items), self._number, masks))
         self._number += len(items)
         self.messages += 1
+
+    def expect(self, items: Sequence[Item]) -> None:
+        """Asks for these items, to be taken next, in one message, unless more than them was asked for before."""
+        if not self._requested:
+            self.ask(items)
 
     def waiting(self) -> bool:
         """Whether something that was asked for has not been taken."""
@@ -133,7 +143,14 @@ class Provider:
     def new_committed_mask(self, shape: Sequence[int], owners: tuple[int, ...]) -> tuple[menu.Reused, Tensor]:
         """A mask for what the ``owners`` (ranks) commit themselves to, and this party's part; 0 where it owns none."""
         self._transcript.note("committed mask", tuple(shape), owners)
-        operand = menu.Reused(self._masks, tuple(shape), owners=owners)
+        operand = menu.Reused(self._masks, tuple(shape), owners=owners, committed=True)
+        self._masks += 1
+        return operand, self._source.mask(operand)
+
+    def new_owned_mask(self, shape: Sequence[int], owner: int) -> tuple[menu.Reused, Tensor]:
+        """A mask of the whole ring for one value that the ``owner`` (rank) has in the clear; 0 at everybody else."""
+        self._transcript.note("owned mask", tuple(shape), owner)
+        operand = menu.Reused(self._masks, tuple(shape), owners=(owner,))
         self._masks += 1
         return operand, self._source.mask(operand)
 
@@ -158,6 +175,7 @@ class Provider:
     def goodbye(self) -> None:
         """Tells the dealer that this party needs nothing more."""
         self.discard()
+        self._read_empty()
         self._network.send(self._dealer, CHANNEL, GOODBYE)
 
     def _receive(self, batch: DealerRequest) -> None:
@@ -165,24 +183,40 @@ class Provider:
             return
         batch.answered = True
         started = perf_counter()
-        batch.keys.extend(
-            self._receive_keys(item)
-            for item in batch.items
-            if isinstance(item, menu.Keys) and self._rank in item.verifiers
-        )
-        if not self._last:
-            self.seconds += perf_counter() - started
-            return
-        answer = self._network.receive(self._dealer, CHANNEL, limit=8 * sum(batch.sizes))
+        for item in batch.items:
+            if isinstance(item, menu.Keys) and self._rank in item.verifiers:
+                self._read_empty()
+                batch.keys.append(self._receive_keys(item))
+        if self._last:
+            self._receive_corrections(batch)
         self.seconds += perf_counter() - started
-        if len(answer) != 8 * sum(batch.sizes):
-            raise ProtocolError(
-                f"{self._dealer} answered with {len(answer)} bytes; {8 * sum(batch.sizes)} were asked for"
-            )
+
+    def _receive_corrections(self, batch: DealerRequest) -> None:
+        """The last party's parts of the results. For an answer of nothing, behind others' keys, it does not wait."""
+        size = 8 * sum(batch.sizes)
+        if size:
+            self._read_empty()
+            answer = self._answer(size)
+        else:
+            self._unread += 1
+            answer = b""
         elements = torch.from_numpy(np.frombuffer(answer, dtype="<i8").copy())
         shapes = [menu.result_shape(item) for item in batch.items]
         pieces = elements.split(batch.sizes)
         batch.corrections.extend(piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True))
+
+    def _read_empty(self) -> None:
+        """Take in the answers of nothing that were not waited for."""
+        while self._unread:
+            self._answer(0)
+            self._unread -= 1
+
+    def _answer(self, size: int) -> bytes:
+        """The dealer's next answer, of so many bytes."""
+        answer = self._network.receive(self._dealer, CHANNEL, limit=size)
+        if len(answer) != size:
+            raise ProtocolError(f"{self._dealer} answered with {len(answer)} bytes; {size} were asked for")
+        return answer
 
     def _receive_keys(self, item: menu.Keys) -> fields.Field:
         keys, at = np.empty(prod(item.shape), dtype=np.uint64), 0
@@ -205,6 +239,12 @@ class Provider:
         """The items taken since the innermost record was started."""
         return tuple(self._records.pop())
 
+    def number_from(self, mask: int) -> None:
+        """Give the next new mask this number; for a provider that has not drawn any."""
+        if self._masks:
+            raise ValueError(f"{self._masks} masks are drawn already, and their numbers would come again")
+        self._masks = mask
+
     @property
     def masks_ahead(self) -> int:
         """How many masks the calls that have been asked for and are to come will draw."""
@@ -221,8 +261,6 @@ class Provider:
         self, size0: Sequence[int], size1: Sequence[int], op: str, device: Any = None
     ) -> tuple[ArithmeticSharedTensor, ...]:
         """Parts of a, b and op(a, b); "mul" and "matmul" only."""
-        if op not in ("mul", "matmul"):
-            raise ProtocolError(f"the dealer makes no triples for {op!r}: only for mul and matmul")
         return self._arithmetic(menu.Product(op, menu.Fresh(tuple(size0)), menu.Fresh(tuple(size1))))
 
     def square(self, size: Sequence[int], device: Any = None) -> tuple[ArithmeticSharedTensor, ...]:

@@ -36,8 +36,10 @@ DIAL_SECONDS = 5.0
 """How long a call waits for a parked connection."""
 MOST_STRANGERS, MOST_STRANGERS_OF_ONE = 64, 16
 """Connections that have not proved the token yet: of everybody, and of one address."""
-MOST_PARKED, MOST_NAMES, MOST_CALLS = 16, 32, 256
-"""Of those that have: parked under one name, names, and calls."""
+MOST_PARKED, MOST_NAMES, MOST_CALLS, MOST_CALLS_OF_ONE = 16, 32, 256, 64
+"""Of those that have: parked under one name, names, calls, and calls for one name."""
+LAST_SECONDS = 5.0
+"""How long one way of a connection may go on when the other has ended."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 
@@ -79,7 +81,7 @@ class Relay:
         self._token = token
         self._strangers: Counter[str] = Counter()
         self._names: dict[str, Waiting] = {}
-        self._calls = 0
+        self._calls: Counter[str] = Counter()  # by the name that is called
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
         """Serve at this address; the caller keeps the server, and closes it."""
@@ -126,10 +128,11 @@ class Relay:
             await _told(line.writer, f"{MOST_NAMES} names are in use already")
             return
         waiting = self._names.setdefault(name, Waiting())
-        if role == PARK:
-            await self._park(name, waiting, line)
-        else:
-            await self._dial(name, waiting, line)
+        try:
+            await (self._park if role == PARK else self._dial)(name, waiting, line)
+        finally:
+            if not (waiting.parked or waiting.calls or self._calls[name]) and self._names.get(name) is waiting:
+                del self._names[name]
 
     async def _park(self, name: str, waiting: Waiting, line: Line) -> None:
         """Wait for a call, and carry it; a parked connection says nothing before."""
@@ -156,10 +159,10 @@ class Relay:
 
     async def _dial(self, name: str, waiting: Waiting, line: Line) -> None:
         """Join the connection with one that is parked under this name."""
-        if self._calls >= MOST_CALLS:
-            await _told(line.writer, f"{MOST_CALLS} calls are made already")
+        if self._calls[name] >= MOST_CALLS_OF_ONE or self._calls.total() >= MOST_CALLS:
+            await _told(line.writer, f"{self._calls[name]} calls to {name} are made already")
             return
-        self._calls += 1
+        self._calls[name] += 1
         waiting.calls.append(line)
         waiting.join()
         try:
@@ -170,7 +173,7 @@ class Relay:
                 waiting.calls.remove(line)
                 await _told(line.writer, f"{name} is not here")
         finally:
-            self._calls -= 1
+            self._calls[name] -= 1
 
     async def _carry(self, one: Line, other: Line) -> None:
         await splice((one.reader, one.writer), (other.reader, other.writer))
@@ -180,12 +183,11 @@ Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def splice(one: Ends, other: Ends) -> None:
-    """Carry bytes both ways until both have ended, or one is broken; both are closed then."""
+    """Carry bytes both ways until both have ended, or one is broken; both are closed then, and soon after one has."""
     ways = [asyncio.ensure_future(copy(one[0], other[1])), asyncio.ensure_future(copy(other[0], one[1]))]
     try:
-        await asyncio.gather(*ways)
-    except OSError:
-        pass  # the connection is gone, which the other end learns by its own being closed
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(ways, timeout=LAST_SECONDS)  # one that is broken has gone, which the other learns by this
     finally:
         for way in ways:
             way.cancel()

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from secure_fair.errors import ProtocolError
 
 MOST_BYTES = 1 << 30
-"""Bytes that may be on their way; a line that breaks with more of them is lost."""
+"""Bytes that may be on their way: whoever sends more waits, and a line that breaks with more of them is lost."""
+ROOM_SECONDS = 30.0
+"""How long a peer that reads may acknowledge nothing while so much is on its way; then it is lost."""
 
 
 class Window:
@@ -24,6 +26,7 @@ class Window:
 
     def __init__(self, most: int = MOST_BYTES) -> None:
         self._most = most
+        self._acknowledged = threading.Condition()
         self._frames: deque[bytes] = deque()
         self._first = 0  # the number of the first one kept: so many were acknowledged
         self._bytes = 0
@@ -33,6 +36,11 @@ class Window:
     def full(self) -> bool:
         """Whether more is on its way than is kept for."""
         return self._bytes > self._most
+
+    def has_room(self, seconds: float) -> bool:
+        """Whether the peer acknowledges, within so many ``seconds``, what is kept beyond the bound."""
+        with self._acknowledged:
+            return self._acknowledged.wait_for(lambda: not self.full, seconds)
 
     def add(self, frame: bytes) -> None:
         """Keep a frame that is about to be sent."""
@@ -50,6 +58,8 @@ class Window:
             while self._first < received:
                 self._bytes -= len(self._frames.popleft())
                 self._first += 1
+        with self._acknowledged:
+            self._acknowledged.notify_all()
 
     def after(self, received: object) -> Iterator[bytes]:
         """The frames behind the first ``received``; ProtocolError where it had said that it has more."""

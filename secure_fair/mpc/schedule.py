@@ -1,11 +1,36 @@
-"""A guess at what the next request will take from the dealer, so that it is there when the request comes."""
+"""The calls to come, and what they will take from the dealer, so that it is asked for in time.
+
+An operation's first call has one request to the dealer like all later ones: what it takes is found by calling it in a
+session with nobody at the other end, on zeros. It follows from public shapes, so that all parties find the same.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
+from secure_fair.mpc.lone import aside
+from secure_fair.mpc.products import Shared, blank
 from secure_fair.mpc.session import Call, Session
+
+T = TypeVar("T")
+
+
+def scheduled(
+    session: Session, name: str, shapes: Sequence[Sequence[int]], function: Callable[..., T], *values: Shared
+) -> T:
+    """``function(session, *values)`` as an operation whose ``shapes`` decide what it takes from the dealer.
+
+    Even the first call asks for that in one message. Were it to take something else than on zeros, items would be asked
+    for one by one, as they are where nothing is known.
+    """
+    if shapes and not session.foresees(name, *shapes):
+        with aside(session) as lone, lone.operation(name, *shapes):
+            function(lone, *(blank(value) for value in values))
+        session.learn_from(lone, name, *shapes)
+    with session.operation(name, *shapes):
+        return function(session, *values)
 
 
 class Forecast:

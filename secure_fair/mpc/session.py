@@ -20,7 +20,7 @@ from secure_fair.mpc.cost import Meter, OperationCost
 from secure_fair.mpc.dealer import CHANNEL as DEALER_CHANNEL
 from secure_fair.mpc.menu import Item, renumbered
 from secure_fair.mpc.provider import Provider
-from secure_fair.mpc.shares import from_share
+from secure_fair.mpc.shares import Owned, from_share
 from secure_fair.mpc.transcript import BYTES, Transcript
 from secure_fair.mpc.transport import Network
 from secure_fair.randomness import KeySource
@@ -30,7 +30,11 @@ from crypten.mpc import MPCTensor  # isort: skip
 OPENING_CHANNEL = "opening"
 
 Call = tuple[str, tuple[tuple[int, ...], ...]]  # an operation's name and the shapes that decide what it takes
-Schedule = tuple[tuple[Item, ...], int, int]  # what an operation took, its first mask's number, how many it drew
+Schedule = tuple[tuple[Item, ...], int, int, int]
+"""What an operation took, the first mask's number, how many it drew, and the first one's of the outermost operation.
+
+Masks from there on are new with every call: an operation may use what one before it, in the same outer one, has masked.
+"""
 
 
 class Session:
@@ -62,6 +66,7 @@ class Session:
         self.provider = provider
         self.meter = Meter(self._cost_so_far)
         self._network = network
+        self.engine = communicator, provider, masks
         self._masks = masks
         self._transcript = transcript
         self._dealer = dealer
@@ -70,6 +75,7 @@ class Session:
         self.called: list[Call] = []  # operations with a schedule, since the list was last cleared
         self._schedules: dict[Call, Schedule] = {}
         self._scheduling = False
+        self._outermost: int | None = None  # the number of the first mask of the outermost operation
 
     @classmethod
     def open(
@@ -142,16 +148,33 @@ class Session:
         """Share elements of the ring, int64, as they are: they have no bound."""
         return self._share(owner, ring, shape, 1)
 
+    def own(self, owner: str, values: Tensor | None, shape: Sequence[int], *, bound: float) -> Owned:
+        """As ``share``, for what enters products alone: its mask is the owner's, who opens the difference alone."""
+        ring = None if values is None else numbers.encode(values, self.precision_bits, bound=bound)
+        return self._own(owner, ring, shape, self.scale)
+
+    def own_ring(self, owner: str, ring: Tensor | None, shape: Sequence[int]) -> Owned:
+        """As ``own``, elements of the ring, int64, as they are."""
+        return self._own(owner, ring, shape, 1)
+
+    def _own(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> Owned:
+        self._check_passed(owner, ring, shape)
+        self._transcript.note("own", owner, tuple(shape), scale)
+        return Owned(self.parties.index(owner), ring, tuple(shape), scale)
+
     def _share(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> MPCTensor:
+        self._check_passed(owner, ring, shape)
+        self._transcript.note("share", owner, tuple(shape), scale)
+        share = self._masks.zero(shape)
+        return from_share(share if ring is None else share + ring, scale)
+
+    def _check_passed(self, owner: str, ring: Tensor | None, shape: Sequence[int]) -> None:
         if owner not in self.parties:
             raise UsageError(f"{owner!r} is not a compute party ({', '.join(self.parties)}): it cannot share an input")
         if (ring is not None) != (owner == self.name):
             raise UsageError(f"the owner {owner!r}, and nobody else, passes values; this is {self.name!r}")
         if ring is not None and tuple(ring.shape) != tuple(shape):
             raise UsageError(f"values of shape {tuple(ring.shape)} were to be shared as {tuple(shape)}")
-        self._transcript.note("share", owner, tuple(shape), scale)
-        share = self._masks.zero(shape)
-        return from_share(share if ring is None else share + ring, scale)
 
     # openings
 
@@ -193,6 +216,10 @@ class Session:
         self._openings += 1
         return torch.from_numpy(np.asarray(total))
 
+    def note(self, *facts: object) -> None:
+        """Take public facts into the transcript: parties that were told others notice at the next step."""
+        self._transcript.note("fact", *facts)
+
     # cost, and the dealer's schedule
 
     @contextmanager
@@ -202,7 +229,7 @@ class Session:
         With the public ``shapes`` that decide what it takes from the dealer, its correlated randomness is noted the
         first time and asked for in one message from then on.
         """
-        with self.meter.operation(name):
+        with self.meter.operation(name), self._outermost_of(self.provider.next_mask) as outermost:
             if not shapes or self._scheduling:
                 yield
                 return
@@ -219,7 +246,20 @@ class Session:
                 yield
             finally:
                 self._scheduling = False
-                self._schedules[key] = (self.provider.end_record(), since, self.provider.next_mask - since)
+                drawn = self.provider.next_mask - since
+                self._schedules[key] = (self.provider.end_record(), since, drawn, outermost)
+
+    @contextmanager
+    def _outermost_of(self, mask: int) -> Iterator[int]:
+        """The number of the outermost operation's first mask: ``mask`` where that is the one that begins."""
+        if self._outermost is not None:
+            yield self._outermost
+            return
+        self._outermost = mask
+        try:
+            yield mask
+        finally:
+            self._outermost = None
 
     def prefetch(self, name: str, *shapes: Sequence[int]) -> bool:
         """Ask the dealer now for what the next call of this operation will take; False where that is not known yet.
@@ -227,12 +267,26 @@ class Session:
         Between calls, and once for every call to come: what is asked for is queued, in the order of the calls.
         """
         key = (name, tuple(tuple(shape) for shape in shapes))
-        items, since, drawn = self._schedules.get(key, ((), 0, 0))
+        items, since, drawn, outermost = self._schedules.get(key, ((), 0, 0, 0))
         if items:
             self._ahead.append(key)
             by = self.provider.next_mask + self.provider.masks_ahead - since
-            self.provider.ask([renumbered(item, since, by) for item in items], masks=drawn)
+            self.provider.ask([renumbered(item, outermost, by) for item in items], masks=drawn)
         return bool(items)
+
+    def foresees(self, name: str, *shapes: Sequence[int]) -> bool:
+        """Whether the next call of this operation is asked for in one message, or with what is around it."""
+        return self._scheduling or (name, tuple(tuple(shape) for shape in shapes)) in self._schedules
+
+    def go_on_from(self, other: Session) -> None:
+        """Number masks from where another session stands, within its outermost operation."""
+        self.provider.number_from(other.provider.next_mask)
+        self._outermost = other._outermost
+
+    def learn_from(self, other: Session, name: str, *shapes: Sequence[int]) -> None:
+        """Take over what another session, which went on from this one, has noted of an operation."""
+        key = (name, tuple(tuple(shape) for shape in shapes))
+        self._schedules[key] = other._schedules[key]
 
     def _cost_so_far(self) -> OperationCost:
         online, dealt = [0, 0], [0, 0]

@@ -35,6 +35,9 @@ _PARTY_NAME = re.compile(r"[a-z0-9]([a-z0-9_-]{0,61}[a-z0-9])?")
 _HANDSHAKE_RECORD = b"\x16"  # RFC 5246, 6.2.1: a server that goes on sends its hello; a refusal is an alert or the end
 
 
+_CORRUPTED = "TSI_DATA_CORRUPTED"  # gRPC's word for it
+
+
 @dataclass(frozen=True)
 class Credentials:
     """A party's name and what proves it, in PEM: its certificate, its private key, and the authority's certificate."""
@@ -106,6 +109,15 @@ def shown_certificate(address: str, timeout: float) -> bytes:
         context.wrap_socket(connection) as secured,
     ):
         return ssl.DER_cert_to_PEM_cert(secured.getpeercert(binary_form=True) or b"").encode()
+
+
+def was_altered(error: grpc.RpcError) -> bool:
+    """Whether a stream has ended because a TLS record that came on it does not verify: it was changed on its way.
+
+    What a client reads alone: where a record that goes to a server is changed, the server ends the connection, and both
+    see no more than that it has ended.
+    """
+    return _CORRUPTED in (error.details() or "")
 
 
 def check_version(address: str, timeout: float) -> None:

@@ -24,12 +24,12 @@ from secure_fair.errors import (
     RunRefused,
     SecureFairError,
     UsageError,
+    printable,
 )
 from secure_fair.mpc import doors
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
-    METHOD,
     NONCE_BYTES,
     SERVICE,
     Frame,
@@ -41,7 +41,7 @@ from secure_fair.mpc.frames import (
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
 from secure_fair.mpc.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
-from secure_fair.mpc.mending import comes_back
+from secure_fair.mpc.mending import comes_back, open_stream
 from secure_fair.mpc.tls import (
     Credentials,
     channel_credentials,
@@ -53,6 +53,7 @@ from secure_fair.mpc.tls import (
     peer_name,
     server_credentials,
     shown_certificate,
+    was_altered,
 )
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ class Network:
             hello.check_agreement(self._hellos[link.peer].agreement)
         except ProtocolError as error:
             message = str(error)
-            self._fail(lambda: ProtocolError(message), message, self.name)
+            self._fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
             return
         with self._changed:
             self._introductions.add((link.peer, side))
@@ -324,6 +325,16 @@ class Network:
     def traffic(self) -> Mapping[tuple[str, str], Traffic]:
         """Per (peer, channel): messages and bytes sent, and received *and read*, frame headers included."""
         return {(peer, channel): t for peer, link in self._links.items() for channel, t in link.traffic().items()}
+
+    @property
+    def failed(self) -> bool:
+        """Whether the session has failed, for whatever reason."""
+        return self._failure is not None and not self._closing
+
+    def partners(self) -> dict[str, tuple[str, float | None]]:
+        """Per peer: "awaited", "connected", "away" (its line has broken, and may come back), "left" or "lost"; and for
+        how long it has been silent, in seconds, once it was there."""
+        return {peer: link.standing(time.monotonic()) for peer, link in dict(self._links).items()}
 
     def _next(self, link: Link, inbox: Inbox) -> Piece:
         """The next piece of a message. The receiver reads the peer's stream itself unless another thread does."""
@@ -391,9 +402,12 @@ class Network:
         if not self._failed.is_set():
             for link in self._links.values():
                 link.farewells.put((Kind.GOODBYE, b"{}"))
-        deadline = time.monotonic() + min(FAREWELL_SECONDS, self.timeout)
+        patience = min(FAREWELL_SECONDS, self.timeout)
+        deadline = time.monotonic() + patience
         for link in self._links.values():
-            while self._may_answer(link) and time.monotonic() < max(deadline, self._mended_by(link)):
+            while self._may_answer(link) and time.monotonic() < deadline:
+                if link.may_come_back(time.monotonic()):  # then the farewell is on its way from there on
+                    deadline = time.monotonic() + patience
                 link.seen.wait(0.01)
         self._fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
         for link in self._links.values():
@@ -410,13 +424,8 @@ class Network:
         """Whether our farewell may still get to the peer. One that is about to connect is to learn why we go, too."""
         if link.seen.is_set() or link.ended.is_set():
             return False
-        return link.open or bool(self._mended_by(link)) or (self._left_early and not link.opened.is_set())
-
-    def _mended_by(self, link: Link) -> float:
-        """When a broken line must have come back (monotonic, seconds); 0 where it is not broken, or for good."""
-        now = time.monotonic()
-        left = link.reconnect - link.cut_off(now)
-        return now + left if link.cut_off(now) and left > 0 else 0.0
+        broken = link.may_come_back(time.monotonic())
+        return link.open or broken or (self._left_early and not link.opened.is_set())
 
     # failures
 
@@ -436,7 +445,7 @@ class Network:
             self._failure = error
             self._failed.set()
             self._changed.notify_all()
-        fields = {"reason": _printable(reason), "culprit": culprit or self.name, "exit_code": exit_code}
+        fields = {"reason": printable(reason), "culprit": culprit or self.name, "exit_code": exit_code}
         farewell = encode_control(fields)
         for link in self._links.values():
             if tell:
@@ -460,7 +469,7 @@ class Network:
         return self._refuse(link, f"{link.peer} does not keep to the protocol: {what}")
 
     def _refuse(self, link: Link, message: str) -> SecureFairError:
-        self._fail(lambda: ProtocolError(message), message, link.peer)
+        self._fail(lambda: ProtocolError(message), message, link.peer, exit_code=ProtocolError.exit_code)
         return self._verdict()
 
     def _lost(self, loss: Suspicion) -> None:
@@ -470,10 +479,12 @@ class Network:
         self._links[loss.party].cut()  # releases a send that waits for the lost party
 
     def _suspect(self, link: Link, reason: str) -> None:
-        """The peer's connection has ended. The watchdog decides what that means."""
+        """A connection with the peer has ended. The watchdog decides what that means."""
         if link.departed or self._closing:
             return
         with self._lock:
+            if any(known.party == link.peer and not known.teller for known in self._suspicions):
+                return  # how long its words are waited for counts from the first
             self._suspicions.append(Suspicion(time.monotonic(), link.peer, reason))
 
     # threads
@@ -493,7 +504,7 @@ class Network:
         link.dial = partial(grpc.secure_channel, address, credentials, options=options)
         link.channel = link.dial()
         try:
-            if self._dial(link, address, link.channel.unary_stream(METHOD)):
+            if self._dial(link, address, link.channel):
                 self._read_on(link)
         finally:
             link.channel.close()
@@ -512,7 +523,7 @@ class Network:
                     link, f"{error}; what answers at {address} is not {link.peer}, or it has a new certificate"
                 )
             except (OSError, ValueError) as error:
-                link.problem = _printable(f"it shows no certificate ({error})")
+                link.problem = printable(f"it shows no certificate ({error})")
             else:
                 link.problem = ""
                 return shown
@@ -533,7 +544,7 @@ class Network:
 
     def _take_in(self, link: Link) -> bool:
         """Takes in one frame, waiting for it; False once there are no more. The caller holds ``link.reading``."""
-        reason = "its connection has ended"
+        reason, altered = "its connection has ended", False
         try:
             control = link.accept(next(link.frames))
             if control is not None:
@@ -542,7 +553,7 @@ class Network:
         except StopIteration:
             pass
         except grpc.RpcError as error:
-            reason = f"its connection has ended ({_describe(error)})"
+            reason, altered = f"its connection has ended ({_describe(error)})", was_altered(error)
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
                 self._misbehaved(link, f"a frame larger than {MAX_FRAME_BYTES} bytes")
         except ProtocolError as error:
@@ -555,14 +566,17 @@ class Network:
                 return True
             reason = f"{reason}, and did not come back within {link.reconnect:g} s"
         link.ended.set()
-        self._suspect(link, reason)
+        if altered:
+            self._refuse(link, f"what comes from {link.peer} was changed on its way, and TLS has refused it: {reason}")
+        else:
+            self._suspect(link, reason)
         return False
 
     def _comes_back(self, link: Link) -> bool:
         """Wait for a broken line; neither silence nor waiting counts from before it was there again."""
         own, first = self._hellos[link.peer], self._presented[link.peer]
         try:
-            if not comes_back(link, own, first, lambda: self._failed.is_set() or self._closing, self._failed.wait):
+            if not comes_back(link, own, first, self._failed.is_set, self._failed.wait):
                 return False
         except ProtocolError as error:
             self._misbehaved(link, str(error))
@@ -572,11 +586,11 @@ class Network:
                 self._waiting[thread] = (peer, link.last_heard)
         return True
 
-    def _dial(self, link: Link, address: str, open_stream: Callable[[bytes], Iterator[bytes]]) -> bool:
+    def _dial(self, link: Link, address: str, channel: grpc.Channel) -> bool:
         """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
         while not self._failed.is_set():
-            link.call = link.frames = open_stream(self._hellos[link.peer].encode())
             try:
+                link.call = link.frames = open_stream(channel, self._hellos[link.peer].encode())
                 hello = Hello.decode(next(link.frames))
             except ProtocolError as error:
                 self._misbehaved(link, str(error))
@@ -586,7 +600,7 @@ class Network:
                 problem = _describe(error)
                 if _untrusted(error):
                     self._refuse(link, f"what answers at {address} does not prove to be {link.peer}: {problem}")
-                elif error.code() != grpc.StatusCode.UNAVAILABLE:
+                elif error.code() not in _NOT_THERE:
                     self._refuse(link, f"{link.peer} at {address} refuses this party: {problem}")
                 elif not link.problem or "refused" not in problem:  # a peer that gave up on us says so only once
                     link.problem = problem
@@ -613,7 +627,7 @@ class Network:
             link.wake_receivers()
         elif frame.kind == Kind.ABORT:
             link.farewells.put((Kind.SEEN, b"{}"))
-            reason, culprit = _printable(str(fields.get("reason"))), str(fields.get("culprit"))
+            reason, culprit = printable(str(fields.get("reason"))), str(fields.get("culprit"))
             self._peer_aborts(link, reason, culprit, fields.get("exit_code"))
 
     def _peer_aborts(self, link: Link, reason: str, culprit: str, exit_code: object) -> None:
@@ -678,7 +692,7 @@ class Network:
         if circle:
             chain = ", which waits for ".join([self.name, *circle])
             message = f"out of step: {chain}, each for more than {self.timeout:g} s"
-            self._fail(lambda: ProtocolError(message), message, self.name)
+            self._fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
 
     def _look_for_breaks(self, now: float) -> None:
         """A line that may come back: it is asked for again where it is silent, and lost where it stays away."""
@@ -686,8 +700,9 @@ class Network:
             if link.window is None or not self._connected:
                 continue
             away = link.cut_off(now)
-            if away > link.reconnect and not link.ended.is_set():
-                link.ended.set()
+            if away is not None and away > link.reconnect and not link.ended.is_set():
+                if link.broken is not None:  # else what the peer has to say of it still comes
+                    link.ended.set()
                 self._suspect(link, f"its connection has ended, and did not come back within {link.reconnect:g} s")
             silent = now - link.last_heard > max(3 * HEARTBEAT_SECONDS, self.timeout / 3)
             if silent and link.broken is None and not link.departed and link.call is not None:
@@ -704,6 +719,8 @@ class Network:
 
 
 _SIDES = ("request", "stream")
+
+_NOT_THERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 _UNTRUSTED_SIGNS = (
     "CERTIFICATE_VERIFY_FAILED",  # unknown issuer, expired, not yet valid
@@ -731,12 +748,7 @@ def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:
 
 def _describe(error: grpc.RpcError) -> str:
     details = (error.details() or "").removeprefix("failed to connect to all addresses; last error: ")
-    return f"{error.code().name.lower()}: {_printable(details)}"
-
-
-def _printable(text: str) -> str:
-    """A peer's words, fit for a terminal."""
-    return "".join(character if character.isprintable() else " " for character in text[:4000])
+    return f"{error.code().name.lower()}: {printable(details)}"
 
 
 def _untrusted(error: grpc.RpcError) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 from secure_fair.errors import PartyLost, UsageError
 from secure_fair.mpc.relay import CHUNK, DIAL, GO, LINE, OK, PARK, VERSION, Ends, closed, keep_alive, proof, splice
 
+MOST_CARRIED = 64  # calls that came in and are not over
 PARKED = 4  # connections that wait for calls at the same time
 RELAY_SECONDS = 10.0
 PAUSE_SECONDS = 0.5
@@ -147,6 +148,9 @@ class Tunnel:
                     raise
             except (TimeoutError, Refused, *_UNHEARD):
                 await asyncio.sleep(PAUSE_SECONDS)
+                continue
+            if len(self._carried) >= MOST_CARRIED:
+                await closed(relayed[1])
                 continue
             task = asyncio.ensure_future(self._take(relayed))
             self._carried.add(task)

@@ -9,8 +9,6 @@ import numpy as np
 from torch import Tensor
 
 from secure_fair.groups import row_change
-from secure_fair.mpc.products import Masked
-from secure_fair.mpc.shares import lift
 from secure_fair.operations.adversary_step import adversary, plain_adversary
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
@@ -45,18 +43,13 @@ class AdversaryRows(Operation):
 
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The rows by the adversary as it stands; then it stands elsewhere."""
-        return move_adversary(state, ask, records, as_features(state, inputs[0]), update)
+        return move_adversary(state, ask, records, inputs[0], update)
 
     def plain(
         self, state: PlainState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], update: Update
     ) -> Tensor:
         """The same in the clear."""
         return plain_move_adversary(state, ask, records, private[0], update)
-
-
-def as_features(state: SharedState, rows: Any) -> Any:
-    """Rows as the adversary takes them: committed ones are from here on as good as their shares."""
-    return lift(rows.shared, state.session.scale) if isinstance(rows, Masked) else rows
 
 
 def move_adversary(state: SharedState, ask: Ask, records: np.ndarray, features: Any, update: Update) -> Any:

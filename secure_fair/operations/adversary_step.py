@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -12,9 +13,10 @@ from torch import Tensor
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.groups import columns, row_change
 from secure_fair.mpc import approximations
-from secure_fair.mpc.products import Shared, mask, multiply, truncate
+from secure_fair.mpc.products import Masked, Shared, mask, multiply, shape_of, truncate
+from secure_fair.mpc.schedule import scheduled
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.shares import from_share
+from secure_fair.mpc.shares import from_share, lift
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.state import ADVERSARY_BALL, PublicFacts
@@ -42,8 +44,8 @@ class AdversaryStep(Operation):
 
 def adversary(
     session: Session,
-    features: MPCTensor,
-    attributes: Shared,
+    features: Shared,
+    attributes: MPCTensor | Masked,
     weights: MPCTensor,
     *,
     learning_rate: float = ADVERSARY_RATE,
@@ -61,22 +63,36 @@ def adversary(
     none. Later rows depend on earlier attributes through w: only where every update has its noise are they covered by
     it. sigma 0 is an exact update. Rounds for two parties: 10 for one column, 16 to 20 for more.
     """
-    rate = adversary_rate(learning_rate, ball, *features.size(), columns=weights.size(1), sigma=update.sigma)
+    batch, dim = shape_of(features)
+    rate = adversary_rate(learning_rate, ball, batch, dim, columns=weights.size(1), sigma=update.sigma)
     _check_noise(update, weights.size())
-    with session.operation("adversary", features.size(), weights.size()):
-        z, w = mask(session, features, weights)
-        p = approximations.probabilities(session, multiply(session, "matmul", z, w), ball)
-        a = attributes if isinstance(attributes, MPCTensor) else attributes.shared
-        (residual,) = mask(session, from_share(p.share - a.share * (p.encoder.scale // a.encoder.scale), session.scale))
-        rows = multiply(session, "matmul", residual, w.T)
-        gradient = multiply(session, "matmul", z.T, residual)
-        if update.noise is not None:
-            gradient = from_share(gradient.share + update.noise, gradient.encoder.scale)
-        rows, step = truncate(
-            session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale
-        )
-        moved = from_share(weights.share - step.share, session.scale)
-        return rows, approximations.shrink_into_ball(session, moved, ball)
+    step = partial(_step, rate=rate, ball=ball, noise=update.noise)
+    return scheduled(session, "adversary", [(batch, dim), weights.size()], step, features, attributes, weights)
+
+
+def _step(
+    session: Session,
+    features: Shared,
+    attributes: MPCTensor | Masked,
+    weights: MPCTensor,
+    *,
+    rate: float,
+    ball: float,
+    noise: Tensor | None,
+) -> tuple[MPCTensor, MPCTensor]:
+    """The rows and the new weights, once all is checked."""
+    z, w = mask(session, features, weights)
+    logits = lift(multiply(session, "matmul", z, w), session.scale**2)
+    p = approximations.probabilities(session, logits, ball)
+    a = attributes if isinstance(attributes, MPCTensor) else attributes.shared
+    (residual,) = mask(session, from_share(p.share - a.share * (p.encoder.scale // a.encoder.scale), session.scale))
+    rows = multiply(session, "matmul", residual, w.T)
+    gradient = lift(multiply(session, "matmul", z.T, residual), session.scale**2)
+    if noise is not None:
+        gradient = from_share(gradient.share + noise, gradient.encoder.scale)
+    rows, step = truncate(session, (rows, session.scale), (gradient, round(session.scale / rate)), scale=session.scale)
+    moved = from_share(weights.share - step.share, session.scale)
+    return rows, approximations.shrink_into_ball(session, moved, ball)
 
 
 def _check_noise(update: Update, shape: Sequence[int]) -> None:

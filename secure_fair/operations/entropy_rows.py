@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from torch import Tensor
 from secure_fair.errors import Refusal
 from secure_fair.groups import columns
 from secure_fair.mpc import approximations
-from secure_fair.mpc.products import add_public, mask, multiply, rescale
+from secure_fair.mpc.products import Shared, add_public, mask, multiply, rescale, shape_of
+from secure_fair.mpc.schedule import scheduled
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.shares import from_share
-from secure_fair.operations.adversary_rows import as_features, move_adversary, plain_move_adversary
+from secure_fair.mpc.shares import from_share, lift
+from secure_fair.operations.adversary_rows import move_adversary, plain_move_adversary
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import ADVERSARY_BALL, PlainState, PublicFacts, SharedState
 from secure_fair.privacy.request import NO_RECORDS
 from secure_fair.privacy.rules import Rule
@@ -68,12 +71,20 @@ class EntropyRows(Operation):
         """The feature rows."""
         return list(ask.shapes)
 
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """A batch's rows of features, whose number the request says."""
+        wider, records = super().foreseen(ask, sizes)
+        return self.about(wider, records), records
+
+    def about(self, ask: Ask, records: int) -> Ask:
+        """The same width, so many rows."""
+        return ask.model_copy(update={"shapes": [(records, ask.width)]})
+
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The rows by the adversary as it stands; one of aligned records then moves one step."""
-        features = as_features(state, inputs[0])
-        rows = entropy(state.session, features, state.adversary(ask.attribute, ask.width), ball=ADVERSARY_BALL)
+        rows = entropy(state.session, inputs[0], state.adversary(ask.attribute, ask.width), ball=ADVERSARY_BALL)
         if not state.facts.own_records:
-            move_adversary(state, ask, records, features, update)
+            move_adversary(state, ask, records, inputs[0], update)
         return rows
 
     def plain(
@@ -86,21 +97,25 @@ class EntropyRows(Operation):
         return rows
 
 
-def entropy(session: Session, features: MPCTensor, weights: MPCTensor, *, ball: float) -> MPCTensor:
+def entropy(session: Session, features: Shared, weights: MPCTensor, *, ball: float) -> MPCTensor:
     """Gradient rows dH/dz (B, d) of the entropy H of what a linear adversary predicts from ``features`` z (B, d).
 
     Bounds as for ``adversary``, which trains the ``weights`` w (d, G): they alone hold anything about attributes. With
     logits u = z w, H = -sum_j p_j log p_j has dH/du_j = p_j (sum_k p_k u_k - u_j) for a softmax, and -u p (1 - p) for
     one column of a sigmoid; dH/dz = dH/du w^T. Rounds for two parties: 8 for one column, 12 to 16 for more.
     """
-    with session.operation("entropy", features.size(), weights.size()):
-        z, w = mask(session, features, weights)
-        logits = multiply(session, "matmul", z, w)  # at the square of the scale
-        p, (u,) = approximations.probabilities(session, logits, ball), rescale(session, logits)
-        slope = _one_column(session, p, u) if weights.size(1) == 1 else _columns(session, p, u)
-        (masked,) = mask(session, slope)
-        (rows,) = rescale(session, multiply(session, "matmul", masked, w.T))
-        return rows
+    shapes = [shape_of(features), weights.size()]
+    return scheduled(session, "entropy", shapes, partial(_rows, ball=ball), features, weights)
+
+
+def _rows(session: Session, features: Shared, weights: MPCTensor, *, ball: float) -> MPCTensor:
+    z, w = mask(session, features, weights)
+    logits = lift(multiply(session, "matmul", z, w), session.scale**2)
+    p, (u,) = approximations.probabilities(session, logits, ball), rescale(session, logits)
+    slope = _one_column(session, p, u) if weights.size(1) == 1 else _columns(session, p, u)
+    (masked,) = mask(session, slope)
+    (rows,) = rescale(session, multiply(session, "matmul", masked, w.T))
+    return rows
 
 
 def _one_column(session: Session, p: MPCTensor, u: MPCTensor) -> MPCTensor:

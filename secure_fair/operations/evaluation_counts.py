@@ -6,6 +6,7 @@ import numpy as np
 from torch import Tensor
 
 from secure_fair.operations.common.ask import Ask, Auditors, Release
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.group_counts import GroupCounts, indicators
 from secure_fair.privacy.release_cache import Question
 
@@ -38,6 +39,10 @@ def question_of(auditors: Auditors, attribute: str, records: np.ndarray, strata:
 
 class EvaluationCounts(GroupCounts):
     """As group counts; what sets them apart is the budget that they draw on."""
+
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """Test records by label and prediction."""
+        return ask.model_copy(update={"width": sizes.classes**2}), sizes.test
 
 
 OPERATION = EvaluationCounts()

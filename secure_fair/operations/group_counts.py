@@ -12,6 +12,7 @@ from secure_fair.mpc.bounds import RowSum
 from secure_fair.mpc.commitment import commit_bits
 from secure_fair.mpc.products import Masked
 from secure_fair.operations.common.ask import Ask, Auditors, Release
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import SharedState
 from secure_fair.operations.moment import Moment
 
@@ -25,6 +26,14 @@ def group_counts(auditors: Auditors, attribute: str, records: np.ndarray, strata
 class GroupCounts(Moment):
     """Each record is in one stratum: a row of the query is a unit vector, and one attribute moves one row of counts."""
 
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """The method's strata of all training records."""
+        return ask.model_copy(update={"width": sizes.strata}), sizes.training
+
+    def proof_block(self, ask: Ask, records: int) -> int:
+        """Bits are proved without sums over blocks."""
+        return 0
+
     def commit(
         self, state: SharedState, values: Tensor | None, shape: tuple[int, int], verifiers: Sequence[str]
     ) -> Masked:
@@ -35,7 +44,7 @@ class GroupCounts(Moment):
 
 def indicators(strata: Tensor, count: int) -> Tensor:
     """One-hot rows (n, count), float64."""
-    return torch.nn.functional.one_hot(strata, count).double()
+    return (strata[:, None] == torch.arange(count)).double()
 
 
 OPERATION = GroupCounts()

@@ -16,6 +16,7 @@ from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import lift
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
 from secure_fair.privacy.rules import Rule
 
@@ -40,6 +41,10 @@ class Moment(Operation):
     def bound(self, ask: Ask, records: np.ndarray, facts: PublicFacts) -> float:
         """Entries within 1, one for each record."""
         return float(len(records))
+
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """The method's query over all training records."""
+        return ask.model_copy(update={"width": sizes.query}), sizes.training
 
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """F^T A on shares."""

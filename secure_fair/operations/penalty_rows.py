@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from secure_fair.groups import columns, row_change
-from secure_fair.mpc.products import Shared
+from secure_fair.mpc.products import Masked
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share, lift
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
 from secure_fair.privacy.rules import Rule
 
@@ -43,6 +44,10 @@ class PenaltyRows(Operation):
         """Nothing."""
         return []
 
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """A batch, and no query."""
+        return ask, sizes.batch
+
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The rows as they are held."""
         weights = torch.eye(columns(state.facts.groups[ask.attribute]), dtype=torch.int64)
@@ -55,7 +60,7 @@ class PenaltyRows(Operation):
         return state.members(ask.attribute, records)
 
 
-def weighted_rows(session: Session, attributes: Shared, weights: Tensor) -> MPCTensor:
+def weighted_rows(session: Session, attributes: MPCTensor | Masked, weights: Tensor) -> MPCTensor:
     """A W, (B, k), of ``attributes`` A (B, G) and public ``weights`` W (G, k). No round.
 
     Real weights are rounded to the session's precision; the value is at the session's scale at least (``moment``).

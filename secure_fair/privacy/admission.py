@@ -32,9 +32,11 @@ class Admission:
         people: np.ndarray,
         training: int,
         joint: Collection[str] = (),
+        alone: bool = False,
     ) -> None:
         """``people``: int64 (n,), of each record of the enrolled table its person's first one; the first ``training``
-        records are for training; ``joint``: intersections that the auditor commits to itself, as to an attribute."""
+        records are for training; ``joint``: intersections that the auditor commits to itself, as to an attribute;
+        ``alone``: there is no other auditor."""
         self._auditor = auditor
         self._policy = policy
         self._rules = rules
@@ -44,6 +46,7 @@ class Admission:
         self._enrolled = len(people)
         self._training = training
         self._joint = joint
+        self._doubts = policy.doubts(alone=alone)
 
     def rule(self, operation: str) -> Rule:
         """The rule of an operation that the policy permits."""
@@ -81,9 +84,9 @@ class Admission:
                 f"receiver {request.receiver!r}: must be another party, for who knows the noise knows the value"
             )
         product = bool(request.of) and request.of not in self._joint
-        if plan.noised(request.operation) and self._policy.suspects and (product or not rule.binding):
+        if plan.noised(request.operation) and self._doubts and (product or not rule.binding):
             what = f"{request.operation} of {request.of or request.attribute}"
-            raise Refusal(unbound(what, intersection=product))
+            raise Refusal(unbound(what, self._doubts, intersection=product))
         if request.query and request.query in self._sums.answered:
             raise Refusal(
                 "this query was answered already: use the answer that you keep; a second one would cost budget"

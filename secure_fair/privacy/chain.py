@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from secure_fair.errors import DamagedFile
+from secure_fair.files import is_there
 from secure_fair.ids import Ids, of_lines
+from secure_fair.privacy.entries import malformed
 
 GENESIS = "0" * 64
 ENTRIES = "ledger.jsonl"
@@ -65,7 +67,7 @@ def _check_head(directory: Path, count: int, hashes: dict[int, str]) -> None:
     """DamagedFile unless the head names one of these entries. Those beyond it are sound: it waits for the next lasting
     one, and a crash leaves it behind."""
     head = directory / HEAD
-    if not head.is_file():
+    if not is_there(head, directory):
         if count > 1:  # a ledger with one entry may have lost its first head to a crash
             raise DamagedFile(f"{directory}: the ledger's head file is missing; {_REMEDY}")
         return
@@ -103,7 +105,7 @@ def persons_of(directory: Path, name: str) -> Ids:
 def _names(directory: Path, file: str) -> Ids:
     """The lines of a kept list, which is named by its hash; DamagedFile where it is missing or was changed."""
     path = directory / TABLES / file
-    content = path.read_bytes() if path.is_file() else None
+    content = path.read_bytes() if is_there(path, directory) else None
     if content is None or hashlib.sha256(content).hexdigest() != path.stem:
         what = "missing" if content is None else "changed"
         raise DamagedFile(f"{directory}: table {file[:12]} of record ids is {what}; restore it from a backup")
@@ -117,7 +119,10 @@ def read_extract(path: Path) -> list[dict[str, Any]]:
     if not whole or torn_line(path):
         raise DamagedFile(f"{path}: not a whole extract of a ledger; make it again from the ledger")
     last = 0
-    for entry in lines[1:]:
+    for place, entry in enumerate(lines[1:], 1):
+        problem = malformed(entry)
+        if problem:
+            raise DamagedFile(f"{path}: line {place + 1}: {problem}; make it again from the ledger")
         if entry.get("hash") != entry_hash(entry) or not entry["entry"] > last:
             raise DamagedFile(f"{path}: entry {entry.get('entry')} was changed or moved; make it again from the ledger")
         last = entry["entry"]

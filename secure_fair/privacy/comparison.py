@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from secure_fair.privacy.entries import Receipt
+from secure_fair.privacy.entries import Receipt, missed_numbers
 
 
 def entries_about(entries: Sequence[dict[str, Any]], auditor: str) -> list[dict[str, Any]]:
@@ -19,8 +19,9 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
 
     Everything that the developer received must be planned by the auditor in the same words. A release that was
     planned but neither opened nor received is an interrupted one, and no difference; nor is one that the developer has
-    written down as missed, when it went on after a crash. Verdicts and disclosures must be on both sides; ledgers from
-    before these were written down have none.
+    written down as missed, if the auditor's own entries say that the run was begun again after it was opened: nothing
+    is missed in a run that never stopped. Verdicts and disclosures must be on both sides; ledgers from before these
+    were written down have none.
     """
     planned = {entry["number"]: entry for entry in auditor if entry["kind"] == "planned"}
     opened = {entry["number"] for entry in auditor if entry["kind"] == "opened"}
@@ -33,12 +34,31 @@ def compare(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any
             received[entry["number"]] = entry
     for number, entry in sorted(received.items()):
         problems += _differences(number, planned.get(number), entry)
-    missed = {entry["number"] for entry in developer if entry["kind"] == "missed"}
+    missed = _missed(developer)
     for number in sorted(opened - set(received) - missed):
         problems.append(f"release {number}: opened by the auditor, not in the developer's ledger")
+    for number in sorted(missed - planned.keys()):
+        problems.append(f"release {number}: missed by the developer, unknown to the auditor")
+    for number in sorted(missed & opened - set(received) - _before_a_stop(auditor)):
+        problems.append(f"release {number}: opened by the auditor, missed by the developer in a run that went on")
     if any(entry["kind"] == "start" and "notes" in entry for entry in (*developer, *auditor)):
         problems += _verdict_differences(developer, auditor) + _disclosed_differences(developer, auditor)
     return problems
+
+
+def missed(developer: Sequence[dict[str, Any]]) -> int:
+    """The number of releases that, as the developer says, it heard of after a crash alone. They may have been read."""
+    return len(_missed(developer) - {entry["number"] for entry in developer if entry["kind"] == "received"})
+
+
+def _missed(developer: Sequence[dict[str, Any]]) -> set[int]:
+    return {number for entry in developer if entry["kind"] == "missed" for number in missed_numbers(entry)}
+
+
+def _before_a_stop(auditor: Sequence[dict[str, Any]]) -> set[int]:
+    """The numbers that the auditor opened before it began the run again, by its own entries."""
+    last = max((place for place, entry in enumerate(auditor) if entry["kind"] == "start"), default=0)
+    return {entry["number"] for entry in auditor[:last] if entry["kind"] == "opened"}
 
 
 def _verdict_differences(developer: Sequence[dict[str, Any]], auditor: Sequence[dict[str, Any]]) -> list[str]:

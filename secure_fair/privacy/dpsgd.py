@@ -69,6 +69,11 @@ class PrivateSettings:
         """Batches in all."""
         return math.ceil(self.epochs / self.sample_rate)
 
+    @property
+    def multiplier(self) -> float:
+        """Noise in units of ``clip``."""
+        return poisson_noise_multiplier(self.epsilon, self.delta, self.sample_rate, self.steps)
+
 
 @dataclass(frozen=True)
 class PrivateTraining:
@@ -174,7 +179,7 @@ def train_privately(
     if len(inputs) != len(targets) or not len(inputs):
         raise UsageError(f"{len(inputs)} inputs, {len(targets)} targets: need one target for each, and at least one")
     rate, steps = settings.sample_rate, settings.steps
-    multiplier = poisson_noise_multiplier(settings.epsilon, settings.delta, rate, steps)
+    multiplier = settings.multiplier
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     # The noisy sum is divided by the expected batch size through Adam's indifference to scale.
     adam = torch.optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay)

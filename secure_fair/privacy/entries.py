@@ -6,14 +6,17 @@ import base64
 import hashlib
 import math
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from types import NoneType
 from typing import Any
 
 import numpy as np
 
-from secure_fair.ids import Names, as_ids, lines
+from secure_fair.ids import Names, as_ids, lines_by_part
 from secure_fair.privacy.tallies import tally
+
+MOST_PACKED = 1 << 21
+"""Bytes of a packed set of records, a bit each: more than any table has."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,10 @@ class Charge:
 
 def table_hash(ids: Names) -> str:
     """The name of an enrolled table: SHA-256 of its ids, in order."""
-    return hashlib.sha256(lines(as_ids(ids))).hexdigest()
+    digest = hashlib.sha256()
+    for part in lines_by_part(as_ids(ids)):
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def records_hash(table: str, records: np.ndarray) -> str:
@@ -107,8 +113,9 @@ def planned_entry(
     }
 
 
-def members(entry: dict[str, Any], size: int) -> np.ndarray:
-    """The records of a planned release, sorted int64 indices into its table, which has ``size`` records."""
+def members(entry: dict[str, Any], size: int | None) -> np.ndarray:
+    """The records of a planned release, sorted int64 indices into its table of ``size`` records, which may be
+    unknown."""
     return _unpack(entry["members"], size)
 
 
@@ -127,14 +134,54 @@ def charge_of(entry: dict[str, Any]) -> Charge:
     return Charge(**{name: math.inf if value == "infinite" else value for name, value in entry["charge"].items()})
 
 
+_RECEIPT = {
+    "number": int,
+    "auditor": str,
+    "operation": str,
+    "attribute": str,
+    "records": str,
+    "count": int,
+    "shape": list,
+    "sigma": (int, float, NoneType),
+}
+_VERDICT = {"number": int, "receiver": str, "operation": str, "attribute": str, "within": (bool, NoneType)}
+_FORMS: dict[str, dict[str, Any]] = {
+    "start": {},
+    "planned": {**_RECEIPT, "query": str, "table": str, "members": str, "charged": str, "charge": dict},
+    "opened": {"number": int},
+    "received": _RECEIPT,
+    "verdict": _VERDICT,
+    "disclosed": {"receiver": str, "what": str, "numbers": int},
+}
+
+
+def malformed(entry: dict[str, Any]) -> str:
+    """Say what an entry of a run lacks, or has of another type than a party writes; "" where nothing."""
+    form = {"entry": int, "kind": str, "run": str, **_FORMS.get(str(entry.get("kind")), {})}
+    if entry.get("kind") == "missed":
+        form |= {"auditor": str} | ({"numbers": list} if "numbers" in entry else {"number": int})
+    wrong = next((key for key, kind in form.items() if not isinstance(entry.get(key, ...), kind)), None)
+    if wrong is not None:
+        return f"{wrong} is {entry[wrong]!r:.40}" if wrong in entry else f"it has no {wrong}"
+    if entry["kind"] == "planned":
+        try:
+            members(entry, None)
+            paying(entry, None)
+        except ValueError as error:
+            return f"its records or who pays for them: {error}"
+    inside = [number for key in ("shape", "numbers") if isinstance(entry.get(key), list) for number in entry[key]]
+    return next((f"a list of numbers has {one!r:.40}" for one in inside if not isinstance(one, int)), "")
+
+
+def missed_numbers(entry: dict[str, Any]) -> list[int]:
+    """The releases of an entry about those that never came to the developer."""
+    return list(entry["numbers"]) if "numbers" in entry else [entry["number"]]  # as it was written before
+
+
 def is_training(entry: dict[str, Any]) -> bool:
-    """True for a training on the auditor's own records."""
-    return entry["kind"] == "planned" and opens_nothing(entry["shape"])
-
-
-def opens_nothing(shape: Sequence[int]) -> bool:
-    """True for the shape in an entry about a training on the auditor's own records: it alone has none."""
-    return not shape
+    """True for a training on the auditor's own records: it alone has no shape. Whether its operation is one is for the
+    rule to say (``secure_fair.privacy.soundness``)."""
+    return entry["kind"] == "planned" and not entry["shape"]
 
 
 def _pack(records: np.ndarray, size: int) -> str:
@@ -148,9 +195,22 @@ def _pack_times(times: np.ndarray) -> str:
 
 
 def _unpack_times(text: str) -> np.ndarray:
-    return np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype="<u4").astype(np.int64)
+    return np.frombuffer(_inflated(text, 32 * MOST_PACKED), dtype="<u4").astype(np.int64)
 
 
 def _unpack(text: str, size: int | None) -> np.ndarray:
-    bits = np.frombuffer(zlib.decompress(base64.b64decode(text)), dtype=np.uint8)
+    bits = np.frombuffer(_inflated(text, MOST_PACKED), dtype=np.uint8)
     return np.flatnonzero(np.unpackbits(bits, count=size))
+
+
+def _inflated(text: str, most: int) -> bytes:
+    """The bytes of a packed text; ValueError for one that is none, or of more than so many: few letters are gigabytes
+    then, and an entry may be of somebody else's writing."""
+    inflating = zlib.decompressobj()
+    try:
+        content = inflating.decompress(base64.b64decode(text, validate=True), most + 1)
+    except zlib.error as error:
+        raise ValueError(f"is not packed: {error}") from None
+    if len(content) > most or not inflating.eof:
+        raise ValueError(f"has more than {most} bytes, or not all")
+    return content

@@ -20,15 +20,21 @@ class Misfit:
 
 
 def misfits(
-    policy: Policy, plans: Mapping[str, Plan], rules: Rules, batch_size: int, intersections: Collection[str] = ()
+    policy: Policy,
+    plans: Mapping[str, Plan],
+    rules: Rules,
+    batch_size: int,
+    intersections: Collection[str] = (),
+    *,
+    alone: bool = False,
 ) -> list[Misfit]:
     """Everything that the policy will refuse of these plans; ``batch_size``: records of a batch in training.
 
-    ``intersections``: those whose memberships the run computes.
+    ``intersections``: those whose memberships the run computes; ``alone``: there is no other auditor.
     """
     return [
         *_exact(policy, plans, rules),
-        *_unbound(policy, plans, rules, intersections),
+        *_unbound(plans, rules, intersections, policy.doubts(alone=alone)),
         *_forbidden(policy, plans, rules),
         *_small(policy, plans, rules, batch_size),
         *_many(policy, plans),
@@ -61,31 +67,39 @@ def _exact(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[
             yield from (Misfit(attribute, operation, reason) for operation in plan.exact_operations(rules))
 
 
-def unbound(what: str, intersection: bool) -> str:
-    """Why a policy that suspects the developer refuses a release of an adversary, or of an ``intersection``."""
+TRUSTED = {  # in words, and as a policy has it
+    "developer": ("a developer that follows the protocol", 'developer = "follows the protocol"'),
+    "auditors": ("other auditors that follow the protocol", 'auditors = "follow the protocol"'),
+}
+
+
+def unbound(what: str, doubts: Sequence[str], *, intersection: bool) -> str:
+    """Why a policy with these ``doubts`` refuses a release of an adversary, or of an ``intersection``."""
     remedy = (
         "leave it out, or have one auditor hold all of its attributes"
         if intersection
         else 'give the scenario method.release = "moments"'
     )
+    whom, lines = (" and ".join(TRUSTED[doubted][place] for doubted in doubts) for place in (0, 1))
+    may = "they" if doubts[-1] == "auditors" else "it"
     return (
-        f"{what}: protects attributes only from a developer that follows the protocol, and the policy says that it may "
-        f'deviate: {remedy}, or set developer = "follows the protocol" in the policy'
+        f"{what}: protects attributes only from {whom}, and the policy says that {may} may deviate: {remedy}, or set "
+        f"{lines} in the policy"
     )
 
 
 def _unbound(
-    policy: Policy, plans: Mapping[str, Plan], rules: Rules, intersections: Collection[str]
+    plans: Mapping[str, Plan], rules: Rules, intersections: Collection[str], doubts: Sequence[str]
 ) -> Iterator[Misfit]:
-    if not policy.suspects:
+    if not doubts:
         return
     for attribute, plan in plans.items():
         for operation in plan.operations(rules):
             if plan.noised(operation) and not rules[operation].binding:
-                yield Misfit(attribute, operation, unbound(operation, intersection=False))
+                yield Misfit(attribute, operation, unbound(operation, doubts, intersection=False))
         if intersections and any(plan.multipliers.values()):
             what = f"the intersection {', '.join(intersections)}"
-            yield Misfit(attribute, "intersection", unbound(what, intersection=True))
+            yield Misfit(attribute, "intersection", unbound(what, doubts, intersection=True))
 
 
 def _forbidden(policy: Policy, plans: Mapping[str, Plan], rules: Rules) -> Iterator[Misfit]:

@@ -46,6 +46,7 @@ class Gate:
         part: bool = False,
         persons: Names | None = None,
         joint: Collection[str] = (),
+        alone: bool = False,
     ) -> None:
         """``ids``: the enrolled table as the developer gave it, checked against ``known`` ids; ``plans`` by attribute.
 
@@ -54,8 +55,8 @@ class Gate:
         operation: what has none is refused. ``part``: the table has other auditors' people as well; only the known ones
         are charged here. ``persons``: whose each record is, "" where that is not known; budgets are theirs, else each
         record's. ``joint``: intersections whose memberships this auditor commits to itself, for it holds all of their
-        attributes; others are products on shares. A run that is resumed passes the same ``run``: what it has spent so
-        far is read back from the ledger.
+        attributes; others are products on shares. ``alone``: no other auditor takes part. A run that is resumed passes
+        the same ``run``: what it has spent so far is read back from the ledger.
         """
         self.ids, here = as_ids(ids), as_ids(known)
         self.held = find(self.ids, here if ascending(here) else here[order(here)]) >= 0
@@ -77,6 +78,8 @@ class Gate:
         self._ledger = ledger
         self._noise = noise
         self._joint = frozenset(joint)
+        self._alone = alone
+        self._exceeded = 0  # requests of this process that were refused for want of budget
         self._pending: dict[int, tuple[str, str]] = {}  # admitted, not yet made: (attribute, operation) by number
         self._begin()
 
@@ -100,6 +103,7 @@ class Gate:
             people=self.people,
             training=self.training,
             joint=self._joint,
+            alone=self._alone,
         )
         self._budgets = Budgets(
             auditor=self.auditor,
@@ -122,7 +126,11 @@ class Gate:
         return self.admit_together([request])[0]
 
     def admit_together(self, wanted: Sequence[Request]) -> list[Grant]:
-        """Admit all of them or none: there must be room for what they cost together."""
+        """Admit all of them or none: there must be room for what they cost together.
+
+        Who was refused for want of budget as often as the plans have releases is not going on without them: from then
+        on such refusals are not written down, for the ledger would grow as long as somebody asks.
+        """
         grants: list[Grant] = []
         for request in wanted:
             try:
@@ -130,9 +138,18 @@ class Gate:
             except (Refusal, BudgetExceeded) as error:
                 for grant in grants:
                     del self._pending[grant.receipt.number]
-                self.note_refusal(request.operation, request.attribute, str(error))
+                self._note(request, error)
                 raise
         return grants
+
+    def _note(self, request: Request, error: Refusal | BudgetExceeded) -> None:
+        """Write a refusal down, unless there have been as many for want of budget as the plans have releases."""
+        kinds = [kind for plan in self._plans.values() for kind in (*plan.releases, *plan.evaluation)]
+        if isinstance(error, BudgetExceeded):
+            self._exceeded += 1
+            if self._exceeded > max(1, sum(kind.count for kind in kinds)):
+                return
+        self.note_refusal(request.operation, request.attribute, str(error))
 
     def checks_rows(self, grants: Sequence[Grant]) -> bool:
         """Whether the developer must prove its rows before these are opened: their noise is made for rows within 1."""
@@ -254,13 +271,15 @@ class Gate:
         epsilon: float | None,
         delta: float,
         persons: Names | None = None,
+        name: str = "",
     ) -> None:
         """Charge the auditor's own records for a training on them with DP-SGD (``epsilon`` None: without).
 
         Adjacency: add or remove one of these records with all its attributes. So trainings for several attributes add
         up, and the policy's epsilon and total_epsilon both limit their sum (``Budgets.check_lifetime``). Must be called
         before what was trained, or anything made from it, is used: other operations are post-processing of this one.
-        ``persons``: whose the records are; with an epsilon no two may be one person's.
+        ``persons``: whose the records are; with an epsilon no two may be one person's. ``name``: the training's, by
+        which its payment is found again.
         """
         self._admission.rule(operation)
         self._admission.plan(attribute)
@@ -277,7 +296,7 @@ class Gate:
         everyone = np.arange(len(ids), dtype=np.int64)
         sigma = None if epsilon is None else 0.0
         receipt = self._receipt(operation, attribute, table, everyone, (), sigma)  # no shape: nothing is opened
-        self._ledger.plan(receipt, charge, table, everyone, payers=payers)
+        self._ledger.plan(receipt, charge, table, everyone, payers=payers, query=name)
         self._sums.note_training(operation, attribute, charge)
 
     # -- summaries --

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from secure_fair.errors import UsageError
-from secure_fair.files import private_folder, write_bytes
-from secure_fair.ids import Ids, Names, as_ids, lines
+from secure_fair.files import atomic_write, open_private, private_folder, write_bytes
+from secure_fair.ids import Ids, Names, as_ids, lines_by_part
 from secure_fair.privacy.chain import (
     ENTRIES,
     HEAD,
@@ -35,7 +35,7 @@ from secure_fair.privacy.chain import (
     persons_of,
     walked,
 )
-from secure_fair.privacy.entries import Charge, Payers, Receipt, opens_nothing, planned_entry, table_hash
+from secure_fair.privacy.entries import Charge, Payers, Receipt, planned_entry, table_hash
 from secure_fair.privacy.memory import LOST, SEEN
 from secure_fair.privacy.spending import Spending
 
@@ -126,7 +126,8 @@ class Ledger:
         name = table_hash(names)
         path = self.directory / TABLES / f"{name}.{kind}"
         if not path.exists():
-            write_bytes(path, lines(names))
+            with atomic_write(path) as new, open_private(new, "wb") as file:
+                file.writelines(lines_by_part(names))
         return name
 
     def start(self, run: str, **facts: Any) -> None:
@@ -153,8 +154,7 @@ class Ledger:
             planned_entry(receipt, charge, table=table, size=size, records=records, payers=payers, query=query)
         )
         rows, cost = self.spending.rows_of_table(table)[payers.places], charge.times(payers.times)
-        training = opens_nothing(receipt.shape)
-        self.spending.add(receipt.attribute, receipt.operation, rows, cost, training=training)
+        self.spending.add(receipt.attribute, receipt.operation, rows, cost, training=not receipt.shape)
 
     def opened(self, receipt: Receipt) -> None:
         """Note that the opening went through; without this note it was interrupted, and is spent all the same."""
@@ -179,9 +179,9 @@ class Ledger:
         about = {"whose": whose, "certificate": certificate, "count": known.entries, "newest": known.hash}
         self._append({"kind": LOST, **about})
 
-    def missed(self, run: str, auditor: str, number: int) -> None:
-        """The receiver's side: an auditor has let out a release that never came here, as a process that died had it."""
-        self._append({"kind": "missed", "run": run, "auditor": auditor, "number": number})
+    def missed(self, run: str, auditor: str, numbers: Sequence[int]) -> None:
+        """The receiver's side: an auditor has let out releases that never came here, or to a process that died."""
+        self._append({"kind": "missed", "run": run, "auditor": auditor, "numbers": list(numbers)})
 
     def verdict(
         self, run: str, number: int, receiver: str, operation: str, attribute: str, within: bool | None

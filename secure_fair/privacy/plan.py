@@ -161,7 +161,8 @@ class Plan:
                 text += f", of up to {self.records_per_person} records each in training and test"
         planned = self.planned_epsilon()
         if planned is not None and self.reserve_releases:
-            text += f"; {self.reserve_releases} releases in reserve (epsilon {planned:.3g} without them)"
+            several = "" if self.reserve_releases == 1 else "s"
+            text += f"; {self.reserve_releases} release{several} in reserve (epsilon {planned:.3g} if unused)"
         return text
 
     def _unit(self) -> str:

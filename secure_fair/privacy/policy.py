@@ -52,6 +52,10 @@ class Policy(Section):
     """How far the developer is trusted. Noised adversaries on shares (adv, ent by rows, on aligned records) and
     intersections of which no auditor holds all attributes protect attributes only from one that follows the protocol,
     and are refused unless this says so."""
+    auditors: Literal["may deviate", "follow the protocol"] = "may deviate"
+    """How far the other auditors are trusted. Where there are others, the same releases protect attributes only from
+    those that follow the protocol, for each can shift what is computed on its share, and the developer then reads what
+    was shifted; they are refused unless this says so too."""
     row_bounds: Literal["check", "trust"] = "check"
     """Whether the developer must prove the bound of its rows, for which noise is made, or is taken on its word.
     "trust" needs developer = "follows the protocol"."""
@@ -103,6 +107,12 @@ class Policy(Section):
     def suspects(self) -> bool:
         """Whether the developer may send what it likes."""
         return self.developer == "may deviate"
+
+    def doubts(self, *, alone: bool) -> list[str]:
+        """Whom a release needs to follow the protocol, where no proof binds them, and the policy does not trust:
+        "developer", and "auditors" unless this one is ``alone``."""
+        others = not alone and self.auditors == "may deviate"
+        return ["developer"] * self.suspects + ["auditors"] * others
 
     def contradictions(self, where: str = "policy") -> Iterator[str]:
         """Name each limit for life that stands beside ``allow_exact = true``, which it makes void."""

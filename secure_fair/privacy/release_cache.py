@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ import torch
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.ids import Ids, Names, as_ids, order
 
+_PART = 1 << 16  # records that are hashed at a time
 Ask = Callable[[str], tuple[torch.Tensor, float]]  # the name to ask under -> the opened values and their sigma
 
 
@@ -33,6 +35,14 @@ class Question:
     records: Names
     strata: torch.Tensor
     count: int
+
+
+class Answer(NamedTuple):
+    """Opened ``values``, float64, the standard deviation of their noise, and the name that the auditor heard."""
+
+    values: torch.Tensor
+    sigma: float
+    query: str
 
 
 class ReleaseCache:
@@ -57,8 +67,8 @@ class ReleaseCache:
             write_bytes(path, secrets.token_bytes(32))
         self._key = path.read_bytes()
 
-    def recall(self, question: Question, ask: Ask) -> tuple[torch.Tensor, float]:
-        """The kept answer, float64, and the standard deviation of its noise; where there is none, that of ``ask``.
+    def recall(self, question: Question, ask: Ask) -> Answer:
+        """The kept answer; where there is none, that of ``ask``.
 
         ``ask`` is given the name that the auditor hears (``Request.query``). A question that was asked and whose
         answer was lost, for a crash came between, is asked under a new name: it is another release, with noise of its
@@ -72,19 +82,12 @@ class ReleaseCache:
             np.savez(content, values=values.detach().cpu().double().numpy(), sigma=np.float64(sigma))
             write_bytes(kept, content.getvalue())
         with np.load(kept, allow_pickle=False) as found:
-            return torch.from_numpy(found["values"]), float(found["sigma"])
-
-    def heard_as(self, question: Question) -> str:
-        """The name under which the kept answer was asked for; KeyError where there is none."""
-        name = self._name(question)
-        path = self._directory / f"{name}.asked"
-        if not path.exists():
-            raise KeyError(f"{question.operation} of {question.attribute}: was never asked")
-        return self._asked_as(name, int(path.read_text()))
+            attempt = int((self._directory / f"{name}.asked").read_text())
+            return Answer(torch.from_numpy(found["values"]), float(found["sigma"]), self._asked_as(name, attempt))
 
     def _name(self, question: Question) -> str:
         """HMAC-SHA256 under a key of the developer's: it tells an auditor nothing about predictions or labels."""
-        strata = question.strata.detach().cpu().numpy().astype("<i8")
+        strata = question.strata.detach().cpu().numpy()
         records = as_ids(question.records)
         if len(records) != len(strata):
             raise ValueError(f"{len(records)} records, {len(strata)} strata: need one for each")
@@ -94,8 +97,11 @@ class ReleaseCache:
         # lengths before the texts: no two questions read alike
         for text in head:
             keyed.update(len(text.encode()).to_bytes(8, "little") + text.encode())
-        keyed.update(_with_lengths(records[by_id]))
-        keyed.update(strata[by_id].tobytes())
+        parts = [by_id[start : start + _PART] for start in range(0, len(by_id), _PART)]
+        for part in parts:
+            keyed.update(_with_lengths(records[part]))
+        for part in parts:
+            keyed.update(strata[part].astype("<i8").tobytes())
         return keyed.hexdigest()
 
     def _attempt(self, name: str) -> str:

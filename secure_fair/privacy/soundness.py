@@ -107,7 +107,11 @@ class Soundness:
             yield "somebody pays whose records it is not about"
         elif not is_training(entry) and (paid.times != due.times[place]).any():
             yield "somebody does not pay for each record"
-        if not is_training(entry) and entry["operation"] in self._rules:
+        if is_training(entry):
+            rule = self._rules.get(entry["operation"])
+            if rule is None or rule.opened or rule.on_shares:
+                yield f"it opens nothing, as if it were a training, and is a {entry['operation']}"
+        elif entry["operation"] in self._rules:
             about = [one for one in self._entries if one["kind"] == "planned" and self._same(one, entry)]
             if charge_of(entry).mu2 < cost_of(entry, self._rules, groups_of(about, self._rules)) * (1 - TOLERANCE):
                 yield "its charge is less than its noise costs"
@@ -115,7 +119,7 @@ class Soundness:
     @staticmethod
     def _same(one: Entry, other: Entry) -> bool:
         """Whether two releases are about the same attribute in one run, and so about as many groups."""
-        return (one["run"], one["attribute"]) == (other["run"], other["attribute"])
+        return bool(one["shape"]) and (one["run"], one["attribute"]) == (other["run"], other["attribute"])
 
     def _beyond(self, run: str) -> Iterator[str]:
         """Say of whom the policy of a run that has ended was not kept."""

@@ -174,11 +174,15 @@ class Spending:
         return sums[0], sums[1], sums[2]
 
     def released(self, attribute: str, rows: np.ndarray) -> np.ndarray:
-        """The sums of releases of one attribute alone, float64 (3, n)."""
+        """The sums of releases of one attribute alone, float64 (3, n); read-only where there was none."""
+        if attribute not in self._totals:
+            return np.broadcast_to(0.0, (3, len(rows)))
         return self._grown(self._totals, attribute, np.zeros((3, 0)))[:, rows]
 
     def trained(self, rows: np.ndarray) -> np.ndarray:
-        """The sums of all trainings on people's records, float64 (3, n)."""
+        """The sums of all trainings on people's records, float64 (3, n); read-only where there was none."""
+        if not self._trained:
+            return np.broadcast_to(0.0, (3, len(rows)))
         return self._grown(self._trained, None, np.zeros((3, 0)))[:, rows]
 
     def _grown(self, store: dict[_Key, np.ndarray], key: _Key, empty: np.ndarray) -> np.ndarray:

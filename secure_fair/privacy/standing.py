@@ -18,6 +18,7 @@ import numpy as np
 from secure_fair.privacy.accounting import mixed_epsilon
 from secure_fair.privacy.chain import ENTRIES as FILE
 from secure_fair.privacy.chain import entries_of, ids_of, persons_of, torn_line
+from secure_fair.privacy.entries import missed_numbers
 from secure_fair.privacy.outlook import room
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.recount import cost_of, groups_of
@@ -70,6 +71,18 @@ class Received:
 
 
 @dataclass(frozen=True)
+class Missed:
+    """Releases of one auditor's in one run that the developer heard of after a crash alone.
+
+    It says that they never came. Their process may have had them, so whoever adds up counts them as told.
+    """
+
+    auditor: str
+    run: str
+    releases: int
+
+
+@dataclass(frozen=True)
 class Run:
     """One run: when it began and when its last entry was written, how often it was started, what came of it."""
 
@@ -107,6 +120,7 @@ class Standing:
     delta: float
     spent: tuple[Spent, ...]
     received: tuple[Received, ...]
+    missed: tuple[Missed, ...]
     runs: tuple[Run, ...]
     openings: tuple[Opened, ...]
 
@@ -135,6 +149,7 @@ def standing(directory: Path, rules: Rules, policy: Policy | None = None) -> Sta
         delta=delta,
         spent=tuple(_spent(spending, policy, delta)),
         received=tuple(_received(entries, rules, delta)),
+        missed=tuple(_missed(entries)),
         runs=tuple(_runs(entries)),
         openings=tuple(_openings(entries)),
     )
@@ -194,6 +209,14 @@ def _received(entries: Sequence[Entry], rules: Rules, delta: float) -> Iterator[
         yield Received(auditor, attribute, len(about), _finite(most), tuple(sorted(beyond)))
 
 
+def _missed(entries: Sequence[Entry]) -> Iterator[Missed]:
+    lost = Counter[tuple[str, str]]()
+    for entry in entries:
+        if entry["kind"] == "missed":
+            lost[entry["auditor"], entry["run"]] += len(missed_numbers(dict(entry)))
+    return (Missed(*which, count) for which, count in lost.items())
+
+
 def _says_its_cost(operation: str, rules: Rules) -> bool:
     """Whether the noise in a receipt says what the release costs: not of answers at random, nor after a training."""
     rule = rules.get(operation)
@@ -204,13 +227,14 @@ def _runs(entries: Sequence[Entry]) -> Iterator[Run]:
     for name in dict.fromkeys(entry["run"] for entry in entries if "run" in entry):
         own = [entry for entry in entries if entry.get("run") == name]
         kinds = Counter(entry["kind"] for entry in own)
+        told = kinds["received"] + sum(one.releases for one in _missed(own))
         yield Run(
             run=name,
             began=own[0]["time"],
             last=own[-1]["time"],
             starts=kinds["start"],
-            releases=kinds["planned"] + kinds["received"],
-            opened=kinds["opened"] + kinds["received"],
+            releases=kinds["planned"] + told,
+            opened=kinds["opened"] + told,
             refused=kinds["refused"],
         )
 

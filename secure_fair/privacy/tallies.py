@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 _SPARSE = 16  # a set of less than a sixteenth of all is sorted, a larger one counted
+_PART = 65_536  # people that are looked at together
 _FEW = 64  # different states that are looked for one by one
 
 
@@ -36,20 +37,25 @@ def first_places(rows: np.ndarray) -> np.ndarray:
 def distinct(columns: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different states of ``columns`` (n,) each, as rows (m, columns), and which one each has, int64 (n,).
 
-    People come to few: those are taken off one by one, which needs no sorting.
+    People come to few: those are taken off one by one, which needs no sorting, so many people at a time.
     """
-    table = np.stack(list(columns), axis=1)
-    which = np.full(len(table), -1, dtype=np.int64)
+    which = np.full(len(columns[0]), -1, dtype=np.int64)
     states: list[np.ndarray] = []
-    left = np.arange(len(table))
-    while len(left) and len(states) < _FEW:
-        state = table[left[0]]
-        alike = (table[left] == state).all(axis=1)
-        which[left[alike]] = len(states)
-        states.append(state)
-        left = left[~alike]
+    for start in range(0, len(which), _PART):
+        part = which[start : start + _PART]
+        table = np.stack([column[start : start + _PART] for column in columns], axis=1)
+        for place, state in enumerate(states):
+            part[(table == state).all(axis=1)] = place
+        left = np.flatnonzero(part < 0)
+        while len(left) and len(states) < _FEW:
+            states.append(table[left[0]])
+            alike = (table[left] == states[-1]).all(axis=1)
+            part[left[alike]] = len(states) - 1
+            left = left[~alike]
+    few = len(states)
+    left = np.flatnonzero(which < 0)
     if len(left):
-        others, places = np.unique(table[left], axis=0, return_inverse=True)
-        which[left] = len(states) + places.reshape(-1)
+        others, places = np.unique(np.stack([column[left] for column in columns], axis=1), axis=0, return_inverse=True)
+        which[left] = few + places.reshape(-1)
         states.extend(others)
     return np.array(states).reshape(-1, len(columns)), which

@@ -102,10 +102,13 @@ def render(summary: Summary) -> str:
 
 
 def audit_of_run(run: Summary) -> dict[str, Any]:
-    """The audit with which a training run's released counts end, as far as there is one: tables, and no claim."""
+    """The audit with which a training run's released counts end, as far as there is one: tables, and certified
+    claims."""
     released = run.get("fairness_released") or {}
     held = {name: {"answer": "counts", **one["audit"]} for name, one in released.items() if "audit" in one}
-    return {"attributes": held, "verdicts": []}
+    asked = (run.get("privacy") or {}).get("asked") or {}
+    privacy = {"epsilon": asked.get("evaluation_epsilon")}
+    return {"attributes": held, "verdicts": run.get("verdicts") or [], "privacy": privacy}
 
 
 def shown(summary: Summary) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def calibrated(found: Summary) -> Table:
 def verdicts(summary: Summary) -> Table:
     """One row per claim."""
     rows = tuple((one["claim"], one["auditor"], one["verdict"], deciding(one, summary)) for one in summary["verdicts"])
-    return Table(("claim", "in the policy of", "verdict", "what would decide it"), rows)
+    return Table(("claim", "auditor", "verdict", "what would decide it"), rows)
 
 
 def deciding(verdict: Summary, summary: Summary) -> str:

@@ -17,13 +17,14 @@ UNKNOWN = "not known from this folder"
 @dataclass(frozen=True)
 class Exported:
     """The facts of an export: names of its classes and files, how pictures are prepared (none for a table's rows), the
-    backbone in words, and how to use what there is."""
+    backbone in words, and how to use what there is. ``strength``: of the head, where it is not the run's own."""
 
     classes: tuple[str, ...]
     files: Mapping[str, str]
     uses: Sequence[str]
     preprocessing: Mapping[str, Any] | None = None
     backbone: str = ""
+    strength: float | None = None
 
 
 def card(exported: Exported, summary: Summary, scenario: Mapping[str, Any]) -> str:
@@ -34,9 +35,9 @@ def card(exported: Exported, summary: Summary, scenario: Mapping[str, Any]) -> s
     sections = {
         "Task": _task(exported, data),
         "Data": _data(summary, data),
-        "Method": _method(summary),
+        "Method": [*_method(summary), *_other_head(exported, summary)],
         "Privacy": _privacy(summary),
-        "Results": _results(summary),
+        "Results": _results(summary, bool(_step(exported, summary))),
         "Limits": _limits(summary),
         "Files": [f"- `{name}`: {text}" for name, text in exported.files.items()],
         "Use": exported.uses,
@@ -85,6 +86,24 @@ def _method(summary: Summary) -> Iterator[str]:
         yield "**Trained in plain mode: one process saw every attribute, and nothing was protected.**"
 
 
+def _other_head(exported: Exported, summary: Summary) -> Iterator[str]:
+    """The strength of a head from the run's path, and what the releases tell of it."""
+    for step in _step(exported, summary):
+        gaps = ", ".join(f"{share(gap)} by {name}" for name, gap in step["gaps"].items())
+        yield ""
+        yield (
+            f"**The head is that of strength {exported.strength:g}**, from the path that the same release tells of; "
+            f"the run itself took another. Told gap of its mean predictions: {gaps}; accuracy on the "
+            f"{step['accuracy_of']} records: {share(step['accuracy'])}. No audit or certificate of the run is of it."
+        )
+
+
+def _step(exported: Exported, summary: Summary) -> list[Mapping[str, Any]]:
+    """The step of the path that the head is of; none where it is the run's own."""
+    path = summary.get("path") or []
+    return [step for step in path if step["strength"] == exported.strength and not step["taken"]]
+
+
 def _privacy(summary: Summary) -> Iterator[str]:
     """The epsilon spent on each attribute."""
     if "privacy" not in summary:
@@ -106,8 +125,8 @@ def _privacy(summary: Summary) -> Iterator[str]:
         yield f"With the methods that were trained for comparison: {name} {total}."
 
 
-def _results(summary: Summary) -> Iterator[str]:
-    """Utility and released gaps, before and after."""
+def _results(summary: Summary, another: bool = False) -> Iterator[str]:
+    """Utility and released gaps, before and after; ``another``: of the run's own head, which is not this model's."""
     if "utility" not in summary:
         yield f"Accuracy and fairness are {UNKNOWN}."
         return
@@ -123,14 +142,15 @@ def _results(summary: Summary) -> Iterator[str]:
     for run in runs:
         held = [run["fairness_released"].get(name, {}).get(gap) for name in attributes for gap in GAP_LABELS]
         utility = run["utility"]
-        name = method_name(run) if "method" in run else "this model"
+        name = method_name(run) if "method" in run else "the run" if another else "this model"
         rows.append((name, *map(share, (utility["accuracy"], utility["balanced_accuracy"], *held))))
     yield from Table(header, tuple(rows)).markdown().splitlines()
     yield ""
     if not attributes:
         yield "No fairness figures were released: only who holds people's attributes can say how fair the model is."
         return
-    yield "On the test records; the last line is this model. DPD, EOD: demographic-parity and equalized-odds difference"
+    last = "the run's own head, not this one" if another else "this model"
+    yield f"On the test records; the last line is {last}. DPD, EOD: demographic-parity and equalized-odds difference"
     sigma = max((one.get("sigma") or 0.0 for run in runs for one in run["fairness_released"].values()), default=0.0)
     noise = f", with the noise on each of them: sigma {sigma:.3g} records." if sigma else "."
     yield f"between groups, 0 is fair; from released counts{noise}"

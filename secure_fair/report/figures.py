@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import io
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from secure_fair.report.tables import Summary, attributes_of, fairness_of, method_name, runs_of
+from secure_fair.report.tables import Summary, fairness_of, method_name, runs_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -17,92 +18,98 @@ COLOURS = ("#8a8f98", "#d97706", "#7c3aed", "#059669", "#db2777", "#0891b2")  # 
 MAIN = "#1d4ed8"
 INK = "#374151"
 Rounds = Sequence[Mapping[str, Any]]  # lines of a developer's rounds.jsonl
+Rate = tuple[float, float, float]  # with the ends of its interval
+WIDTH = 4.4  # inches
 MANY_GROUPS = 4  # more have no room for their names side by side
 
 
-def fairness_utility(summary: Summary) -> Figure | None:
-    """Accuracy over the demographic-parity gap, one panel per attribute: up and to the left is better."""
-    attributes = attributes_of(summary)
-    panels = [name for name in attributes if any(_point(run, name) is not None for run in runs_of(summary))]
-    if not panels:
+def fairness_utility(summary: Summary, attribute: str) -> Figure | None:
+    """Accuracy over an attribute's demographic-parity gap: up and to the left is better."""
+    points = [(run, colour, point) for run, colour in _coloured(summary) if (point := _point(run, attribute))]
+    if not points:
         return None
-    figure, axes = _figure(len(panels), width=4.6, height=3.4)
-    for panel, name in zip(axes, panels, strict=True):
-        xs, ys = [0.0], []
-        for run, colour in _coloured(summary):
-            point = _point(run, name)
-            if point is None:
-                continue
-            # rings for the compared methods, so that a dot on top of one hides nothing
-            face, width = (colour, 8) if colour == MAIN else ("none", 12)
-            shape: dict[str, Any] = {"markerfacecolor": face, "markersize": width, "markeredgewidth": 2}
-            panel.plot(*point, "o", color=colour, label=method_name(run), **shape)
-            xs.append(point[0])
-            ys.append(point[1])
-        panel.set_xlim(0, max(xs) * 1.25 + 0.02)
-        panel.set_ylim(min(ys) - 0.06, min(1.02, max(ys) + 0.06))
-        panel.set_xlabel(f"demographic-parity difference, {name}")
-        panel.set_ylabel("accuracy")
-        panel.legend(frameon=False, fontsize=8, loc="best")
-        plain(panel, labelsize=8)
-    literal(figure)
-    return figure
+    figure, panel = _panel(height=3.4)
+    for run, colour, point in points:
+        # rings for the compared methods, so that a dot on top of one hides nothing
+        face, width = (colour, 8) if colour == MAIN else ("none", 12)
+        shape: dict[str, Any] = {"markerfacecolor": face, "markersize": width, "markeredgewidth": 2}
+        panel.plot(*point, "o", color=colour, label=method_name(run), **shape)
+    gaps, accuracies = zip(*(point for _, _, point in points), strict=True)
+    panel.set_xlim(0, max(gaps) * 1.25 + 0.02)
+    panel.set_ylim(min(accuracies) - 0.06, min(1.02, max(accuracies) + 0.06))
+    panel.set_xlabel(f"gap between selection rates, {attribute}")
+    panel.set_ylabel("accuracy")
+    return _finished(figure, panel)
 
 
-def selection_rates(summary: Summary) -> Figure | None:
-    """The selection rate of every group under every method, for tasks of two classes: equal heights are fair."""
-    panels = []
-    for name in attributes_of(summary):
-        by_run = [(run, colour, rates) for run, colour in _coloured(summary) if (rates := _selection_rates(run, name))]
-        if by_run:
-            panels.append((name, by_run))
-    if not panels:
+def selection_rates(summary: Summary, attribute: str) -> Figure | None:
+    """The selection rate of every group of an attribute under every method, for tasks of two classes, with intervals
+    where there are any: equal bars are fair. More than ``MANY_GROUPS`` lie, their names beside them."""
+    by_run = [(run, colour, rates) for run, colour in _coloured(summary) if (rates := _selection_rates(run, attribute))]
+    if not by_run:
         return None
-    most = max(len(rates) for _, by_run in panels for _, _, rates in by_run)
-    figure, axes = _figure(len(panels), width=max(4.6, 0.6 * most + 1.0), height=4.2 if most > MANY_GROUPS else 3.0)
-    for panel, (name, by_run) in zip(axes, panels, strict=True):
-        names = list(dict.fromkeys(group for _, _, rates in by_run for group in rates))
-        width = 0.8 / len(by_run)
-        for index, (run, colour, rates) in enumerate(by_run):
-            left = [position - 0.4 + width * (index + 0.5) for position in range(len(names))]
-            heights = [rates.get(group, 0.0) for group in names]
-            bars = panel.bar(left, heights, width * 0.92, color=colour, label=method_name(run))
-            panel.bar_label(bars, fmt="%.2f", fontsize=5 if len(names) > MANY_GROUPS else 7, color=INK, padding=1)
+    names = list(dict.fromkeys(group for _, _, rates in by_run for group in rates))
+    lying = len(names) > MANY_GROUPS
+    figure, panel = _panel(height=1.1 + 0.19 * len(names) * (len(by_run) + 0.6) if lying else 3.0)
+    thick = 0.8 / len(by_run)
+    for index, (run, colour, rates) in enumerate(by_run):
+        places = [place - 0.4 + thick * (index + 0.5) for place in range(len(names))]
+        _bars(panel, places, [rates.get(name) for name in names], thick * 0.92, colour, method_name(run), lying=lying)
+    highest = max(high for _, _, rates in by_run for _, _, high in rates.values())
+    if lying:
+        panel.set_yticks(range(len(names)), names)
+        panel.invert_yaxis()
+        panel.set(xlabel="selection rate", xlim=(0, highest * 1.15 + 0.01))
+    else:
         panel.set_xticks(range(len(names)), names)
-        if len(names) > MANY_GROUPS:
-            panel.tick_params(axis="x", labelrotation=60)
-        panel.set_ylabel("selection rate")
-        panel.set_xlabel(name)
-        panel.set_ylim(0, max(rate for _, _, rates in by_run for rate in rates.values()) * 1.3 + 0.01)
-        panel.legend(frameon=False, fontsize=8, loc="upper left", ncols=2)
-        plain(panel, labelsize=8)
-    literal(figure)
-    return figure
+        panel.set(xlabel=attribute, ylabel="selection rate", ylim=(0, highest * 1.15 + 0.01))
+    return _finished(figure, panel, grid="x" if lying else "y")
 
 
-def training(rounds: Mapping[str, Rounds]) -> Figure | None:
-    """Loss and accuracy on training records, and the gap as releases told it, over the epochs: a line a method, by
-    name; the last one is the main method's."""
+def _bars(
+    panel: Axes,
+    places: Sequence[float],
+    rates: Sequence[Rate | None],
+    thick: float,
+    colour: str,
+    name: str,
+    *,
+    lying: bool,
+) -> None:
+    """One method's bars, each with its interval and its number."""
+    known = [(place, rate) for place, rate in zip(places, rates, strict=True) if rate is not None]
+    where, values = [place for place, _ in known], [rate[0] for _, rate in known]
+    ends = [[value - low for _, (value, low, _) in known], [high - value for _, (value, _, high) in known]]
+    draw: Callable[..., object] = panel.barh if lying else panel.bar
+    error = {"xerr" if lying else "yerr": ends, "ecolor": INK, "error_kw": {"elinewidth": 0.8}}
+    draw(where, values, thick, color=colour, label=name, **error)
+    for place, (value, _, high) in known:
+        at, shift = ((high, place), (3, 0)) if lying else ((place, high), (0, 2))
+        align: dict[str, Any] = {"va": "center"} if lying else {"ha": "center"}
+        style: dict[str, Any] = {"xytext": shift, "textcoords": "offset points", "fontsize": 8, "color": INK}
+        panel.annotate(f"{value:.2f}", at, **style, **align)
+
+
+def training(rounds: Mapping[str, Rounds]) -> dict[str, Figure]:
+    """Loss and accuracy on training records, and the gap as releases told it, over the epochs, by what they show: a
+    line a method, by name; the last one is the main method's."""
     from matplotlib.ticker import MaxNLocator
 
     shown = [("loss", "training loss"), ("accuracy", "training accuracy"), ("gap", "widest released gap")]
     series = {name: {key: _by_epoch(told, key) for key, _ in shown} for name, told in rounds.items()}
-    panels = [(key, title) for key, title in shown if any(len(found[key]) > 1 for found in series.values())]
-    if not panels:
-        return None
-    figure, axes = _figure(len(panels), width=3.1, height=2.6)
     colours = [*(COLOURS[index % len(COLOURS)] for index in range(len(series) - 1)), MAIN]
-    for panel, (key, title) in zip(axes, panels, strict=True):
+    drawn = {}
+    for key, title in shown:
+        if not any(len(found[key]) > 1 for found in series.values()):
+            continue
+        figure, panel = _panel(height=2.6)
         for (name, found), colour, style in zip(series.items(), colours, _styles(len(series)), strict=True):
             if found[key]:
                 panel.plot(*zip(*found[key], strict=True), style, color=colour, label=name, markersize=4)
-        panel.set_xlabel("epoch")
-        panel.set_title(title, fontsize=9, loc="left", color=INK)
+        panel.set(xlabel="epoch", ylabel=title)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-        plain(panel, labelsize=8)
-    axes[0].legend(frameon=False, fontsize=8)
-    literal(figure)
-    return figure
+        drawn[title] = _finished(figure, panel)
+    return drawn
 
 
 def _by_epoch(told: Rounds, key: str) -> list[tuple[int, float]]:
@@ -122,15 +129,17 @@ def _styles(count: int) -> list[str]:
     return [*(marks[index % len(marks)] for index in range(count - 1)), "o-"]
 
 
-def svg(figure: Figure, name: str) -> str:
-    """The figure as an ``<svg>`` element. ``name`` keeps its inner ids apart from those of others on the same page."""
+def svg(figure: Figure, name: str, label: str = "") -> str:
+    """The figure as an ``<svg>`` element; ``label`` is what is read aloud in its place. ``name`` keeps its inner ids
+    apart from those of others on the same page."""
     import matplotlib
 
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    drawn = text[text.index("<svg") :]
+    return drawn.replace("<svg", f'<svg role="img" aria-label="{html.escape(label)}"', 1) if label else drawn
 
 
 def png(figure: Figure) -> bytes:
@@ -148,11 +157,22 @@ def literal(artist: Artist) -> None:
         text.set_parse_math(False)
 
 
-def _figure(panels: int, *, width: float, height: float) -> tuple[Figure, list[Axes]]:
+def _panel(*, height: float) -> tuple[Figure, Axes]:
+    """A figure with one panel, as wide as a telephone shows without making its letters smaller."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * panels, height), layout="constrained")
-    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _finished(figure: Figure, panel: Axes, grid: Literal["x", "y"] = "y") -> Figure:
+    """The figure with its legend above the panel, where it is taken for no data."""
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, fontsize=8)
+    plain(panel, labelsize=8)
+    panel.grid(visible=False)
+    panel.grid(axis=grid, color="#e5e7eb", linewidth=0.8)
+    literal(figure)
+    return figure
 
 
 def plain(panel: Axes, *, labelsize: int) -> None:
@@ -174,7 +194,13 @@ def _point(run: Summary, attribute: str) -> tuple[float, float] | None:
     return None if gap is None or accuracy is None else (gap, accuracy)
 
 
-def _selection_rates(run: Summary, attribute: str) -> dict[str, float]:
-    groups = fairness_of(run).get(attribute, {}).get("groups", {})
-    rates = {group: values.get("selection_rate") for group, values in groups.items()}
-    return {group: rate for group, rate in rates.items() if isinstance(rate, float | int)}
+def _selection_rates(run: Summary, attribute: str) -> dict[str, Rate]:
+    """The rate of each group with the ends of its interval; without one it is its own."""
+    held = fairness_of(run).get(attribute, {})
+    ends = held.get("group_intervals") or {}
+    rates = {group: values.get("selection_rate") for group, values in held.get("groups", {}).items()}
+    return {
+        group: (rate, *ends.get(group, {}).get("selection_rate", (rate, rate)))
+        for group, rate in rates.items()
+        if isinstance(rate, float | int)
+    }

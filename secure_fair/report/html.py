@@ -80,6 +80,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
         past_agreement=tables.past_agreement(summary),
         figures=_figures(summary, rounds),
         groups={name: tables.groups(summary, name) for name in attributes},
+        path=tables.path(summary),
         intersections=tables.intersections(summary),
         pictures=tables.pictures(summary),
         released=tables.released(summary),
@@ -88,6 +89,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
             for name, found in audit.audit_of_run(summary)["attributes"].items()
         ],
         audit_legend=audit.LEGEND,
+        claims=audit.verdicts(audit.audit_of_run(summary)),
         openings=tables.openings(summary),
         costs=tables.costs(summary),
         totals=_totals(summary),
@@ -95,6 +97,7 @@ def render(summary: tables.Summary, files_shown: Mapping[str, str], rounds: Mapp
         kinds=told.kinds(summary),
         asked=told.asked(summary),
         security={k: v for k, v in summary.get("security", {}).items() if k not in NOT_SECURITY},
+        unprotected=told.unprotected(summary),
         warnings=[*sentences.cautions(summary), *tables.warnings(summary)],
         files_shown={name: text for name, text in files_shown.items() if text},
     )
@@ -104,17 +107,22 @@ def _figures(summary: tables.Summary, rounds: Mapping[str, figures.Rounds]) -> d
     """Every figure that the run has something for, with what it shows in words."""
     from markupsafe import Markup
 
-    drawn = {
-        "fairness-utility": (
-            figures.fairness_utility(summary),
-            "Accuracy against the gap; up and left is better.",
-        ),
-        "selection-rates": (figures.selection_rates(summary), "Selection rates of the groups: equal heights are fair."),
-        "training": (figures.training(rounds), "Epoch by epoch, as the developer saw it."),
-    }
+    drawn: dict[str, tuple[Any, str]] = {}
+    for place, name in enumerate(tables.attributes_of(summary)):
+        drawn[f"fairness-utility-{place}"] = (
+            figures.fairness_utility(summary, name),
+            f"Accuracy against the gap by {name}; up and left is better.",
+        )
+        known = "group_intervals" in tables.fairness_of(summary)[name]
+        drawn[f"selection-rates-{place}"] = (
+            figures.selection_rates(summary, name),
+            f"Selection rates by {name}: equal bars are fair.{' Thin lines are 95 % intervals.' if known else ''}",
+        )
+    for title, figure in figures.training(rounds).items():
+        drawn[title.replace(" ", "-")] = (figure, f"Epoch by epoch, as the developer saw it: {title}.")
     # figures are drawn by this program from numbers and escaped names: the one part that is not escaped again
     return {
-        name: {"drawn": Markup(figures.svg(figure, name)), "text": text}
+        name: {"drawn": Markup(figures.svg(figure, name, text)), "text": text}
         for name, (figure, text) in drawn.items()
         if figure is not None
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from secure_fair.report import advantage, front, intervals
+from secure_fair.report import advantage, front, intervals, kept
 from secure_fair.report.columns import GAPS, RunRow, independent_task
 from secure_fair.report.differences import BASELINE, differences
 from secure_fair.report.front_figure import front_figure
@@ -18,7 +18,7 @@ from secure_fair.report.tables import Table
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TABLES = ("settings", "differences", "responses", "hypervolume", "front")
+TABLES = ("settings", "differences", "kept", "responses", "hypervolume", "front")
 FIGURES = ("gap-epsilon", "accuracy-epsilon", "front")
 
 
@@ -45,6 +45,7 @@ def tables_of(rows: Sequence[RunRow], names: Sequence[str] = TABLES) -> dict[str
     made: dict[str, tuple[Callable[[], Table | None], str]] = {
         "settings": (lambda: settings_table(group_settings(rows)), "mean ± standard deviation over the runs' seeds"),
         "differences": (lambda: differences(rows), f"differences from {BASELINE} of the same task and seed: {means}"),
+        "kept": (lambda: kept.kept_table(rows), kept.LEGEND),
         "responses": (lambda: advantage.against_responses(rows), f"{advantage.LEGEND}; {means}"),
         "hypervolume": (lambda: front.hypervolume_table(rows), f"{front.HYPERVOLUME}; {means}"),
         "front": (lambda: front.front_table(rows), front.FRONT),

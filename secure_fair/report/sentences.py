@@ -18,6 +18,7 @@ RATES = {
     "false_positive_rate": ("false positive rate", False),
 }
 SMALLEST = 0.01  # a change of less is not told
+PRICES = 2  # in the headline
 
 
 def baseline_of(summary: Summary) -> Summary | None:
@@ -27,7 +28,8 @@ def baseline_of(summary: Summary) -> Summary | None:
 
 
 def headline(summary: Summary) -> list[str]:
-    """A sentence for each attribute: its gap before and after, what chance alone would show, and accuracy."""
+    """A sentence or two for each attribute: its gap before and after, what chance alone would show, accuracy, and the
+    price, whoever pays it."""
     told = []
     before = baseline_of(summary)
     for name in attributes_of(summary):
@@ -43,10 +45,18 @@ def headline(summary: Summary) -> list[str]:
             told.append(f"{text} has a gap between selection rates of {share(after)}{chance} at accuracy {accuracy}.")
             continue
         told.append(
-            f"{text} has a gap between selection rates of {share(after)}{chance}, where {method_name(before)} has "
-            f"{share(was)}; accuracy {accuracy}, where it has {share(before['utility']['accuracy'])}."
+            f"{text} brings the gap between selection rates from {share(was)}, which {method_name(before)} has, to "
+            f"{share(after)}{chance}, and accuracy from {share(before['utility']['accuracy'])} to {accuracy}. "
+            f"{_price(before, summary, name)}"
         )
     return told
+
+
+def _price(before: Summary, after: Summary, attribute: str) -> str:
+    """A sentence with what got worst for groups of the attribute."""
+    found = sorted(_group_changes(before, after, attribute), key=lambda change: change[1])
+    lost = [text for text, gain in found if gain <= -SMALLEST][:PRICES]
+    return f"The price: {'; '.join(lost)}." if lost else "No group lost a point or more of any rate."
 
 
 def changes(summary: Summary) -> tuple[list[str], list[str]]:
@@ -84,10 +94,15 @@ def _changes(before: Summary, after: Summary) -> Iterator[tuple[str, float]]:
         one, other = (fairness_of(run).get(name, {}) for run in (before, after))
         for gap, words in GAPS.items():
             yield from _change(f"{words} by {name}", one.get(gap), other.get(gap), False)
-        for group, rates in other.get("groups", {}).items():
-            earlier = one.get("groups", {}).get(group, {})
-            for rate, (words, more) in RATES.items():
-                yield from _change(f"{words} of {group}", earlier.get(rate), rates.get(rate), more)
+        yield from _group_changes(before, after, name)
+
+
+def _group_changes(before: Summary, after: Summary, attribute: str) -> Iterator[tuple[str, float]]:
+    """The same of the rates of an attribute's groups alone."""
+    one, other = (fairness_of(run).get(attribute, {}).get("groups", {}) for run in (before, after))
+    for group, rates in other.items():
+        for rate, (words, more) in RATES.items():
+            yield from _change(f"{words} of {group}", one.get(group, {}).get(rate), rates.get(rate), more)
 
 
 def _change(words: str, before: Any, after: Any, more_is_better: bool) -> Iterator[tuple[str, float]]:

@@ -28,11 +28,13 @@ def _about(found: Standing) -> str:
 def _tables(found: Standing) -> Iterator[str]:
     spent = ("spent for life on", f"{found.unit}s", "most", "median", "how many at what", "limit", "left")
     received = ("told by", "about", "releases", "epsilon of whoever was in all", "beside")
+    missed = ("let out by", "in the run", "releases said to have been missed: count them as told")
     openings = ("auditor", "attribute", "operation", "releases", "numbers", "exact")
     runs = ("run", "began", "last entry", "starts", "releases", "opened", "refused")
     tables = (
         Table(spent, tuple(map(_spent_row, found.spent))),
         Table(received, tuple(map(_received_row, found.received))),
+        Table(missed, tuple((one.auditor, one.run, str(one.releases)) for one in found.missed)),
         Table(openings, tuple(map(_opened_row, found.openings))),
         Table(runs, tuple(map(_run_row, found.runs))),
     )

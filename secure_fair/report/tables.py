@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
+from itertools import zip_longest
 from typing import Any
 
 from secure_fair.fairness.metrics import worst_gap
+from secure_fair.report.cells import fitted, lines_of
 
 Summary = Mapping[str, Any]
 Cells = tuple[str, ...]
@@ -40,19 +44,24 @@ class Table:
         columns = zip(*self.rows, strict=True) if self.rows else [() for _ in self.header]
         return tuple(bool(cells) and all(cell[:1].isdigit() or cell == "-" for cell in cells) for cells in columns)
 
-    def text(self) -> str:
-        """The table in columns of equal width under a rule, without trailing blanks."""
-        lines = (self.header, *self.rows)
-        widths = [max(len(line[column]) for line in lines) for column in range(len(self.header))]
+    def text(self, width: int | None = None) -> str:
+        """The table in columns under a rule, without trailing blanks; cells are broken where it would be wider than
+        ``width`` characters, or without one than the terminal that it goes to."""
+        room = terminal_width() if width is None else width
+        widths, between = fitted(self.header, self.rows, self.numeric, room)
 
         def render(line: Cells) -> str:
-            cells = (
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(line, widths, self.numeric, strict=True)
+            broken = [lines_of(cell, wide) for cell, wide in zip(line, widths, strict=True)]
+            return "\n".join(
+                between.join(
+                    cell.rjust(wide) if right else cell.ljust(wide)
+                    for cell, wide, right in zip(cells, widths, self.numeric, strict=True)
+                ).rstrip()
+                for cells in zip_longest(*broken, fillvalue="")
             )
-            return "  ".join(cells).rstrip()
 
-        return "\n".join([render(self.header), "  ".join("-" * width for width in widths), *map(render, self.rows)])
+        rule = between.join("-" * wide for wide in widths)
+        return "\n".join([render(self.header), rule, *map(render, self.rows)])
 
     def tree(self) -> list[dict[str, str]]:
         """The rows by their header, for JSON."""
@@ -63,6 +72,11 @@ class Table:
         rule = tuple("---:" if right else "---" for right in self.numeric)
         lines = ([cell.replace("|", "\\|") for cell in line] for line in (self.header, rule, *self.rows))
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def terminal_width() -> int | None:
+    """Characters in a line of the terminal that standard output is; None where it is a file or a pipe."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def runs_of(summary: Summary) -> list[Summary]:
@@ -143,6 +157,23 @@ def pictures(summary: Summary) -> Table:
     return Table(("pictures of", "data set", "records", "mean of red, green, blue", "deviation"), tuple(rows))
 
 
+def path(summary: Summary) -> Table:
+    """One row per strength that one release tells of: gaps of its mean predictions, its accuracy, if it was taken."""
+    steps = summary.get("path") or []
+    names = list(steps[0]["gaps"]) if steps else []
+    rows = [
+        (
+            f"{step['strength']:g}",
+            *(share(step["gaps"][name]) for name in names),
+            share(step["accuracy"]),
+            "taken" if step["taken"] else "",
+        )
+        for step in steps
+    ]
+    of = steps[0].get("accuracy_of", "training") if steps else ""
+    return Table(("strength", *(f"told gap by {name}" for name in names), f"accuracy ({of})", ""), tuple(rows))
+
+
 def intersections(summary: Summary) -> Table:
     """One row per method and intersection: its gap, what it would be by chance, and the two groups it is between."""
     rows = []
@@ -219,12 +250,14 @@ def protection(opening: Mapping[str, Any]) -> str:
 
 
 def groups(summary: Summary, attribute: str) -> Table:
-    """One row per method and group of an attribute: size and rates."""
+    """One row per method and group of an attribute: size and rates, with their intervals where all is exact."""
     rows = []
     for run in runs_of(summary):
-        for group, values in fairness_of(run).get(attribute, {}).get("groups", {}).items():
-            cells = [count(values.get("records"))] + [share(values.get(rate)) for rate in list(RATES)[1:]]
-            rows.append((method_name(run), group, *cells))
+        found = fairness_of(run).get(attribute, {})
+        for group, values in found.get("groups", {}).items():
+            ends = (found.get("group_intervals") or {}).get(group, {})
+            cells = [between(values.get(rate), ends.get(rate)) for rate in list(RATES)[1:]]
+            rows.append((method_name(run), group, count(values.get("records")), *cells))
     return Table(("method", "group", *RATES.values()), tuple(rows))
 
 
@@ -242,31 +275,74 @@ def released(summary: Summary) -> Table:
 
 def costs(summary: Summary) -> Table:
     """One row per secure operation, as the developer measured it: calls, rounds, traffic with the auditors, with the
-    dealer, and time."""
+    dealer, and time; beside each what was forecast, where something was."""
     rows = []
+    expected = summary.get("forecast", {}).get("operations", {})
     for name, cost in summary.get("cost", {}).items():
         if not isinstance(cost, Mapping):
             continue
         online, dealt = (
-            size(cost.get(f"{link}bytes_sent", 0) + cost.get(f"{link}bytes_received", 0)) for link in ("", "dealer_")
+            cost.get(f"{link}bytes_sent", 0) + cost.get(f"{link}bytes_received", 0) for link in ("", "dealer_")
         )
-        rows.append((name, str(cost["calls"]), str(cost["rounds"]), online, dealt, duration(cost["seconds"])))
-    return Table(("operation", "calls", "rounds", "traffic", "dealer traffic", "time"), tuple(rows))
+        facts = (str(cost["rounds"]), size(online), size(dealt), duration(cost["seconds"]))
+        rows.append((name, str(cost["calls"]), *(_beside(facts, expected.get(name)) if expected else facts)))
+    names = ("rounds", "traffic", "dealer traffic", "time")
+    told = tuple(part for name in names for part in (name, "forecast")) if expected else names
+    return Table(("operation", "calls", *told), tuple(rows))
+
+
+def _beside(facts: Sequence[str], line: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Facts with what was forecast of each; dashes where nothing was."""
+    forecast = ["-"] * len(facts)
+    if line is not None:
+        sizes = (size(line["traffic"]), size(line["dealer_traffic"]))
+        forecast = [str(line["rounds"]), *sizes, duration(line["seconds"])]
+    return tuple(cell for pair in zip(facts, forecast, strict=True) for cell in pair)
 
 
 def privacy(summary: Summary) -> Table:
     """One row per method and secret: what its releases may say about one person at most; then of all together."""
     rows = []
-    accounts = [(method_name(run), run.get("privacy", {})) for run in runs_of(summary)]
-    accounts.append(("with compared methods", summary.get("privacy", {}).get("with_compared", {})))
-    for method, held in accounts:
-        entries = list(held.get("attributes", {}).items())
+    runs = runs_of(summary)
+    accounts = [(method_name(run), run.get("privacy", {}), [run]) for run in runs]
+    accounts.append(("with compared methods", summary.get("privacy", {}).get("with_compared", {}), runs))
+    for method, held, told in accounts:
+        entries = [(name, entry, _all_gaussian(told, name)) for name, entry in held.get("attributes", {}).items()]
         for auditor, own in held.get("records", {}).items():
-            entries += [(f"{auditor}'s own records: {name}", entry) for name, entry in own.items()]
-        for name, entry in entries:
-            delta, releases = at_most(entry["delta"]), count(entry.get("releases"))
-            rows.append((method, name, guarantee(entry), delta, releases, str(entry.get("adjacency", "-"))))
-    return Table(("method", "secret", "epsilon", "delta", "releases", "adjacency"), tuple(rows))
+            entries += [(f"{auditor}'s own records: {name}", entry, False) for name, entry in own.items()]
+        for name, entry, gaussian in entries:
+            cells = (guarantee(entry), at_most(entry["delta"]), count(entry.get("releases")))
+            rows.append((method, name, *cells, str(entry.get("adjacency", "-")), guesses(entry, gaussian)))
+    header = ("method", "secret", "epsilon", "delta", "releases", "adjacency", "a guess is right, at most")
+    return Table(header, tuple(rows))
+
+
+def guesses(entry: Mapping[str, Any], gaussian: bool) -> str:
+    """How many of 100 guesses of one fair coin, which of two neighbours it was, are right at most after all releases of
+    an account: by Gaussian DP where all of its noise is Gaussian, else by what (epsilon, delta) allows anything."""
+    if entry.get("releases") == 0:
+        return right_of(0.0)
+    if entry.get("exact") or entry.get("epsilon") is None:
+        return right_of(1.0)
+    # scipy, which those who list scenarios are spared
+    from secure_fair.privacy.accounting import gaussian_advantage, gaussian_mu, response_advantage
+
+    epsilon, delta = float(entry["epsilon"]), float(entry["delta"])
+    if gaussian and 0 < delta < 1:
+        return right_of(gaussian_advantage(gaussian_mu(epsilon, delta)))
+    # (e^epsilon - 1 + 2 delta) / (e^epsilon + 1): Kairouz, Oh and Viswanath 2015
+    return right_of(min(1.0, response_advantage(epsilon, 2) + delta * (1 - response_advantage(epsilon, 2))))
+
+
+def right_of(advantage: float) -> str:
+    """How many of 100 guesses of a fair coin are right at most."""
+    return f"{100 * (1 + advantage) / 2:.1f} of 100"
+
+
+def _all_gaussian(runs: Sequence[Summary], attribute: str) -> bool:
+    """Whether everything that was opened of an attribute in these runs has Gaussian noise, or tells nothing more."""
+    lines = [line for run in runs for line in run.get("openings", []) if line.get("attribute") == attribute]
+    return not any(line["exact"] or line.get("epsilon") for line in lines)
 
 
 def guarantee(entry: Mapping[str, Any]) -> str:

@@ -8,14 +8,10 @@ from typing import Any
 from scipy.special import ndtr, ndtri
 
 from secure_fair.privacy.accounting import gaussian_advantage, response_advantage
-from secure_fair.report.tables import Summary, Table, method_name, runs_of
+from secure_fair.report.tables import Summary, Table, method_name, right_of, runs_of
 
 RARE = 0.01  # of false alarms
-
-
-def right_of(advantage: float) -> str:
-    """How many of 100 guesses of a fair coin are right at most."""
-    return f"{100 * (1 + advantage) / 2:.1f} of 100"
+UNUSED = 0.995  # of the epsilon asked for: whoever spent less than that has a reserve left
 
 
 def kinds(summary: Summary) -> Table:
@@ -55,9 +51,31 @@ def asked(summary: Summary) -> str:
     if wanted.get("evaluation_epsilon") is not None:
         text += f", {wanted['evaluation_epsilon']:g} in evaluation"
     text += f", at delta {wanted['delta']:g}."
-    spent = [
-        f"{entry['epsilon']:.3g} on {name}"
-        for name, entry in summary["privacy"].get("attributes", {}).items()
-        if entry.get("epsilon") is not None
+    entries = summary["privacy"].get("attributes", {})
+    spent = {
+        name: one["epsilon"] for name, one in entries.items() if one.get("releases") and one["epsilon"] is not None
+    }
+    if not spent:
+        return text
+    text += (
+        f" Spent, by whoever spent most: {', '.join(f'{epsilon:.3g} on {name}' for name, epsilon in spent.items())}."
+    )
+    if min(spent.values()) < UNUSED * max(wanted[name] or 0 for name in ("epsilon", "evaluation_epsilon")):
+        text += " What is left was kept for a release that is interrupted and made again."
+    return text
+
+
+def unprotected(summary: Summary) -> list[str]:
+    """Everything that a run does not protect, in sentences for whoever decides by its report (docs/security.md)."""
+    if summary["mode"] != "secure":
+        return ["Anything: one process saw pictures, labels and attributes together."]
+    told = [
+        "Against a dealer that tells another party what it dealt: together they have the attributes.",
+        "How an attribute shows in pictures: a fair model, and what was opened to train it, teach that of people of a "
+        "kind, with any epsilon.",
+        "Which records take part, how many are in training and in the test, and how long everything takes.",
+        "Against any party that stops the run.",
     ]
-    return f"{text} Spent, by whoever spent most: {', '.join(spent)}." if spent else text
+    if any(line["exact"] for run in runs_of(summary) for line in run.get("openings", [])):
+        told.insert(0, "Attributes: exact values were opened, from which they can be computed.")
+    return told

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import json
+import sys
 from functools import partial
 
 import pytest
 from click.testing import CliRunner
 
-from bench.cases import cases
-from bench.measure import MODES, Engine, measure
-from bench.moments import measure_moments
-from bench.report import BenchReport
-from bench.work import answer
-from scenarios.cli import main
+from secure_fair.bench.cases import cases
+from secure_fair.bench.figure import moments_svg
+from secure_fair.bench.measure import MODES, BenchRow, Engine, measure
+from secure_fair.bench.moments import MomentRow, growth, measure_moments
+from secure_fair.bench.report import BenchReport
+from secure_fair.bench.semi2k import SpuRow
+from secure_fair.bench.sizes import MPYC, NUMBERS, SizeRow, has_mpyc, measure_sizes
+from secure_fair.bench.work import answer
 from secure_fair.errors import ProcessFailed
+from secure_fair.scenarios.cli import main
+
+pytestmark = pytest.mark.slow
+SPU = SpuRow("comparison", "z > 0, 8 numbers", "0.9", 1e-6, 0.0)
 
 
 @pytest.fixture(scope="module")
 def report() -> BenchReport:
     rows = measure(parties=2, batch=8, dim=12, repeat=1)
-    return BenchReport(2, 8, 12, 1, rows, None, measure_moments([64, 5_000], lambda title: None))
+    moments = measure_moments([64, 5_000], lambda title: None)
+    sizes = measure_sizes([64], lambda title: None)
+    return BenchReport(2, 8, 12, 1, rows, None, moments, sizes=sizes, spu=[SPU])
 
 
-@pytest.mark.slow
 def test_every_operation_is_measured_in_every_mode(report):
     assert [(row.operation, row.mode) for row in report.rows] == [
         (name, mode) for name in cases(8, 12) for mode in MODES
@@ -42,18 +50,18 @@ def test_three_times_fewer_messages_follow_one_another(report):
     rounds = {(row.operation, row.mode): row.rounds for row in report.rows}
     for name in cases(8, 12):
         assert rounds[name, "stock"] >= 3 * rounds[name, "ahead"]
-        assert rounds[name, "stock"] >= rounds[name, "scheduled"]
+        assert rounds[name, "stock"] >= rounds[name, "first"]
 
 
 def test_rounds_are_those_that_the_protocols_have(report):
     counted = {(row.operation, row.mode): (row.online, row.waits) for row in report.rows}
     # one triple: an opening, and a request to the third party
-    assert counted["product", "stock"] == counted["product", "first"] == (1, 1)
+    assert counted["product", "stock"] == (1, 1)
     assert counted["orthogonality", "stock"] == (2, 2)
     assert counted["moment", "ahead"] == (1, 0)
     for name in cases(8, 12):
-        online, _ = counted[name, "first"]
-        assert counted[name, "scheduled"] == (online, 1)
+        online, waits = counted[name, "first"]
+        assert waits == 1  # however many items it takes
         assert counted[name, "ahead"] == (online, 0)
 
 
@@ -66,18 +74,29 @@ def test_bytes_are_those_that_the_shapes_ask_for(report):
 
 def test_a_proof_costs_what_its_protocol_has(report):
     """A message for the query, and four with the one auditor; of the dealer its tags and keys."""
-    bare, proved, *large = report.moments
-    assert [(row.rows, row.proved) for row in report.moments] == [(n, p) for n in (64, 5_000) for p in (False, True)]
+    kinds = ("unproved", "proved", "CrypTen")
+    assert [(row.rows, row.kind) for row in report.moments] == [(n, kind) for n in (64, 5_000) for kind in kinds]
+    bare, proved, *large = (row for row in report.moments if not row.stock)
     assert (bare.online, proved.online) == (2, 6)  # the query masked and opened, or committed to and proved; the answer
     for without, with_proof in ((bare, proved), large):
         entries = without.rows * 16
-        assert 2 * 8 * entries < without.bytes < 2 * 8 * entries + 20 * without.rows + 5_000  # both send a difference
+        assert 8 * entries < without.bytes < 8 * entries + 20 * without.rows + 5_000  # the owner sends a difference
         assert (
             with_proof.bytes > 2 * 8 * entries + 2 * 8 * 3 * with_proof.rows
         )  # difference and key; three slacks a row
         assert min(without.milliseconds, with_proof.milliseconds) > 0
         assert set(with_proof.memory) == {"developer", "auditor", "dealer"}
     assert large[1].memory["auditor"] > 8 * 5_000 * 16  # the differences alone
+    assert all(row.cpu > 0 for row in report.moments)
+    drawn = moments_svg(report.moments)
+    assert all(text in drawn for text in ("measured, proved", "measured, CrypTen", "least at 50 ms"))
+
+
+def test_growth_is_the_power_of_the_rows():
+    rows = [MomentRow(n, True, 2, 0, 1, 1, {}, cpu=cpu) for n, cpu in ((10, 5.0), (100, 50.0), (1000, 50_000.0))]
+    assert growth(rows[:2], "proved") == pytest.approx(1)
+    assert growth(rows, "proved") == pytest.approx(2)
+    assert growth(rows, "unproved") is None
 
 
 def test_text_page_and_tree_say_the_same(report):
@@ -89,10 +108,38 @@ def test_text_page_and_tree_say_the_same(report):
             assert MODES[row.mode] in part
             assert written["rounds"] == row.online + 2 * row.waits
     page = report.page().splitlines()
-    lines = len(report.rows) + len(cases(8, 12)) + len(report.moments)
-    assert len([line for line in page if line.startswith("| ")]) == lines + 6
-    assert " --batch 8 --dim 12 --rows 64 --rows 5000 " in page[2]
+    lines = len(report.rows) + len(cases(8, 12)) + len(report.moments) + len(report.sizes) + len(report.spu)
+    assert len([line for line in page if line.startswith("| ")]) == lines + 8
+    assert " --batch 8 --dim 12 --spu PYTHON --rows 64 --rows 5000 " in page[2]
     assert [(row["rows"], row["proved"]) for row in tree["moments"]] == [(r.rows, r.proved) for r in report.moments]
+
+
+def test_many_records_are_measured_by_every_engine_that_is_there(report):
+    """MPyC where it is installed, by three parties, and for what its program computes; it checks the result itself."""
+    found = {(row.operation, row.engine): row for row in report.sizes}
+    engines = [MODES["stock"], MODES["ahead"]]
+    by_mpyc = [(name, MPYC) for name in ("counts", "moment") if has_mpyc()]
+    assert set(found) == {(name, engine) for name in NUMBERS for engine in engines} | set(by_mpyc)
+    for row in found.values():
+        assert row.rows == 64
+        assert row.milliseconds > 0
+        assert row.bytes > 8 * 64  # what one party opens masked
+    assert ("MPyC is left out" in report.page()) != has_mpyc()
+
+
+def test_what_is_slower_than_others_or_left_out_is_said():
+    def timed(engine, milliseconds):
+        return SizeRow("counts", 10**6, engine, 1.0, 1e6, milliseconds)
+
+    moments = [MomentRow(10**6, True, 2, 0, 1, 1, {})]
+    rows = [BenchRow("comparison", SPU.title, mode, 1, 1, 1, 2e-6, 0) for mode in MODES]
+    sizes = [timed(MODES["stock"], 10.0), timed(MODES["ahead"], 25.0)]
+    page = BenchReport(2, 8, 12, 1, rows, None, moments, sizes=sizes, spu=[SPU]).page()
+    assert "Slower than CrypTen in this measurement: counts of 1,000,000 (2.50 times)." in page
+    assert "Left out for memory: moment of 1,000,000; adversary of 1,000,000." in page
+    assert "Faster than ours: z > 0, 8 numbers (2.0 times)." in page
+    better = [timed(MODES["stock"], 10.0), timed(MODES["ahead"], 5.0)]
+    assert "Ours is the faster in each." in BenchReport(2, 8, 12, 1, rows, None, moments, sizes=better).page()
 
 
 def test_what_falls_short_is_said(report):
@@ -124,7 +171,17 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(tm
     assert "measuring" not in result.stderr
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("python", "message"), [("missing", "name the Python of an environment"), (sys.executable, "cannot import spu")]
+)
+def test_an_interpreter_without_spu_is_refused_before_anything_is_measured(python, message):
+    result = CliRunner().invoke(main, ["bench", "--spu", python])
+    assert result.exit_code == 2
+    assert f"--spu {python}" in result.stderr
+    assert message in result.stderr
+    assert "measuring" not in result.stderr
+
+
 def test_the_command_writes_what_it_prints(tmp_path):
     out = tmp_path / "bench.json"
     arguments = [

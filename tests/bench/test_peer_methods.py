@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.peers import fairlearn, fairret
-from bench.peers.measure import PEERS, measure, require
-from bench.peers.parts import Part, Parts, Score
-from bench.peers.peer import Peer
-from bench.peers.report import PeersReport
-from bench.peers.rows import COLUMNS, Row, chosen, front, to_csv
+from secure_fair.bench.peers import fairlearn, fairret
+from secure_fair.bench.peers.measure import PEERS, measure, require
+from secure_fair.bench.peers.parts import Part, Parts, Score
+from secure_fair.bench.peers.peer import Peer
+from secure_fair.bench.peers.report import PeersReport
+from secure_fair.bench.peers.rows import COLUMNS, Row, chosen, front, to_csv
 from secure_fair.errors import UsageError
 
 FAIR = [peer for peer in PEERS if peer.name != "erm"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fairlearn.metrics as theirs
 import numpy as np
+import pandas
 import pytest
 from sklearn.metrics import accuracy_score, precision_score
 
+from secure_fair.fairness import audits
 from secure_fair.fairness.audit_table import audit_table
 from secure_fair.fairness.audits import (
     LEVEL,
@@ -86,6 +88,39 @@ def test_a_thousand_random_tables_are_fairlearns() -> None:
         for name in rates:
             ours = [metric(one, f"{name} {made}").value for one in found]
             np.testing.assert_allclose(ours, between[name].to_numpy(dtype=float))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_exclusions_ratios_and_flags_are_aedt_audits(seed: int) -> None:
+    """Local Law 144's and the EEOC's, by a program that has the one plain table: groups below 2 %, and the unknown."""
+    aedt = pytest.importorskip("aedt_audit", reason="pip install aedt-audit")
+    draw = np.random.default_rng(seed)
+    groups, records = int(draw.integers(2, 7)), int(draw.integers(100, 2000))
+    shares = draw.dirichlet(np.full(groups + 1, 0.6))  # some are small
+    g, chances = draw.choice(groups + 1, records, p=shares), draw.uniform(0.05, 0.95, groups + 1)
+    d = (draw.random(records) < chances[g]).astype(int)
+    rows = pandas.DataFrame({"group": np.where(g == groups, None, g.astype(str).astype(object)), "selected": d})
+    frame = aedt.selection_rates(rows, by=["group"], outcome="selected")
+    expected = aedt.significance(aedt.four_fifths(frame), by=["group"]).set_index("group")
+    counts = np.zeros((2, groups + 1))
+    np.add.at(counts, (d, g), 1)
+    found = audit(counts, unknown=1, smallest=0.02)
+    deviations = found.standard_deviations()
+    for place, one in enumerate(audit_table(found)["groups"]):
+        name = "unknown" if place == groups else str(place)
+        if name not in expected.index:
+            assert one["records"] == 0  # nobody is in it, and they have no line for it
+            continue
+        theirs_of = expected.loc[name]
+        assert one["records"] == theirs_of["n"]
+        assert one[SELECTION]["value"] == pytest.approx(theirs_of["rate"])
+        assert one["included"] == (not theirs_of["excluded"] and name != "unknown")
+        if one["included"] and np.isfinite(theirs_of["impact_ratio"]):
+            assert one["impact ratio"]["value"] == pytest.approx(theirs_of["impact_ratio"])
+            assert (one["impact ratio"]["value"] < 0.8) == theirs_of["adverse_impact_eeoc"]
+        if one["included"] and np.isfinite(deviations[place].value):
+            assert deviations[place].value == pytest.approx(-theirs_of["z_score"], abs=1e-9)
+            assert (deviations[place].value >= 2) == theirs_of["significant_2sd"]
 
 
 def test_the_table_has_every_group_and_says_why_one_takes_no_part() -> None:
@@ -243,3 +278,53 @@ def test_a_metric_on_its_threshold_is_decided_by_no_noise() -> None:
     counts = np.array([[500.0, 600.0], [500.0, 400.0]])
     verdict = decide(Claim.parse("impact ratio by sex >= 0.8"), Audit(counts, 3.0, ("a", "b"), (True, True), 2000, 0.0))
     assert (verdict.verdict, verdict.finer) == (OPEN, None)
+
+
+# --- who takes part, and who is selected most, where noise leaves it open ---------------------------------------------
+
+SMALL_AND_REFUSED = ([[600, 590, 53], [620, 637, 0]], 0.02)  # 2.1 % of all, of whom nobody is selected
+SMALL_AND_HIGHEST = (
+    [[4000, 4800, 45], [4000, 3200, 52]],
+    0.0,
+)  # the highest rate is of 97 records
+
+
+def wrong_verdicts(text: str, counts: list[list[int]], smallest: float) -> float:
+    """How often noise of epsilon 1 leads to another verdict than the counts themselves, of 300 audits."""
+    truth, draw = np.array(counts, dtype=np.float64), np.random.default_rng(3)
+    names, sigma, claim = ("a", "b", "c"), 2.0 / gaussian_mu(1.0, 1e-5), Claim.parse(text)
+
+    def verdict(counts: np.ndarray, sigma: float) -> str:
+        found = Audit(counts, sigma, names, (True,) * 3, int(truth.sum()), smallest)
+        return claim.verdict(metric(found, claim.metric))
+
+    due = verdict(truth, 0.0)
+    assert due != OPEN
+    noised = [verdict(truth + np.rint(draw.normal(0, sigma, truth.shape)), sigma) for _ in range(300)]
+    return float(np.mean([one not in (due, OPEN) for one in noised]))
+
+
+@pytest.mark.parametrize("text", ["impact ratio by g >= 0.8", "selection rate difference by g <= 0.2"])
+def test_noise_on_a_size_decides_nobodys_exclusion(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A group barely large enough to count, all of whom are refused, is left out by noise in a third of audits: the
+    twin, which takes sizes as they look, then passes what fails."""
+    assert wrong_verdicts(text, *SMALL_AND_REFUSED) <= 1 - LEVEL
+    monkeypatch.setattr(audits, "SIZES", 1 - 0.5 * 3)  # at which no size is moved by anything
+    assert wrong_verdicts(text, *SMALL_AND_REFUSED) > 0.25
+
+
+def test_noise_on_a_rate_decides_nobodys_being_the_highest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The deviations are from the group that is selected most. Where it is small, noise has another in its place, from
+    which they are many more: the twin takes rates as they look, and fails what passes."""
+    claim = "standard deviations by g <= 5"
+    assert wrong_verdicts(claim, *SMALL_AND_HIGHEST) <= 1 - LEVEL
+    monkeypatch.setattr(Audit, "_bests", lambda self, rates: [self._best(rates)])
+    assert wrong_verdicts(claim, *SMALL_AND_HIGHEST) > 0.15
+
+
+def test_who_is_large_enough_for_certain_is_decided_about_as_before() -> None:
+    """A small group of which noise says that it is too small, or large enough, keeps no verdict open."""
+    claim = Claim.parse("impact ratio by g >= 0.8")
+    for small, due in (([2, 0], "pass"), ([150, 0], "fail")):
+        counts = np.array([[600, 590, small[0]], [620, 637, small[1]]], dtype=np.float64)
+        assert claim.verdict(metric(Audit(counts, 7.5, ("a", "b", "c"), (True,) * 3, 2500), claim.metric)) == due

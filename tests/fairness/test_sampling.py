@@ -48,6 +48,31 @@ def test_an_interval_of_two_groups_is_not_wider_than_it_needs_to_be() -> None:
     assert high - low == pytest.approx(2 * 1.96 * error, rel=0.1)
 
 
+def test_rates_of_a_group_have_the_intervals_of_their_own_records() -> None:
+    counts = np.array([[[30.0, 5], [10, 0]], [[8, 0], [52, 0]]])  # labels, predictions, groups
+    first, second = sampling.group_intervals(counts, ("a", "b")).values()
+    table = metrics.group_table(counts, ("a", "b"))["a"]
+    for rate, records in (
+        ("accuracy", 100),
+        ("selection_rate", 100),
+        ("true_positive_rate", 60),
+        ("false_positive_rate", 40),
+    ):
+        expected = stats.binomtest(round(table[rate] * records), records).proportion_ci(0.95, method="wilson")
+        assert first[rate] == pytest.approx([expected.low, expected.high])
+    assert sorted(second) == ["accuracy", "false_positive_rate", "selection_rate"]  # nobody of "b" is of class 1
+    assert sampling.group_intervals(counts, ("a", "b"), minimum=10)["b"] == {}
+
+
+def test_no_rate_lies_beyond_its_interval() -> None:
+    """A figure draws from the one to the other; by rounding alone, rates of 0 and 1 did, of some numbers of records."""
+    records = np.arange(1.0, 3000.0)
+    for hits in (np.zeros_like(records), records):
+        low, high = sampling.wilson(hits, records, 0.95)
+        assert (low <= hits / records).all()
+        assert (high >= hits / records).all()
+
+
 def test_wilson_is_scipys() -> None:
     hits, records = np.array([0.0, 3, 50, 100]), np.array([7.0, 9, 100, 100])
     for k, n, low, high in zip(hits, records, *sampling.wilson(hits, records, 0.9), strict=True):

@@ -9,11 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from parties.config import RunConfig
-from parties.enrolment import Enrolment
-from parties.holdings import Holdings
-from parties.plain_auditors import PlainAuditors
-from parties.plans import plan_for
 from secure_fair.ids import as_ids
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.methods import METHODS
@@ -21,14 +16,19 @@ from secure_fair.learning.sensitive import Sensitive
 from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.learning.train import Classifier, TrainSettings
 from secure_fair.operations import RULES
+from secure_fair.parties.config import RunConfig
+from secure_fair.parties.enrolment import Enrolment
+from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.plain_auditors import PlainAuditors
+from secure_fair.parties.plans import plan_for
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
-from secure_fair.privacy.noise import SystemNoise
+from secure_fair.privacy.noise import SeededNoise
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.release_cache import ReleaseCache
 from secure_fair.privacy.target import Privacy
-from secure_fair.randomness import PRG, KeySource
+from secure_fair.randomness import PRG
 
 from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
@@ -93,13 +93,18 @@ def people(
         known=ids,
         plans={name: plan_for(config, name, groups[name], records) for name in codes},
         rules=RULES,
-        policy=Policy(developer="follows the protocol", minimum_batch=minimum_batch, allow_exact=epsilon is None),
+        policy=Policy(
+            developer="follows the protocol",
+            auditors="follow the protocol",
+            minimum_batch=minimum_batch,
+            allow_exact=epsilon is None,
+        ),
         ledger=ledger,
-        noise=SystemNoise(),
+        noise=SeededNoise(1),  # the same in every run of the tests
     )
     for name in sensitive or {}:
         gate.account_training(name, ["own record"], operation="sensitive_training", epsilon=None, delta=0.0)
-    responses = Responses(folder / "responses", PRG(KeySource.fresh().derive("answers")))
+    responses = Responses(folder / "responses", PRG(bytes(32)))
     named = {name: tuple(f"group {code}" for code in range(groups[name])) for name in codes}
     adapters = {name: trained.adapter for name, trained in (sensitive or {}).items()}
     holder = Holdings(config, gate, named, codes, responses, adapters)

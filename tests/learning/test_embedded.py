@@ -54,6 +54,7 @@ def test_it_loads_at_several_sizes(size: int) -> None:
     assert suffix(vit, tokens, 4).shape == (2, vit.num_features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("attribute", "least"), [("male", 0.95), ("eyeglasses", 0.92), ("wavy_hair", 0.92), ("smiling", 0.9)]
 )

@@ -111,6 +111,39 @@ def test_a_penalty_is_trained_with(trainings: Trainings, data: Labelled) -> None
 def test_it_is_private(trainings: Trainings, data: Labelled) -> None:
     """Of the one file, nobody else may read anything."""
     trainings.run(data, settings())
-    (file,) = (trainings.folder / "trainings").iterdir()
+    (file,) = (trainings.folder / "trainings").iterdir()  # nobody asked for features in there
     assert file.stat().st_mode & 0o777 == 0o600
     assert file.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_are_taken_once_whatever_the_head(data: Labelled, tmp_path: Path, dtype: torch.dtype) -> None:
+    """Bit by bit those that are made anew, in probabilities too, and without a pass through the backbone."""
+    model, using = classifier(2, 0), replace(settings(), dtype=dtype)
+    folder = tmp_path / "kept"
+    first = predict(model, data, using, folder)
+    assert all(map(torch.equal, first, predict(model, data, using)))
+    with torch.no_grad():
+        model.head.weight += 0.5
+    assert model.backbone is not None
+    passes: list[int] = []
+    model.backbone.base_model.model.blocks[-1].register_forward_hook(lambda *_: passes.append(1))
+    found = predict(model, data, using, folder)
+    assert passes == []
+    assert all(map(torch.equal, found, predict(model, data, using)))
+    assert not torch.equal(found[1], first[1])
+    (file,) = folder.iterdir()
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_features_of_another_adapter_picture_or_batch_are_made_anew(data: Labelled, tmp_path: Path) -> None:
+    model, using = classifier(2, 0), settings()
+    predict(model, data, using, tmp_path / "kept")
+    moved = data.tokens.clone()
+    moved[0, 0, 0] += 1e-6
+    predict(model, Labelled(moved, data.labels), using, tmp_path / "kept")
+    predict(model, data, replace(using, batch_size=2 * using.batch_size), tmp_path / "kept")
+    with torch.no_grad():
+        next(parameter for name, parameter in model.named_parameters() if "lora_B" in name).add_(1e-3)
+    predict(model, data, using, tmp_path / "kept")
+    assert len(list((tmp_path / "kept").iterdir())) == 4

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from parties.plain_auditors import PlainAuditors
 from secure_fair.errors import SecureFairError
 from secure_fair.learning.method import Batch, Training
 from secure_fair.learning.methods import make_method
@@ -26,6 +25,7 @@ from secure_fair.learning.train import (
     predict,
     train,
 )
+from secure_fair.parties.plain_auditors import PlainAuditors
 from tests.learning.clear import NOBODY, TOKENS, WIDTH, classifier, people, settings
 
 N = 96

@@ -36,7 +36,7 @@ _context = multiprocessing.get_context("forkserver")
 @lru_cache(maxsize=1)
 def credentials() -> dict[str, Credentials]:
     """Certificates of every name used here, issued by one authority."""
-    from parties.identity import create_authority, issue_for_simulation, load
+    from secure_fair.parties.identity import create_authority, issue_for_simulation, load
 
     with tempfile.TemporaryDirectory() as folder:
         create_authority(Path(folder))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import PartyLost, ProtocolError, UsageError
-from secure_fair.mpc import bounds, commitment, field, menu
+from secure_fair.mpc import bounds, commitment, field, menu, requests
 from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
@@ -625,7 +625,7 @@ def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
     owner = sources[item.owner]
     keys = {v: np.concatenate([part for rank, part in menu.keys(item, sources) if rank == v]) for v in item.verifiers}
     if item.ring:
-        mask = owner.mask(Reused(item.mask, item.shape, owners=(item.owner,))).numpy()
+        mask = owner.mask(Reused(item.mask, item.shape, owners=(item.owner,), committed=True)).numpy()
         assert 0 <= mask.min() <= mask.max() < 1 << menu.COMMITTED_BITS
     else:
         mask = field.draw(owner.committed(item.mask, item.shape, ring=False), item.shape).reshape(-1)
@@ -637,7 +637,7 @@ def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
 
 
 def test_a_mask_has_parts_at_its_owners_alone() -> None:
-    operand = Reused(7, (4, 2), owners=(0, 2))
+    operand = Reused(7, (4, 2), owners=(0, 2), committed=True)
     parts = [Source(derive(bytes(32), "party", rank), rank).mask(operand) for rank in range(3)]
     assert not parts[1].any()
     assert parts[0].all()
@@ -645,11 +645,12 @@ def test_a_mask_has_parts_at_its_owners_alone() -> None:
 
 
 OWNED = Product("matmul", Reused(7, (4, 2), (3, 1), True, owners=(1,)), Reused(8, (2, 3)))
+COMMITTED = Product("matmul", Reused(7, (4, 2), None, True, owners=(0, 1), committed=True), Reused(8, (4, 3)))
 
 
-@pytest.mark.parametrize("item", [*KEYS, OWNED], ids=repr)
+@pytest.mark.parametrize("item", [*KEYS, OWNED, COMMITTED], ids=repr)
 def test_items_survive_the_wire(item: Any) -> None:
-    assert menu.decode(menu.encode([item])) == [item]
+    assert requests.decode(requests.encode([item])) == [item]
 
 
 @pytest.mark.parametrize(
@@ -664,15 +665,17 @@ def test_items_survive_the_wire(item: Any) -> None:
         ["keys", 0, [3], 0, [2, 1], True],
         ["keys", 0, [3], 0, 1, True],
         ["keys", 0, [3], 0, [1], 1],
-        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, []]],
-        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [64]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [], True]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [64], True]],
         ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0], 1]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0], True, 1]],
     ],
     ids=repr,
 )
 def test_nothing_else_can_be_asked_for(entry: Any) -> None:
     with pytest.raises(ProtocolError):
-        menu.decode(json.dumps([entry]).encode())
+        requests.decode(json.dumps([entry]).encode())
 
 
 def keys_among(session: Session, owner: int, verifiers: tuple[int, ...]) -> None:
@@ -750,3 +753,26 @@ def test_misuse_is_said() -> None:
     assert len(said) == len(MISUSES)
     for (expected, _), found in zip(MISUSES, said, strict=True):
         assert expected in found
+
+
+def products_of_new_commitments(session: Session) -> list[int]:
+    """Requests to the dealer of each call of an operation that commits and then multiplies."""
+    attributes, found = fix(session, share_integers(session, AUDITOR, memberships(20, 1, 2))), []
+    for seed in range(3):
+        before = session.provider.messages
+        with session.operation("outer"):
+            query = rows_of(session, unit_rows(20, 3, seed))
+            with session.operation("product of a commitment", (20, 3)):
+                once = multiply(session, "matmul", query.T, attributes)
+                multiply(session, "matmul", query.T, fix(session, attributes.shared))
+        found.append(session.provider.messages - before)
+        value = open_to(session, DEVELOPER, once)
+        expected = unit_rows(20, 3, seed).T @ memberships(20, 1, 2).double()
+        assert value is None or float((value - expected).abs().max()) < 0.1
+    return found
+
+
+def test_a_schedule_follows_what_was_committed_to_in_the_same_operation() -> None:
+    for first, *others in run(products_of_new_commitments):
+        assert first > 2
+        assert others == [2, 2]  # the commitment's and the product's, each in one message

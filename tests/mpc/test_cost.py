@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from parties import identity
+from secure_fair.parties import identity
 from tests.mpc.values import AUDITOR, DEVELOPER
 from tests.mpc.wire import CALLS, DEALER, NUMBERS, RECORDS
 
@@ -71,6 +71,7 @@ def run_parties(namespaces: dict[str, str], folder: Path) -> dict[str, Any]:
             process.kill()
 
 
+@pytest.mark.slow
 def test_the_meter_agrees_with_the_interface(namespaces, tmp_path):
     measured = run_parties(namespaces, tmp_path)
     meter = measured["meter"]

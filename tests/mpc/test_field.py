@@ -59,6 +59,15 @@ def test_arithmetic_is_that_of_the_integers(pairs: list[tuple[int, int]]) -> Non
     assert field.subtract(a, b).tolist() == [(x - y) % PRIME for x, y in pairs]
 
 
+@pytest.mark.parametrize("others", [(1,), (40, 1), (700,), (40, 700)], ids=str)
+def test_large_tables_are_multiplied_by_parts(others: tuple[int, ...]) -> None:
+    chance = np.random.default_rng(0)
+    a, b = (chance.integers(0, PRIME, size).astype(np.uint64) for size in ((40, 700), others))
+    assert a.size > field.PART
+    assert (field.multiply(a, b) == a.astype(object) * b.astype(object) % PRIME).all()
+    assert (field.multiply(b, a) == field.multiply(a, b)).all()
+
+
 @given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=50))
 def test_reduction_of_any_word(words: list[int]) -> None:
     assert field.reduce(array(words)).tolist() == [word % PRIME for word in words]
@@ -72,6 +81,7 @@ def test_signed_integers(values: list[int]) -> None:
 @given(tables)
 def test_totals(values: list[int]) -> None:
     assert int(field.total(array(values), axis=0)) == sum(values) % PRIME
+    assert field.whole(array(values)) == sum(values)
     table = np.stack([array(values), array(values[::-1])])
     assert field.total(table, axis=1).tolist() == [sum(values) % PRIME] * 2
     assert field.total(table, axis=0).tolist() == [(x + y) % PRIME for x, y in zip(values, values[::-1], strict=True)]

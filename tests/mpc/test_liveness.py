@@ -21,6 +21,10 @@ HEARD = NOW - HEARSAY_SECONDS - 0.01
         ([Suspicion(NOW - 0.1, "bob", "ended")], {"carol": 0.4}, None),  # the grace period
         ([Suspicion(OLD, "bob", "ended")], {"carol": 0.4}, "bob"),
         ([Suspicion(OLD, "bob", "ended"), Suspicion(OLD, "carol", "ended")], {}, "bob"),  # the first
+        # bob reads us no more, and is still heard: he lives, and may say why, but not for ever
+        ([Suspicion(OLD, "bob", "ended")], {"bob": 0.4, "carol": 0.4}, None),
+        ([Suspicion(NOW - 29.9, "bob", "ended")], {"bob": 0.4, "carol": 0.4}, None),
+        ([Suspicion(NOW - 30.1, "bob", "ended")], {"bob": 0.4, "carol": 0.4}, "bob"),
         # bob has left because carol, who was stopped, had become silent to him a little earlier than to us
         ([Suspicion(OLD, "bob", "ended")], {"carol": 53.5}, None),
         ([Suspicion(OLD, "bob", "ended")], {"carol": 54.1}, "carol"),

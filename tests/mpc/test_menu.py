@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc import menu
+from secure_fair.mpc import menu, requests
 from secure_fair.mpc.menu import And, Bit, Fresh, Item, Product, Reused, Source, Square, Wraps
 from secure_fair.randomness import derive
 
@@ -19,10 +19,23 @@ ITEMS: list[Item] = [
     Product("matmul", Fresh((3, 4)), Fresh((4, 2))),
     Product("matmul", Fresh((5, 3, 4)), Fresh((4, 2))),
     Product("mul", Fresh((3, 1)), Fresh((4,))),
+    Product("matmul", Fresh((3,)), Fresh((3,))),
+    Product("matmul", Fresh((3,)), Fresh((5, 3, 2))),
+    Product("matmul", Fresh((5, 2, 3)), Fresh((3,))),
     Product("mul", Fresh(()), Fresh((2, 2))),
     Product("matmul", Reused(0, (4, 3), transposed=True), Fresh((4, 2))),
     Product("matmul", Reused(1, (6, 3), rows=(5, 0, 0, 2), transposed=True), Reused(2, (4, 2))),
     Product("matmul", Reused(1, (6, 3), rows=(5, (0, 4), 2), transposed=True), Reused(2, (6, 2))),
+    Product("matmul", Reused(1, (6, 3), transposed=True), Reused(2, (6, 2))),
+    Product("matmul", Reused(1, (6, 3), rows=((1, 4),), transposed=True), Reused(2, (6, 2), rows=((3, 6),))),
+    Product(
+        "matmul",
+        Reused(1, (6, 3), rows=((1, 5),), transposed=True, owners=(0,), committed=True),
+        Reused(2, (4, 2), owners=(1,)),
+    ),
+    Product("matmul", Reused(1, (5, 2, 3)), Reused(2, (5, 4, 3), transposed=True, owners=(1,))),
+    Product("matmul", Reused(1, (5, 3, 4), transposed=True), Reused(2, (3, 2))),
+    Product("matmul", Reused(1, (5, 3, 4), rows=(3, (0, 2)), transposed=True), Reused(2, (3, 3, 2))),
     Product("mul", Reused(3, (3, 3)), Reused(3, (3, 3))),
     Square((7,)),
     And((2, 3), (3,)),
@@ -33,7 +46,7 @@ ITEMS: list[Item] = [
 
 def deal(item: Item, parties: int, number: int = 5) -> tuple[list[tuple[torch.Tensor, ...]], list[torch.Tensor]]:
     """Masks and results of every party, drawn as the parties and the dealer draw them."""
-    sources = [Source(derive(bytes(32), "party", rank)) for rank in range(parties)]
+    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(parties)]
     masks, results = [], []
     for rank, source in enumerate(sources):
         stream = source.item(number)
@@ -73,9 +86,18 @@ def test_the_result_is_the_relation_of_the_masks(item: Item, parties: int) -> No
             assert set(bits.reshape(-1).tolist()) <= {0, 1}
 
 
+@pytest.mark.parametrize("elements", [1, 4, 100])
+def test_a_sum_over_rows_is_the_same_however_many_are_drawn_at_a_time(
+    elements: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [deal(item, 3)[1][-1] for item in ITEMS]
+    monkeypatch.setattr(menu, "PART_ELEMENTS", elements)
+    assert all(torch.equal(deal(item, 3)[1][-1], result) for item, result in zip(ITEMS, whole, strict=True))
+
+
 @pytest.mark.parametrize("item", ITEMS, ids=repr)
 def test_items_survive_the_wire(item: Item) -> None:
-    assert menu.decode(menu.encode([item, item])) == [item, item]
+    assert requests.decode(requests.encode([item, item])) == [item, item]
 
 
 def test_parts_are_fresh_with_every_number_and_masks_with_every_value() -> None:
@@ -105,7 +127,9 @@ NOT_ON_THE_MENU: list[Any] = [
     ["square", [1] * 7],
     ["mul", [3], [3]],
     ["mul", ["fresh", [3]], ["fresh", [4]]],
-    ["matmul", ["fresh", [3]], ["fresh", [3]]],
+    ["matmul", ["fresh", [3]], ["fresh", [4]]],
+    ["matmul", ["fresh", []], ["fresh", [3]]],
+    ["matmul", ["fresh", [2, 3]], ["fresh", [2]]],
     ["matmul", ["fresh", [1 << 20, 1]], ["fresh", [1, 1 << 20]]],
     ["matmul", ["fresh", [3, 2]], ["mask", 0, [3, 2], None]],
     ["matmul", ["fresh", [3, 2]], ["mask", -1, [2, 2], None, False]],
@@ -124,26 +148,26 @@ NOT_ON_THE_MENU: list[Any] = [
 @pytest.mark.parametrize("entry", NOT_ON_THE_MENU, ids=repr)
 def test_nothing_else_can_be_asked_for(entry: Any) -> None:
     with pytest.raises(ProtocolError):
-        menu.decode(json.dumps([entry]).encode())
+        requests.decode(json.dumps([entry]).encode())
 
 
 @pytest.mark.parametrize("message", [b"{", b"7", b"{}", b"\xff\xfe", b"[" * 100_000, b"[1]" * 3])
 def test_what_is_no_list_of_items_is_refused(message: bytes) -> None:
     with pytest.raises(ProtocolError):
-        menu.decode(message)
+        requests.decode(message)
 
 
 def test_a_message_has_bounds_of_its_own() -> None:
     with pytest.raises(ProtocolError, match="at most 4096"):
-        menu.decode(menu.encode([Square((1,))] * 4097))
+        requests.decode(requests.encode([Square((1,))] * 4097))
     with pytest.raises(ProtocolError, match="ring elements"):
-        menu.decode(menu.encode([Square((1 << 26,))] * 5))
+        requests.decode(requests.encode([Square((1 << 26,))] * 5))
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=20))
 def test_arbitrary_json_is_an_item_or_a_protocol_error(entry: Any) -> None:
     try:
-        items = menu.decode(json.dumps([entry]).encode())
+        items = requests.decode(json.dumps([entry]).encode())
     except ProtocolError:
         return
     assert len(items) == 1
@@ -167,9 +191,9 @@ def test_rows_come_back_as_they_were_picked(some: list[int], start: int, length:
 def test_a_range_of_rows_takes_no_room() -> None:
     rows = menu.pack_rows(torch.arange(100_000, 900_000))
     assert rows == ((100_000, 900_000),)
-    request = menu.encode([Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))])
+    request = requests.encode([Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))])
     assert len(request) < 100
-    assert menu.decode(request)[0] == Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))
+    assert requests.decode(request)[0] == Product("matmul", Reused(1, (1_000_000, 2), rows, True), Fresh((800_000, 1)))
 
 
 @pytest.mark.parametrize(
@@ -178,11 +202,11 @@ def test_a_range_of_rows_takes_no_room() -> None:
 )
 def test_ranges_that_are_not_rows(rows: str) -> None:
     with pytest.raises(ProtocolError, match="not rows of a tensor"):
-        menu.decode(f'[["mul",["mask",0,[6],{rows},false],["fresh",[1]]]]'.encode())
+        requests.decode(f'[["mul",["mask",0,[6],{rows},false],["fresh",[1]]]]'.encode())
 
 
 def test_few_bytes_that_name_more_rows_than_memory_has() -> None:
     """A million times the same range is a request of 16 MB; the dealer would make 10^13 rows of it."""
     many = ",".join(["[0,10000000]"] * 20)
     with pytest.raises(ProtocolError, match="not rows of a tensor"):
-        menu.decode(f'[["matmul",["mask",0,[10000000,1],[{many}],true],["fresh",[10000000,1]]]]'.encode())
+        requests.decode(f'[["matmul",["mask",0,[10000000,1],[{many}],true],["fresh",[10000000,1]]]]'.encode())

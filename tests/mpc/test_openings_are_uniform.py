@@ -14,15 +14,16 @@ import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from secure_fair.mpc.menu import Source
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transcript import BYTES
-from tests.mpc.harness import run
-from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share, share_integers, unit_rows
+from tests.mpc.harness import Settings, run, run_fresh
+from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, own, share, share_integers, unit_rows
 from tests.operations import computations as ops
 
 LEAST_BYTES = 1 << 20
-SMALLEST_P = 1e-6  # of some fifty tests, each with both tails
+SMALLEST_P = 1e-10  # of some 400 tests on fresh randomness, each with both tails: one in ten million runs fails
 
 
 def p_value(transcript: bytes, every: int = 1, offset: int = 0) -> float:
@@ -53,24 +54,30 @@ def record(session: Session, action: Any) -> dict[str, bytes]:
             channel, message = f"{channel} bits", np.packbits(words.astype(np.uint8)).tobytes()
         seen.setdefault(channel, bytearray()).extend(message)
 
-    receive, reduce = session._network.receive, session.communicator.all_reduce
+    communicator, receive = session.communicator, session._network.receive
+    reduce, open_parts = communicator.all_reduce, communicator.open_parts
 
     def watch_receive(peer: str, channel: str, **options: Any) -> bytes:
         message = receive(peer, channel, **options)
         keep(channel, message)
         return message
 
-    def watch_reduce(tensors: Any, *arguments: Any, **options: Any) -> Any:
-        result = reduce(tensors, *arguments, **options)
-        for tensor in result if isinstance(result, list) else [result]:
-            keep("opened", tensor.contiguous().numpy().tobytes())
-        return result
+    def watch_opening(opening: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
+            result = opening(*arguments, **options)
+            for tensor in result if isinstance(result, list) else [result]:
+                keep("opened", tensor.contiguous().numpy().tobytes())
+            return result
 
-    session._network.receive, session.communicator.all_reduce = watch_receive, watch_reduce  # type: ignore[method-assign]
+        return watched
+
+    session._network.receive = watch_receive  # type: ignore[method-assign]
+    communicator.all_reduce, communicator.open_parts = watch_opening(reduce), watch_opening(open_parts)  # type: ignore[method-assign]
     try:
         action()
     finally:
-        session._network.receive, session.communicator.all_reduce = receive, reduce  # type: ignore[method-assign]
+        session._network.receive = receive  # type: ignore[method-assign]
+        communicator.all_reduce, communicator.open_parts = reduce, open_parts  # type: ignore[method-assign]
     return {channel: bytes(message) for channel, message in seen.items()}
 
 
@@ -127,6 +134,39 @@ def test_the_developers_transcript_is_uniform_until_something_is_opened_to_it() 
     for name in ("moment", "adversary", "comparison"):
         assert_uniform(by_operation[name]["compute"])
     assert len(by_operation["openings"]["opening"]) == 3 * (BYTES + 8 * 256 * 192)
+
+
+def owned_transcripts(session: Session, kind: str, protected: bool) -> dict[str, bytes]:
+    """The same of what the developer owns: it alone sends. Unprotected: owned masks are zero."""
+    n, d = 256, 192
+    a = share_integers(session, AUDITOR, memberships(n, 1, 3))
+    w = share(session, DEVELOPER, torch.zeros(d, 1))
+    rows = features(kind, n, d)
+
+    def products() -> None:
+        for _ in range(3):
+            ops.moment(session, own(session, DEVELOPER, rows), a)
+            ops.adversary(session, own(session, DEVELOPER, rows), a, w, learning_rate=0.05, ball=4.0)
+
+    stock = Source.mask
+    if not protected:
+        Source.mask = lambda self, operand: (
+            torch.zeros(operand.whole).long() if operand.owners else stock(self, operand)
+        )
+    try:
+        return record(session, products)
+    finally:
+        Source.mask = stock
+
+
+@pytest.mark.parametrize("kind", ["zero", "random"])
+@pytest.mark.parametrize("parties", [2, 3])
+def test_what_an_owner_sends_is_uniform(kind: str, parties: int) -> None:
+    for other in run(owned_transcripts, kind, True, parties=parties)[1:]:
+        assert_uniform(other["compute"])
+        assert_uniform(other["opened"])
+    with pytest.raises(AssertionError):
+        assert_uniform(run_fresh(owned_transcripts, kind, False, settings=Settings(parties))[1]["compute"])
 
 
 def test_what_the_dealer_sends_is_uniform() -> None:

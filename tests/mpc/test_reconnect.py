@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from bench.proxy import Proxy
-from secure_fair.errors import PartyLost, ProtocolError
+from secure_fair.bench.proxy import Proxy
+from secure_fair.errors import PartyLost, ProtocolError, SecureFairError
 from secure_fair.mpc.frames import Hello
+from secure_fair.mpc.link import Link, LinkDown
+from secure_fair.mpc.mending import AGAIN_SECONDS
 from secure_fair.mpc.resending import Window
 from secure_fair.mpc.tls import channel_credentials, grpc
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
@@ -102,6 +105,17 @@ def test_a_line_that_is_away_for_a_while_is_waited_for(credentials: dict[str, Cr
         assert time.monotonic() - began >= seconds - 0.5
 
 
+def test_a_line_that_was_away_is_used_again_at_once_and_by_one_connection(credentials: dict[str, Credentials]) -> None:  # noqa: F811
+    """Attempts that failed leave nothing that goes on calling: of a long cut that took all places at the peer."""
+    with pair(credentials, reconnect=60) as two:
+        began = time.monotonic()
+        two.to_bob.cut(2.5)
+        assert both(two, 4) == [list(range(4))] * 2
+        assert 2.5 <= time.monotonic() - began < 2.5 + AGAIN_SECONDS + 2.0
+        time.sleep(1.0)
+        assert two.to_bob.connections == 1
+
+
 @pytest.mark.slow
 def test_a_line_that_stays_away_is_a_loss_of_the_peer(credentials: dict[str, Credentials]) -> None:  # noqa: F811
     with pair(credentials, reconnect=1.5) as two:
@@ -135,6 +149,115 @@ def test_a_byte_that_was_changed_on_the_way_is_sent_again(credentials: dict[str,
         two.to_bob.flip()
         assert both(two, 12) == [list(range(12))] * 2
         assert not two.to_bob._flip
+
+
+@pytest.mark.parametrize(("broken", "seconds"), [("one", 1.0), ("both", 3.0)])
+def test_a_goodbye_is_waited_for_where_the_line_breaks_under_it(
+    credentials: dict[str, Credentials],  # noqa: F811
+    broken: str,
+    seconds: float,
+) -> None:
+    """Who leaves well is not taken for lost: it stays until the peer has called again and heard so, or has said so."""
+    with pair(credentials, reconnect=20) as two:
+        assert both(two, 4) == [list(range(4))] * 2
+        for line in two.lines if broken == "both" else two.lines[:1]:
+            line.cut(seconds)
+        two.alice.close()
+        deadline = time.monotonic() + 20
+        while not two.bob._links["alice"].departed:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert two.bob._failure is None
+
+
+PARTIES = ("alice", "bob", "carol")
+
+
+def disturbed(
+    credentials: dict[str, Credentials],  # noqa: F811
+    disturb: Callable[[Proxy], None],
+    before: Callable[[Network], None] = lambda alice: None,
+    timeout: float = 10.0,
+) -> dict[str, Any]:
+    """How three parties end who talk until it is over, once the line on which Alice reads what Bob sends was disturbed;
+    none of theirs may come back. ``before``: what is done to Alice first."""
+    with contextlib.ExitStack() as stack:
+        lines = {(of, to): stack.enter_context(Proxy()) for of in PARTIES for to in PARTIES if of != to}
+        networks = {name: Network(credentials[name], timeout=timeout) for name in PARTIES}
+        for (_, to), line in lines.items():
+            line.target = networks[to].address
+        stack.callback(lambda: together(*(network.close for network in networks.values())))
+        peers = {of: {to: line.address for (one, to), line in lines.items() if one == of} for of in PARTIES}
+        together(*(lambda n=n: networks[n].connect(peers[n], {}) for n in PARTIES))
+        before(networks["alice"])
+
+        def speak(name: str) -> None:
+            for number in range(1000):
+                if (name, number) == ("alice", 5):
+                    disturb(lines["alice", "bob"])
+                for peer in peers[name]:
+                    networks[name].send(peer, "talk", bytes(2_000))
+                for peer in peers[name]:
+                    networks[name].receive(peer, "talk", limit=LIMIT)
+
+        return dict(zip(PARTIES, together(*(lambda n=n: speak(n) for n in PARTIES)), strict=True))
+
+
+def test_a_byte_that_was_changed_on_the_way_ends_the_run_of_all_alike(credentials: dict[str, Credentials]) -> None:  # noqa: F811
+    """Whoever sees it says so, and none of the others takes it for a party that was lost; a reset is a loss."""
+    changed = disturbed(credentials, Proxy.flip)
+    assert {name: error.exit_code for name, error in changed.items()} == dict.fromkeys(PARTIES, 4), changed
+    assert all("what comes from bob was changed on its way" in str(error) for error in changed.values())
+    reset = disturbed(credentials, Proxy.reset)
+    assert {name: error.exit_code for name, error in reset.items()} == dict.fromkeys(PARTIES, 5), reset
+
+
+def slow_to_tell(alice: Network) -> None:
+    """Alice takes her time between seeing what is wrong with a line and telling the others."""
+    refuse = alice._refuse
+
+    def late(link: Link, message: str) -> SecureFairError:
+        time.sleep(2.0)
+        return refuse(link, message)
+
+    alice._refuse = late  # type: ignore[method-assign]
+
+
+def test_who_sees_a_changed_byte_is_heard_before_it_is_given_up(credentials: dict[str, Credentials]) -> None:  # noqa: F811
+    """The others see no more than that a connection has ended; whoever reads it lives, and knows why."""
+    changed = disturbed(credentials, Proxy.flip, slow_to_tell)
+    assert {name: error.exit_code for name, error in changed.items()} == dict.fromkeys(PARTIES, 4), changed
+    assert all("what comes from bob was changed on its way" in str(error) for error in changed.values())
+
+
+def says_nothing(alice: Network) -> None:
+    """Alice, whose connection to Bob has ended, lives on, is heard, and blames him only much later."""
+    suspect = alice._suspect
+
+    def late(link: Link, reason: str) -> None:
+        time.sleep(4.0)
+        suspect(link, reason)
+
+    alice._suspect = late  # type: ignore[method-assign]
+
+
+def test_who_does_not_say_why_its_connection_has_ended_is_given_up_itself(
+    credentials: dict[str, Credentials],  # noqa: F811
+) -> None:
+    """Within half of the silence that is borne; what it says of another then comes too late for anybody."""
+    ended = disturbed(credentials, Proxy.reset, says_nothing, timeout=2.0)
+    assert [(ended[name].party, ended[name].exit_code) for name in ("bob", "carol")] == [("alice", 5)] * 2, ended
+    assert "says: its connection has ended" in str(ended["carol"])
+
+
+def test_a_line_that_comes_back_and_brings_nothing_is_given_up(credentials: dict[str, Credentials]) -> None:  # noqa: F811
+    """Whoever changes every record that passes has a connection made again and again, and not for ever."""
+    with pair(credentials, reconnect=2.0) as two:
+        two.to_bob.garble(60)
+        began = time.monotonic()
+        outcomes = both(two, 50)
+        assert time.monotonic() - began < 10
+    assert all(isinstance(outcome, SecureFairError) for outcome in outcomes), outcomes
 
 
 @pytest.mark.parametrize(
@@ -196,3 +319,42 @@ def test_a_peer_cannot_have_what_it_has_acknowledged() -> None:
     for impossible in (2, 5, "3", None):
         with pytest.raises(ProtocolError):
             window.after(impossible)
+
+
+class Reading:
+    """The stream of a peer that reads on."""
+
+    def is_active(self) -> bool:
+        return True
+
+    def cancel(self) -> None: ...
+
+
+@pytest.mark.parametrize("acknowledges", [True, False])
+def test_a_peer_that_acknowledges_nothing_does_not_have_everything_kept(
+    monkeypatch: pytest.MonkeyPatch, acknowledges: bool
+) -> None:
+    """One that does is waited for; without the bound, which a stream that is read never met, all would be kept."""
+    monkeypatch.setattr("secure_fair.mpc.link.ROOM_SECONDS", 0.2)
+    link = Link("peer", LinkSettings(reconnect=10.0))
+    link.window = window = Window(most=4096)
+    delivered: list[bytes] = []
+
+    def deliver(frame: bytes) -> None:
+        delivered.append(frame)
+        if acknowledges and len(delivered) % 3 == 0:
+            threading.Timer(0.01, window.acknowledge, [len(delivered) - 2]).start()
+
+    link.open_outgoing(Reading(), deliver, b"hello")  # type: ignore[arg-type]
+    link.begin(b"s" * 16)
+
+    def send_much() -> None:
+        for _ in range(30):
+            link.send("control", (bytes(1000),), lambda: False)
+
+    if acknowledges:
+        send_much()
+    else:
+        with pytest.raises(LinkDown):
+            send_much()
+    assert sum(map(len, window.after(window._first))) < 4096 + 3 * 1100

@@ -6,18 +6,19 @@ import contextlib
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from parties import identity
-from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
+from secure_fair.errors import PartyLost, ProtocolError, RunRefused, SecureFairError, UsageError
 from secure_fair.mpc import relay as relays
 from secure_fair.mpc.relay import Relay
 from secure_fair.mpc.tls import fingerprint
 from secure_fair.mpc.transport import Credentials, Network
 from secure_fair.mpc.tunnel import Tunnel
+from secure_fair.parties import identity
 from tests.mpc.test_transport import together
 from tests.relays import TOKEN, Misleading, Watching, running
 
@@ -79,7 +80,7 @@ def test_a_changed_byte_never_reaches_a_message(credentials: dict[str, Credentia
             alice.send("bob", "c", payload)
             return bob.receive("alice", "c", limit=len(payload))
 
-        with contextlib.suppress(PartyLost):  # its connection has ended, which is where the run does, or is made anew
+        with contextlib.suppress(PartyLost, ProtocolError, RunRefused):  # the run ends by it, or the line is made anew
             assert {talk() for _ in range(50)} == {payload}
     assert watching.flipped
 
@@ -167,6 +168,37 @@ def test_strangers_that_hang_on_are_few_and_are_dropped(monkeypatch: pytest.Monk
             pass
 
 
+def dialled(address: str, name: str) -> tuple[socket.socket, bytes]:
+    """A call that says nothing after its opening, and what it was told."""
+    host, _, port = address.rpartition(":")
+    opened = socket.create_connection((host, int(port)), 5)
+    number = opened.recv(100).decode().strip()
+    opened.sendall(f"{relays.VERSION} dial {name} {relays.proof(TOKEN, number, 'dial', name)}\n".encode())
+    said = b""
+    while said.count(b"\n") < 2 and (data := opened.recv(100)):
+        said += data
+    return opened, said
+
+
+def test_silent_calls_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The party's server closes a call that says nothing; then both ends of the way are given up, soon."""
+    monkeypatch.setattr(relays, "LAST_SECONDS", 0.2)
+    relay = Relay(TOKEN)
+    with running(relay) as address, socket.create_server(("127.0.0.1", 0)) as server, contextlib.ExitStack() as stack:
+        own = f"127.0.0.1:{server.getsockname()[1]}"
+        with Tunnel(address, TOKEN, "alice", own, []) as tunnel:
+            for _ in range(8):
+                call, said = dialled(address, "alice")
+                stack.enter_context(call)
+                assert said.endswith(relays.GO)
+                server.accept()[0].close()
+            deadline = time.monotonic() + 10
+            while (tunnel._carried or relay._calls.total()) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert (len(tunnel._carried), relay._calls.total()) == (0, 0)
+            assert list(relay._names) == ["alice"]
+
+
 def test_a_token_or_a_relay_that_is_not_there_is_said_at_once() -> None:
     other = pytest.raises(UsageError, match="refuses this party: another token than this relay's")
     with running(Relay(TOKEN)) as address, other:
@@ -188,7 +220,7 @@ def test_a_call_for_nobody_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_token_s_file(tmp_path: Path) -> None:
-    from scenarios.relay import read_token
+    from secure_fair.scenarios.relay import read_token
 
     token = read_token(tmp_path / "token", new=True)
     assert len(token) == 32

@@ -27,13 +27,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from parties import identity
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
 from secure_fair.mpc import frames, tls, transport
 from secure_fair.mpc.frames import Frame, FrameReader, FrameWriter, Hello, Kind, session_id
 from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
+from secure_fair.parties import identity
 
 PARTIES = ("alice", "bob", "carol")
 LIMIT = 1 << 26
@@ -118,10 +118,13 @@ def test_channels_do_not_wait_for_each_other(credentials: dict[str, Credentials]
         assert bob.receive("alice", "first", limit=1) == b"1"
 
 
-def test_threads_on_many_channels_all_get_their_messages(credentials: dict[str, Credentials]) -> None:
+def test_threads_on_many_channels_all_get_their_messages(
+    credentials: dict[str, Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Receivers read for each other and hand over; a mistake there is a wait for the next heartbeat, or for ever."""
+    monkeypatch.setattr(transport, "HEARTBEAT_SECONDS", 6.0)  # else a slow machine could not be told from a mistake
     channels, rounds = [f"channel-{number}" for number in range(6)], 300
-    with mesh(credentials, "alice", "bob") as (alice, bob):
+    with mesh(credentials, "alice", "bob", timeout=60) as (alice, bob):
 
         def ask(channel: str) -> float:
             longest = 0.0
@@ -137,12 +140,15 @@ def test_threads_on_many_channels_all_get_their_messages(credentials: dict[str, 
                 bob.send("alice", channel, bob.receive("alice", channel, limit=4))
 
         longest = together(*(lambda c=c: ask(c) for c in channels), *(lambda c=c: answer(c) for c in channels))[:6]
-    assert max(longest) < 0.7
+    assert max(longest) < 4
 
 
-def test_bursts_with_pauses_between_them_arrive_at_once(credentials: dict[str, Credentials]) -> None:
+def test_bursts_with_pauses_between_them_arrive_at_once(
+    credentials: dict[str, Credentials], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Around the time after which the reader thread takes over from the receiver, and the other way round."""
-    with mesh(credentials, "alice", "bob") as (alice, bob):
+    monkeypatch.setattr(transport, "HEARTBEAT_SECONDS", 6.0)  # what would wake who was forgotten
+    with mesh(credentials, "alice", "bob", timeout=60) as (alice, bob):
 
         def answer() -> None:
             for _ in range(30):
@@ -158,7 +164,7 @@ def test_bursts_with_pauses_between_them_arrive_at_once(credentials: dict[str, C
                 longest = max(longest, time.monotonic() - start)
             return longest
 
-        assert together(ask, answer)[0] < 0.5
+        assert together(ask, answer)[0] < 4
 
 
 def test_traffic_counts_every_message_and_its_frames_at_both_ends(credentials: dict[str, Credentials]) -> None:
@@ -225,8 +231,8 @@ def test_latency_is_added_to_every_message_one_way(credentials: dict[str, Creden
                 alice.receive("bob", "c", limit=10)
             return time.monotonic() - start
 
-        taken = together(answer, ask)[1]
-        assert 3 * 0.080 <= taken < 3 * 0.080 + 0.5
+        taken = [together(answer, ask)[1] for _ in range(5)]  # a busy machine is late at times
+        assert 3 * 0.080 <= min(taken) < 3 * 0.080 + 0.2  # and 3 * 0.160 were the delay added twice
 
 
 def test_bandwidth_holds_per_direction_and_only_there(credentials: dict[str, Credentials]) -> None:
@@ -241,8 +247,8 @@ def test_bandwidth_holds_per_direction_and_only_there(credentials: dict[str, Cre
             network.receive(peer, "c", limit=size)
             return time.monotonic() - start
 
-        for taken in together(lambda: exchange(alice, "bob"), lambda: exchange(bob, "alice")):
-            assert 0.5 <= taken < 0.5 + 0.4
+        taken = [max(together(lambda: exchange(alice, "bob"), lambda: exchange(bob, "alice"))) for _ in range(3)]
+        assert 0.5 <= min(taken) < 0.5 + 0.4  # a busy machine is slower at times
 
 
 def test_pacer_lets_messages_queue_up_behind_each_other() -> None:
@@ -280,18 +286,18 @@ def test_parties_that_disagree_stop_and_name_the_key_and_both_values(
 
 
 def test_a_party_that_does_not_come_is_named_within_the_timeout(credentials: dict[str, Credentials]) -> None:
-    alice, bob = networks = [Network(credentials[name], timeout=1.5) for name in ("alice", "bob")]
+    alice, bob = networks = [Network(credentials[name], timeout=3.0) for name in ("alice", "bob")]
     absent = {"carol": f"127.0.0.1:{free_port()}"}
     start = time.monotonic()
     outcomes = together(
         lambda: alice.connect(addresses(networks, alice) | absent, {}),
         lambda: bob.connect(addresses(networks, bob) | absent, {}),
     )
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 10
     for outcome in outcomes:
         assert isinstance(outcome, PartyLost)
         assert outcome.party == "carol"
-        assert "not connected within 1.5 s" in str(outcome)
+        assert "not connected within 3 s" in str(outcome)
 
 
 def test_a_late_party_is_waited_for(credentials: dict[str, Credentials]) -> None:
@@ -861,6 +867,23 @@ def test_what_nobody_asks_for_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
         link.accept(frame(channel="d", payload=b"!", writer=writer))
 
 
+def test_messages_without_a_byte_are_bounded_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each takes some hundred bytes here, and the bound on bytes never hears of it: the twin, with the second bound
+    beyond them, keeps them all."""
+
+    def kept(most: int) -> int:
+        monkeypatch.setattr("secure_fair.mpc.link.MAX_UNREAD_PIECES", most)
+        writer, link = FrameWriter(SESSION), Link("bob", LinkSettings())
+        link.begin(SESSION)
+        for _ in range(8000):
+            link.accept(frame(payload=b"", writer=writer))
+        return link.inbox("c").queue.qsize()
+
+    assert kept(10_000) == 8000
+    with pytest.raises(ProtocolError, match="more than 1000 pieces"):
+        kept(1000)
+
+
 def test_a_peers_words_reach_no_terminal_as_commands(credentials: dict[str, Credentials]) -> None:
     with alice_and_hostile_bob(credentials) as (alice, bob):
         words = frames.encode_control({"reason": "\x1b[2Jgone\nexit 0", "culprit": "bob"})
@@ -980,10 +1003,10 @@ def test_a_bit_flipped_on_the_wire_never_reaches_a_message(credentials: dict[str
         alice.send("bob", "c", payload)
         return bob.receive("alice", "c", limit=LIMIT)
 
-    with pytest.raises(SecureFairError) as failed:
+    with pytest.raises(SecureFairError, match="what comes from alice was changed on its way") as failed:
         assert {send_and_receive() for _ in range(50)} == {payload}
     assert wire.flipped
-    assert isinstance(failed.value, PartyLost)
+    assert failed.value.exit_code == ProtocolError.exit_code  # whether bob says so, or alice, whom he has told
     together(alice.close, bob.close)
     wire.close()
 
@@ -1052,10 +1075,10 @@ def test_what_a_party_says_itself_comes_before_what_others_say_of_it(credentials
 
 
 def test_a_live_peer_is_waited_for_longer_than_the_timeout(credentials: dict[str, Credentials]) -> None:
-    with mesh(credentials, "alice", "bob", timeout=0.8) as (alice, bob):
+    with mesh(credentials, "alice", "bob", timeout=1.5) as (alice, bob):
 
         def late() -> None:
-            time.sleep(2.5)
+            time.sleep(3.5)
             bob.send("alice", "c", b"at last")
 
         assert together(lambda: alice.receive("bob", "c", limit=LIMIT), late) == [b"at last", None]
@@ -1065,14 +1088,14 @@ def test_a_live_peer_is_waited_for_longer_than_the_timeout(credentials: dict[str
 def test_parties_that_wait_in_a_circle_are_out_of_step(
     credentials: dict[str, Credentials], names: tuple[str, ...]
 ) -> None:
-    with mesh(credentials, *names, timeout=1.0) as networks:
+    with mesh(credentials, *names, timeout=2.0) as networks:
         waits = [
             lambda network=network, peer=peer: network.receive(peer, "c", limit=LIMIT)
             for network, peer in zip(networks, [*names[1:], names[0]], strict=True)
         ]
         start = time.monotonic()
         outcomes = together(*waits)
-        assert time.monotonic() - start < 4
+        assert time.monotonic() - start < 10  # for ever, else
         assert any(isinstance(outcome, ProtocolError) and "out of step" in str(outcome) for outcome in outcomes)
         assert all("waits for" in str(outcome) for outcome in outcomes)
 
@@ -1082,7 +1105,7 @@ def test_parties_that_wait_in_a_circle_are_out_of_step(
 CHILD = """
 import json, os, signal, sys, time
 from pathlib import Path
-from parties import identity
+from secure_fair.parties import identity
 from secure_fair.errors import PartyLost, SecureFairError
 from secure_fair.mpc.transport import Network
 
@@ -1207,7 +1230,7 @@ def test_a_stopped_party_is_named_within_the_timeout(identities: Path, behaviour
         for name in ("alice", "bob"):
             outcome = party.outcome(name)
             assert (outcome["error"], outcome["party"]) == ("PartyLost", "carol"), outcome
-            assert outcome["when"] - stopped < timeout + 0.5
+            assert outcome["when"] - stopped < timeout + 2.0  # and not after another time-out
         party.signal("carol", signal.SIGCONT)
 
 
@@ -1215,8 +1238,8 @@ def test_an_interrupt_ends_a_wait(identities: Path) -> None:
     with processes(identities, alice="exchange", carol="idle") as party:
         time.sleep(0.3)
         start = party.signal("alice", signal.SIGINT)
-        assert party.children["alice"].wait(5) != 0
-        assert time.time() - start < 3
+        assert party.children["alice"].wait(20) != 0
+        assert time.time() - start < 15  # of the 60 that it would wait for a peer that is silent
 
 
 def test_a_short_stop_is_survived(identities: Path) -> None:

@@ -39,6 +39,10 @@ def share(session: Session, owner: str, values: Tensor, bound: float = 2.0**20) 
     return session.share(owner, values if session.name == owner else None, values.shape, bound=bound)
 
 
+def own(session: Session, owner: str, values: Tensor, bound: float = 2.0**20) -> Any:
+    return session.own(owner, values if session.name == owner else None, values.shape, bound=bound)
+
+
 def share_integers(session: Session, owner: str, values: Tensor, bound: int = 1) -> Any:
     return session.share_integers(owner, values if session.name == owner else None, values.shape, bound=bound)
 

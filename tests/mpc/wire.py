@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 
-from parties.identity import load
 from secure_fair.mpc import dealer
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.moment import moment_on_shares
+from secure_fair.parties.identity import load
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, share, share_integers, unit_rows
 
 DEALER = "dealer"

@@ -14,6 +14,7 @@ import secure_fair.operations
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.operations import OPERATIONS, RULES, planned, requests
 from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import PublicFacts
 from secure_fair.privacy.policy import Policy
 
@@ -51,6 +52,19 @@ def test_an_operation_without_a_file_is_refused(tmp_path: Path) -> None:
         Policy.load(tmp_path / "policy.toml", known=OPERATIONS)
 
 
+@pytest.mark.parametrize(
+    "shapes", [[(2, 6), (2, 9)], [(2, 6), (2, 9), (2, 7)], [(2, 6), (2, 9), (3, 6)]], ids=["fewer", "wider", "higher"]
+)
+def test_matrices_that_do_not_fit_to_the_sensitive_adapter_are_refused(shapes: list[tuple[int, int]]) -> None:
+    """Equal matrices of it are one stack, and so are those that they are multiplied by."""
+    held = {"a": ((4, 6), (5, 4)), "b": ((4, 9), (5, 4)), "c": ((4, 6), (5, 4))}
+    facts = PublicFacts("developer", {"male": 2}, {}, 100, False, {"male": held})
+    check = OPERATIONS["orthogonality"].check
+    with pytest.raises(Refusal, match=r"do not fit to the adapter's widths \[6, 9, 6\]"):
+        check(Ask(operation="orthogonality", attribute="male", shapes=shapes), EVERYBODY[:0], facts)
+    check(Ask(operation="orthogonality", attribute="male", shapes=[(2, 6), (3, 9), (2, 6)]), EVERYBODY[:0], facts)
+
+
 @pytest.mark.parametrize("operation", sorted(name for name, rule in RULES.items() if not rule.opened))
 def test_nothing_that_is_not_opened_is_asked_for_by_itself(operation: str) -> None:
     with pytest.raises(Refusal, match="is not asked for by itself"):
@@ -65,6 +79,29 @@ def test_an_intersection_is_asked_for_where_the_rule_says_so(operation: str) -> 
     else:
         with pytest.raises(Refusal, match="ask for each of its attributes"):
             requests(ask, EVERYBODY, FACTS)
+
+
+OF_SHARES = sorted(name for name, rule in RULES.items() if rule.opened and rule.on_shares)
+
+
+@pytest.mark.parametrize("operation", OF_SHARES)
+def test_what_is_foreseen_of_an_operation_may_be_asked(operation: str) -> None:
+    """The request that a run's cost is forecast from is one that the parties would admit, in the room's own words."""
+    adapters = {"male": {"block": ((4, 24), (24, 4))}}
+    facts = PublicFacts("developer", {"male": 2}, {}, 100, False, adapters)
+    sizes = RunSizes(80, 20, 40, classes=3, strata=3, query=9, features=24, adapter=((4, 24),))
+    ask, records = OPERATIONS[operation].foreseen(Ask(operation=operation, attribute="male"), sizes)
+    assert requests(ask, np.arange(records, dtype=np.int64), facts)[-1].operation == operation
+    brought = {
+        "moment": [(80, 9)],
+        "group_counts": [(80, 3)],
+        "evaluation_counts": [(20, 9)],
+        "penalty_rows": [],
+        "adversary_rows": [(40, 24)],
+        "entropy_rows": [(40, 24)],
+        "orthogonality": [(4, 24)],
+    }
+    assert OPERATIONS[operation].inputs(ask, np.arange(records)) == brought[operation]
 
 
 def test_the_noise_of_rows_is_made_for_what_one_person_moves() -> None:

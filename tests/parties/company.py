@@ -17,14 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from parties import identity
-from parties.roster import Roster
-from scenarios import assemble
-from scenarios.audit_terms import Terms
-from scenarios.people import People, load
-from scenarios.processes import Job, free_addresses
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+from secure_fair.parties import identity
+from secure_fair.parties.roster import Roster
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.audit_terms import Terms
+from secure_fair.scenarios.people import People, load
+from secure_fair.scenarios.processes import Job, free_addresses
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 
 ROSTER = "parties.toml"
 
@@ -76,9 +76,9 @@ def names_of(scenario: Scenario | Terms) -> list[str]:
     return [assemble.DEALER, *(auditor.name for auditor in auditors), assemble.DEVELOPER]
 
 
-def secure_fair(arguments: list[str]) -> None:
+def program(arguments: list[str]) -> None:
     """The program itself."""
-    from scenarios.cli.main import main
+    from secure_fair.scenarios.cli.main import main
 
     main(arguments)
 
@@ -148,7 +148,7 @@ class Company(AbstractContextManager["Company"]):
         self._processes = {
             name: _context.Process(
                 target=_go,
-                args=(self.entries.get(name, secure_fair), self.command_line(name), str(self.log(name))),
+                args=(self.entries.get(name, program), self.command_line(name), str(self.log(name))),
                 daemon=True,
             )
             for name in self.names
@@ -245,7 +245,7 @@ def with_policy(text: str, arguments: list[str]) -> None:
     folder = Path(arguments[arguments.index("--state") + 1])
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.toml").write_text(text)
-    secure_fair([*arguments, "--policy", str(folder / "policy.toml")])
+    program([*arguments, "--policy", str(folder / "policy.toml")])
 
 
 def _go(entry: Entry, arguments: list[str], log: str) -> None:

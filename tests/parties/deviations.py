@@ -18,13 +18,13 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from parties import messages
 from secure_fair.attacks.common.lies import slacks_modulo_p
 from secure_fair.mpc import bounds, commitment, field
 from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table
 from secure_fair.mpc.field import PRIME
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.operation import Operation
+from secure_fair.parties import messages
 
 OPERATIONS = ("moment", "group_counts", "evaluation_counts")
 VALUES = "values"  # the place of a deviation that is no single message

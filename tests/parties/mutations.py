@@ -19,11 +19,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from parties import messages
-from parties.developer import check_receipts
-from parties.messages import (
+from secure_fair.errors import ProtocolError, Refusal
+from secure_fair.mpc import menu
+from secure_fair.mpc.frames import FrameReader, FrameWriter, Hello, Kind, encode_control
+from secure_fair.mpc.link import Link, LinkSettings
+from secure_fair.mpc.liveness import find_circle
+from secure_fair.mpc.requests import decode, encode
+from secure_fair.mpc.transport import Network
+from secure_fair.operations import requests
+from secure_fair.operations.common.adapters import flatten_adapter, shapes_of
+from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.state import PublicFacts
+from secure_fair.parties import messages
+from secure_fair.parties.developer import check_receipts
+from secure_fair.parties.messages import (
     Attributes,
     Begin,
+    Bound,
+    Committed,
     Enrol,
     Finished,
     Fits,
@@ -42,16 +55,6 @@ from parties.messages import (
     Shown,
     Train,
 )
-from secure_fair.errors import ProtocolError, Refusal
-from secure_fair.mpc import menu
-from secure_fair.mpc.frames import FrameReader, FrameWriter, Hello, Kind, encode_control
-from secure_fair.mpc.link import Link, LinkSettings
-from secure_fair.mpc.liveness import find_circle
-from secure_fair.mpc.transport import Network
-from secure_fair.operations import requests
-from secure_fair.operations.common.adapters import flatten_adapter, shapes_of
-from secure_fair.operations.common.ask import Ask
-from secure_fair.operations.common.state import PublicFacts
 from secure_fair.privacy.entries import Receipt, records_hash
 from secure_fair.privacy.request import Request
 from tests.mpc.harness import credentials
@@ -118,6 +121,8 @@ def good_messages() -> list[bytes]:
     return [
         packed(Enrol(run="run", training=16, test=8), ids),
         packed(Offer(count=ENROLLED), ids),
+        packed(Bound(commitment="1" * 64, model={"adapter/a.b": "2" * 64})),
+        packed(Committed(table="1" * 64, coin="2" * 64)),
         packed(Known(others=3), messages.pack_part(halves)),
         packed(Held(attributes={"sex": ["f", "m"]}, adapters=adapters), parts),
         packed(Attributes(groups={"sex": ["f", "m"], "race": ["a", "b", "c"]}, adapters=adapters), parts),
@@ -155,7 +160,7 @@ def good_requests() -> list[bytes]:
         menu.Bit((4,)),
         menu.Keys(1, (4,), 0, (1,), True),
     ]
-    return [menu.encode(items), *(menu.encode([item]) for item in items)]
+    return [encode(items), *(encode([item]) for item in items)]
 
 
 def good_frames() -> list[bytes]:
@@ -202,7 +207,7 @@ def targets(frames: Frames) -> list[Target]:
     hello = Hello("developer", "auditor", b"n" * 32, {"scenario": "a", "version": "1"}).encode()
     return [
         *(Target(good, read_message) for good in good_messages()),
-        *(Target(good, menu.decode) for good in good_requests()),
+        *(Target(good, decode) for good in good_requests()),
         *(Target(good, frames.read) for good in good_frames()),
         Target(hello, read_hello),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from scenarios.schema import Scenario
+from secure_fair.scenarios.schema import Scenario
 
 RECORDS = 900
 GROUPS = ("ZQfemale", "ZQmale")

@@ -15,10 +15,6 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from scenarios import assemble
-from scenarios.launch import run_plain
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.learning.backbone import load_backbone, normalisation
 from secure_fair.learning.lora import adapter_state
@@ -26,6 +22,10 @@ from secure_fair.learning.model import make_classifier
 from secure_fair.operations import RULES
 from secure_fair.privacy.chain import read_extract, verify
 from secure_fair.privacy.comparison import compare, entries_about
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.launch import run_plain
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import Company, tiny, write_stores
 
@@ -278,7 +278,7 @@ def test_several_holders(tmp_path: Path, weights: Path, people: str, method: str
     assert_ledgers_agree(scenario, tmp_path / "secure")
 
 
-TRUSTED = {"developer": "follows the protocol"}
+TRUSTED = {"developer": "follows the protocol", "auditors": "follow the protocol"}
 NOISED = {
     "adv": METHODS["adv"],
     "adv-moments": METHODS["adv-moments"],

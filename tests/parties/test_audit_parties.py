@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from parties.draw import commitment_to
-from parties.roster import Roster
-from parties.statement import is_simulated, verify
-from scenarios.audit_terms import Terms
-from scenarios.cli import main
 from secure_fair.errors import UsageError
+from secure_fair.parties.draw import commitment_to
+from secure_fair.parties.roster import Roster
+from secure_fair.parties.statement import is_simulated, verify
+from secure_fair.scenarios.audit_terms import Terms
+from secure_fair.scenarios.cli import main
 from tests.parties.company import ROSTER, Company
 from tests.scenarios.audits import people, wanted
 
@@ -61,6 +61,8 @@ def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
     assert not is_simulated(content)
     told = verify(content, Roster.load(folder / "out" / "identities" / ROSTER).fingerprints)["predicate"]
     check_draw(told, answer, company.out("city"), out)
+    heard = json.loads((out / "heard.json").read_text())  # before anything was offered
+    assert heard["city"] == {"table": told["commitments"]["city"], "coin": told["draws"]["city"]["commitment"]}
 
 
 def check_draw(told: dict[str, Any], answer: dict[str, Any], auditor: Path, developer: Path) -> None:

@@ -19,24 +19,24 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from parties import certificates, envelope, identity
-from parties.config import Endpoint, RunConfig
-from parties.confirmed import Confirmed
-from parties.draw import Draw
-from parties.envelope import NotGenuine, Signature
-from parties.holdings import confirmed_about
-from parties.roster import Roster
-from parties.sealing import AuditorsView, MetBy, View, fingerprint_of
-from parties.statement import Facts, statement, verify
-from parties.tables import audit_of, claims_of, verdict_tree
-from scenarios.audit_terms import AuditorTerms, Terms
-from scenarios.cli import main
 from secure_fair.errors import Refusal
 from secure_fair.fairness.claims import decide
 from secure_fair.ids import as_ids
 from secure_fair.mpc.confirmation import Told
+from secure_fair.parties import certificates, envelope, identity
+from secure_fair.parties.config import Endpoint, RunConfig
+from secure_fair.parties.confirmed import Confirmed
+from secure_fair.parties.draw import Draw
+from secure_fair.parties.envelope import NotGenuine, Signature
+from secure_fair.parties.holdings import confirmed_about
+from secure_fair.parties.roster import Roster
+from secure_fair.parties.sealing import AuditorsView, MetBy, View, fingerprint_of
+from secure_fair.parties.statement import Facts, statement, verify
+from secure_fair.parties.tables import audit_of, claims_of, verdict_tree
 from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.target import Privacy
+from secure_fair.scenarios.audit_terms import AuditorTerms, Terms
+from secure_fair.scenarios.cli import main
 from tests.parties.company import make_identities
 
 NAMES = ["developer", "city", "dealer"]
@@ -165,6 +165,13 @@ LIES = {
     "more noise": lie("releases", 0, "sigma", value="50"),
     "noise that is no number": lie("releases", 0, "sigma", value="much"),
     "a word more": lie("fair", value=True),
+    "a model": lie("model", value={"head.safetensors": "0" * 64}),
+    "another subject": lambda tree: tree["subject"][0]["digest"].update(sha256="0" * 64),
+    "a subject more": lambda tree: tree["subject"].append({"name": "head", "digest": {"sha256": "0" * 64}}),
+    "a draw of somebody else's": lie("draws", "mayor", value={"drawn": 1, "of": 1}),
+    "a commitment of somebody else's": lie("commitments", "mayor", value="0" * 64),
+    "a ledger of somebody else's": lie("ledgers", "mayor", value="0" * 64),
+    "another kind": lambda tree: tree.update(predicateType="urn:other"),
 }
 
 
@@ -182,6 +189,41 @@ def test_one_that_decides_nothing_anew_would_sign_it(case: Case, name: str) -> N
     tree = case.honest()
     LIES[name](tree)
     case.check(tree, View(case.config))
+
+
+MALFORMED = {
+    "passed is a text": lie("claims", 0, "passed", value="yes"),
+    "passed is a number": lie("claims", 0, "passed", value=1),
+    "passed is a list": lie("claims", 0, "passed", value=[]),
+    "a claim is a list": lie("claims", value=[["passed"]]),
+    "a claim is a text": lie("claims", value=["passed"]),
+    "a release is a list": lie("releases", value=[["attribute", "query", "sigma"]]),
+    "a query is a number": lie("releases", 0, "query", value=5),
+    "an attribute is a list": lie("releases", 0, "attribute", value=[]),
+    "half a letter": lie("run", value="\ud800"),
+    "no number": lie("records", value=float("nan")),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_is_no_statement_is_refused_and_raises_nothing_else(case: Case, name: str) -> None:
+    """Of a developer that sends what json can read and Python stumbles over."""
+    tree = case.honest()
+    MALFORMED[name](tree)
+    payload = json.dumps(tree, sort_keys=True, separators=(",", ":")).encode()
+    view = AuditorsView(case.config, case.met, GROUPS, case.confirmed)
+    with pytest.raises(Refusal, match=r"the statement is (none of an audit|not in the form)"):
+        view.check(payload, case.endpoints["city"], case.facts["city"])
+
+
+def test_a_forgery_that_python_stumbles_over_is_refused(case: Case, tmp_path: Path) -> None:
+    """By keys of the forger's own, for whoever verifies has to read it first."""
+    forger = parties(tmp_path)["city"].credentials
+    for value in (float("nan"), "\ud800"):
+        payload = json.dumps(case.honest() | {"more": value}, sort_keys=True, separators=(",", ":")).encode()
+        content = envelope.write(payload, [envelope.sign(payload, forger.key, forger.certificate)])
+        with pytest.raises(NotGenuine, match="no statement of an audit"):
+            verify(content, case.roster)
 
 
 def test_counts_of_other_records_are_not_signed_for(case: Case) -> None:

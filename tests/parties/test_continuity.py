@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from parties.config import Endpoint
-from parties.continuity import Memory
-from scenarios.sweep import Quiet
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.mpc.transport import Network
+from secure_fair.parties.config import Endpoint
+from secure_fair.parties.continuity import Memory
 from secure_fair.privacy.chain import verify
 from secure_fair.privacy.entries import Receipt
 from secure_fair.privacy.ledger import Ledger
+from secure_fair.scenarios.sweep import Quiet
 from tests.mpc.harness import credentials
 
 SIDES = ("developer", "auditor")

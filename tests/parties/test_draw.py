@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from parties.config import Promise
-from parties.draw import Draw, commitment_to, new_nonce, sample
-from scenarios.audit import AuditorFile, prepare
-from scenarios.policies import load
 from secure_fair.errors import ProtocolError, Refusal, UsageError
 from secure_fair.ids import as_ids
+from secure_fair.parties.config import Promise
+from secure_fair.parties.draw import Draw, commitment_to, new_nonce, sample
+from secure_fair.scenarios.audit import AuditorFile, prepare
+from secure_fair.scenarios.policies import load
 from tests.scenarios.audits import in_the_clear, people, wanted
 
 CLAIM = "claims = ['impact ratio by sex >= 0.8']\n"
@@ -52,6 +52,24 @@ def test_an_auditor_that_saw_the_nonce_first_would_choose() -> None:
     found = [int((sample(f"{number:064x}", nonce, IDS, 30) & wish).sum()) for number in range(300)]
     assert max(found) >= 7
     assert abs(np.mean(found) - 3) < 0.5
+
+
+def test_who_abandons_a_draw_unseen_wins_nothing() -> None:
+    """A developer that begins again as it likes, for what it knows before anything is opened (its nonce, the
+    commitment, its ids), has a sample like any other; one that has seen the result and shows the best of ten has not.
+    That is why each try is paid for."""
+    unlucky = np.arange(300) < 60  # of the 300 offered, those whom its model treats badly
+
+    def tries(count: int) -> list[tuple[str, int]]:
+        seeds = [new_nonce() for _ in range(count)]
+        return [(commitment_to(seed), int((sample(seed, new_nonce(), IDS, 100) & unlucky).sum())) for seed in seeds]
+
+    runs = [tries(10) for _ in range(60)]
+    unseen = [min(run)[1] for run in runs]  # the smallest commitment: any rule of what it knows
+    seen = [min(found for _, found in run) for run in runs]
+    deviation = (100 * 0.2 * 0.8 * 200 / 299) ** 0.5  # hypergeometric
+    assert abs(np.mean(unseen) - 20) < 4 * deviation / 60**0.5
+    assert np.mean(seen) < 20 - deviation
 
 
 def test_a_sample_without_a_nonce_is_none() -> None:

@@ -14,13 +14,6 @@ import numpy as np
 import pytest
 import torch
 
-from parties.config import RunConfig
-from parties.enrolment import Enrolment
-from parties.holdings import Holdings
-from parties.plain_auditors import PlainAuditors
-from parties.plans import plan_for
-from scenarios import assemble
-from scenarios.schema import Scenario
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes, joint_groups, membership_matrix
 from secure_fair.ids import as_ids
@@ -28,6 +21,11 @@ from secure_fair.learning.memberships.responses import ResponseSource
 from secure_fair.learning.method import Training
 from secure_fair.operations import RULES
 from secure_fair.operations.randomised_attributes import corrected
+from secure_fair.parties.config import RunConfig
+from secure_fair.parties.enrolment import Enrolment
+from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.plain_auditors import PlainAuditors
+from secure_fair.parties.plans import plan_for
 from secure_fair.privacy.accounting import gaussian_epsilon
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
@@ -36,6 +34,8 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses, confusion
 from secure_fair.privacy.release_cache import ReleaseCache
 from secure_fair.randomness import PRG, KeySource
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.schema import Scenario
 from tests import asks
 
 N = 240
@@ -52,7 +52,10 @@ PARTS = [
     {"name": "south", "attributes": ["male"], "records": 0.75},
     {"name": "clinic", "attributes": ["skin_tone"]},
 ]
-TRUST = {"developer": "follows the protocol"}  # adversaries and intersections ask for it
+TRUST = {
+    "developer": "follows the protocol",
+    "auditors": "follow the protocol",
+}  # adversaries and intersections ask for it
 PEOPLE = {"north": TABLE[TABLE % 4 == 0], "south": TABLE[TABLE % 4 > 0]}  # of the holders of a part
 STRATA = torch.from_numpy(EVERYBODY % 2)
 
@@ -196,8 +199,8 @@ def test_every_holder_adds_its_own_noise(tmp_path: Path) -> None:
     assert len(sigmas) == 3
     assert released.sigma == pytest.approx(math.hypot(*sigmas))
     assert all(released.sigma > 1.5 * sigma for sigma in sigmas)  # of any two, not one is enough to take it away
-    # 1800 draws: their standard deviation is within four of its own standard errors of sigma
-    assert float(released.values.std()) == pytest.approx(released.sigma, rel=4 / math.sqrt(2 * 1800))
+    # 1800 draws: their standard deviation is within six of its own standard errors, a tenth; one holder less is a fifth
+    assert float(released.values.std()) == pytest.approx(released.sigma, rel=6 / math.sqrt(2 * 1800))
 
 
 def test_who_holds_both_attributes_pays_for_both(tmp_path: Path) -> None:

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from parties import certificates, identity
 from secure_fair.errors import UsageError
+from secure_fair.parties import certificates, identity
 from tests.parties.handmade import rewrite, signed
 
 

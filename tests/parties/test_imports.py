@@ -6,7 +6,13 @@ import importlib.util
 import subprocess
 import sys
 
-PARTIES = ("parties.dealer", "parties.auditor", "parties.audit", "scenarios.party_process", "scenarios.audit")
+PARTIES = (
+    "secure_fair.parties.dealer",
+    "secure_fair.parties.auditor",
+    "secure_fair.parties.audit",
+    "secure_fair.scenarios.party_process",
+    "secure_fair.scenarios.audit",
+)
 TRAINING = ("timm", "peft", "transformers", "torchvision", "torch._dynamo", "opacus", "sklearn")
 UNUSED = (*TRAINING, "scipy.stats", "matplotlib", "pandas", "rich")
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from parties import identity
-from parties.roster import Roster
-from scenarios.schema import Scenario
-from tests.parties.company import ROSTER, Company, Ended, secure_fair, sign_own, tiny
+from secure_fair.parties import identity
+from secure_fair.parties.roster import Roster
+from secure_fair.scenarios.schema import Scenario
+from tests.parties.company import ROSTER, Company, Ended, program, sign_own, tiny
 
 LOST, REFUSED = 5, 4
 HONEST = ("developer", "auditor")
@@ -27,7 +27,7 @@ def impostor(arguments: list[str]) -> None:
     sign_own(identities, own, again=True)
     arguments[place] = str(own)
     Roster.check_own = lambda *anything: None  # type: ignore[method-assign, assignment]
-    secure_fair(arguments)
+    program(arguments)
 
 
 def another_roster(arguments: list[str]) -> None:
@@ -39,7 +39,7 @@ def another_roster(arguments: list[str]) -> None:
     elsewhere = [own, *(agreed.parent / name for name in HONEST)]
     arguments[place] = str(agreed.with_name("other.toml"))
     Roster.collect(elsewhere).write(Path(arguments[place]))
-    secure_fair(arguments)
+    program(arguments)
 
 
 @pytest.fixture(scope="module")

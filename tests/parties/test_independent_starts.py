@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from parties.holdings import Holdings
-from scenarios import assemble
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.operations.common.adapters import Adapter
+from secure_fair.parties.holdings import Holdings
 from secure_fair.privacy.ledger import Ledger
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import APART, tiny, write_stores
 
 

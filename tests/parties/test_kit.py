@@ -19,8 +19,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from scenarios.cli import main
-from scenarios.processes import free_addresses
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.processes import free_addresses
 from tests.companies import COMMON, Companies, found, read
 from tests.parties.company import _go, tiny
 from tests.parties.hosts import HOSTS, Hosts, enter, namespaces_missing
@@ -119,9 +119,9 @@ def at_party(folder: str, namespace: str | None, arguments: list[str], log: str)
     if namespace is not None:
         enter(namespace)
     os.chdir(folder)
-    from tests.parties.company import secure_fair
+    from tests.parties.company import program
 
-    _go(secure_fair, arguments, log)
+    _go(program, arguments, log)
 
 
 def make_kit(folder: Path, weights: Path, companies: Companies, addresses: Mapping[str, str], **sections: Any) -> Path:
@@ -201,6 +201,9 @@ def test_the_kit_s_files_are_what_their_readers_take(followed: Followed) -> None
         subprocess.run(["sh", "-n", "run.sh"], cwd=folder, check=True)
         service = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["party"]
         assert service["cap_drop"] == ["ALL"]
+        place = service["command"][service["command"].index("--health") + 1]
+        assert service["healthcheck"]["test"] == ["CMD", "secure-fair", "party", "health", place]
+        assert place.startswith("127.0.0.1:")  # of the container alone
         kept_out, *let_in = [line for line in (folder / ".dockerignore").read_text().splitlines() if line[0] != "#"]
         assert (kept_out, let_in) == ("*", ["!constraints.txt", "!secure_fair-*.whl"])  # no key, id or ledger
         unit = (folder / f"secure-fair-{party}.service").read_text()

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import parties.auditor
-import parties.developer
-import parties.enrolment
-import parties.training
-from parties.messages import Held
-from scenarios.people import People, load
-from scenarios.progress import LineReporter
+import secure_fair.parties.auditor
+import secure_fair.parties.developer
+import secure_fair.parties.enrolment
+import secure_fair.parties.training
 from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.transport import Network
-from tests.parties.company import Company, Entry, secure_fair, tiny, write_stores
+from secure_fair.parties.messages import Held
+from secure_fair.scenarios.people import People, load
+from secure_fair.scenarios.progress import LineReporter
+from tests.parties.company import Company, Entry, program, tiny, write_stores
 from tests.parties.planted import Planted, found_in, plant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ class Watch:
         (folder / "own").mkdir(parents=True)
         self.strace = shutil.which("strace")
 
-    def entry(self, entry: Entry = secure_fair) -> Entry:
+    def entry(self, entry: Entry = program) -> Entry:
         """``entry``, watched."""
         return partial(watched, entry, str(self.folder), self.strace is not None)
 
@@ -129,7 +129,7 @@ def plain(escaped: str) -> str:
 
 def outside(opened: set[Path], *, own: list[Path]) -> list[str]:
     """The paths among ``opened`` that belong neither to the party, nor to the program, nor to the system."""
-    program = [ROOT / "secure_fair", ROOT / "parties", ROOT / "scenarios", ROOT / "tests", Path(sys.prefix)]
+    program = [ROOT / "secure_fair", ROOT / "tests", Path(sys.prefix)]
     program += [ROOT / "secure_fair.egg-info", Path(sys.base_prefix), Path(np.__file__).resolve().parents[1]]
     system = [Path(place) for place in ("/proc", "/sys", "/dev", "/etc", "/usr", "/lib", "/lib64", "/bin", "/run")]
     allowed = [*own, *program, *system]
@@ -164,8 +164,8 @@ def leaks(
     planted: Planted,
     weights: Path,
     *,
-    developer: Entry = secure_fair,
-    auditor: Entry = secure_fair,
+    developer: Entry = program,
+    auditor: Entry = program,
     launcher: Callable[[Planted, Path], None] = lambda planted, stores: None,
 ) -> list[str]:
     """Run the parties over the planted data set; everything that the developer got and should not have.
@@ -227,14 +227,14 @@ def test_auditor_and_dealer_get_nothing_of_the_developer_s(tmp_path: Path, plant
 
 def peeking_developer(arguments: list[str]) -> None:
     """Looks into the auditor's store, which is on the same machine."""
-    prepare = parties.training.prepare
+    prepare = secure_fair.parties.training.prepare
 
     def peek(config: object, store: object, cache: Path, progress: object) -> object:
         (cache.parents[1] / "auditor" / "attributes.csv").read_text()
         return prepare(config, store, cache, progress)  # type: ignore[arg-type]
 
-    parties.training.prepare = peek  # type: ignore[assignment]
-    secure_fair(arguments)
+    secure_fair.parties.training.prepare = peek  # type: ignore[assignment]
+    program(arguments)
 
 
 def curious_developer(arguments: list[str]) -> None:
@@ -244,7 +244,7 @@ def curious_developer(arguments: list[str]) -> None:
     assert match
     os.listdir(match[1])
     (Path(match[1]) / "people.csv").read_bytes()
-    secure_fair(arguments)
+    program(arguments)
 
 
 def talking_auditor(arguments: list[str]) -> None:
@@ -261,8 +261,8 @@ def talking_auditor(arguments: list[str]) -> None:
         return Held(attributes=dict(attributes), adapters={next(iter(attributes)): shapes})
 
     AuditorStore.open = note  # type: ignore[method-assign, assignment]
-    parties.enrolment.Held = talk  # type: ignore[misc, assignment]
-    secure_fair(arguments)
+    secure_fair.parties.enrolment.Held = talk  # type: ignore[misc, assignment]
+    program(arguments)
 
 
 def blabbing_auditor(arguments: list[str]) -> None:
@@ -271,10 +271,10 @@ def blabbing_auditor(arguments: list[str]) -> None:
     lines = (store / "attributes.csv").read_text().splitlines()[1:41]
 
     def stop(*arguments: object, **named: object) -> None:
-        raise parties.auditor.Refusal(f"not welcome: {' '.join(lines)}")
+        raise secure_fair.parties.auditor.Refusal(f"not welcome: {' '.join(lines)}")
 
-    parties.auditor.Holdings.open = stop  # type: ignore[assignment, method-assign]
-    secure_fair(arguments)
+    secure_fair.parties.auditor.Holdings.open = stop  # type: ignore[assignment, method-assign]
+    program(arguments)
 
 
 def careless_launcher(planted: Planted, stores: Path) -> None:

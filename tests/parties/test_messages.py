@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from parties.messages import (
+from secure_fair.errors import ProtocolError
+from secure_fair.ids import as_text
+from secure_fair.parties.messages import (
     LIST,
     MOST_RECORDS,
     RANGE,
@@ -24,8 +26,6 @@ from parties.messages import (
     unpack_ids,
     unpack_records,
 )
-from secure_fair.errors import ProtocolError
-from secure_fair.ids import as_text
 
 
 @given(st.lists(st.text("0123456789abcdef", min_size=32, max_size=32), max_size=20))

@@ -18,21 +18,21 @@ import pytest
 import torch
 from torch import Tensor
 
-import parties.developer
-import parties.training
-from parties import messages
-from parties.developer import SecureAuditors
-from parties.messages import Finished, Proceed
-from scenarios.schema import Scenario
+import secure_fair.parties.developer
+import secure_fair.parties.training
 from secure_fair.attacks.common.lies import lie_about_rows
 from secure_fair.errors import BudgetExceeded
 from secure_fair.ids import as_ids, as_text
 from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Update
+from secure_fair.parties import messages
+from secure_fair.parties.developer import SecureAuditors
+from secure_fair.parties.messages import Finished, Proceed
 from secure_fair.privacy.admission import Admission
+from secure_fair.scenarios.schema import Scenario
 from tests import asks
-from tests.parties.company import Company, Ended, secure_fair, tiny
+from tests.parties.company import Company, Ended, program, tiny
 
 Attack = Callable[[SecureAuditors], None]
 
@@ -46,8 +46,8 @@ def rogue(attack: Attack, arguments: list[str]) -> None:
     def instead(config: object, data: object, auditors: SecureAuditors, *rest: object, **more: object) -> None:
         attack(auditors)
 
-    parties.training.develop = instead  # type: ignore[assignment]
-    secure_fair(arguments)
+    secure_fair.parties.training.develop = instead  # type: ignore[assignment]
+    program(arguments)
 
 
 def ask(auditors: SecureAuditors, records: np.ndarray = EVERYBODY, private: Tensor = QUERY, **fields: Any) -> None:
@@ -244,7 +244,7 @@ def test_a_request_that_may_not_be_is_refused(
 def splitless_auditor(arguments: list[str]) -> None:
     """The auditor without the check that training and evaluation are of different records."""
     Admission._check_split = lambda *_: None  # type: ignore[method-assign]
-    secure_fair(arguments)
+    program(arguments)
 
 
 PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
@@ -364,21 +364,21 @@ def unknown_id(arguments: list[str]) -> None:
     """Enrols somebody whom the auditor does not know."""
     pack = messages.pack_ids
     messages.pack_ids = lambda ids: pack(as_ids(["0" * 32, *as_text(ids[1:])]))  # type: ignore[assignment]
-    secure_fair(arguments)
+    program(arguments)
 
 
 def repeated_id(arguments: list[str]) -> None:
     """Enrols somebody twice."""
     pack = messages.pack_ids
     messages.pack_ids = lambda ids: pack(np.concatenate([ids[1:2], ids[1:]]))  # type: ignore[assignment]
-    secure_fair(arguments)
+    program(arguments)
 
 
 def missing_id(arguments: list[str]) -> None:
     """Enrols fewer than announced."""
     pack = messages.pack_ids
     messages.pack_ids = lambda ids: pack(ids[1:])  # type: ignore[assignment]
-    secure_fair(arguments)
+    program(arguments)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from parties import messages
-from parties.messages import Granted, Opened, Train
 from secure_fair.errors import ProtocolError
+from secure_fair.parties import messages
+from secure_fair.parties.messages import Granted, Opened, Train
 from tests.parties.mutations import RECEIPT, fuzz, packed, read_message
 
 

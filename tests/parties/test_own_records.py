@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from parties.plans import training_target
-from scenarios.assemble import run_config
-from scenarios.plans import plans_text
-from scenarios.schema import Scenario
+from secure_fair.parties.plans import training_target
 from secure_fair.privacy.outlook import Outlook
 from secure_fair.privacy.spending import Spending
-from tests.parties.company import Company, Entry, secure_fair, tiny, write_stores
+from secure_fair.scenarios.assemble import run_config
+from secure_fair.scenarios.plans import plans_text
+from secure_fair.scenarios.schema import Scenario
+from tests.parties.company import Company, Entry, program, tiny, write_stores
 
 
 def without_foresight(arguments: list[str]) -> None:
     """An auditor that does not look ahead: its gate alone adds up."""
     Outlook.check = lambda self: None  # type: ignore[method-assign]
-    secure_fair(arguments)
+    program(arguments)
 
 
 def by_attribute(arguments: list[str]) -> None:
@@ -65,7 +65,7 @@ def run(folder: Path, weights: Path, auditor: Entry) -> tuple[dict[str, int], li
 @pytest.mark.parametrize(
     ("auditor", "spent", "reason"),
     [
-        (secure_fair, [], "the run would take somebody from epsilon 0 to 2 at delta 1e-05, and the policy's epsilon"),
+        (program, [], "the run would take somebody from epsilon 0 to 2 at delta 1e-05, and the policy's epsilon"),
         (without_foresight, ["male"], "young: this release would take somebody beyond the policy's epsilon = 1.5"),
     ],
 )

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from scenarios.cli.main import main
-from scenarios.schema import Scenario
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.data.table import load_table
 from secure_fair.ids import as_text
 from secure_fair.privacy.entries import paying
+from secure_fair.scenarios.cli.main import main
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import tiny
 from tests.parties.test_policy import Deployment, codes
 

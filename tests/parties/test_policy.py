@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from scenarios.schema import Scenario
 from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
-from tests.parties.company import Company, Ended, Entry, secure_fair, tiny
+from secure_fair.scenarios.schema import Scenario
+from tests.parties.company import Company, Ended, Entry, program, tiny
 from tests.parties.test_misbehaviour import ask, rogue
 from tests.parties.test_row_bound import stretching_developer
 
@@ -31,8 +31,8 @@ class Deployment:
     stores: Path
     folder: Path
     policy: str
-    developer: Entry = secure_fair
-    auditor: Entry = secure_fair
+    developer: Entry = program
+    auditor: Entry = program
     timeout: float = 30.0
     runs: int = field(default=0, init=False)
 
@@ -183,7 +183,7 @@ def test_an_auditor_without_a_policy_does_not_start(tmp_path: Path, weights: Pat
 def mistyped(arguments: list[str]) -> None:
     """A party whose state folder is not the one that it had."""
     arguments[arguments.index("--state") + 1] += "s"
-    secure_fair([word for word in arguments if word != "--new-state"])
+    program([word for word in arguments if word != "--new-state"])
 
 
 @pytest.mark.parametrize("party", ["auditor", "developer"])

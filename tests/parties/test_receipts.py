@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-import parties.developer
-from parties import messages
-from parties.developer import check_receipts
-from parties.messages import Granted, Message
+import secure_fair.parties.developer
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.transport import Network
+from secure_fair.parties import messages
+from secure_fair.parties.developer import check_receipts
+from secure_fair.parties.messages import Granted, Message
 from secure_fair.privacy.entries import Receipt, records_hash
 from secure_fair.privacy.request import Request
-from tests.parties.company import Company, secure_fair, tiny
+from tests.parties.company import Company, program, tiny
 
 RECORDS = np.arange(40, dtype=np.int64)
 WANTED = Request("moment", "male", RECORDS, "developer", (4, 1), 2)
@@ -75,16 +75,16 @@ def false_receipts(arguments: list[str]) -> None:
         send(network, peer, message, raw)
 
     messages.send = instead
-    secure_fair(arguments)
+    program(arguments)
 
 
 def trusting(arguments: list[str]) -> None:
     """A developer that takes receipts on faith."""
-    parties.developer.check_receipts = lambda *_, **__: None
-    secure_fair(arguments)
+    secure_fair.parties.developer.check_receipts = lambda *_, **__: None
+    program(arguments)
 
 
-@pytest.mark.parametrize("developer", [secure_fair, trusting])
+@pytest.mark.parametrize("developer", [program, trusting])
 def test_a_false_receipt_is_not_written_down(tmp_path: Path, weights: Path, stores: Path, developer: Any) -> None:
     entries = {"auditor": false_receipts, "developer": developer}
     with Company(tiny(weights), stores, tmp_path, timeout=6.0, entries=entries) as company:

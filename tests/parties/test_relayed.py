@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
+import re
+import signal
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -13,13 +16,17 @@ from typing import Any
 
 import pytest
 
-from scenarios import assemble
-from scenarios.cli.main import main
-from scenarios.processes import free_addresses
-from scenarios.relay import read_token
 from secure_fair.data.store import AuditorStore, DeveloperStore
-from tests.parties.company import Company, secure_fair, tiny
+from secure_fair.mpc.transport import LinkSettings
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.cli.main import main
+from secure_fair.scenarios.processes import free_addresses
+from secure_fair.scenarios.relay import read_token
+from secure_fair.scenarios.schema import Scenario
+from tests.parties.company import Company, program, tiny
 from tests.parties.hosts import HOSTS, Hosts, enter, namespaces_missing
+from tests.parties.test_lost_parties import wait_for_epoch
+from tests.parties.test_resume import few, short  # noqa: F401
 from tests.parties.test_two_hosts import at_host, listen
 
 RELAY = ("relay", "10.97.0.5")
@@ -46,7 +53,7 @@ class RelayedCompany(Company):
 def relay_at(namespace: str | None, listening: str, token: str) -> None:
     if namespace is not None:
         enter(namespace)
-    secure_fair(["party", "relay", "--listen", listening, "--token", token])
+    program(["party", "relay", "--listen", listening, "--token", token])
 
 
 def reach(namespace: str, address: str, port: int, answer: Any) -> None:
@@ -123,6 +130,82 @@ def test_parties_that_can_only_dial_out_train_by_a_relay(
             assert [text for text in unseen if text.encode() in content] == []
             assert RelayedCompany.token.read_bytes().strip() not in content
     assert (company.out(assemble.DEVELOPER) / "predictions.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def at_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], Any]]:
+    """Starts the relay of ``RelayedCompany``, always at the same address; the one before is ended."""
+    RelayedCompany.token = tmp_path_factory.mktemp("relay") / "relay.token"
+    read_token(RelayedCompany.token, new=True)
+    (RelayedCompany.relay,) = free_addresses(1)
+    running: list[Any] = []
+
+    def start() -> Any:
+        for process in running:
+            process.kill()
+            process.join()
+        running.append(_context.Process(target=relay_at, args=(None, RelayedCompany.relay, str(RelayedCompany.token))))
+        running[-1].start()
+        host, _, port = RelayedCompany.relay.rpartition(":")
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                return running[-1]
+            time.sleep(0.02)
+
+    yield start
+    for process in running:
+        process.kill()
+        process.join()
+
+
+def lasting(weights: Path, epochs: int, reconnect: float) -> Scenario:
+    train = {"epochs": epochs, "batch_size": 40}
+    scenario = short(weights, method={"name": "parity"})
+    tree = {"train": scenario.train.model_copy(update=train), "link": LinkSettings(reconnect=reconnect)}
+    return scenario.model_copy(update=tree)
+
+
+@pytest.mark.slow
+def test_a_run_by_a_relay_is_gone_on_with_after_a_party_was_killed(
+    tmp_path: Path,
+    weights: Path,
+    few: Path,  # noqa: F811
+    at_relay: Callable[[], Any],
+) -> None:
+    """By the same relay, which still has what the killed one had parked, or by one that was started anew."""
+    at_relay()
+    scenario = lasting(weights, 12, 0.0)
+    places = {"states": tmp_path / "states", "simulated": False}
+    with RelayedCompany(scenario, few, tmp_path / "first", timeout=10.0, **places) as company:
+        wait_for_epoch(company, 2)
+        company.signal("auditor", signal.SIGKILL)
+        ended = company.wait(60)
+    assert {name: ended[name].code for name in ("developer", "dealer")} == {"developer": 5, "dealer": 5}
+    assert "lost auditor" in ended["developer"].said
+    with RelayedCompany(scenario, few, tmp_path / "second", timeout=10.0, resume=True, **places) as company:
+        wait_for_epoch(company, 6)
+        at_relay()
+        ended = company.wait(60)
+        assert {one.code for one in ended.values()} == {5}, {name: one.said for name, one in ended.items()}
+    with RelayedCompany(scenario, few, tmp_path / "third", resume=True, **places) as company:
+        company.succeed()
+    said = company.log("developer").read_text()
+    assert re.search(r"going on with run \S+ after ([5-9]|1[01]) of 12 epochs", said)
+    assert not (tmp_path / "states" / "auditor" / "runs").exists()
+
+
+@pytest.mark.slow
+def test_a_relay_that_is_started_anew_ends_no_run_whose_lines_may_come_back(
+    tmp_path: Path,
+    weights: Path,
+    few: Path,  # noqa: F811
+    at_relay: Callable[[], Any],
+) -> None:
+    at_relay()
+    with RelayedCompany(lasting(weights, 12, 30.0), few, tmp_path, timeout=30.0, simulated=False) as company:
+        wait_for_epoch(company, 2)
+        at_relay()
+        company.succeed()
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,20 @@ import pytest
 import torch
 from torch import Tensor
 
-import parties.auditor
-from parties import checkpoints
-from parties.checkpoints import packed, unpacked
-from parties.continuity import Memory
-from parties.developer import SecureAuditors
-from scenarios.launch import run_plain
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+import secure_fair.parties.auditor
+import secure_fair.parties.continuity
+import secure_fair.parties.developer
 from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
-from tests.parties.company import Company, Ended, Entry, secure_fair, tiny, write_stores
+from secure_fair.parties.auditor import AuditorService
+from secure_fair.parties.checkpoints import Place, packed, unpacked
+from secure_fair.parties.developer import SecureAuditors
+from secure_fair.parties.kept_answers import KeptAnswers
+from secure_fair.privacy.chain import head_line, verify
+from secure_fair.scenarios.launch import run_plain
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
+from tests.parties.company import Company, Ended, Entry, program, tiny, write_stores
 from tests.parties.test_agreement import TOLERANCE, assert_ledgers_agree, distance, updates
 from tests.parties.test_lost_parties import wait_for_epoch
 
@@ -65,7 +68,7 @@ def developer_after_epoch(epoch: int, arguments: list[str]) -> None:
             die()
 
     SecureAuditors.keep = keep  # type: ignore[method-assign]
-    secure_fair(arguments)
+    program(arguments)
 
 
 def developer_at_release(number: int, operation: str, before: bool, arguments: list[str]) -> None:
@@ -82,20 +85,20 @@ def developer_at_release(number: int, operation: str, before: bool, arguments: l
         return value
 
     setattr(SecureAuditors, name, release)
-    secure_fair(arguments)
+    program(arguments)
 
 
 def auditor_in_epoch(epoch: int, arguments: list[str]) -> None:
     """Killed when it has its own state of this epoch, before it says so: the developer's does not count."""
-    honest = parties.auditor.keep_own
+    honest = secure_fair.parties.auditor.keep_own
 
     def keep_own(network: Any, kept: Any, shared: Any, message: Any, developer: str) -> None:
         if message.epoch == epoch:
             network.send = lambda *_: die()
         honest(network, kept, shared, message, developer)
 
-    parties.auditor.keep_own = keep_own  # type: ignore[assignment]
-    secure_fair(arguments)
+    secure_fair.parties.auditor.keep_own = keep_own  # type: ignore[assignment]
+    program(arguments)
 
 
 @dataclass
@@ -238,7 +241,7 @@ def test_an_answer_that_never_came_is_written_down_as_missed(tmp_path: Path, wei
     with crashed.go_on() as company:
         company.succeed()
     lost = [entry for entry in crashed.entries("developer") if entry["kind"] == "missed"]
-    assert [(entry["auditor"], entry["number"]) for entry in lost] == [("auditor", 3)]
+    assert [(entry["auditor"], entry["numbers"]) for entry in lost] == [("auditor", [3])]
     assert planned(crashed, "moment") == EPOCHS + 1
     shutil.copytree(crashed.states, company.folder / "states")
     assert_ledgers_agree(scenario, company.folder)
@@ -250,31 +253,39 @@ def forgetful(states: Path) -> None:
         file.unlink()
 
 
-def forgotten(entry: Entry, arguments: list[str]) -> None:
-    """A party that neither remembers another's ledger nor is asked about its own."""
-    Memory.check = lambda *_: None  # type: ignore[method-assign]
-    entry(arguments)
+def denying(epoch: int, arguments: list[str]) -> None:
+    """A developer that says it remembers nothing of the auditor's ledger, and goes on from whichever epoch it likes."""
+    secure_fair.parties.continuity.remembered = lambda *_: None  # type: ignore[assignment]
+    honest = secure_fair.parties.developer.agree_on_place
+    secure_fair.parties.developer.agree_on_place = lambda *what: (Place(epoch), honest(*what)[1])  # type: ignore[assignment]
+    developer_at_release(1, "moment", False, arguments)
 
 
 def unchecked(arguments: list[str]) -> None:
     """An auditor that goes on from its state whatever its ledger has."""
-    checkpoints.Checkpoints.load = lambda self, epoch, _: unpacked(self._read(epoch))["state"]  # type: ignore[method-assign]
-    secure_fair(arguments)
+    secure_fair.parties.auditor.check_ledger = lambda *_: None  # type: ignore[assignment]
+    program(arguments)
+
+
+def put_back(ledger: Path, entries: int) -> None:
+    """Bring back a backup from when the ledger had so many entries: a sound one."""
+    lines = (ledger / "ledger.jsonl").read_bytes().splitlines(keepends=True)[:entries]
+    (ledger / "ledger.jsonl").write_bytes(b"".join(lines))
+    (ledger / "ledger.head").write_bytes(head_line(entries, json.loads(lines[-1])["hash"]))
+    assert verify(ledger).entries == entries
 
 
 def told_anew(
-    crashed: Crashed, times: int, *, ledger: bool, remembered: bool = True, auditor: Entry = secure_fair
+    crashed: Crashed, times: int, *, backup: int = 0, developer: Entry | None = None, auditor: Entry = program
 ) -> tuple[int, dict[str, Ended]]:
-    """How many processes got the moment of epoch 2 anew, and how the last ended; ``ledger``: is it still there?"""
+    """How many processes got the moment of epoch 2 anew, and how the last ended; ``backup``: the entries of the ledger
+    that is put back before each."""
     won, ended = 0, {}
     for number in range(times):
         forgetful(crashed.states)
-        if not ledger:
-            shutil.rmtree(crashed.states / "auditor" / "ledger")
-        developer: Entry = partial(developer_at_release, 1, "moment", False)
-        entries = {"developer": developer, "auditor": auditor}
-        if not remembered:
-            entries = {name: partial(forgotten, entry) for name, entry in entries.items()}
+        if backup:
+            put_back(crashed.states / "auditor" / "ledger", backup)
+        entries = {"developer": developer or partial(developer_at_release, 1, "moment", False), "auditor": auditor}
         with crashed.go_on(10 + number, entries) as company:
             ended = company.wait(100)
         if ended["developer"].code != KILLED:
@@ -286,7 +297,7 @@ def told_anew(
 def test_a_developer_that_forgets_what_it_was_told_pays_for_every_answer(interrupted: Crashed, tmp_path: Path) -> None:
     """There is one in reserve; then the run goes on without. The ledger decides, not the state that is restored."""
     crashed = copied(interrupted, tmp_path)
-    won, ended = told_anew(crashed, 3, ledger=True)
+    won, ended = told_anew(crashed, 3)
     assert (won, ended["developer"].code) == (NOISED["reserve_releases"], 0)
     assert planned(crashed, "moment") <= EPOCHS + NOISED["reserve_releases"]
     account = json.loads((crashed.folder / "process-11" / "auditor-auditor" / "party.json").read_text())
@@ -295,16 +306,102 @@ def test_a_developer_that_forgets_what_it_was_told_pays_for_every_answer(interru
 
 @pytest.mark.slow
 def test_an_auditor_whose_ledger_is_older_than_its_state_does_not_go_on(interrupted: Crashed, tmp_path: Path) -> None:
-    """The developer remembers more of it, and the state names an entry that it lacks; without both it is asked as often
-    as the developer likes, and the noise averages out."""
-    won, ended = told_anew(copied(interrupted, tmp_path / "remembered"), 1, ledger=False)
+    """The developer remembers more of it. One that denies that, and begins at epoch 0, from which no state says
+    anything of the ledger, is not even met: the auditor looks at its own. If it did not, all would be told anew."""
+    kinds = [entry["kind"] for entry in interrupted.entries("auditor")]
+    before = {"backup": kinds.index("planned")}  # nothing of the run was spent
+    won, ended = told_anew(copied(interrupted, tmp_path / "remembered"), 1, auditor=unchecked, **before)
     assert (won, ended["auditor"].code) == (0, 4)
     assert "the ledger of auditor does not go on from entry" in ended["developer"].said
-    won, ended = told_anew(copied(interrupted, tmp_path / "checked"), 1, ledger=False, remembered=False)
+    denied = {"developer": partial(denying, 0), **before}
+    won, ended = told_anew(copied(interrupted, tmp_path / "denied"), 1, **denied)
     assert (won, ended["auditor"].code) == (0, 2)
-    assert "lacks an entry that was there when epoch 1 of run" in ended["auditor"].said
-    free = copied(interrupted, tmp_path / "not")
-    assert told_anew(free, 2, ledger=False, remembered=False, auditor=unchecked)[0] == 2
+    assert "ledger: is older than run tiny-parity" in ended["auditor"].said
+    assert told_anew(copied(interrupted, tmp_path / "unchecked"), 1, auditor=unchecked, **denied)[0] == 1
+
+
+# --- an adversary on shares, between two epochs ----------------------------------------------------------------------
+
+STEPS = 5  # of an epoch
+DONE = STEPS + 3  # when somebody is killed: in the middle of epoch 2
+
+
+def stepped(weights: Path) -> Scenario:
+    train = {"epochs": EPOCHS, "batch_size": 16}
+    method = {"name": "adv", "release": "rows", "strength": 0.5}
+    trust = {"developer": "follows the protocol", "minimum_batch": 8}
+    return short(weights, method=method, privacy=NOISED, policy=trust).model_copy(
+        update={"train": short(weights).train.model_copy(update=train)}
+    )
+
+
+def auditor_before_opening(number: int, arguments: list[str]) -> None:
+    """Killed when it has moved the adversary so many times, and paid, and nobody was told."""
+    honest = AuditorService._keep_step
+
+    def keep_step(self: AuditorService) -> None:
+        honest(self)
+        if self.place == divmod(number, STEPS):
+            die()
+
+    AuditorService._keep_step = keep_step  # type: ignore[method-assign]
+    program(arguments)
+
+
+@pytest.fixture(scope="module")
+def midway(tmp_path_factory: pytest.TempPathFactory, weights: Path, few: Path) -> Crashed:
+    """A noised run with an adversary on shares whose developer was killed when it had an answer for good."""
+    crashed = Crashed(stepped(weights), few, tmp_path_factory.mktemp("midway"))
+    crashed.crash({"developer": partial(developer_at_release, DONE, "adversary_rows", False)})
+    return crashed
+
+
+def test_both_have_their_shares_of_the_adversary_after_the_last_step(midway: Crashed) -> None:
+    """Together they are weights within their ball; of another step's share the sum would be a number at random."""
+    (answer,) = (midway.states / "developer" / "runs").glob(f"*/answers/*-{DONE // STEPS}-{DONE % STEPS}-*.npz")
+    found = {}
+    for step in (DONE % STEPS - 1, DONE % STEPS):
+        (file,) = (midway.states / "auditor" / "runs").glob(f"*/step-{DONE // STEPS}-{step}.pt")
+        found[step] = unpacked(file.read_bytes()[32:])["adversaries"]["male"]
+    (share,) = KeptAnswers(answer.parent, Place(*divmod(DONE, STEPS))).shares.values()
+    norms = {step: float((share + other).double().norm()) / 2**16 for step, other in found.items()}
+    assert 0 < norms[DONE % STEPS] <= 8.01
+    assert norms[DONE % STEPS - 1] > 1e6
+
+
+@pytest.mark.parametrize("kept", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_steps_of_an_adversary_that_were_paid_for_are_not_paid_again(
+    midway: Crashed, tmp_path: Path, kept: bool
+) -> None:
+    """What was told is told again, and all go on from their shares after the last step; without those the epoch begins
+    again, is paid for again, and the budget is not enough."""
+    crashed = copied(midway, tmp_path)
+    assert planned(crashed, "adversary_rows") == planned(crashed, "adversary_step") == DONE
+    if not kept:
+        for file in crashed.states.glob("auditor/runs/*/step-*.pt"):
+            file.unlink()
+    with crashed.go_on() as company:
+        ended = company.wait(100)
+    assert ended["developer"].code == (0 if kept else 3), ended["developer"].said
+    if not kept:
+        return
+    assert "after 1 of 3 epochs and 3 steps of its adversaries" in ended["developer"].said
+    assert planned(crashed, "adversary_rows") == planned(crashed, "adversary_step") == EPOCHS * STEPS
+    account = json.loads((company.out("auditor") / "party.json").read_text())["privacy"]["male"]
+    assert account["epsilon"] < NOISED["epsilon"]
+    shutil.copytree(crashed.states, company.folder / "states")
+    assert_ledgers_agree(crashed.scenario, company.folder)
+
+
+@pytest.mark.slow
+def test_a_step_that_nobody_was_told_of_is_made_again_and_no_other(tmp_path: Path, weights: Path, few: Path) -> None:
+    """The auditor is one step ahead of what the developer has; it goes on from the one before."""
+    crashed = Crashed(stepped(weights), few, tmp_path)
+    crashed.crash({"auditor": partial(auditor_before_opening, DONE)})
+    with crashed.go_on() as company:
+        company.succeed()
+    assert planned(crashed, "adversary_step") == EPOCHS * STEPS + 1
+    assert planned(crashed, "adversary_rows") == EPOCHS * STEPS  # which were not yet spent
 
 
 # --- whose state was changed ------------------------------------------------------------------------------------------
@@ -364,10 +461,10 @@ def test_without_the_digests_a_changed_state_is_gone_on_from(halved: Crashed, tm
 
 def believing(arguments: list[str]) -> None:
     """A developer that does not look at digests."""
-    import parties.resuming
+    import secure_fair.parties.resuming
 
-    parties.resuming._check_digest = lambda *_: None  # type: ignore[assignment]
-    secure_fair(arguments)
+    secure_fair.parties.resuming._check_digest = lambda *_: None  # type: ignore[assignment]
+    program(arguments)
 
 
 @pytest.mark.slow
@@ -379,6 +476,72 @@ def test_a_torn_state_is_named_where_it_is(halved: Crashed, tmp_path: Path) -> N
     assert ended["auditor"].code == 4
     assert "epoch-1.pt: was changed since it was written" in ended["auditor"].said
     assert str(crashed.states) not in ended["developer"].said
+
+
+def lose_runs(states: Path, party: str) -> None:
+    shutil.rmtree(states / party / "runs")
+
+
+def tear_note(states: Path, party: str) -> None:
+    (note,) = (states / party / "runs").glob("*/epoch-1.json")
+    note.write_text("{")
+
+
+@pytest.mark.parametrize(
+    ("lose", "party", "said", "told"),
+    [
+        (lose_runs, "auditor", "auditor keeps nothing of run", "all parties begin a new run, without --resume"),
+        pytest.param(
+            lose_runs, "developer", "has no run in --state that was begun", "without --resume", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            tear_note, "auditor", "epoch-1.json: is damaged; restore it", "DamagedFile", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_party_that_has_lost_its_state_says_so_and_all_are_told(
+    halved: Crashed, tmp_path: Path, lose: Callable[[Path, str], None], party: str, said: str, told: str
+) -> None:
+    crashed = copied(halved, tmp_path)
+    lose(crashed.states, party)
+    with crashed.go_on() as company:
+        ended = company.wait(100)
+    assert {end.code for end in ended.values()} == {4}, ended
+    assert said in ended[party].said
+    assert all(told in end.said for name, end in ended.items() if name != party)
+    assert all(
+        str(crashed.states) not in end.said.rpartition("error:")[2] for name, end in ended.items() if name != party
+    )
+
+
+def without_a_folder(arguments: list[str]) -> None:
+    """An auditor whose results cannot be written, for a file stands where its folder was."""
+    honest = secure_fair.parties.auditor.conclude
+
+    def conclude(*given: Any) -> None:
+        out = Path(arguments[arguments.index("--out") + 1])
+        out.rename(out.with_name("away"))
+        out.touch()
+        honest(*given)
+
+    secure_fair.parties.auditor.conclude = conclude  # type: ignore[assignment]
+    program(arguments)
+
+
+def test_a_run_does_not_end_before_the_auditors_have_written_their_results(
+    tmp_path: Path, weights: Path, few: Path
+) -> None:
+    scenario = short(weights, method={"name": "erm"})
+    crashed = Crashed(scenario, few, tmp_path)
+    with Company(
+        scenario, few, tmp_path / "first", states=crashed.states, entries={"auditor": without_a_folder}
+    ) as first:
+        ended = first.wait(100)
+    assert {name: end.code for name, end in ended.items()} == {"auditor": 2, "developer": 5, "dealer": 5}
+    assert "cannot be read or written" in ended["auditor"].said
+    with crashed.go_on() as company:
+        company.succeed()
+    assert (company.out("auditor") / "ledger.jsonl").exists()
 
 
 @pytest.mark.slow
@@ -400,7 +563,7 @@ def test_another_scenario_and_one_party_alone_are_refused(halved: Crashed, tmp_p
 
 def alone(arguments: list[str]) -> None:
     """A party that begins anew."""
-    secure_fair([word for word in arguments if word != "--resume"])
+    program([word for word in arguments if word != "--resume"])
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
@@ -417,7 +580,7 @@ def noting_keys(file: str, arguments: list[str]) -> None:
         return agreed, private
 
     keys.agree = agree  # type: ignore[assignment]
-    secure_fair(arguments)
+    program(arguments)
 
 
 @pytest.mark.slow

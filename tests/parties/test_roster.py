@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from parties import identity
-from parties.roster import Roster
-from scenarios.cli.main import main
 from secure_fair.errors import UsageError
+from secure_fair.parties import identity
+from secure_fair.parties.roster import Roster
+from secure_fair.scenarios.cli.main import main
 from tests.parties.company import ROSTER, make_identities, tiny
 from tests.parties.handmade import rewrite
 

@@ -9,7 +9,7 @@ import pytest
 from torch import Tensor
 
 from secure_fair.attacks.common.lies import lie_about_rows
-from tests.parties.company import Company, secure_fair, tiny
+from tests.parties.company import Company, program, tiny
 
 
 def stretching_developer(arguments: list[str]) -> None:
@@ -23,7 +23,7 @@ def stretching_developer(arguments: list[str]) -> None:
 
     parity.query_matrix = stretched
     lie_about_rows()
-    secure_fair(arguments)
+    program(arguments)
 
 
 @pytest.mark.parametrize("row_bounds", ["check", "trust"])

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-import parties.auditor
-import parties.developer
-from parties import messages
-from parties.messages import Attributes
-from scenarios.people import People, load
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+import secure_fair.parties.auditor
+import secure_fair.parties.developer
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError
+from secure_fair.parties import messages
+from secure_fair.parties.messages import Attributes
+from secure_fair.scenarios.people import People, load
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import (
     APART,
     BOTH,
     Company,
     Entry,
     ended_company,
-    secure_fair,
+    program,
     tiny,
     with_policy,
     write_stores,
@@ -36,7 +36,8 @@ from tests.parties.test_knowledge import Watch, outside, talking_auditor
 from tests.parties.test_row_bound import stretching_developer
 
 HALVES = [{"name": name, "attributes": ["male"], "records": 0.5} for name in ("north", "south")]
-TRUSTING = {"developer": "follows the protocol"}  # intersections ask for it
+TRUSTING = {"developer": "follows the protocol", "auditors": "follow the protocol"}  # intersections ask for it
+WORDS = "".join(f"{key} = {word!r}\n" for key, word in TRUSTING.items())
 PRIVACY = {"epsilon": 2.0, "evaluation_epsilon": 1.0}
 
 
@@ -65,7 +66,7 @@ def lines_of(stores: Path, holder: str, *others: str) -> list[str]:
     return telling
 
 
-def known_to(watcher: str, folder: Path, scenario: Scenario, clinic: Entry = secure_fair) -> list[str]:
+def known_to(watcher: str, folder: Path, scenario: Scenario, clinic: Entry = program) -> list[str]:
     """Everything of the clinic's people that one other party opened, received or kept, in a whole run."""
     stores = folder / "stores"
     watch = Watch(folder / "watch")
@@ -128,10 +129,11 @@ def test_a_budget_that_ends_at_one_auditor_stops_all_before_anything_is_spent(
 ) -> None:
     data = BOTH if method["name"] == "parity" else {"sensitive": ["male", "young"]}
     scenario = tiny(weights, method=method, data=data, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
-    entries = {stingy: partial(with_policy, 'epsilon = 0.1\ndeveloper = "follows the protocol"')}
+    entries = {stingy: partial(with_policy, f"epsilon = 0.1\n{WORDS}")}
     company, ended = ended_company(scenario, tmp_path, entries)
     assert {name: end.code for name, end in ended.items()} == dict.fromkeys(ended, 3), ended
-    assert f"{stingy} refused" in ended["developer"].said
+    said = ended["developer"].said  # by its refusal or by its farewell, whichever is read first
+    assert f"{stingy} refused" in said or f"{stingy}: it has stopped" in said
     assert planned(company, stingy) == planned(company, generous) == []
 
 
@@ -143,9 +145,7 @@ def test_whoever_checks_the_rows_learns_of_long_ones_before_it_releases(
     scenario = tiny(weights, method=method, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUSTING)
     entries: dict[str, Entry] = {"developer": stretching_developer}
     if trusting == "registry":
-        entries["registry"] = partial(
-            with_policy, 'epsilon = 50\ndeveloper = "follows the protocol"\nrow_bounds = "trust"'
-        )
+        entries["registry"] = partial(with_policy, f'epsilon = 50\nrow_bounds = "trust"\n{WORDS}')
     company, ended = ended_company(scenario, tmp_path, entries)
     # where both check, either may be the first to see it, and the other hears of it from the first
     checking = ["clinic"] if trusting == "registry" else ["clinic", "registry"]
@@ -198,8 +198,8 @@ def developer_that_moves_people(arguments: list[str]) -> None:
             raw = bits.tobytes()
         send(network, peer, message, raw)
 
-    parties.developer.messages.send = tell  # type: ignore[attr-defined]
-    secure_fair(arguments)
+    secure_fair.parties.developer.messages.send = tell  # type: ignore[attr-defined]
+    program(arguments)
 
 
 def test_every_auditor_checks_the_parts_that_it_is_told(tmp_path: Path, weights: Path) -> None:

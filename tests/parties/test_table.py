@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parties.rows import RowModel
-from scenarios.launch import run, run_plain
-from scenarios.people import People, load
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
+from secure_fair.parties.rows import RowModel
+from secure_fair.scenarios.launch import run, run_plain
+from secure_fair.scenarios.people import People, load
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import Company
 from tests.parties.people import GROUPS, plant, scenario_of
 from tests.parties.planted import found_in

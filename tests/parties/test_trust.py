@@ -12,17 +12,18 @@ import numpy as np
 import pytest
 import torch
 
-from parties.developer import SecureAuditors
 from secure_fair.attacks.common.lies import lie_about_bits
 from secure_fair.data.store import AuditorStore
 from secure_fair.ids import as_text
 from secure_fair.mpc.shares import from_share
 from secure_fair.operations.common.ask import Ask
+from secure_fair.parties.developer import SecureAuditors
 from tests import asks
-from tests.parties.company import APART, BOTH, Company, ended_company, tiny, with_policy
+from tests.parties.company import APART, BOTH, Company, ended_company, program, tiny, with_policy
 from tests.parties.test_misbehaviour import rogue
 
 TRUST = {"developer": "follows the protocol"}
+TRUST_ALL = {**TRUST, "auditors": "follow the protocol"}
 PRIVACY = {"epsilon": 1.0, "evaluation_epsilon": 1.0}
 PEOPLE = np.arange(200, dtype=np.int64)
 
@@ -36,10 +37,41 @@ def steer_the_adversary(auditors: SecureAuditors) -> None:
     start = torch.tensor([[0], [session.scale << 14]], dtype=torch.int64)
     state.adversaries["male"] = from_share(start, session.scale)
     session.receive_opening = partial(_without_bound, session.receive_opening)  # type: ignore[method-assign]
+    _guess(auditors)
+
+
+def curious(auditors: SecureAuditors) -> None:
+    """Keep to the protocol, with features within their bound, and look at what is opened."""
+    auditors.session.receive_opening = partial(_without_bound, auditors.session.receive_opening)  # type: ignore[method-assign]
+    _guess(auditors)
+
+
+def shifting_auditor(arguments: list[str]) -> None:
+    """Adds to its own share of the adversary of an attribute that another auditor holds."""
+    from secure_fair.operations.common.state import SharedState
+
+    honest = SharedState.adversary
+
+    def adversary(self: SharedState, attribute: str, width: int) -> Any:
+        shift = torch.tensor([[0], [self.session.scale << 14]])
+        return from_share(honest(self, attribute, width).share + shift, self.session.scale)
+
+    SharedState.adversary = adversary  # type: ignore[method-assign]
+    program(arguments)
+
+
+def _guess(auditors: SecureAuditors) -> None:
     features = torch.tensor([[0.9, 0.0]], dtype=torch.float64).repeat(len(PEOPLE), 1)
     rows = asks.adversary_rows(auditors, "male", PEOPLE, features)
     guesses = (rows.values[:, 1] < 0).long().tolist()
     raise SystemExit(f"guessed {json.dumps(dict(zip(as_text(auditors.people(PEOPLE)), guesses, strict=True)))}")
+
+
+def rightly_guessed(said: str, holder: Path) -> float:
+    """The part of the guesses that a developer printed which the holder's store agrees with."""
+    guessed = json.loads(said[said.index("guessed ") + len("guessed ") :].splitlines()[0])
+    truth = AuditorStore.open(holder).codes("male", list(guessed))
+    return float(np.mean(truth == np.array(list(guessed.values()))))
 
 
 def _without_bound(receive: Any, shared: Any, *, bound: float) -> Any:
@@ -57,9 +89,7 @@ def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
         ended = company.wait(100)
     said = ended["developer"].said
     if policy:
-        guessed = json.loads(said[said.index("guessed ") + len("guessed ") :].splitlines()[0])
-        truth = AuditorStore.open(stores / "auditor").codes("male", list(guessed))
-        assert np.mean(truth == np.array(list(guessed.values()))) > 0.99
+        assert rightly_guessed(said, stores / "auditor") > 0.99
         return
     assert (ended["auditor"].code, ended["developer"].code) == (4, 4)
     assert "adversary_step: protects attributes only from a developer that follows the protocol" in said
@@ -74,7 +104,9 @@ def test_a_lying_developer_reads_attributes_out_of_a_noised_adversary(
 def test_an_intersection_needs_the_word_of_every_holder(
     tmp_path: Path, weights: Path, trusting: tuple[str, ...]
 ) -> None:
-    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST, train={"epochs": 1})
+    scenario = tiny(
+        weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST_ALL, train={"epochs": 1}
+    )
     entries = {} if len(trusting) == 2 else {"clinic": partial(with_policy, "epsilon = 50\n")}
     _, ended = ended_company(scenario, tmp_path, entries)
     if len(trusting) == 2:
@@ -85,19 +117,44 @@ def test_an_intersection_needs_the_word_of_every_holder(
     assert ended["developer"].code == 4
 
 
+@pytest.mark.parametrize("policy", [TRUST_ALL, TRUST], ids=["all trusted", "the developer alone"])
+def test_another_auditor_gives_the_developer_the_attributes_of_this_one(
+    tmp_path: Path, weights: Path, policy: Mapping[str, Any]
+) -> None:
+    """By a shift of its own share of the adversary, at epsilon 1, with a developer that keeps to the protocol."""
+    scenario = tiny(
+        weights,
+        data={"sensitive": ["male", "young"]},
+        secure={"auditors": APART},
+        method={"name": "adv", "release": "rows"},
+        privacy=PRIVACY,
+        policy=policy,
+    )
+    company, ended = ended_company(
+        scenario, tmp_path, {"developer": partial(rogue, curious), "clinic": shifting_auditor}
+    )
+    if policy == TRUST_ALL:
+        assert rightly_guessed(ended["developer"].said, company.stores / "registry") > 0.99
+        return
+    assert (ended["registry"].code, ended["developer"].code) == (4, 4)
+    assert (
+        "adversary_step: protects attributes only from other auditors that follow the protocol"
+        in ended["registry"].said
+    )
+
+
 def multiplying_auditor(arguments: list[str]) -> None:
     """Commits to 2^8 for each of its people, to read another's attribute out of the intersection."""
     from secure_fair.operations.common import state
-    from tests.parties.company import secure_fair
 
     honest = state.membership_matrix
-    state.membership_matrix = lambda codes, groups: honest(codes, groups) << 8  # type: ignore[assignment]
+    state.membership_matrix = lambda codes, groups, dtype: honest(codes, groups) << 8  # type: ignore[assignment]
     lie_about_bits()
-    secure_fair(arguments)
+    program(arguments)
 
 
 def test_memberships_that_are_none_are_refused(tmp_path: Path, weights: Path) -> None:
-    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST)
+    scenario = tiny(weights, data=BOTH, secure={"auditors": APART}, privacy=PRIVACY, policy=TRUST_ALL)
     entries = {"clinic": multiplying_auditor}
     company, ended = ended_company(scenario, tmp_path, entries)
     assert 4 in (ended["registry"].code, ended["developer"].code)

@@ -1,8 +1,8 @@
 """Developer, auditor and dealer, forked from three processes that stay, for tests that need many short runs.
 
-In each run every fork calls ``main`` of its party (``parties.developer``, ``parties.auditor``, ``parties.dealer``) as
-``secure-fair party`` does, with a new network over mutual TLS, a new session, a new state and ledger. In place of the
-training alone stand requests, each for the same thing, so that the answers are draws from one distribution.
+In each run every fork calls ``main`` of its party (in ``secure_fair.parties``) as ``secure-fair party`` does, with
+a new network over mutual TLS, a new session, a new state and ledger. In place of the training alone stand requests,
+each for the same thing, so that the answers are draws from one distribution.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ import numpy as np
 import pytest
 import torch
 
-import parties.auditor
-import parties.dealer
-import parties.developer
-import parties.training
-from parties import identity
-from parties.config import Endpoint, Folders
-from parties.developer import SecureAuditors
-from scenarios import assemble
-from scenarios.cli.options import UNEXPECTED
-from scenarios.processes import free_addresses
-from scenarios.schema import Scenario
-from scenarios.sweep import Quiet
+import secure_fair.parties.auditor
+import secure_fair.parties.dealer
+import secure_fair.parties.developer
+import secure_fair.parties.training
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.errors import SecureFairError
 from secure_fair.mpc.authenticated import VerifiersCheck
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.group_counts import indicators
+from secure_fair.parties import identity
+from secure_fair.parties.config import Endpoint, Folders
+from secure_fair.parties.developer import SecureAuditors
 from secure_fair.privacy import accounting
+from secure_fair.scenarios import assemble
+from secure_fair.scenarios.cli.options import UNEXPECTED
+from secure_fair.scenarios.processes import free_addresses
+from secure_fair.scenarios.schema import Scenario
+from secure_fair.scenarios.sweep import Quiet
 from tests.mpc.values import unit_rows
 from tests.parties.company import make_identities, tiny, write_stores
 from tests.parties.deviations import Deviation, Tampering, deviate
@@ -245,7 +245,8 @@ def _folders(job: Job, name: str, store: Path) -> Folders:
 
 
 def _dealer(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.MonkeyPatch, seen: Seen) -> None:
-    parties.dealer.main(assemble.run_config(scenario), endpoint, _folders(job, "dealer", job.folder), Quiet(None))
+    folders = _folders(job, "dealer", job.folder)
+    secure_fair.parties.dealer.main(assemble.run_config(scenario), endpoint, folders, Quiet(None))
 
 
 def _auditor(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.MonkeyPatch, seen: Seen) -> None:
@@ -253,15 +254,15 @@ def _auditor(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.Mon
         patch.setattr(VerifiersCheck, "holds", lambda *_: True)
     policy = assemble.policy(scenario, None, simulated=True)
     folders = _folders(job, "auditor", job.stores)
-    parties.auditor.main(assemble.run_config(scenario), endpoint, folders, policy, Quiet(None))
+    secure_fair.parties.auditor.main(assemble.run_config(scenario), endpoint, folders, policy, Quiet(None))
 
 
 def _developer(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.MonkeyPatch, seen: Seen) -> None:
     if job.deviation is not None:
         seen.tampering = deviate(job.deviation, patch)
-    patch.setattr(parties.training, "develop", partial(_ask_on, job, seen))
+    patch.setattr(secure_fair.parties.training, "develop", partial(_ask_on, job, seen))
     folders = _folders(job, "developer", job.folder.parent / "stores" / "developer")
-    parties.developer.main(assemble.run_config(scenario), endpoint, folders, "run", Quiet(None))
+    secure_fair.parties.developer.main(assemble.run_config(scenario), endpoint, folders, "run", Quiet(None))
 
 
 def _ask_on(

@@ -1,20 +1,23 @@
 """A ledger that was changed, cut, reordered or torn is noticed, and both sides' ledgers tell the same story."""
 
+import base64
 import dataclasses
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from secure_fair.errors import ProtocolError, UsageError
-from secure_fair.privacy.chain import read_extract, verify
-from secure_fair.privacy.comparison import compare
+from secure_fair.errors import DamagedFile, ProtocolError, UsageError
+from secure_fair.privacy.chain import entry_hash, line_of, read_extract, verify
+from secure_fair.privacy.comparison import compare, missed
 from secure_fair.privacy.entries import Charge, Receipt, members, records_hash
 from secure_fair.privacy.ledger import Ledger
 
+BOMB = base64.b64encode(zlib.compress(bytes(1 << 24), 9)).decode()  # 22 thousand letters, 16 million bytes
 IDS = [f"person {number}" for number in range(100)]
 
 
@@ -234,6 +237,76 @@ def test_missing_unknown_and_doubled_releases_are_named(tmp_path: Path) -> None:
         "release 9: received by the developer, unknown to the auditor",
         "release 2: opened by the auditor, not in the developer's ledger",
     ]
+
+
+# -- what a developer says it missed --
+
+
+def denied(tmp_path: Path, *, stopped: bool, numbers: list[int]) -> tuple[list[str], int]:
+    """The differences, and how many were missed, where the developer says that none of three releases ever came;
+    ``stopped``: the auditor began the run again after the second."""
+    auditor, developer = Ledger(tmp_path / "a", "auditor"), Ledger(tmp_path / "d", "developer")
+    auditor.start("run", auditor="auditor")
+    developer.start("run")
+    table = auditor.enrol(IDS)
+    for number in (1, 2, 3):
+        if stopped and number == 3:
+            auditor.start("run", auditor="auditor")
+        auditor.plan(receipt(number), Charge(mu2=0.25), table, np.arange(40))
+        auditor.opened(receipt(number))
+    developer.missed("run", "auditor", numbers)
+    sides = [list(ledger.entries("run")) for ledger in (developer, auditor)]
+    for ledger in (auditor, developer):
+        ledger.close()
+    return compare(*sides), missed(sides[0])
+
+
+def test_nothing_is_missed_in_a_run_that_never_stopped(tmp_path: Path) -> None:
+    """All that a developer would have to do to deny what it was told is to write one line."""
+    problems, lost = denied(tmp_path, stopped=False, numbers=[1, 2, 3])
+    assert problems == [
+        f"release {number}: opened by the auditor, missed by the developer in a run that went on"
+        for number in (1, 2, 3)
+    ]
+    assert lost == 3
+
+
+def test_what_came_before_a_stop_may_be_missed_and_is_counted(tmp_path: Path) -> None:
+    problems, lost = denied(tmp_path, stopped=True, numbers=[1, 2, 3])
+    assert problems == ["release 3: opened by the auditor, missed by the developer in a run that went on"]
+    assert lost == 3
+    problems, _ = denied(tmp_path / "unknown", stopped=True, numbers=[1, 2, 9])
+    assert "release 9: missed by the developer, unknown to the auditor" in problems
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("number", None, "it has no number"),
+        ("kind", None, "it has no kind"),
+        ("entry", None, "it has no entry"),
+        ("number", [1], r"number is \[1\]"),
+        ("shape", ["4"], "a list of numbers has '4'"),
+        ("members", BOMB, "its records or who pays for them: has more than 2097152 bytes"),
+        ("charged", BOMB, "its records or who pays for them: has more than 2097152 bytes"),
+        ("charged", "!!!", "its records or who pays for them: Only base64 data"),
+        ("charged", "AAAA", "its records or who pays for them: is not packed"),
+    ],
+)
+def test_an_extract_made_by_hand_is_one_clear_message(tmp_path: Path, key: str, value: object, problem: str) -> None:
+    fill(tmp_path / "state")
+    ledger = Ledger(tmp_path / "state", "auditor")
+    ledger.extract("run", tmp_path / "extract.jsonl")
+    ledger.close()
+    header, *rows = [json.loads(line) for line in (tmp_path / "extract.jsonl").read_text().splitlines()]
+    row = next(row for row in rows if row["kind"] == "planned")
+    row.pop(key)
+    if value is not None:
+        row[key] = value
+    row["hash"] = entry_hash(row)
+    (tmp_path / "made.jsonl").write_bytes(b"".join(map(line_of, [header, *rows])))
+    with pytest.raises(DamagedFile, match=rf"made.jsonl: line 3: {problem}"):
+        read_extract(tmp_path / "made.jsonl")
 
 
 # -- what auditors are told and given --

@@ -11,7 +11,11 @@ from secure_fair.errors import UsageError
 from secure_fair.privacy.noise import SeededNoise, SystemNoise, _cumulative, discrete_gaussian, uniform_below
 from secure_fair.randomness import PRG
 
-SOURCE = PRG(b"a fixed key, so that this repeats"[:32])
+
+@pytest.fixture
+def source() -> PRG:
+    """The same draws for a test whatever has run before it."""
+    return PRG(b"a fixed key, so that this repeats"[:32])
 
 
 def exact_pmf(sigma: float, largest: int) -> np.ndarray:
@@ -31,14 +35,14 @@ def p_value(draws: np.ndarray, sigma: float) -> float:
 
 
 @pytest.mark.parametrize("sigma", [1, 2, 3, 7, 20, 100])
-def test_small_scales_against_the_exact_pmf(sigma: int) -> None:
-    assert p_value(discrete_gaussian(sigma, 400_000, SOURCE), sigma) > 1e-3
+def test_small_scales_against_the_exact_pmf(sigma: int, source: PRG) -> None:
+    assert p_value(discrete_gaussian(sigma, 400_000, source), sigma) > 1e-3
 
 
 @pytest.mark.parametrize(("sigma", "bits"), [(2, 1), (3, 4), (40, 6)])
-def test_the_exact_comparison_has_the_same_distribution(sigma: int, bits: int) -> None:
+def test_the_exact_comparison_has_the_same_distribution(sigma: int, bits: int, source: PRG) -> None:
     """With one to six bits before it, most draws are decided by the arbitrary-precision path."""
-    assert p_value(discrete_gaussian(sigma, 6_000, SOURCE, bits=bits), sigma) > 1e-3
+    assert p_value(discrete_gaussian(sigma, 6_000, source, bits=bits), sigma) > 1e-3
 
 
 def test_the_test_itself_tells_a_rounded_gaussian_apart() -> None:
@@ -48,9 +52,9 @@ def test_the_test_itself_tells_a_rounded_gaussian_apart() -> None:
 
 
 @pytest.mark.parametrize("sigma", [2**16, 2**24 + 1, 2**40])
-def test_large_scales_against_the_normal_distribution(sigma: int) -> None:
+def test_large_scales_against_the_normal_distribution(sigma: int, source: PRG) -> None:
     """So far above the grid the two distributions differ by less than the test can see."""
-    draws = discrete_gaussian(sigma, 200_000, SOURCE)
+    draws = discrete_gaussian(sigma, 200_000, source)
     assert kstest(draws / sigma, "norm").pvalue > 1e-3
     assert len(np.unique(draws % 64)) == 64
 
@@ -61,8 +65,8 @@ def test_cumulative_is_computed_to_the_digits_asked_for() -> None:
 
 
 @pytest.mark.parametrize("bound", [2, 3, 10, 2**62 + 1])
-def test_uniform_below_is_uniform(bound: int) -> None:
-    draws = uniform_below(bound, 60_000, SOURCE)
+def test_uniform_below_is_uniform(bound: int, source: PRG) -> None:
+    draws = uniform_below(bound, 60_000, source)
     assert draws.min() >= 0
     assert draws.max() < bound
     tenths = np.minimum((draws.astype(float) / bound * min(bound, 10)).astype(int), min(bound, 10) - 1)
@@ -88,7 +92,7 @@ def test_seeded_noise_repeats_and_says_what_it_is() -> None:
     assert "NOT PRIVATE" in SeededNoise(3).description
 
 
-def test_scale_outside_the_ring_is_refused() -> None:
+def test_scale_outside_the_ring_is_refused(source: PRG) -> None:
     for sigma in (0, 2**48 + 1):
         with pytest.raises(UsageError, match="sigma"):
-            discrete_gaussian(sigma, 1, SOURCE)
+            discrete_gaussian(sigma, 1, source)

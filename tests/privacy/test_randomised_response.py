@@ -17,18 +17,24 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses, confusion, debias, respond
 from secure_fair.randomness import PRG
 
-SOURCE = PRG(bytes(range(32)))
+
+@pytest.fixture
+def source() -> PRG:
+    """The same draws for a test whatever has run before it."""
+    return PRG(bytes(range(32)))
+
+
 PLAN = plan_for(releases=[PlannedRelease("randomised_attributes", 1, 1, 1.0)])
 
 
 @pytest.mark.parametrize("groups", [2, 3, 5])
 @pytest.mark.parametrize("epsilon", [0.1, 1.0, 4.0])
-def test_answers_have_the_promised_distribution(groups: int, epsilon: float) -> None:
+def test_answers_have_the_promised_distribution(groups: int, epsilon: float, source: PRG) -> None:
     expected = confusion(groups, epsilon)
     assert np.allclose(expected.sum(axis=1), 1)
     assert np.log(expected.max() / expected.min()) == pytest.approx(epsilon)
     for truth in range(groups):
-        answers = respond(np.full(40_000, truth), groups, epsilon, SOURCE)
+        answers = respond(np.full(40_000, truth), groups, epsilon, source)
         counts = np.bincount(answers, minlength=groups)
         for answer in range(groups):
             assert binomtest(int(counts[answer]), 40_000, expected[truth, answer]).pvalue > 1e-5
@@ -36,12 +42,12 @@ def test_answers_have_the_promised_distribution(groups: int, epsilon: float) -> 
 
 @pytest.mark.parametrize("groups", [2, 4])
 @pytest.mark.parametrize("epsilon", [0.3, 2.0])
-def test_corrected_sums_are_unbiased(groups: int, epsilon: float) -> None:
+def test_corrected_sums_are_unbiased(groups: int, epsilon: float, source: PRG) -> None:
     assert np.allclose(confusion(groups, epsilon) @ debias(groups, epsilon), np.eye(groups))
     codes = np.random.default_rng(0).choice(groups, 100_000, p=np.arange(1, groups + 1) / np.arange(groups + 1).sum())
     weights = np.random.default_rng(1).normal(size=len(codes))
     truth = weights @ np.eye(groups)[codes]
-    corrected = weights @ np.eye(groups)[respond(codes, groups, epsilon, SOURCE)] @ debias(groups, epsilon)
+    corrected = weights @ np.eye(groups)[respond(codes, groups, epsilon, source)] @ debias(groups, epsilon)
     noise = np.sqrt(len(codes)) * np.linalg.norm(debias(groups, epsilon), axis=1).max()
     assert np.abs(corrected - truth).max() < 5 * noise
 
@@ -51,11 +57,11 @@ def test_no_information_cannot_be_corrected() -> None:
         debias(2, 0.0)
 
 
-def test_an_attack_reaches_the_lower_bound_and_not_more() -> None:
+def test_an_attack_reaches_the_lower_bound_and_not_more(source: PRG) -> None:
     """The likeliest guess distinguishes at a rate that certifies almost all of epsilon, and never more than it."""
     epsilon, trials = 1.0, 100_000
-    hits = int(respond(np.ones(trials, dtype=np.int64), 2, epsilon, SOURCE).sum())
-    alarms = int(respond(np.zeros(trials, dtype=np.int64), 2, epsilon, SOURCE).sum())
+    hits = int(respond(np.ones(trials, dtype=np.int64), 2, epsilon, source).sum())
+    alarms = int(respond(np.zeros(trials, dtype=np.int64), 2, epsilon, source).sum())
     bound = Rates(hits, trials, alarms, trials).epsilon(0.0, 0.999)
     assert 0.95 < bound <= 1.0
 
@@ -73,8 +79,8 @@ def test_a_person_answers_once_for_ever(tmp_path: Path) -> None:
     assert np.array_equal(again.draw("gender", [*IDS, "new"], np.append(codes, 1), 2, 1.0)[:200], first)
 
 
-def test_attributes_are_drawn_apart(tmp_path: Path) -> None:
-    responses = Responses(tmp_path, SOURCE)
+def test_attributes_are_drawn_apart(tmp_path: Path, source: PRG) -> None:
+    responses = Responses(tmp_path, source)
     codes = np.zeros(200, dtype=np.int64)
     drawn = {name: responses.draw(name, IDS, codes, 2, 0.1) for name in ("a/b", "a_b", "a.b")}
     assert len({answers.tobytes() for answers in drawn.values()}) == 3
@@ -82,8 +88,8 @@ def test_attributes_are_drawn_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("groups", "epsilon"), [(2, 2.0), (3, 1.0)])
-def test_a_second_draw_in_other_words_is_refused(tmp_path: Path, groups: int, epsilon: float) -> None:
-    responses = Responses(tmp_path, SOURCE)
+def test_a_second_draw_in_other_words_is_refused(tmp_path: Path, groups: int, epsilon: float, source: PRG) -> None:
+    responses = Responses(tmp_path, source)
     responses.draw("gender", IDS, np.zeros(200, dtype=np.int64), 2, 1.0)
     with pytest.raises(Refusal, match="answered before"):
         responses.draw("gender", [*IDS[:1], "new"], np.zeros(2, dtype=np.int64), groups, epsilon)
@@ -91,21 +97,21 @@ def test_a_second_draw_in_other_words_is_refused(tmp_path: Path, groups: int, ep
         responses.draw("gender", IDS, np.zeros(200, dtype=np.int64), groups, epsilon)
 
 
-def test_torn_and_damaged_files(tmp_path: Path) -> None:
+def test_torn_and_damaged_files(tmp_path: Path, source: PRG) -> None:
     codes = np.zeros(200, dtype=np.int64)
-    first = Responses(tmp_path, SOURCE).draw("gender", IDS, codes, 2, 1.0)
+    first = Responses(tmp_path, source).draw("gender", IDS, codes, 2, 1.0)
     path = tmp_path / "gender.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + b'["torn", 1,')
-    assert np.array_equal(Responses(tmp_path, SOURCE).draw("gender", IDS, codes, 2, 1.0), first)
+    assert np.array_equal(Responses(tmp_path, source).draw("gender", IDS, codes, 2, 1.0), first)
     path.write_bytes(b"{" + whole[1:])
     with pytest.raises(ProtocolError, match="do not draw answers again"):
-        Responses(tmp_path, SOURCE).draw("gender", IDS, codes, 2, 1.0)
+        Responses(tmp_path, source).draw("gender", IDS, codes, 2, 1.0)
 
 
-def test_codes_must_be_groups(tmp_path: Path) -> None:
+def test_codes_must_be_groups(tmp_path: Path, source: PRG) -> None:
     with pytest.raises(UsageError, match="below 2"):
-        Responses(tmp_path, SOURCE).draw("gender", IDS[:2], np.array([0, 2]), 2, 1.0)
+        Responses(tmp_path, source).draw("gender", IDS[:2], np.array([0, 2]), 2, 1.0)
 
 
 # -- at the gate --
@@ -156,32 +162,32 @@ def test_an_answer_at_random_does_not_pay_for_the_truth(open_gate, limit: str) -
     assert np.isinf(gate._ledger.spending.of("gender", gate.rows[:200])[1]).all()
 
 
-def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path: Path) -> None:
+def test_a_draw_whose_process_died_is_neither_lost_nor_free(open_gate, tmp_path: Path, source: PRG) -> None:
     """Drawn and on disk, then killed before the ledger: the next process gives the same answers and charges them."""
     codes = np.zeros(200, dtype=np.int64)
     child = os.fork()
     if not child:
-        drawn = Responses(tmp_path / "answers", SOURCE).draw("gender", IDS, codes, 2, 1.0)
+        drawn = Responses(tmp_path / "answers", source).draw("gender", IDS, codes, 2, 1.0)
         (tmp_path / "drawn").write_text(str(drawn.tolist()))
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     gate = open_gate([PLAN])
-    answers = Responses(tmp_path / "answers", SOURCE).draw("gender", IDS, codes, 2, 1.0)
+    answers = Responses(tmp_path / "answers", source).draw("gender", IDS, codes, 2, 1.0)
     gate.release(gate.admit(request()), value(200))
     assert str(answers.tolist()) == (tmp_path / "drawn").read_text()
     assert gate._ledger.spending.of("gender", gate.rows[:200])[1].tolist() == [1.0] * 200
 
 
-def test_lost_answers_are_not_drawn_again(open_gate, tmp_path: Path) -> None:
+def test_lost_answers_are_not_drawn_again(open_gate, tmp_path: Path, source: PRG) -> None:
     """The ledger says that they were paid for; second ones would be given away for nothing."""
     codes, places = np.zeros(200, dtype=np.int64), np.arange(200)
     for run in ("first", "second"):  # the answers are kept
         gate = open_gate([PLAN], run=run)
         grant = gate.admit(request())
-        Responses(tmp_path / "answers", SOURCE).answer(grant, IDS, places, codes, 2)
+        Responses(tmp_path / "answers", source).answer(grant, IDS, places, codes, 2)
         gate.release(grant, value(200))
     (path,) = (tmp_path / "answers").iterdir()
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:150]))
     gate = open_gate([PLAN], run="third")
     with pytest.raises(DamagedFile, match="lacks the answers of 50 people who paid for them; restore it"):
-        Responses(tmp_path / "answers", SOURCE).answer(gate.admit(request()), IDS, places, codes, 2)
+        Responses(tmp_path / "answers", source).answer(gate.admit(request()), IDS, places, codes, 2)

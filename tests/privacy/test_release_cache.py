@@ -47,7 +47,7 @@ class Auditor:
 
 def test_a_repeat_is_the_same_answer_and_costs_nothing(open_gate, tmp_path: Path) -> None:
     auditor, answers = Auditor(open_gate()), ReleaseCache(tmp_path / "answers", "epsilon 1")
-    told, sigma = answers.recall(QUESTION, auditor.counts(PREDICTIONS))
+    told, sigma, _ = answers.recall(QUESTION, auditor.counts(PREDICTIONS))
     assert sigma > 1
     spent = auditor.gate.summary()["gender"]
     order = np.random.default_rng(0).permutation(len(IDS))

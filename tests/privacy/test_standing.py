@@ -17,7 +17,7 @@ from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.standing import Level, standing
+from secure_fair.privacy.standing import Level, Missed, standing
 from secure_fair.report.standing import standing_text
 
 PLAN = plan_for(releases=[PlannedRelease("moment", 4, 4, 1.0)])
@@ -78,6 +78,17 @@ def test_a_developers_has_the_most_that_its_receipts_allow(gate: Gate, tmp_path:
     (told,) = standing(tmp_path / "developer", RULES).received
     assert (told.auditor, told.attribute, told.releases, told.beyond) == ("auditor", "gender", 3, ())
     assert told.most == pytest.approx(gate.summary()["gender"]["epsilon"], rel=1e-9)
+
+
+def test_what_a_developer_says_it_missed_counts_as_told(tmp_path: Path) -> None:
+    developer = Ledger(tmp_path / "developer", "developer")
+    developer.start("run")
+    developer.missed("run", "auditor", [1, 2, 3])
+    developer.close()
+    found = standing(tmp_path / "developer", RULES)
+    assert found.missed == (Missed("auditor", "run", 3),)
+    assert (found.runs[0].releases, found.runs[0].opened) == (3, 3)
+    assert "releases said to have been missed: count them as told" in standing_text(found)
 
 
 def test_it_is_read_while_the_party_runs_and_in_the_middle_of_a_line(gate: Gate, tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ def test_states_are_told_apart(states: list[tuple[float, float]]) -> None:
     assert (found[which] == table).all()
 
 
-def test_more_states_than_are_looked_for_one_by_one() -> None:
+@pytest.mark.parametrize("part", [65_536, 700])
+def test_more_states_than_are_looked_for_one_by_one(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tallies, "_PART", part)
     table = np.random.default_rng(0).integers(0, 300, (5000, 2)).astype(float)
     found, which = tallies.distinct([table[:, 0], table[:, 1]])
     assert len(found) == len(np.unique(table, axis=0)) > 64

@@ -125,6 +125,13 @@ def test_after_a_crash_all_but_the_last_note_counts(crashed: Path, tmp_path: Pat
     assert before == {"damaged"}
     assert outcomes(crashed, LINES, (content[:place] for place in range(last + 1, len(content)))) == {"torn"}
     assert outcomes(crashed, LINES, (content[:last],)) == {"intact"}
+    end_of_line = content[:-1] + b"\t"
+    assert outcomes(crashed, LINES, (content[:last] + other for other in flipped(content[last:]))) == {
+        "damaged",
+        "torn",
+    }
+    assert outcomes(crashed, LINES, (end_of_line,)) == {"torn"}
+    assert outcomes(crashed, LINES, (other for other in moved(content) if other != content[:last])) == {"damaged"}
     copy = tmp_path / "copy"
     shutil.copytree(crashed, copy)
     (copy / LINES).write_bytes(content[:-9])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
+from secure_fair.scenarios.cli import main
 
 WORLD = "@"  # in words and files: the folder of what is as it should be
 LONGEST = 900  # characters of one problem: the longest list of columns is in it

@@ -103,6 +103,10 @@ CASES = {
     "scenario, a folder": case("scenario validate .", ".: is a folder, and no scenario"),
     "scenario, nothing on standard input": case("scenario validate -", "name: is missing", problems=2, input=""),
     "scenario, no TOML on standard input": case("scenario show -", "standard input: is not valid TOML", input="="),
+    "run, more than the engine takes": case(
+        "run quickstart -o data.records=70000 -o method.components=4096 --out run",
+        "35,000 records of 4096 numbers are 143,360,000 numbers, and the engine takes 134,217,728 at a time",
+    ),
     "scenario, none": case("scenario validate", "Missing argument 'SCENARIO'"),
     "run, into a folder that holds something": case(
         "run quickstart --out .", "exists and is not an empty folder", files={"mine.txt": "keep me"}

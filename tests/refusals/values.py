@@ -96,7 +96,7 @@ OF_TABLES = [
     ("backbone.weights=timm", "backbone.weights: ", "no use with a table"),
     ("lora.rank=4", "lora: has no use with a table"),
     ("data.image_size=64", "data.image_size: 64 has no use with a table"),
-    ("data.path_column=picture", 'data.path_column: belongs to dataset "manifest", and this one is "table"'),
+    ("data.path_column=picture", 'data.path_column: belongs to dataset "manifest" and "huggingface"'),
     ("data.partition=true", 'data.partition: belongs to dataset "celeba"'),
     ("data.root=", "data.root: is missing"),
 ]

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scenarios.cli import main
 from secure_fair.data.links import lasting_join_key
 from secure_fair.privacy.entries import Charge, Receipt
 from secure_fair.privacy.ledger import Ledger
+from secure_fair.scenarios.cli import main
 from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import make_identities
 from tests.refusals.conflicts import SMALL

@@ -19,7 +19,11 @@ def fairness(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
     y, g = generator.integers(0, 2, 400), generator.integers(0, len(names), 400)
     p = (generator.random(400) < 0.3 + 0.2 * y + gap * g / (len(names) - 1)).astype(int)
     counts = metrics.confusion_counts(y, p, g, (2, len(names)))
-    further = {"null_floor": metrics.null_floor(counts), "intervals": sampling.gap_intervals(counts)}
+    further = {
+        "null_floor": metrics.null_floor(counts),
+        "intervals": sampling.gap_intervals(counts),
+        "group_intervals": sampling.group_intervals(counts, names),
+    }
     return metrics.fairness(counts, names) | further
 
 
@@ -28,7 +32,9 @@ def released(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
     found = fairness(seed, gap, names)
     counts = np.random.default_rng(seed).integers(20, 90, (4, len(names))).astype(float)
     audit = audit_table(Audit(counts, 3.0, names, (True,) * len(names), int(counts.sum())))
-    return {name: value for name, value in found.items() if name not in ("null_floor", "intervals")} | {"audit": audit}
+    return {
+        name: value for name, value in found.items() if name not in ("null_floor", "intervals", "group_intervals")
+    } | {"audit": audit}
 
 
 def one(method: str, release: str | None, gap: float) -> dict[str, Any]:

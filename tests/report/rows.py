@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from scenarios.sweep import COLUMNS
 from secure_fair.report.columns import GAPS, RunRow
+from secure_fair.scenarios.sweep import COLUMNS
 
 
 def row(method: str, seed: int, gap: float, *, task: str = "s", **values: str) -> RunRow:

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from scenarios.cli import main
 from secure_fair.report.board import write_board
+from secure_fair.scenarios.cli import main
 
 
 def read(folder: Path) -> dict[str, list[tuple[int, float]]]:

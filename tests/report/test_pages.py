@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scenarios.cli import main
-from scenarios.sweep import COLUMNS
 from secure_fair.errors import UsageError
 from secure_fair.report.columns import LATER
 from secure_fair.report.pages import Page
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.sweep import COLUMNS
 from tests.report.rows import row
 
 ROOT = Path(__file__).parents[2]

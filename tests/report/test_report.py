@@ -10,6 +10,7 @@ import re
 import xml.etree.ElementTree
 
 import pytest
+from matplotlib.container import ErrorbarContainer
 
 from secure_fair.errors import UsageError
 from secure_fair.report import figures, tables
@@ -84,6 +85,27 @@ def test_text_tables_line_up(summary):
         assert all(line[end : end + 2].strip() == "" for end in ends)
 
 
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_tables_are_no_wider_than_the_terminal(summary, width):
+    """Every word is still there and whole."""
+    for table in (tables.openings(summary), tables.privacy(summary), tables.groups(summary, "gender")):
+        text = table.text(width)
+        assert max(map(len, text.splitlines())) <= width
+        words = sorted(text.replace("_ ", "_").split())
+        for cell in itertools.chain(*table.rows):
+            assert all(part in " ".join(words) for word in cell.split() for part in re.split(r"(?<=_)", word))
+    for line in tables.gaps(summary, "gender").text(width).splitlines():
+        assert line.count("[") == line.count("]")  # a number stays beside its interval where there is room
+
+
+def test_a_pipe_gets_tables_in_whole_lines_and_a_terminal_its_width(summary, monkeypatch):
+    whole = tables.openings(summary).text()
+    assert len(whole.splitlines()) == 2 + len(tables.openings(summary).rows)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "84")
+    assert max(map(len, tables.openings(summary).text().splitlines())) <= 84 < max(map(len, whole.splitlines()))
+
+
 @pytest.mark.parametrize(
     ("number", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (12_345_678, "12.3 MB"), (4.2e12, "4.2e+03 GB")]
 )
@@ -92,10 +114,13 @@ def test_sizes(number, text):
 
 
 def test_figures_are_well_formed_and_show_every_method_and_group(summary):
-    for name, figure in (("a", figures.fairness_utility(summary)), ("b", figures.selection_rates(summary))):
-        text = "".join(xml.etree.ElementTree.fromstring(figures.svg(figure, name)).itertext())
+    for name, draw in (("a", figures.fairness_utility), ("b", figures.selection_rates)):
+        figure = draw(summary, "race")
+        drawn = xml.etree.ElementTree.fromstring(figures.svg(figure, name, 'of "race" & <more>'))
+        text = "".join(drawn.itertext())
         assert "parity (moments)" in text
         assert "erm" in text
+        assert drawn.attrib["aria-label"] == 'of "race" & <more>'
     assert "> $50" in text  # dollars are no mathematics
     assert "a & b" in text
     assert figures.png(figure).startswith(b"\x89PNG")
@@ -121,14 +146,29 @@ def test_the_widest_intersectional_gaps_are_named(summary, drawn_fairness, tmp_p
     written = write_report(tmp_path).read_text()
     assert "Widest gaps between intersectional groups" in written
     assert all(f"female &amp; {race}" in written for race in "ABCDE")
-    figure = figures.selection_rates(summary)
-    panel = figure.axes[2]
-    assert [label.get_text() for label in panel.get_xticklabels()] == list(names)
+    figure = figures.selection_rates(summary, "gender x race")
+    (panel,) = figure.axes
+    assert [label.get_text() for label in panel.get_yticklabels()] == list(names)
     figure.draw_without_rendering()
-    boxes = [label.get_window_extent() for label in panel.get_xticklabels()]
+    boxes = [label.get_window_extent() for label in panel.get_yticklabels()]
     assert all(box.x0 >= 0 and box.y0 >= 0 for box in boxes)  # none is cut off
-    anchors = [box.x1 for box in boxes]  # tilted names end under their bars
-    assert all(later - earlier > 10 for earlier, later in itertools.pairwise(anchors))
+    assert all(earlier.y0 > later.y1 for earlier, later in itertools.pairwise(boxes))  # nor is one on another
+    assert figure.get_figwidth() == figures.WIDTH  # however many there are: letters are not made smaller on a telephone
+
+
+def test_bars_and_rates_of_groups_have_their_intervals(summary):
+    found = summary["fairness"]["gender"]
+    rates = found["groups"]["male"]
+    low, high = found["group_intervals"]["male"]["selection_rate"]
+    assert low < rates["selection_rate"] < high
+    row = next(row for row in tables.groups(summary, "gender").rows if row[:2] == ("parity (moments)", "male"))
+    assert row[4] == f"{rates['selection_rate']:.3f} [{low:.3f}, {high:.3f}]"
+    (panel,) = figures.selection_rates(summary, "gender").axes
+    lines = [container.lines[2][0] for container in panel.containers if isinstance(container, ErrorbarContainer)]
+    drawn = [tuple(ends[:, 1]) for line in lines for ends in line.get_segments()]
+    assert any(ends == pytest.approx((low, high)) for ends in drawn)
+    del found["group_intervals"]  # of released counts there are none
+    assert tables.groups(summary, "gender").rows[-2][4] == f"{rates['selection_rate']:.3f}"
 
 
 def test_without_intersections_there_is_no_table_of_them(summary, page):
@@ -142,7 +182,7 @@ def test_an_opening_for_an_intersection_says_so(summary):
 
 
 def test_figures_are_the_same_every_time(summary):
-    once, again = (figures.svg(figures.fairness_utility(summary), "x") for _ in range(2))
+    once, again = (figures.svg(figures.fairness_utility(summary, "race"), "x") for _ in range(2))
     assert once == again
 
 
@@ -213,8 +253,8 @@ def test_undefined_metrics_are_dashes_and_leave_the_figure_out(summary):
         metrics["demographic_parity_difference"] = None
         metrics["groups"] = {}
     assert tables.gaps(summary, "gender").rows[0][1] == "-"
-    assert figures.fairness_utility(summary) is None
-    assert figures.selection_rates(summary) is None
+    assert figures.fairness_utility(summary, "gender") is None
+    assert figures.selection_rates(summary, "gender") is None
 
 
 def test_a_damaged_summary_is_a_clean_error(tmp_path):

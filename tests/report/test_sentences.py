@@ -17,15 +17,29 @@ def test_the_headline_has_the_gap_before_and_after_and_accuracy(summary: Summary
     gender, race = sentences.headline(summary)
     after = summary["fairness"]["gender"]["demographic_parity_difference"]
     before = summary["compare"][0]["fairness"]["gender"]["demographic_parity_difference"]
-    assert gender.startswith("old <50 (faces) by gender: parity (moments) at epsilon 0.99 has")
-    assert f"{after:.3f}" in gender
-    assert f"where erm has {before:.3f}; accuracy 0.792, where it has 0.770." in gender
-    assert "by race: parity (moments) by exact releases has" in race
+    assert gender.startswith("old <50 (faces) by gender: parity (moments) at epsilon 0.99 brings the gap")
+    assert f"from {before:.3f}, which erm has, to {after:.3f}" in gender
+    assert "accuracy from 0.770 to 0.792." in gender
+    assert "by race: parity (moments) by exact releases brings" in race
+
+
+def test_the_headline_has_the_price_and_whose_it_is(summary: Summary) -> None:
+    """Of groups of its own attribute; whoever only gained is not in it."""
+    for run in (summary, *summary["compare"]):
+        for rates in run["fairness"]["gender"]["groups"].values():
+            rates |= {"accuracy": 0.8, "true_positive_rate": 0.7, "false_positive_rate": 0.2}
+    gender, race = sentences.headline(summary)
+    assert gender.endswith("No group lost a point or more of any rate.")
+    summary["fairness"]["gender"]["groups"]["female"] |= {"true_positive_rate": 0.65, "false_positive_rate": 0.1}
+    summary["fairness"]["gender"]["groups"]["male"] |= {"false_positive_rate": 0.26}
+    told = "The price: false positive rate of male 0.200 → 0.260; true positive rate of female 0.700 → 0.650."
+    assert sentences.headline(summary)[0].endswith(told)
+    assert sentences.headline(summary)[1] == race
 
 
 def test_without_a_comparison_there_is_no_before(summary: Summary) -> None:
     del summary["compare"]
-    assert "where" not in sentences.headline(summary)[0]
+    assert "brings" not in sentences.headline(summary)[0]
     assert sentences.changes(summary) == ([], [])
     assert sentences.baseline_of(summary) is None
 
@@ -83,3 +97,16 @@ def test_the_page_says_what_got_worse_beside_what_got_better(summary: Summary, t
     page = write_report(tmp_path).read_text()
     assert page.index("Better than erm") < page.index("Worse than erm") < page.index("<h2>Result")
     assert "old &lt;50: parity (moments)" in page
+
+
+def test_a_page_shows_the_largest_changes_and_folds_the_others(summary: Summary, tmp_path: Path) -> None:
+    groups = {f"g{number}": {"accuracy": 0.9} for number in range(12)}
+    worse = {name: {"accuracy": 0.8 - 0.01 * number} for number, name in enumerate(groups)}
+    for run, held in ((summary, worse), (summary["compare"][0], groups)):
+        run["fairness"] = {"gender": {**run["fairness"]["gender"], "groups": held}}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    page = write_report(tmp_path).read_text()
+    shown, folded = page[page.index("Worse than") :].split("<summary>", 1)
+    assert "accuracy of g11 0.900 → 0.690" in shown
+    assert "accuracy of g0 0.900 → 0.800" not in shown
+    assert folded.index("accuracy of g0 0.900") < folded.index("</details>")

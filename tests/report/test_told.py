@@ -8,7 +8,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 
 from secure_fair.privacy.accounting import gaussian_mu, truth_probability
-from secure_fair.report import told
+from secure_fair.report import tables, told
 from secure_fair.report.html import render
 
 
@@ -33,6 +33,36 @@ def test_an_answer_at_random_is_told_by_its_epsilon(summary: dict[str, Any]) -> 
 def test_an_exact_release_tells_everything_and_what_follows_from_others_nothing(summary: dict[str, Any]) -> None:
     rows = told.kinds(with_lines(summary, {"exact": True, "sigma": None}, {"sigma": 0.0})).rows
     assert [row[5] for row in rows] == ["100.0 of 100"]
+
+
+def test_all_releases_together_are_told_in_guesses(summary: dict[str, Any]) -> None:
+    """By Gaussian DP where all noise is Gaussian, else by what (epsilon, delta) allows anything: more."""
+    summary["privacy"]["attributes"]["gender"]["epsilon"] = 1.0
+    gaussian, race = tables.privacy(with_lines(summary, {"mu": 0.2})).rows
+    assert gaussian[-1] == "55.3 of 100"
+    assert race[-1] == "100.0 of 100"  # exact
+    mixed, _ = tables.privacy(with_lines(summary, {"mu": 0.2}, {"epsilon": 0.5})).rows
+    assert mixed[-1] == f"{100 * truth_probability(1.0, 2):.1f} of 100"
+    summary["privacy"]["attributes"]["gender"]["releases"] = 0
+    assert tables.privacy(with_lines(summary)).rows[0][-1] == "50.0 of 100"
+
+
+def test_what_is_left_of_an_epsilon_is_explained(summary: dict[str, Any]) -> None:
+    del summary["privacy"]["attributes"]["race"]
+    for epsilon, left in ((0.999, False), (0.89, True)):
+        summary["privacy"]["attributes"]["gender"]["epsilon"] = epsilon
+        summary["privacy"]["asked"] = {"epsilon": 1.0, "evaluation_epsilon": None, "delta": 1e-5}
+        assert ("What is left" in told.asked(summary)) == left
+
+
+def test_the_page_says_what_was_not_protected(summary: dict[str, Any]) -> None:
+    noised = with_lines(summary, {"mu": 0.2})
+    assert "exact values" not in " ".join(told.unprotected(noised))
+    assert "dealer" in told.unprotected(noised)[0]
+    assert "exact values were opened" in told.unprotected(with_lines(summary, {"exact": True}))[0]
+    (plain,) = told.unprotected({**noised, "mode": "plain"})
+    assert "one process saw" in plain
+    assert plain in render({**noised, "mode": "plain"}, {}, {})
 
 
 @pytest.mark.parametrize(

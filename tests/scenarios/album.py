@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
-from scenarios.schema import Scenario
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.schema import Scenario
 from tests.scenarios.apart import table
 
 EQUAL = 1e-3

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-OURS = ("secure_fair", "parties", "scenarios", "bench", "tools", "crypten", "opacus")
+OURS = ("secure_fair", "tools", "crypten", "opacus")
 
 # -I leaves PYTHONPATH and the working folder out; an install of this project for development is refused by name.
 END = "-- the end of what this one says --"

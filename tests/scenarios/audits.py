@@ -9,25 +9,32 @@ from typing import Any
 
 import numpy as np
 
-from parties.audit import ask_all, cache_terms
-from parties.draw import new_nonce
-from parties.holdings import Holdings
-from parties.meeting import Met
-from parties.plain import enrolment_of
-from parties.plain_auditors import PlainAuditors
-from scenarios.audit import AuditorFile, Prepared, Wanted, prepare, summarise, write_stores
-from scenarios.progress import LineReporter
 from secure_fair.data.decision_store import read_store
 from secure_fair.data.decisions import Columns
 from secure_fair.data.store import AuditorStore
 from secure_fair.ids import as_ids, as_text
+from secure_fair.parties.audit import ask_all, cache_terms
+from secure_fair.parties.draw import new_nonce
+from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.meeting import Met
+from secure_fair.parties.plain import enrolment_of
+from secure_fair.parties.plain_auditors import PlainAuditors
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.release_cache import ReleaseCache
+from secure_fair.scenarios.audit import AuditorFile, Prepared, Wanted, prepare, summarise, write_stores
+from secure_fair.scenarios.progress import LineReporter
 from tests.parties.company import Company, Ended, Entry
 
 SEXES = ("female", "male")
 RACES = ("Asian", "Black", "White")
+
+
+def policy(folder: Path, text: str) -> dict[str, Path]:
+    """A file that all auditors have."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "policy.toml").write_text(text)
+    return {"": folder / "policy.toml"}
 
 
 def people(records: int, seed: int = 0) -> dict[str, np.ndarray]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scenarios.launch import run
-from scenarios.progress import LineReporter
+from secure_fair.scenarios.launch import run
+from secure_fair.scenarios.progress import LineReporter
 from tests.drawn import GENDERS, write_manifest
 from tests.scenarios.album import RECORDS, scenario_of_pictures
 

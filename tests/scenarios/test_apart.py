@@ -10,23 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from parties.holdings import check_parts
-from scenarios.cli import main
-from scenarios.schema import Scenario
 from secure_fair.data.decisions import digest_of
 from secure_fair.data.links import key_fingerprint, make_join_key, read_join_key
 from secure_fair.data.store import AuditorStore, DeveloperStore, record_ids
 from secure_fair.errors import Refusal
 from secure_fair.ids import as_text
+from secure_fair.parties.holdings import check_parts
+from secure_fair.scenarios.schema import Scenario
 from tests.companies import AUDITORS, COMMON, DEVELOPERS, Companies, found, read, write
 from tests.parties.company import tiny
 from tests.parties.planted import found_in
-
-
-def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+from tests.scenarios.album import invoke
 
 
 def done(*arguments: object) -> str:

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 import secure_fair
-from scenarios import api
-from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
+from secure_fair.scenarios import api
+from secure_fair.scenarios.schema import Scenario
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "python.md"
-NAMES = ("load", "load_model", "plan", "run")
+NAMES = ("audit", "load", "load_model", "plan", "run")
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +65,24 @@ def test_results_are_those_of_the_summary_and_cannot_be_changed(shown: tuple[Pat
         result.accuracy = 1.0
 
 
+def test_an_audit_s_rows_are_those_of_its_answer(shown: tuple[Path, dict[str, Any]]) -> None:
+    audit = shown[1]["audit"]
+    assert (audit.folder, audit.summary["records"]["matched"]) == (shown[0] / "album-audit", 400)
+    (gap,) = [row for row in audit.rows() if row["metric"] == "selection rate difference"]
+    assert gap["low"] <= gap["value"] <= gap["high"]
+    assert gap["value"] == pytest.approx(0.5, abs=0.2)
+    assert audit.verdicts[0]["claim"] == "impact ratio by sex >= 0.8"
+
+
+def test_an_audit_that_is_refused_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d.csv").write_text("id,decision\n1,1\n")
+    (tmp_path / "a.csv").write_text("id,sex\n2,f\n3,m\n")
+    with pytest.raises(UsageError, match=r"no id of d\.csv is in a\.csv"):
+        secure_fair.audit("d.csv", {"a.csv": ["sex"]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "d.csv"]
+
+
 def test_overrides_are_those_of_the_command_line() -> None:
     tree = {"seed": 4, "method": {"name": "odds", "strength": 1.5}, "compare": ["erm"], "privacy": {"delta": 1e-6}}
     given = ["seed=4", "method.name=odds", "method.strength=1.5", "compare=['erm']", "privacy.delta=1e-6"]
@@ -85,7 +103,8 @@ def test_folders_without_results(tmp_path: Path) -> None:
 
 def test_the_package_alone_imports_nothing_of_it() -> None:
     """Whoever uses a part does not wait for all; whoever asks for what there is not is told as of any module."""
-    code = "import secure_fair, sys; assert not {'torch', 'scenarios', 'parties'} & set(sys.modules)"
+    parts = {"torch", "secure_fair.scenarios", "secure_fair.parties"}
+    code = f"import secure_fair, sys; assert not {parts} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
     with pytest.raises(AttributeError, match="has no attribute 'train'"):
         _ = secure_fair.train  # type: ignore[attr-defined]
@@ -93,8 +112,7 @@ def test_the_package_alone_imports_nothing_of_it() -> None:
 
 
 def test_types_are_shipped() -> None:
-    """Of every package that the interface's types come from: without the mark a user's checker knows none of them."""
+    """Without the mark a user's checker knows none of them."""
     shipped = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
-    for package in ("secure_fair", "parties", "scenarios"):
-        assert (ROOT / package / "py.typed").is_file()
-        assert "py.typed" in shipped[package]
+    assert (ROOT / "secure_fair" / "py.typed").is_file()
+    assert "py.typed" in shipped["secure_fair"]

@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from parties.roster import Roster
-from parties.statement import verify
-from scenarios.audit import keep_certificate, prepare
 from secure_fair.fairness.claims import Verdict
-from tests.scenarios.audits import RACES, SEXES, audited, held, people, run, wanted
+from secure_fair.parties.roster import Roster
+from secure_fair.parties.statement import verify
+from secure_fair.scenarios.audit import keep_certificate, prepare
+from tests.scenarios.audits import RACES, SEXES, audited, held, people, policy, run, wanted
 
 EXACT = "allow_exact = true\nclaims = ['impact ratio by sex >= 0.8', 'selection rate difference by race <= 0.9']\n"
-
-
-def policy(folder: Path, text: str) -> dict[str, Path]:
-    """A file that all auditors have."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "policy.toml").write_text(text)
-    return {"": folder / "policy.toml"}
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +91,11 @@ def test_it_ends_in_a_certificate_that_all_have_signed(exact: dict[str, Any]) ->
 
 def pretending_developer(arguments: list[str]) -> None:
     """Says of every claim that it holds."""
-    from parties import audit
-    from tests.parties.company import secure_fair
+    from secure_fair.parties import tables
+    from tests.parties.company import program
 
-    audit.decide = lambda claim, found: Verdict(claim, "pass")  # type: ignore[assignment]
-    secure_fair(arguments)
+    tables.decide = lambda claim, found: Verdict(claim, "pass")  # type: ignore[assignment]
+    program(arguments)
 
 
 def test_a_claim_that_does_not_hold_is_signed_by_nobody(tmp_path: Path, columns: dict[str, np.ndarray]) -> None:

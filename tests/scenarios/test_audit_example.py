@@ -11,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import timm
+import torch
 from sklearn.linear_model import LogisticRegression
 
-from scenarios.audit import AuditorFile, Wanted
+from secure_fair.data import faces
 from secure_fair.data.decisions import Columns
 from secure_fair.fairness.metrics import confusion_counts, demographic_parity_difference
 from secure_fair.report.audit import write_audit
+from secure_fair.scenarios.audit import AuditorFile, Wanted
 from tests.scenarios.audits import audited
 
 RECORDS = 3000
@@ -100,11 +103,35 @@ def test_the_csv_has_the_numbers_of_the_answer(example: tuple[Path, dict[str, An
     assert float(lines["", "impact ratio"]["value"]) == answer["attributes"]["sex"]["metrics"]["impact ratio"]["value"]
 
 
+def test_scores_of_a_timm_model_are_audited(tmp_path: Path) -> None:
+    """Any model's: its scores by the names of the pictures, as docs/audit.md has them, are all that is taken."""
+    pictures, codes = faces.draw(400, 3, "smiling", "male", size=32)
+    model = timm.create_model("vit_tiny_patch16_224", img_size=32, patch_size=8, num_classes=2).eval()
+    tokens = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    with torch.no_grad():
+        features = model.forward_head(model.forward_features(tokens), pre_logits=True)
+        probe = LogisticRegression(max_iter=200).fit(features, codes["smiling"])
+        model.head.weight.copy_(torch.from_numpy(np.concatenate([0 * probe.coef_, probe.coef_])))
+        model.head.bias.copy_(torch.tensor([0.0, *probe.intercept_]))
+        scores = model(tokens).softmax(1)[:, 1].double().numpy()
+    names = [f"{number:04}.jpg" for number in range(len(scores))]
+    lines = zip(names, scores, codes["smiling"], strict=True)
+    (tmp_path / "predictions.csv").write_text(rows(("id", "score", "label"), lines))
+    held = ((name, ("female", "male")[code]) for name, code in zip(names, codes["male"], strict=True))
+    (tmp_path / "city.csv").write_text(rows(("id", "sex"), held))
+    city = AuditorFile.parse(f"{tmp_path / 'city.csv'}:sex")
+    columns = Columns(score="score", threshold=0.5)
+    answer = audited(tmp_path / "out", Wanted(tmp_path / "predictions.csv", columns, [city], epsilon=100.0))
+    counts = confusion_counts(codes["smiling"], (scores >= 0.5).astype(int), codes["male"], (2, 2))
+    found = answer["attributes"]["sex"]["metrics"]["selection rate difference"]
+    assert found["value"] == pytest.approx(demographic_parity_difference(counts), abs=0.01)  # hardly any noise
+
+
 @pytest.mark.long
 def test_the_command_does_all_of_it(tmp_path: Path) -> None:
     """As a user runs it, with every party a process of its own; exit code 6 where the claim fails."""
     trained(tmp_path)
-    command = [sys.executable, "-m", "scenarios.cli", "audit", str(tmp_path / "predictions.csv")]
+    command = [sys.executable, "-m", "secure_fair", "audit", str(tmp_path / "predictions.csv")]
     command += ["--auditor", f"{tmp_path / 'city.csv'}:sex", "--output", str(tmp_path / "out"), "--fail-on", "fail"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=280)
     assert done.returncode == 6, done.stderr

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scenarios import audit
 from secure_fair.errors import ProcessFailed
+from secure_fair.scenarios import audit
 from tests.refusals.audits import Asked
 from tests.refusals.case import inside
 

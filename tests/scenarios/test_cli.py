@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 import tomllib
 from pathlib import Path
 
@@ -13,11 +19,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from scenarios.cli import main
-from scenarios.cli.options import Output, complete_scenario, shared_options
-from scenarios.folders import run_folder
-from scenarios.schema import Scenario
-from secure_fair import errors
+from secure_fair import errors, stopping
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.cli.options import Output, complete_scenario, shared_options
+from secure_fair.scenarios.folders import run_folder
+from secure_fair.scenarios.schema import Scenario
 
 
 def invoke(*arguments: str):
@@ -74,6 +80,62 @@ def test_an_unexpected_error_is_one_line_and_a_log():
     log.unlink()
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (
+            OSError(errno.ENOSPC, "No space left on device"),
+            "a file of this command's: cannot be read or written (No space",
+        ),
+        (
+            OSError(errno.EROFS, "Read-only file system", "out/x"),
+            "out/x: cannot be read or written (Read-only file sys",
+        ),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory", "out/y"), "out/y: cannot be read or written (Not a dir"),
+    ],
+)
+def test_a_disk_that_is_full_or_away_is_no_error_of_the_program(error, said):
+    result = CliRunner().invoke(failing(error))
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"error: {said}")
+    assert "see that its folder is there, has room and may be written to" in line
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_is_told_to_end_ends_with_130_whatever_a_library_makes_of_it(number, monkeypatch):
+    """Without the memory of it the library's own error is told, with 1."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+
+    @click.command()
+    @shared_options
+    def command(output: Output) -> None:
+        try:
+            os.kill(os.getpid(), number)
+            time.sleep(1)
+        except KeyboardInterrupt:
+            raise ValueError("could not determine the shape") from None
+
+    try:
+        result = CliRunner().invoke(command)
+        assert (result.exit_code, result.stderr) == (130, "error: interrupted\n")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert CliRunner().invoke(failing(errors.Refusal("no"))).exit_code == 4  # it was for that command alone
+        monkeypatch.setattr(stopping, "_asked", Forgetful())
+        forgotten = CliRunner().invoke(command)
+        assert forgotten.exit_code == 1
+        Path(forgotten.stderr.rpartition("traceback in ")[2].strip().rstrip(")")).unlink()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class Forgetful(threading.Event):
+    """A memory of stops that has none."""
+
+    def is_set(self) -> bool:
+        return False
+
+
 def test_an_unexpected_error_shows_its_traceback_with_v():
     result = CliRunner().invoke(failing(ZeroDivisionError("by zero")), ["-v"])
     assert "Traceback (most recent call last)" in result.stderr
@@ -106,9 +168,9 @@ def test_help_lists_the_exit_codes():
 
 
 def test_help_loads_nothing_heavy():
-    code = "import sys, scenarios.cli; print(*sys.modules)"
+    code = "import sys, secure_fair.scenarios.cli; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert "scenarios.cli.run" in modules
+    assert "secure_fair.scenarios.cli.run" in modules
     assert not {"torch", "numpy", "pydantic", "crypten", "matplotlib", "grpc", "rich"} & set(modules)
 
 
@@ -124,17 +186,16 @@ def test_help_loads_nothing_heavy():
 )
 def test_what_reads_or_writes_a_small_file_does_not_wait_for_torch(words, tmp_path):
     (tmp_path / "policy.toml").write_text('epsilon = 1.0\noperations = ["moment"]\n')
-    code = (
-        "import sys; from scenarios.cli import main; main(standalone_mode=False); print(*sys.modules, file=sys.stderr)"
-    )
+    start = "import sys; from secure_fair.scenarios.cli import main; main(standalone_mode=False)"
+    code = f"{start}; print(*sys.modules, file=sys.stderr)"
     command = [sys.executable, "-c", code, *words.split()]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "scenarios.cli.policy" in result.stderr.split()
+    assert "secure_fair.scenarios.cli.policy" in result.stderr.split()
     assert not {"torch", "crypten", "scipy"} & set(result.stderr.split())
 
 
 def test_the_module_is_the_program():
-    result = subprocess.run([sys.executable, "-m", "scenarios.cli", "--version"], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-m", "secure_fair", "--version"], capture_output=True, text=True)
     assert result.stdout.startswith("secure-fair, version ") or "secure-fair" in result.stderr
 
 
@@ -287,8 +348,8 @@ def test_ledger_verify_counts_entries_and_finds_a_change(tmp_path):
 
 def test_the_page_of_all_keys_is_current() -> None:
     """Every key has a meaning, and docs/scenario.md is what ``scenario reference`` prints."""
-    from scenarios.reference import page
-    from scenarios.schema import Scenario
+    from secure_fair.scenarios.reference import page
+    from secure_fair.scenarios.schema import Scenario
     from secure_fair.sections import section_of
 
     sections, unexplained = [Scenario], []
@@ -314,6 +375,7 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_done(tmp_path)
 
 def test_a_scenario_comes_from_standard_input():
     text = invoke("scenario", "show", "quickstart").stdout
+    assert re.search(r"^# moment +4 +24 ", text, re.MULTILINE)  # what it will cost: four of them, six rounds each
     text = text[text.index("name = ") :]
     result = CliRunner().invoke(main, ["scenario", "validate", "-"], input=text)
     assert result.exit_code == 0, result.output

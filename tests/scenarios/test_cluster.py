@@ -13,12 +13,12 @@ import pytest
 from click.testing import CliRunner
 from distributed import LocalCluster, Security
 
-from scenarios import cluster
-from scenarios.cli import main
-from scenarios.grid import load, runs_of
-from scenarios.progress import LineReporter
-from scenarios.sweep import sweep
 from secure_fair.errors import UsageError
+from secure_fair.scenarios import cluster
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.grid import load, runs_of
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.sweep import sweep
 
 SWEEP = """
 name = "small"
@@ -83,6 +83,7 @@ def test_two_workers_give_the_table_of_one_process_though_one_is_killed(
     assert len(lines(there)) == len(runs) == 4
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_on_a_cluster(tmp_path: Path, source: Path, two_workers: Any) -> None:
     out = tmp_path / "out"
     command = ["sweep", str(source), "--out", str(out), "--cluster", two_workers.scheduler_address]

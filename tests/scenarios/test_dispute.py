@@ -9,21 +9,24 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from parties import envelope, identity
-from parties.config import Endpoint
-from parties.draw import Draw
-from parties.envelope import Signature
-from parties.roster import Roster
-from parties.sealing import commit_to, fingerprint_of
-from parties.statement import Facts, statement
-from scenarios.audit import Prepared, prepare
-from scenarios.cli import main
 from secure_fair.data.decision_store import RECORDS, read_store
 from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
 from secure_fair.ids import as_ids
+from secure_fair.parties import envelope, identity
+from secure_fair.parties.commitments import commit_to, commitment
+from secure_fair.parties.config import Endpoint
+from secure_fair.parties.dispute import DISPROVED, PROVED, Opening, Recount
+from secure_fair.parties.draw import Draw
+from secure_fair.parties.envelope import Signature
+from secure_fair.parties.roster import Roster
+from secure_fair.parties.sealing import fingerprint_of
+from secure_fair.parties.statement import Facts, statement
+from secure_fair.scenarios.audit import Prepared, prepare
+from secure_fair.scenarios.cli import main
 from tests.parties.company import make_identities
 from tests.scenarios import audits
 from tests.scenarios.audits import in_the_clear, people, wanted
@@ -61,9 +64,12 @@ class Signed:
         return done
 
 
-def signed(folder: Path, identities: Path, text: str, **settings: Any) -> Signed:
-    """An audit in the clear of 200 people, whose parties have committed to their stores beforehand."""
-    asked = wanted(folder, people(200))
+def signed(
+    folder: Path, identities: Path, text: str, columns: dict[str, np.ndarray] | None = None, **settings: Any
+) -> Signed:
+    """An audit in the clear of 200 people, or of these, whose parties have committed to their stores beforehand."""
+    folder.mkdir(exist_ok=True)
+    asked = wanted(folder, people(200) if columns is None else columns)
     (folder / "policy.toml").write_text(text)
     prepared = prepare(replace(asked, policies={"": folder / "policy.toml"}, **settings))
     answer = in_the_clear(prepared, folder / "states", "run")
@@ -134,6 +140,49 @@ def test_one_party_alone_shows_its_own_inputs_and_nothing_is_counted(case: Signe
         assert done.stdout.count("not opened") == 2
 
 
+# --- chosen late ------------------------------------------------------------------------------------------------------
+
+
+def framed(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Everybody who is known to have been refused is a woman now: what an auditor may say once it knows whom it is
+    about."""
+    return columns | {"sex": np.where(columns["decision"] == 1, "male", "female")}
+
+
+@pytest.fixture
+def late(tmp_path: Path, identities: Path) -> Signed:
+    """An audit whose auditor has counted a table that it chose for the people whom it was offered."""
+    text = "allow_exact = true\nclaims = ['impact ratio by sex >= 0.1']\n"
+    found = signed(tmp_path / "late", identities, text, framed(people(200)))
+    assert found.tree["predicate"]["claims"][0]["passed"] is False
+    return found
+
+
+def test_a_table_chosen_late_would_prove_itself(late: Signed) -> None:
+    """The twin: committed to at the end, it is what was counted, and the developer stands condemned."""
+    done = late.dispute("developer", "city")
+    assert "impact ratio by sex >= 0.1: certified as fail, recounted 0: proved" in done.stdout
+
+
+def test_a_table_chosen_late_is_not_the_one_committed_to_before_the_offer(late: Signed) -> None:
+    """It is bound to what it had: to open the table of its choice is found out, and so is to open the other."""
+    stores = late.folder / "states" / "stores-run"
+    chosen, honest = late.folder / "city", late.folder / "honest"
+    shutil.copytree(stores / "city", honest)
+    table = (honest / ATTRIBUTES).read_text().splitlines()
+    header, place = table[0].split(","), table[0].split(",").index("sex")
+    rows = [line.split(",") for line in table[1:]]
+    for number, row in enumerate(rows):
+        row[place] = str(number % 2)  # nothing to do with decisions
+    (honest / ATTRIBUTES).write_text("\n".join(map(",".join, [header, *rows])) + "\n")
+    before = commit_to(honest, (ATTRIBUTES, META), late.folder / "first")
+    late.tree["predicate"]["commitments"]["city"] = before
+    assert "not those that the certificate commits it to" in late.dispute("developer", "city", code=4).stderr
+    shutil.rmtree(chosen)
+    shutil.copytree(late.folder / "first", chosen)
+    assert "impact ratio by sex >= 0.1: disproved" in late.dispute("developer", "city", code=6).stderr
+
+
 def edited(name: str) -> Callable[[Path], None]:
     """One cell of a file changed."""
 
@@ -159,6 +208,42 @@ def test_changed_inputs_are_caught(case: Signed, party: str, change: Callable[[P
     change(case.folder / party / "committed")
     done = case.dispute("developer", "city", code=4)
     assert f"{party}: the opened files are not those" in done.stderr
+
+
+def test_what_was_committed_to_is_not_salt(case: Signed) -> None:
+    """The first line of a table taken for the end of the salt: it hashes to the same, and opens another file."""
+    folder = case.folder / "developer"
+    opened, table = json.loads((folder / "commitment.json").read_text()), folder / "committed" / RECORDS
+    line, rest = table.read_bytes().split(b"\n", 1)
+    longer = bytes.fromhex(opened["salt"]) + line + b"\n"
+    table.write_bytes(rest)
+    assert commitment(longer, [table]) == case.tree["predicate"]["commitments"]["developer"]
+    (folder / "commitment.json").write_text(json.dumps(opened | {"salt": longer.hex()}))
+    assert "a salt has 32" in case.dispute("developer", code=2).stderr
+
+
+@pytest.mark.parametrize("holder", ["city", "county"])
+def test_an_attribute_is_counted_from_the_table_of_who_holds_it(case: Signed, holder: str) -> None:
+    """Another auditor may have committed to a column of the same name, that it holds by no terms. The twin are terms by
+    which it does: then the certificate is disproved by it."""
+    shutil.copytree(case.folder / "city", case.folder / "county")
+    table = case.folder / "county" / "committed" / ATTRIBUTES
+    header, *rows = [line.split(",") for line in table.read_text().splitlines()]
+    place = header.index("sex")
+    decided = (case.folder / "developer" / "committed" / RECORDS).read_text().splitlines()[1:]
+    selected = {line.split(",")[0] for line in decided if line.split(",")[1] == "1"}
+    for alike in ([row for row in rows if (row[0] in selected) == value] for value in (False, True)):
+        for number, row in enumerate(alike):
+            row[place] = str(number % 2)  # nothing to do with decisions
+    table.write_text("\n".join(map(",".join, [header, *rows])) + "\n")
+    config = case.prepared.terms.run_config()
+    promises = {**config.promises, "county": replace(config.promises["city"], claims=())}
+    config = replace(
+        config, auditors=("county", "city"), holders=config.holders | {"sex": (holder,)}, promises=promises
+    )
+    openings = {name: Opening(case.folder / name) for name in ("developer", "county", "city")}
+    found = next(Recount(config, case.tree["predicate"], openings).findings())
+    assert found.found == {"city": PROVED, "county": DISPROVED}[holder]
 
 
 def test_another_salt_opens_nothing(case: Signed) -> None:

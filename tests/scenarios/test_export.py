@@ -19,11 +19,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import secure_fair
-from scenarios import export as exports
-from scenarios.exported import loaded
-from scenarios.launch import run, run_plain
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+from secure_fair.scenarios import export as exports
+from secure_fair.scenarios.exported import loaded
+from secure_fair.scenarios.launch import run, run_plain
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import write_stores
 from tests.parties.people import plant, scenario_of
 from tests.scenarios.album import EQUAL, RECORDS, done, furthest, invoke, paths_of, refused, scenario_of_pictures, told
@@ -148,6 +148,7 @@ def test_exports_that_are_refused(album_run: Path, tmp_path: Path, monkeypatch: 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_onnx(album_run: Path, tmp_path: Path) -> None:
     """What it is compared with, and by what, is the export's own check; here that it is alone in the folder."""
     done("export", album_run, tmp_path / "out", "--onnx")

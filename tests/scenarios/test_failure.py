@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.failure import check_place, note_failed_party, note_failed_run, resume_command
 from secure_fair.errors import PartyLost, ProcessFailed, UsageError
+from secure_fair.scenarios.failure import check_place, note_failed_party, note_failed_run, resume_command
+from secure_fair.scenarios.processes import job_of, run_parties
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 
 
 def noted(folder: Path) -> dict[str, object]:
@@ -37,7 +40,12 @@ def test_a_party_says_how_it_is_started_again(tmp_path: Path, monkeypatch: pytes
     run = tmp_path / "state" / "runs" / "tiny-1"
     run.mkdir(parents=True)
     (run / "begun.json").write_text("{}")
+    (run / "ledger.json").write_text('{"entries": 7, "hash": ""}')
     (run / "epoch-3.json").write_text("{}")
+    older = tmp_path / "state" / "runs" / "tiny-0"  # by the ledger; a clock may have gone back since
+    older.mkdir()
+    (older / "ledger.json").write_text('{"entries": 5, "hash": ""}')
+    (older / "begun.json").write_text("{}")
     command = note_failed_party(tmp_path, "auditor", tmp_path / "state", error)
     assert (
         command == "secure-fair party auditor --state 'my state' --resume" == resume_command([*arguments, "--resume"])
@@ -54,3 +62,23 @@ def test_a_folder_with_results_is_not_begun_in_again(tmp_path: Path) -> None:
     check_place(tmp_path, resumed=True)
     with pytest.raises(UsageError, match="holds the results of an earlier run; name another folder"):
         check_place(tmp_path, resumed=False)
+
+
+def test_parties_that_have_all_written_their_results_are_not_started_again(tmp_path: Path) -> None:
+    """Somebody has failed after that; where one has not written its own, all begin again."""
+    scenario = Scenario.load("faces-wavy-gender")
+    names = [f"auditor-{auditor.name}" for auditor in scenario.secure.auditors]
+    for folder in ("developer", *names):
+        (tmp_path / folder / "state").mkdir(parents=True)
+        (tmp_path / folder / "party.json").write_text("{}")
+    said: list[str] = []
+    report = LineReporter()
+    report.stage = said.append  # type: ignore[method-assign, assignment]
+    job = job_of(scenario, tmp_path / "no stores", tmp_path)
+    run_parties(job, report)
+    assert said == ["all parties had written their results: going on with those"]
+    assert (tmp_path / "developer" / "party.json").exists()
+    assert not (tmp_path / "developer" / "state").exists()
+    (tmp_path / names[0] / "party.json").unlink()
+    assert not job_of(scenario, tmp_path / "no stores", tmp_path).resume
+    assert not (tmp_path / "developer").exists()

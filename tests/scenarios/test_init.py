@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from scenarios.cli import main
-from scenarios.schema import Scenario
 from secure_fair.data.faces import draw
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.schema import Scenario
 
 BANDS = ("20-29", "30-39", "more than 70")
 

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from scenarios.cli import main
-from scenarios.cli.run import result_text
-from scenarios.launch import run
-from scenarios.people import People, load
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
 from secure_fair.data.links import make_join_key
 from secure_fair.data.store import record_ids
 from secure_fair.errors import UsageError
 from secure_fair.report.html import write_report
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.cli.run import result_text
+from secure_fair.scenarios.launch import run
+from secure_fair.scenarios.people import People, load
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import tiny
 
 BIAS = {"attribute": "male", "group": "male", "missed": 0.5}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
 from secure_fair.privacy.accounting import gaussian_epsilon
 from secure_fair.privacy.entries import Charge, Receipt, records_hash
 from secure_fair.privacy.ledger import Ledger
+from secure_fair.scenarios.cli import main
 
 IDS = [f"{number:032x}" for number in range(64)]
 SPENT = gaussian_epsilon(0.08**0.5, 1e-5)
@@ -69,6 +69,19 @@ def test_a_torn_line_is_told_from_damage_and_repaired_with_a_word(state: Path) -
     path.write_bytes(path.read_bytes().replace(b'"sigma": 5.0', b'"sigma": 9.0'))
     assert invoke("repair", state).exit_code == 4
     assert invoke("verify", state).exit_code == 4
+
+
+def test_what_opens_nothing_and_is_no_training_is_named(tmp_path: Path) -> None:
+    """A charge of nothing for an exact moment would pass for a training's, which the noise does not say."""
+    ledger = Ledger(tmp_path / "ledger", "auditor")
+    ledger.start("run", auditor="auditor", training=64)
+    table, everybody = ledger.enrol(IDS), np.arange(64)
+    receipt = Receipt("run", 1, "auditor", "moment", "sex", records_hash(table, everybody), 64, (), None)
+    ledger.plan(receipt, Charge(mu2=0.0), table, everybody)
+    ledger.close()
+    result = invoke("verify", tmp_path)
+    assert (result.exit_code, result.stderr.count("\n")) == (4, 1)
+    assert "release 1 of run: it opens nothing, as if it were a training, and is a moment" in result.stderr
 
 
 def test_a_charge_that_is_less_than_the_noise_costs_is_named(tmp_path: Path) -> None:

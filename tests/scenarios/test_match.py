@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from scenarios.audit import Prepared, prepare
-from scenarios.cli import main
 from secure_fair.data.links import read_matched
 from secure_fair.errors import BudgetExceeded
+from secure_fair.scenarios.audit import Prepared, prepare
+from secure_fair.scenarios.cli import main
 from tests.scenarios.audits import in_the_clear, people, wanted, write
 
 ALL = people(60)

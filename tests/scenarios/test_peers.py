@@ -10,19 +10,20 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench.peers import fairlearn, fairret
-from bench.peers.measure import PEERS
-from scenarios import peers
-from scenarios.cli import main
-from scenarios.peers import Runs, features_of
-from scenarios.people import load, parts_of
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
-from scenarios.sweep import Quiet
+from secure_fair.bench.peers import fairlearn, fairret
+from secure_fair.bench.peers.measure import PEERS
 from secure_fair.learning.backbone import load_backbone, normalisation
+from secure_fair.learning.methods.posthoc import STRENGTHS
 from secure_fair.learning.model import pooled_features
 from secure_fair.learning.settings import Backbone, Lora, ModelSettings
 from secure_fair.privacy.accounting import gaussian_mu
+from secure_fair.scenarios import peers
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.peers import Runs, features_of
+from secure_fair.scenarios.people import load, parts_of
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
+from secure_fair.scenarios.sweep import Quiet
 
 RECORDS = 1600
 
@@ -130,6 +131,7 @@ def test_a_missing_package_is_said_before_any_work(tmp_path, monkeypatch):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_row_for_each_method_setting_and_seed(table, tmp_path, monkeypatch):
     if not all(peer.installed for peer in PEERS):
         pytest.skip("not all peers are installed: pip install 'secure-fair[peers]'")
@@ -145,7 +147,11 @@ def test_the_command_leaves_a_row_for_each_method_setting_and_seed(table, tmp_pa
     assert result.exit_code == 0, result.stderr
     rows = list(csv.DictReader((out / "peers.csv").open()))
     assert {row["seed"] for row in rows} == {"0", "1"}
-    assert len(rows) == 2 * (len(PEERS) + 6)
+    path = [strength for strength in STRENGTHS if strength]  # posthoc's: a row for each, from one run
+    assert len(rows) == 2 * (len(PEERS) + 3 + 3 * len(path))
+    exact = [row for row in rows if row["method"] == "ours: posthoc, exact releases" and row["seed"] == "0"]
+    assert [row["setting"] for row in exact] == [f"strength {strength:g}" for strength in path]
+    assert [float(row["told_gap"]) for row in exact] == sorted((float(row["told_gap"]) for row in exact), reverse=True)
     spent = {row["method"]: row["epsilon"] for row in rows if row["method"].startswith("ours")}
     assert spent["ours: posthoc, epsilon 0.3"] == "0.3"
     assert spent["ours: parity, exact releases"] == "inf"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from scenarios import assemble, policies
-from scenarios.cli import main
-from scenarios.fit import fit, plans_of
-from scenarios.progress import JsonReporter, LineReporter
-from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.operations import OPERATIONS
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
+from secure_fair.scenarios import assemble, policies
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.fit import fit, plans_of
+from secure_fair.scenarios.progress import JsonReporter, LineReporter
+from secure_fair.scenarios.schema import Scenario
 
 
 def invoke(*arguments: str) -> Result:

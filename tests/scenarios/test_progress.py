@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 
-from scenarios.progress import JsonReporter, LineReporter, TerminalReporter, reporter
+from secure_fair.scenarios.progress import JsonReporter, LineReporter, TerminalReporter, reporter
 
 
 def drive(follow) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from scenarios.cli import main
-from scenarios.launch import run
-from scenarios.plans import census
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.launch import run
+from secure_fair.scenarios.plans import census
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 
 SEEDS = (0, 1, 2)
 BESIDE = Path(__file__).resolve().parents[3] / "shared"

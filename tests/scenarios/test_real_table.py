@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.launch import run
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
+from secure_fair.scenarios.launch import run
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
 
 DATA = Path(os.environ.get("SECURE_FAIR_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 # error and demographic-parity gap at epsilon 1: DP-FERMI (arXiv 2210.08781), two points of its curve

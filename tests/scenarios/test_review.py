@@ -12,13 +12,13 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
-from scenarios.review import DEMO, check, terms_of
-from scenarios.schema import Scenario
 from secure_fair.attacks import ATTACKS
 from secure_fair.errors import ClaimFails
 from secure_fair.randomness import PRG
 from secure_fair.report.review import overview, render
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.review import DEMO, check, terms_of
+from secure_fair.scenarios.schema import Scenario
 
 QUICK = ("--only", "mask_recovery", "--only", "ledger_changes")
 
@@ -74,7 +74,7 @@ def test_a_finding_is_kept_until_the_program_or_the_terms_change(
     (file,) = (tmp_path / "findings").iterdir()
     file.write_text("{")  # torn
     assert kept("--seed", "1", "-o", "privacy.epsilon=2") == [False]
-    monkeypatch.setattr("scenarios.review.program", lambda: "another program")
+    monkeypatch.setattr("secure_fair.scenarios.review.program", lambda: "another program")
     assert kept("--seed", "1", "-o", "privacy.epsilon=2") == [False]
     assert len(list((tmp_path / "findings").iterdir())) == 1  # no older one is left
 

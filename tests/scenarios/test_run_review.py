@@ -17,8 +17,6 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
-from scenarios.summary import released
 from secure_fair.attacks.common.attack import DEVELOPER, Terms, balanced
 from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, opened
 from secure_fair.operations import RULES, planned
@@ -29,6 +27,8 @@ from secure_fair.privacy.entries import Charge
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.plan import make_plan
 from secure_fair.privacy.policy import Policy
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.summary import released
 
 PEOPLE, TRAINING = 120, 80
 TERMS = Terms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=3)

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scenarios import files
-from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.learning.method import Extent
 from secure_fair.learning.methods import METHODS, make_method
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, MethodSettings
 from secure_fair.operations import OPERATIONS
+from secure_fair.scenarios import files
+from secure_fair.scenarios.schema import Scenario
 from tests.refusals.conflicts import SEPARATE, TWO, holders
 
 MINIMAL = {"name": "small", "data": {"dataset": "faces", "target": "wavy_hair", "sensitive": ["male"]}}
@@ -324,7 +324,7 @@ JSON_LIKE = st.recursive(
 SECTIONS = sorted(set(Scenario.model_fields) - {"description"})
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.dictionaries(st.sampled_from(SECTIONS), JSON_LIKE, max_size=4), st.data())
 def test_nothing_but_a_usage_error_comes_out_of_any_tree(tree, data):
     """Whatever a file holds, also inside sections that exist, the answer is a list of problems, never a traceback."""

@@ -12,18 +12,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from scenarios.cli import main
-from scenarios.cli.run import result_text
-from scenarios.fit import admit
-from scenarios.grid import Run
-from scenarios.launch import run
-from scenarios.people import load
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
-from scenarios.sweep import PreparedStores, run_once
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.errors import UsageError
 from secure_fair.report.html import write_report
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.cli.run import result_text
+from secure_fair.scenarios.fit import admit
+from secure_fair.scenarios.grid import Run
+from secure_fair.scenarios.launch import run
+from secure_fair.scenarios.people import load
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
+from secure_fair.scenarios.sweep import PreparedStores, run_once
 from tests.drawn import GENDERS, write_manifest
 from tests.parties.company import tiny, write_stores
 

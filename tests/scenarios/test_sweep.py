@@ -14,19 +14,19 @@ import psutil
 import pytest
 from click.testing import CliRunner
 
-from scenarios import launch, spot_check
-from scenarios.cli import main
-from scenarios.files import library
-from scenarios.grid import Run, SweepFile, load, merge, points, runs_of
-from scenarios.progress import LineReporter
-from scenarios.schema import Scenario
-from scenarios.sweep import COLUMNS, REVISION, Lines, sweep
 from secure_fair.errors import UsageError
 from secure_fair.report import attacks
 from secure_fair.report.columns import FLOORS, GAPS
 from secure_fair.report.settings import group_settings
 from secure_fair.report.sweep import write_sweep_report
 from secure_fair.report.sweep_tables import settings_table
+from secure_fair.scenarios import launch, spot_check
+from secure_fair.scenarios.cli import main
+from secure_fair.scenarios.files import library
+from secure_fair.scenarios.grid import Run, SweepFile, load, merge, points, runs_of
+from secure_fair.scenarios.progress import LineReporter
+from secure_fair.scenarios.schema import Scenario
+from secure_fair.scenarios.sweep import COLUMNS, REVISION, Lines, sweep
 
 SMALL = """
 name = "small"
@@ -137,6 +137,22 @@ def test_keys_are_taken_out_and_overrides_come_last(tmp_path):
     assert [run.scenario.method.strength for run in runs] == [7.5]
 
 
+def test_runs_with_noise_are_done_as_often_as_is_wanted(tmp_path):
+    """Others have one result; the draws of a seed are runs of their own, and the first is the run of before."""
+    text = "noise_draws = 3" + SMALL + EXACT_PARITY + ERM + '[[grid]]\nmethod.name = "parity"\nprivacy.epsilon = 1.0\n'
+    runs = runs_of(written(tmp_path, text))
+    assert [(run.scenario.method.name, run.noised, run.draw) for run in runs] == [
+        ("parity", False, 0),
+        ("erm", False, 0),
+        ("parity", True, 0),
+        ("parity", True, 1),
+        ("parity", True, 2),
+    ]
+    assert len({run.key for run in runs}) == 5
+    assert runs[2].key in {run.key for run in runs_of(written(tmp_path, text.replace("noise_draws = 3", "")))}
+    assert runs[4].label.endswith("seed 0, draw 3 of noise")
+
+
 def test_all_problems_of_all_points_are_told_at_once(tmp_path):
     text = SMALL + '[[grid]]\nmethod.name = ["erm", "nonsense"]\n[[grid]]\nmethod.strength = -1.0\n'
     with pytest.raises(UsageError) as caught:
@@ -244,7 +260,7 @@ def test_workers_compute_what_one_process_does(tmp_path):
 @pytest.mark.long
 def test_workers_end_with_a_sweep_that_is_killed(tmp_path):
     (tmp_path / "sweep.toml").write_text(SMALL.replace("[0]", "[0, 1]") + ERM)
-    command = [sys.executable, "-c", "from scenarios.cli import main; main()", "sweep", str(tmp_path / "sweep.toml")]
+    command = [sys.executable, "-m", "secure_fair", "sweep", str(tmp_path / "sweep.toml")]
     process = subprocess.Popen([*command, "--out", str(tmp_path / "out"), "--jobs", "2"], stderr=subprocess.DEVNULL)
     try:
         workers = wait_for(lambda: [child for child in psutil.Process(process.pid).children() if is_worker(child)])
@@ -383,6 +399,19 @@ def test_what_runs_release_is_attacked(tmp_path):
     assert {row["run"] for row in rows_in(out)} == {row["run"] for row in (exact, noised, nothing)}
     told = attacks.table(attacks.read(out / attacks.FILE))
     assert [row["epsilon"] for row in told.tree()] == ["exact", "1", "-"]
+
+
+def test_of_adapters_the_auditors_own_people_are_attacked(tmp_path):
+    """DP-SGD is for adding or removing a record, so that about an attribute twice the epsilon is allowed."""
+    grid = '[[grid]]\nmethod.name = "orth"\nprivacy.epsilon = [1.0, inf]\n'
+    runs, out = runs_of(written(tmp_path, SMALL + grid), ()), tmp_path / "out"
+    out.mkdir()
+    sweep(runs, out, LineReporter(), jobs=1, attack=True)
+    noised, exact = attacks.read(out / attacks.FILE)
+    assert float(exact["area"]) == float(exact["area_ceiling"]) == 1.0
+    assert 0.5 < float(noised["area"]) < float(noised["area_ceiling"]) < 0.9
+    assert 16 < int(noised["records"]) < 48  # a fifth of the 160, and the half that is trained on is the developer's
+    assert noised["records"] == exact["records"]
 
 
 def test_an_attack_needs_all_runs_to_be_made_with_it(tmp_path):

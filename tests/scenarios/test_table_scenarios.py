@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from scenarios import files
-from scenarios.schema import Scenario
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import METHODS
+from secure_fair.scenarios import files
+from secure_fair.scenarios.schema import Scenario
 
 MINIMAL = {
     "name": "rows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -10,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from scenarios.temporary import remove_left, temporary_folder
+from secure_fair.scenarios.temporary import remove_left, temporary_folder
 
 HOLDER = """
 import sys, time
-from scenarios.temporary import temporary_folder
+from secure_fair.scenarios.temporary import temporary_folder
 with temporary_folder("stores") as folder:
     print(folder, flush=True)
     time.sleep(60)
@@ -33,6 +34,29 @@ def test_a_folder_goes_with_its_block(place: Path) -> None:
         (folder / "below").mkdir()
         assert folder.parent == place
     assert list(place.iterdir()) == []
+
+
+def test_a_folder_that_is_being_made_is_not_taken_for_one_that_was_left(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another launcher looks in the moment before it is locked: it has a lock's file by then, which nobody holds."""
+    looked: list[list[Path]] = []
+    honest = fcntl.flock
+
+    def flock(*what: int) -> None:
+        if not looked:
+            looked.append([])
+            looked[0] = remove_left()
+        honest(*what)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with temporary_folder("stores") as folder:
+        assert looked == [[]]
+        assert folder.is_dir()
+        assert remove_left() == []
+        (place / "secure-fair-left").mkdir()
+        (place / "secure-fair-left" / ".in-use").touch()  # as it would have looked under its name
+        assert remove_left() == [place / "secure-fair-left"]
 
 
 def test_what_a_killed_process_has_left_goes_at_the_next_start_and_nothing_else(place: Path) -> None:

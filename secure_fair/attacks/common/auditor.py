@@ -34,7 +34,7 @@ from secure_fair.randomness import PRG, KeySource
 ATTRIBUTE = "attribute"
 EVALUATION = "evaluation_counts"
 EXACT = Policy(allow_exact=True)
-TRUSTING = Policy(developer="follows the protocol")
+TRUSTING = Policy(developer="follows the protocol", auditors="follow the protocol")
 
 
 @dataclass(frozen=True)

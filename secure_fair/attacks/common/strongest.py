@@ -4,6 +4,7 @@ That is the adversary that differential privacy speaks of, at the queries that a
 shorter than they may be, so that a run tells less than its epsilon allows. Of Gaussian releases its power against one
 person follows from mu alone, and it is the best there is (Neyman and Pearson 1933; Dong, Roth and Su 2022, 2.2);
 mu^2 adds up over releases. Nothing is estimated: noise that the people of one moment share cannot pass for knowledge.
+An adapter that an auditor has trained tells of that auditor's own people (``secret_batches``).
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from secure_fair.attacks.common.secret_batches import Batches
 from secure_fair.errors import UsageError
 from secure_fair.groups import row_change
 from secure_fair.privacy.accounting import gaussian_mu, truth_probability
 
 SUMS, ROWS, ANSWERS = ("moment", "group_counts"), ("penalty_rows",), ("randomised_attributes",)
+ADAPTERS = ("sensitive_adapter", "orthogonality")  # post-processing of the auditor's training
 EVALUATION = "evaluation_counts"  # has a budget of its own, and is about other records
 
 
@@ -29,14 +32,16 @@ class Strongest:
     """The power that the releases of one training give over the attribute of each of so many ``records``.
 
     ``groups`` of the attribute: the attacker tells two of them apart. ``epsilon`` of randomised responses; None: the
-    truth.
+    truth. ``batches`` of the training of an adapter on these records; None: it was exact.
     """
 
     records: int
     groups: int = 2
     epsilon: float | None = None
+    batches: Batches | None = None
     squares: np.ndarray = field(init=False)  # of every record's mu
     answered: bool = False
+    trained: bool = False
 
     def __post_init__(self) -> None:
         self.squares = np.zeros(self.records)
@@ -53,12 +58,14 @@ class Strongest:
         elif operation in ANSWERS:  # once for ever: the same answer again says nothing new
             self.answered = True
             return
+        elif operation in ADAPTERS:
+            self.trained = True
+            return
         elif operation == EVALUATION:
             return
         else:
-            raise UsageError(
-                f"--attack: what {operation} tells is not known; known are {', '.join((*SUMS, *ROWS, *ANSWERS))}"
-            )
+            known = ", ".join((*SUMS, *ROWS, *ANSWERS, *ADAPTERS))
+            raise UsageError(f"--attack: what {operation} tells is not known; known are {known}")
         with np.errstate(divide="ignore", invalid="ignore"):
             self.squares[records] += np.where(lengths > 0, lengths * row_change(self.groups) ** 2 / sigma**2, 0.0)
 
@@ -72,12 +79,16 @@ class Strongest:
         """The area under its curve, a mean over the records."""
         if self.answered:
             return responses_area(self.epsilon, self.groups)
+        if self.trained:
+            return 1.0 if self.batches is None else self.batches.area()
         return float(ndtr(np.sqrt(self.squares / 2)).mean())
 
     def hit_rate(self, alarms: float) -> float:
         """Its hit rate at this rate of false ``alarms`` about each, a mean over the records."""
         if self.answered:
             return responses_hit_rate(alarms, self.epsilon, self.groups)
+        if self.trained:
+            return 1.0 if self.batches is None else self.batches.hit_rate(alarms)
         return float(ndtr(np.sqrt(self.squares) + ndtri(alarms)).mean())
 
 

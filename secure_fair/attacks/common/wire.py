@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -58,6 +59,25 @@ def sent(session: Session, receiver: str, action: Callable[[], object]) -> bytes
     with replaced(session._network, "send", watch):
         action()
     return bytes(said)
+
+
+def seen_from_outside(session: Session, action: Callable[[], object]) -> np.ndarray:
+    """The number of this party's messages while it acts, then size in bytes and time in seconds of each."""
+    began, seen = time.perf_counter(), []
+    send, receive = session._network.send, session._network.receive
+
+    def sending(peer: str, channel: str, *parts: Any) -> None:
+        seen.extend([sum(memoryview(part).nbytes for part in parts), time.perf_counter() - began])
+        send(peer, channel, *parts)
+
+    def receiving(peer: str, channel: str, **options: Any) -> bytes:
+        message = receive(peer, channel, **options)
+        seen.extend([len(message), time.perf_counter() - began])
+        return message
+
+    with replaced(session._network, "send", sending), replaced(session._network, "receive", receiving):
+        action()
+    return np.array([len(seen) // 2, *seen], dtype=np.float64)
 
 
 def _whole(message: bytes) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +33,6 @@ class Parity(Method):
 
     releases = tuple(SOURCES)
     keys = (*Method.keys, "components", "target_gap")
-    by_class: ClassVar[bool] = False
 
     @classmethod
     def planned(cls, settings: MethodSettings, extent: Extent) -> list[PlannedRelease]:

@@ -46,6 +46,7 @@ class PostHoc(Method):
         """Keep what the correction needs."""
         self.training = training
         self._path: list[dict[str, Any]] = []
+        self._heads: dict[float, dict[str, Tensor]] = {}
         self._gaps: dict[str, float] = {}
         self._strength = self.settings.strength
 
@@ -62,23 +63,23 @@ class PostHoc(Method):
             {name: (held.double(), source.priors[name]) for name, held in members.items() if held is not None},
         )
         begun = torch.cat([self.training.head.weight, self.training.head.bias[:, None]], dim=1).detach().cpu().double()
-        heads = {}
         for strength, head in correction.path(begun, sorted({*STRENGTHS, self.settings.strength})):
-            heads[strength] = head
+            self._heads[strength] = {"weight": head[:, :-1].float(), "bias": head[:, -1].float()}
             self._path.append({"strength": strength, **self._describe(correction, head)})
         self._strength = self._chosen()
         for step in self._path:
             step["taken"] = step["strength"] == self._strength
-        self._gaps = correction.gaps(heads[self._strength])
-        with torch.no_grad():
-            self.training.head.weight.copy_(heads[self._strength][:, :-1])
-            self.training.head.bias.copy_(heads[self._strength][:, -1])
+            if step["taken"]:
+                self._gaps = step["gaps"]
+        self.training.head.load_state_dict(self._heads[self._strength])
 
     def _describe(self, correction: Correction, head: Tensor) -> dict[str, Any]:
         """Estimated gaps and the accuracy of one head: on the validation records, or those that were trained on."""
         right = (correction.logits(head).argmax(1) == self.training.labels).double()
-        measured = self.training.validation if len(self.training.validation) else slice(None)
-        return {"gaps": correction.gaps(head), "accuracy": float(right[measured].mean())}
+        kept = len(self.training.validation) > 0
+        accuracy = float(right[self.training.validation if kept else slice(None)].mean())
+        of = "validation" if kept else "training"
+        return {"gaps": correction.gaps(head), "accuracy": accuracy, "accuracy_of": of}
 
     def _chosen(self) -> float:
         target, loss = self.settings.target_gap, self.settings.accuracy_loss
@@ -96,6 +97,10 @@ class PostHoc(Method):
     def path(self) -> list[dict[str, Any]]:
         """The strengths, each with the gaps that the release tells of it and its accuracy in training or validation."""
         return self._path
+
+    def heads(self) -> Mapping[float, Mapping[str, Tensor]]:
+        """The head at each of the strengths: any of them may be used, for no further release."""
+        return self._heads
 
     def strength(self) -> float | None:
         """The strength that was taken from the path."""

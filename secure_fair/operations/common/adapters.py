@@ -35,6 +35,14 @@ def unflatten(flat: Tensor, shapes: Sequence[Shape]) -> list[Tensor]:
     return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
+def alike(shapes: Sequence[Shape]) -> list[list[int]]:
+    """The places of equal shapes, by the first of each: such matrices are computed with as one stack."""
+    found: dict[Shape, list[int]] = {}
+    for place, shape in enumerate(shapes):
+        found.setdefault((shape[0], shape[1]), []).append(place)
+    return list(found.values())
+
+
 def row_matrices(adapter: Adapter) -> list[Tensor]:
     """The matrices A (r, d_m) in the adapter's order, float64."""
     return [a.to(torch.float64) for a, _ in adapter.values()]

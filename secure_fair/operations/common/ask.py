@@ -7,14 +7,24 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from secure_fair.ids import Ids
-from secure_fair.operations.common.adapters import Adapter, AdapterShapes
+from secure_fair.mpc.menu import MAX_ELEMENTS
+from secure_fair.operations.common.adapters import Adapter, AdapterShapes, Shape
 from secure_fair.privacy.release_cache import ReleaseCache
 
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+def with_room(shapes: list[Shape]) -> list[Shape]:
+    """The shapes of matrices; ValueError where they have more numbers together than one tensor on shares may: whoever
+    hears of them makes room for them."""
+    numbers = sum(rows * width for rows, width in shapes)
+    if numbers > MAX_ELEMENTS:
+        raise ValueError(f"matrices of {numbers} numbers; at most {MAX_ELEMENTS}")
+    return shapes
 
 
 class Ask(BaseModel):
@@ -27,7 +37,7 @@ class Ask(BaseModel):
     attribute: str = Field(max_length=200)
     width: int = Field(default=0, ge=0, le=1_000_000)
     query: str = Field(default="", max_length=64)
-    shapes: list[tuple[Size, Size]] = Field(default=[], max_length=10_000)
+    shapes: Annotated[list[tuple[Size, Size]], AfterValidator(with_room)] = Field(default=[], max_length=10_000)
 
     def alike(self, records: np.ndarray) -> tuple[str, int]:
         """A key of all requests that take the same from the dealer, the same at every party."""
@@ -41,10 +51,14 @@ class Ask(BaseModel):
 
 @dataclass(frozen=True)
 class Release:
-    """An opened value, float64, and the standard deviation of the noise on each of its numbers (0: exact)."""
+    """An opened value, float64, and the standard deviation of the noise on each of its numbers (0: exact).
+
+    ``query``: the name under which it was asked for, if it is remembered.
+    """
 
     values: Tensor
     sigma: float = 0.0
+    query: str = ""
 
 
 class Auditors(Protocol):

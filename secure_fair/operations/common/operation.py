@@ -10,9 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from secure_fair.errors import Refusal
+from secure_fair.mpc.bounds import Blocks
 from secure_fair.mpc.commitment import commit_rows
 from secure_fair.operations.common.adapters import Adapter
 from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.sizes import RunSizes
 from secure_fair.operations.common.state import PlainState, PublicFacts, SharedState
 from secure_fair.privacy.randomised_response import Responses
 from secure_fair.privacy.request import Grant, Request
@@ -86,6 +88,25 @@ class Operation:
         """Shapes of what the developer shares: here a row of ``width`` numbers for each record."""
         return [(len(records), ask.width)]
 
+    # what it will cost
+
+    def foreseen(self, ask: Ask, sizes: RunSizes) -> tuple[Ask, int]:
+        """The bare ``ask`` with the sizes that it will have in a run, and how many records it will be about.
+
+        Here a row of features for each record, of a batch where the value has a row for each, else of all training
+        records. The run's cost is forecast from it, and limits nothing: a request may be of any size.
+        """
+        records = sizes.batch if self.rule.row_per_record else sizes.training
+        return ask.model_copy(update={"width": sizes.features}), records
+
+    def about(self, ask: Ask, records: int) -> Ask:
+        """The same request about so many ``records``, for an ``ask`` that has their number in it."""
+        return ask
+
+    def proof_block(self, ask: Ask, records: int) -> int:
+        """How many rows are proved at a time; 0 where a proof's cost is affine in the rows alone."""
+        return Blocks.of(records, ask.width).rows
+
     # what is computed
 
     def share(
@@ -100,7 +121,7 @@ class Operation:
             (shape,), (values,) = self.inputs(ask, records), private or (None,)
             return [self.commit(state, values, shape, verifiers)]
         return [
-            state.session.share(state.facts.developer, private[i] if private else None, shape, bound=self.input_bound)
+            state.session.own(state.facts.developer, private[i] if private else None, shape, bound=self.input_bound)
             for i, shape in enumerate(self.inputs(ask, records))
         ]
 

@@ -17,7 +17,7 @@ from secure_fair.mpc.commitment import commit_bits
 from secure_fair.mpc.products import Masked, add_public, fix, mask, multiply
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
-from secure_fair.operations.common.adapters import AdapterShapes
+from secure_fair.operations.common.adapters import AdapterShapes, alike
 
 from crypten.mpc import MPCTensor  # isort: skip
 
@@ -50,7 +50,7 @@ class SharedState:
     facts: PublicFacts
     memberships: dict[str, Masked] = field(default_factory=dict)  # (enrolled, columns), masked once for all requests
     adversaries: dict[str, MPCTensor] = field(default_factory=dict)  # (d, columns)
-    sensitive: dict[str, list[Masked]] = field(default_factory=dict)  # (r, d_m) of each module, masked once
+    sensitive: dict[str, list[Masked]] = field(default_factory=dict)  # stacks (m, r, d) of modules alike
 
     def members(self, attribute: str, records: np.ndarray) -> Masked:
         """Memberships (n, columns) of these records."""
@@ -72,7 +72,7 @@ class SharedState:
         several), so that the sum is everybody's membership. What was proved is what all later products use.
         """
         groups = self.facts.groups[attribute]
-        values = None if codes is None else membership_matrix(codes, groups)
+        values = None if codes is None else membership_matrix(codes, groups, torch.int8)
         shape = (self.facts.enrolled, columns(groups))
         rule = RowSum.ANY if groups == 2 else RowSum.ONE
         held = {name: torch.from_numpy(parts[name]) for name in holders if name in parts}
@@ -89,10 +89,13 @@ class SharedState:
     def share_sensitive(self, attribute: str, holder: str, matrices: Sequence[Tensor] | None) -> None:
         """The attribute's holder shares the row matrices of its sensitive adapter."""
         with self.session.operation("share_adapter"):
-            for i, (shape, _) in enumerate(self.facts.adapters[attribute].values()):
-                values = None if matrices is None else matrices[i]
-                shared = self.session.share(holder, values, shape, bound=MOST_ADAPTER_ENTRY)
-                self.sensitive.setdefault(attribute, []).append(fix(self.session, shared))
+            shapes = [shape for shape, _ in self.facts.adapters[attribute].values()]
+            owned = []
+            for places in alike(shapes):
+                values = None if matrices is None else torch.stack([matrices[place] for place in places])
+                shape = (len(places), *shapes[places[0]])
+                owned.append(self.session.own(holder, values, shape, bound=MOST_ADAPTER_ENTRY))
+            self.sensitive[attribute] = mask(self.session, *owned)
 
     def share_adversary(self, attribute: str, holder: str, weights: Tensor | None, width: int) -> None:
         """The attribute's holder shares an adversary (width, columns) that it trained on its own pictures."""

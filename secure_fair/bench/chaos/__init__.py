@@ -1,0 +1,1 @@
+"""Seeded accidents in small runs between processes: do the runs go on, or end as they should, and then go on?"""

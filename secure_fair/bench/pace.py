@@ -1,0 +1,90 @@
+"""The pace of this machine: seconds a round and a byte of secure computation, measured in a few seconds.
+
+A developer, an auditor and a dealer, in processes and over TLS as in a run, make small and larger moments of both
+kinds, counts and an adversary's rows, each the median of three. Whatever else the machine does meanwhile is in it. A
+byte stands for the work on its numbers, at all parties; larger ones are so large that their rounds take little of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from statistics import median
+from time import perf_counter
+
+from secure_fair.bench.moments import ASK, ReleaseParty
+from secure_fair.bench.work import Task
+from secure_fair.mpc.link import LinkSettings
+from secure_fair.mpc.session import Session
+from secure_fair.operations.common.ask import Ask
+from secure_fair.parties.rehearsal import rehearse
+
+FEW, MANY = 64, 32_768  # rows
+TURNS = 3  # of each kind
+COUNTS = Ask(operation="group_counts", attribute="group", width=4)
+ADVERSARY = Ask(operation="adversary_rows", attribute="group", width=16)
+FASTEST = 0.001  # seconds, of a simulated link
+
+
+@dataclass(frozen=True)
+class Pace:
+    """Seconds: of a round on this machine, and of a byte where values are opened masked, where rows are committed to
+    and proved, where they are one-hot and counted, where functions are approximated on shares, and where memberships
+    are committed to."""
+
+    round_seconds: float
+    opened: float
+    proved: float
+    counted: float
+    approximated: float
+    enrolled: float
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The seconds, bytes and rounds of something that was done."""
+
+    seconds: float
+    bytes: float
+    rounds: float
+
+    def a_byte(self, round_seconds: float) -> float:
+        """Seconds a byte besides the rounds."""
+        return max(self.seconds - round_seconds * self.rounds, 0.0) / self.bytes
+
+
+@lru_cache(maxsize=8)
+def pace(link: LinkSettings = LinkSettings()) -> Pace:  # noqa: B008 (frozen)
+    """The pace, measured when it is first asked for. ProcessFailed where the parties cannot be started here.
+
+    Messages over a simulated ``link`` are taken in by other threads than those of none: then it is measured over one of
+    a millisecond, which is taken off again.
+    """
+    latency = FASTEST if link.latency_ms or link.bandwidth_mbps else 0.0
+    small, *others = rehearse(_measured, link=LinkSettings(latency_ms=1000 * latency))[0]
+    a_round = small.seconds / small.rounds
+    measured = (spent.a_byte(a_round) for spent in others)
+    return Pace(max(a_round - latency, 0.0), *measured)
+
+
+def _measured(session: Session) -> list[Spent]:
+    """At one party: a few rows, many, many that are proved, counts, an adversary's; then the memberships of many."""
+    kinds = ((ASK, FEW, False), (ASK, MANY, False), (ASK, MANY, True), (COUNTS, MANY, True), (ADVERSARY, MANY, False))
+    found = [_released(session, *kind) for kind in kinds]
+    before, began = session.meter.summary()["share_attributes"], perf_counter()
+    ReleaseParty(session, ASK, MANY, False, 0)
+    seconds, spent = perf_counter() - began, session.meter.summary()["share_attributes"] - before
+    moved = spent.bytes_sent + spent.bytes_received + spent.dealer_bytes_sent + spent.dealer_bytes_received
+    return [*found, Spent(seconds, moved, spent.rounds)]
+
+
+def _released(session: Session, ask: Ask, rows: int, proved: bool) -> Spent:
+    """One release as it goes on and on: the first is not counted."""
+    party = ReleaseParty(session, ask, rows, proved, 0)
+    name = f"{ask.operation} {rows} {proved}"
+    party.perform(Task(ask.operation, f"begun {name}", 1, timed=True))
+    seconds = median(party.perform(Task(ask.operation, name, 1, timed=True)).seconds for _ in range(TURNS))
+    session.provider.discard()
+    spent = session.meter.summary()[f"{name} True"]
+    moved = spent.bytes_sent + spent.bytes_received + spent.dealer_bytes_sent + spent.dealer_bytes_received
+    return Spent(seconds, moved / spent.calls, spent.rounds / spent.calls)

@@ -1,0 +1,202 @@
+"""Requests to the dealer on the wire: JSON lists, so that one can be read, compared byte by byte, and is only data."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from math import prod
+from typing import Any
+
+from secure_fair.errors import ProtocolError, UsageError
+from secure_fair.mpc.menu import (
+    MAX_DIMENSIONS,
+    MAX_ELEMENTS,
+    And,
+    Bit,
+    Fresh,
+    Item,
+    Keys,
+    Operand,
+    Product,
+    Reused,
+    Rows,
+    Shape,
+    Square,
+    Wraps,
+    count_rows,
+    result_shape,
+)
+
+MAX_ITEMS = 4096  # in one message
+MAX_TOTAL = 1 << 29  # ring elements that one message may ask for
+MAX_MESSAGE_BYTES = 16 << 20
+MAX_RANK = 63
+
+
+def encode(items: Sequence[Item]) -> bytes:
+    """A request for these items, in this order."""
+    return json.dumps([_plain(item) for item in items], separators=(",", ":")).encode()
+
+
+def _plain(item: Item) -> list[Any]:
+    match item:
+        case Product(op, left, right):
+            return [op, _plain_operand(left), _plain_operand(right)]
+        case And(left, right):
+            return ["and", left, right]
+        case Square(shape):
+            return ["square", shape]
+        case Wraps(shape):
+            return ["wraps", shape]
+        case Bit(shape):
+            return ["bit", shape]
+        case Keys(mask, shape, owner, verifiers, ring):
+            return ["keys", mask, shape, owner, verifiers, ring]
+
+
+def _plain_operand(operand: Operand) -> list[Any]:
+    if isinstance(operand, Fresh):
+        return ["fresh", operand.shape]
+    plain = ["mask", operand.mask, operand.whole, operand.rows, operand.transposed]
+    return [*plain, operand.owners, operand.committed] if operand.owners else plain
+
+
+def decode(message: bytes) -> list[Item]:
+    """The items of a request; ProtocolError for anything that is not on the menu or beyond its bounds."""
+    try:
+        entries = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"a request to the dealer is not JSON: {error}") from error
+    if not isinstance(entries, list) or len(entries) > MAX_ITEMS:
+        raise ProtocolError(f"a request to the dealer is a list of at most {MAX_ITEMS} items")
+    items = [_item(entry) for entry in entries]
+    total = sum(_elements(item) for item in items)
+    if total > MAX_TOTAL:
+        raise ProtocolError(f"a request to the dealer for {total} ring elements; at most {MAX_TOTAL} in one message")
+    return items
+
+
+def check(items: Sequence[Item]) -> None:
+    """UsageError for a request that ``decode`` would not take, before it is sent, and ends the dealer's session."""
+    if len(items) > MAX_ITEMS:
+        raise UsageError(f"{len(items)} items of the dealer at once: ask for at most {MAX_ITEMS} in one message")
+    total = 0
+    for item in items:
+        try:
+            shapes = [*_sides(item), result_shape(item)]
+        except ValueError as error:
+            raise UsageError(f"operands of a product do not fit: {error}") from error
+        for shape in shapes:
+            if len(shape) > MAX_DIMENSIONS or prod(shape) > MAX_ELEMENTS:
+                raise UsageError(
+                    f"a shared tensor of shape {shape}: at most {MAX_DIMENSIONS} dimensions and {MAX_ELEMENTS} "
+                    "elements enter one product; cut it into parts"
+                )
+        total += _elements(item)
+    if total > MAX_TOTAL:
+        raise UsageError(f"{total} ring elements of the dealer at once: at most {MAX_TOTAL}; cut the work into parts")
+
+
+def _item(entry: Any) -> Item:
+    if isinstance(entry, list) and len(entry) >= 2:
+        item: Item | None = None
+        match entry:
+            case ["mul" | "matmul" as op, left, right]:
+                item = Product(op, _operand(left), _operand(right))
+            case ["and", left, right]:
+                item = And(_shape(left), _shape(right))
+            case ["square", shape]:
+                item = Square(_shape(shape))
+            case ["wraps", shape]:
+                item = Wraps(_shape(shape))
+            case ["bit", shape]:
+                item = Bit(_shape(shape))
+            case ["keys", int(mask), shape, owner, verifiers, bool(ring)] if type(mask) is int and mask >= 0:
+                item = Keys(mask, _shape(shape), _ranks([owner])[0], _ranks(verifiers), ring)
+        if item is not None:
+            try:
+                shape = result_shape(item)
+            except ValueError as error:
+                raise ProtocolError(
+                    f"the shapes of a product asked of the dealer do not fit: {entry!r:.200}"
+                ) from error
+            if prod(shape) <= MAX_ELEMENTS:
+                return item
+    raise ProtocolError(f"not on the dealer's menu: {entry!r:.200}")
+
+
+def _operand(entry: Any) -> Operand:
+    match entry:
+        case ["fresh", shape]:
+            return Fresh(_shape(shape))
+        case ["mask", int(mask), whole, rows, bool(transposed), *owned] if type(mask) is int and mask >= 0:
+            held = Reused(mask, _shape(whole), None if rows is None else _rows(rows, whole), transposed, *_owned(owned))
+            if transposed and len(held.whole) < 2:
+                raise ProtocolError(f"only matrices are transposed, not a tensor of shape {held.whole}")
+            return held
+    raise ProtocolError(f"not an operand on the dealer's menu: {entry!r:.200}")
+
+
+def _owned(entry: list[Any]) -> tuple[tuple[int, ...], bool]:
+    """The owners of a mask and whether they are committed to its value, where it has any."""
+    match entry:
+        case []:
+            return (), False
+        case [owners, bool(committed)] if _ranks(owners):
+            return _ranks(owners), committed
+    raise ProtocolError(f"not owners of a mask on the dealer's menu: {entry!r:.200}")
+
+
+def _shape(entry: Any) -> Shape:
+    if (
+        isinstance(entry, list)
+        and len(entry) <= MAX_DIMENSIONS
+        and all(type(size) is int and 0 <= size <= MAX_ELEMENTS for size in entry)
+        and prod(entry) <= MAX_ELEMENTS
+    ):
+        return tuple(entry)
+    raise ProtocolError(
+        f"not a shape of at most {MAX_DIMENSIONS} dimensions and {MAX_ELEMENTS} elements: {entry!r:.200}"
+    )
+
+
+def _ranks(entry: Any) -> tuple[int, ...]:
+    """Different ranks, in order; whether there are such parties is for the dealer to see."""
+    if isinstance(entry, list) and all(type(rank) is int and 0 <= rank <= MAX_RANK for rank in entry):
+        ranks = tuple(entry)
+        if list(ranks) == sorted(set(ranks)):
+            return ranks
+    raise ProtocolError(f"not ranks of parties: {entry!r:.200}")
+
+
+def _rows(entry: Any, whole: Any) -> Rows:
+    shape = _shape(whole)
+    if isinstance(entry, list) and shape:
+        rows = tuple(tuple(row) if isinstance(row, list) else row for row in entry)
+        # few bytes can name many rows: what is picked has a bound of its own
+        if all(_is_row(row, shape[0]) for row in rows) and count_rows(rows) * prod(shape[1:]) <= MAX_ELEMENTS:
+            return rows
+    raise ProtocolError(f"not rows of a tensor of shape {shape}: {entry!r:.200}")
+
+
+def _is_row(row: Any, size: int) -> bool:
+    if isinstance(row, tuple):
+        return len(row) == 2 and all(type(end) is int for end in row) and 0 <= row[0] < row[1] <= size
+    return type(row) is int and 0 <= row < size
+
+
+def _sides(item: Item) -> tuple[Shape, ...]:
+    """Shapes of what is drawn for an item."""
+    match item:
+        case Product(_, left, right):
+            return tuple(o.whole if isinstance(o, Reused) else o.shape for o in (left, right))
+        case And(left, right):
+            return left, right
+        case Square(shape) | Wraps(shape) | Bit(shape):
+            return (shape,)
+        case Keys(_, shape, _, verifiers, _):
+            return (shape,) * len(verifiers)
+
+
+def _elements(item: Item) -> int:
+    return prod(result_shape(item)) + sum(prod(side) for side in _sides(item))

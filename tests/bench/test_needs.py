@@ -1,0 +1,144 @@
+"""The needs that follow from shapes are those that sessions between processes count: rounds exactly, bytes by 2 %."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from secure_fair.bench.forecast import forecast, seconds, total
+from secure_fair.bench.needs import Needs, Parties, check_size, needs_of
+from secure_fair.bench.pace import Pace
+from secure_fair.errors import UsageError
+from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
+from secure_fair.mpc.cost import OperationCost
+from secure_fair.mpc.link import LinkSettings
+from secure_fair.mpc.menu import MAX_ELEMENTS
+from secure_fair.mpc.schedule import Forecast
+from secure_fair.mpc.session import Session
+from secure_fair.operations import OPERATIONS
+from secure_fair.operations.common.ask import Ask
+from secure_fair.operations.common.operation import Update
+from secure_fair.operations.common.state import PublicFacts, SharedState
+from secure_fair.parties.asked import ENROL, Asked, Sizes
+from secure_fair.parties.config import RunConfig
+from secure_fair.privacy.target import Privacy
+from tests.mpc.harness import Settings, run_fresh
+
+TWO, THREE = ("developer", "auditor"), ("developer", "auditor", "second")
+PROVED = ("auditor",)
+LINK = LinkSettings()
+
+
+def case(operation: str, records: int, groups: int, width: int = 0, times: int = 4, **others: Any) -> Asked:
+    attribute = f"{operation} {records} {groups} {width} {others.get('verifiers')}"
+    shapes = [(records, width)] if operation == "entropy_rows" else []
+    ask = Ask(operation=operation, attribute=attribute, width=width, shapes=shapes)
+    batch = OPERATIONS[operation].rule.row_per_record
+    return Asked(operation, attribute, times, records, groups, ask, holders=("auditor",), batch=batch, **others)
+
+
+CASES = [
+    case("moment", 300, 2, 16),
+    case("moment", 301, 5, 3, verifiers=PROVED, times=2),
+    case("moment", 9_000, 2, 16, verifiers=PROVED),
+    case("moment", 7_000, 3, 4, times=1),
+    case("group_counts", 2_500, 2, 4, verifiers=PROVED, times=1),
+    case("penalty_rows", 70, 5),
+    case("adversary_rows", 70, 2, 24, verifiers=PROVED),
+    case("entropy_rows", 71, 5, 24),
+]
+
+
+def measured(session: Session, cases: list[Asked]) -> list[tuple[Any, Any]]:
+    """Enrolment and releases of every case, done as the parties do; what the meter of each party counts of either."""
+    found = []
+    for asked in cases:
+        facts = PublicFacts("developer", {asked.attribute: asked.groups}, {}, asked.records + 1, False, {})
+        state, begun = SharedState(session, facts), session.meter.summary()
+        codes = np.arange(facts.enrolled) % asked.groups if session.name == "auditor" else None
+        state.share_memberships(asked.attribute, asked.holders, codes, {})
+        release(session, state, asked)
+        now = session.meter.summary()
+        found.append(tuple(now[name] - begun.get(name, OperationCost()) for name in (ENROL, asked.operation)))
+    return found
+
+
+def release(session: Session, state: SharedState, asked: Asked) -> None:
+    forecast, operation, ask = Forecast(session), OPERATIONS[asked.operation], asked.ask
+    rows = np.arange(asked.records)
+    if asked.batch:
+        rows = np.random.default_rng(1).permutation(state.facts.enrolled)[: asked.records]
+    shapes = operation.inputs(ask, rows) if session.name == "developer" else []
+    private = [torch.nn.functional.one_hot(torch.arange(n) % k, k).double() for n, k in shapes]
+    for _ in range(asked.times):
+        with forecast.request(ask.alike(rows)), session.operation(asked.operation):
+            inputs = operation.share(state, ask, rows, private, list(asked.verifiers))
+            value = operation.compute(state, ask, rows, inputs, Update())
+            if session.name == "developer":
+                session.receive_ring(value)
+            else:
+                session.reveal_to("developer", value)
+        forecast.ask_ahead()
+
+
+def agree(needs: Needs, cost: OperationCost) -> None:
+    assert (needs.calls, needs.rounds) == (cost.calls, cost.rounds)
+    for name in ("bytes_sent", "bytes_received", "dealer_bytes_sent", "dealer_bytes_received"):
+        assert getattr(needs, name) == pytest.approx(getattr(cost, name), rel=0.02, abs=40), name
+
+
+@pytest.mark.parametrize("names", [TWO, THREE], ids=["two", "three"])
+def test_needs_are_what_a_session_counts(names):
+    costs = run_fresh(measured, CASES, settings=Settings(len(names), timeout=200.0))[0]
+    assert isinstance(costs, list), costs
+    for asked, (shared, spent) in zip(CASES, costs, strict=True):
+        agree(needs_of(Parties(names), asked), spent)
+        enrol = Asked(ENROL, asked.attribute, 1, asked.records + 1, asked.groups, holders=asked.holders)
+        agree(needs_of(Parties(names), enrol), shared)
+
+
+def test_more_than_the_engine_takes_is_refused_with_the_bound():
+    fits = case("moment", MAX_ELEMENTS // 16, 2, 16)
+    check_size(fits)
+    with pytest.raises(UsageError, match=f"use at most {MAX_ELEMENTS // 16:,} records"):
+        needs_of(Parties(TWO), replace(fits, records=MAX_ELEMENTS // 16 + 1))
+
+
+def test_seconds_are_rounds_bytes_and_waiting():
+    needs = Needs(calls=1, rounds=6, waits=1, verdicts=1, bytes_sent=2e6, bytes_received=1e6)
+    proved = case("moment", 10, 2, 16, verifiers=PROVED)
+    pace = Pace(round_seconds=0.001, opened=1e-8, proved=3e-8, counted=2e-8, approximated=4e-8, enrolled=0)
+    here = seconds(needs, proved, 1, LinkSettings(), pace)
+    assert here == pytest.approx(6 * 0.001 + 3e6 * 3e-8)
+    for operation, a_byte in (("moment", 1e-8), ("adversary_rows", 4e-8)):  # unproved
+        one = seconds(needs, case(operation, 10, 2, 16), 1, LinkSettings(), pace)
+        assert one == pytest.approx(6 * 0.001 + 3e6 * a_byte)
+    far = seconds(needs, proved, 1, LinkSettings(latency_ms=50, bandwidth_mbps=80), pace)
+    assert far - here == pytest.approx(9 * 0.05 + 8 * 2e6 / 80e6)
+
+
+def test_a_run_s_forecast_has_a_line_for_each_operation():
+    config = RunConfig(
+        seed=0,
+        developer="developer",
+        dealer="dealer",
+        auditors=("auditor",),
+        holders={"male": ("auditor",)},
+        model=ModelSettings(Backbone(), Lora(), 32),
+        train=Train(epochs=3, batch_size=50),
+        method=MethodSettings(name="odds", release="moments", components=5),
+        precision_bits=16,
+        privacy=Privacy(epsilon=1.0, evaluation_epsilon=1.0),
+        penalised=("male",),
+    )
+    lines = {line.operation: line for line in forecast(config, Sizes(200, 100, {"male": ("no", "yes")}), LINK, None)}
+    assert list(lines) == [ENROL, "group_counts", "moment", "evaluation_counts"]
+    assert [line.calls for line in lines.values()] == [1, 1, 3, 1]
+    query = 8 * 200 * 2 * 5  # a block of columns for each class
+    assert 3 * query < lines["moment"].traffic < 3 * (query + 60_000)
+    assert all(line.seconds is None for line in lines.values())
+    assert total(lines.values()).rounds == sum(line.rounds for line in lines.values())

@@ -1,1 +1,0 @@
-"""Imported once by the server that the test parties are forked from."""
