@@ -24,6 +24,7 @@ class Proxy:
         self._listener.settimeout(0.1)
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: dict[socket.socket, socket.socket] = {}
+        self._swallowed: list[socket.socket] = []
         self._closed_until = self._held_until = 0.0
         self._garbled_until = 0.0
         self._flip = False
@@ -54,6 +55,12 @@ class Proxy:
         """Pass nothing on for so long; connections stay, and nobody is told."""
         self._held_until = time.monotonic() + seconds
 
+    def swallow(self) -> None:
+        """Pass nothing on, ever, of what is connected now: it stays open, as at a router that has forgotten it."""
+        with self._lock:
+            self._swallowed += self._pairs
+            self._pairs.clear()
+
     def flip(self) -> None:
         """Change the next byte that passes."""
         self._flip = True
@@ -71,6 +78,8 @@ class Proxy:
         self._over.set()
         self._listener.close()
         self.reset()
+        for one in self._swallowed:
+            self._end(one)
         for thread in self._threads:
             thread.join(timeout=2)
 
@@ -110,9 +119,11 @@ class Proxy:
 
     def _pass(self, source: socket.socket) -> None:
         try:
-            content = source.recv(1 << 16)
             other = self._pairs.get(source)
-            if not content or other is None:
+            if other is None:  # ended or swallowed since it was asked whether it has anything
+                return
+            content = source.recv(1 << 16)
+            if not content:
                 raise OSError("ended")
             garbled = time.monotonic() < self._garbled_until and len(content) > LARGE
             if garbled or (self._flip and len(content) > 100):

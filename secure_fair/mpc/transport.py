@@ -402,9 +402,10 @@ class Network:
         if not self._failed.is_set():
             for link in self._links.values():
                 link.farewells.put((Kind.GOODBYE, b"{}"))
-        patience = min(FAREWELL_SECONDS, self.timeout)
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
         for link in self._links.values():
+            patience = self._patience(link)
+            deadline = began + patience
             while self._may_answer(link) and time.monotonic() < deadline:
                 if link.may_come_back(time.monotonic()):  # then the farewell is on its way from there on
                     deadline = time.monotonic() + patience
@@ -419,6 +420,15 @@ class Network:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=1.0)
+
+    def _patience(self, link: Link) -> float:
+        """How long (seconds) a peer may take to say that it has our farewell.
+
+        Where lines may come back, one on which nothing comes any more is only seen to be dead after a part of the
+        timeout; until then the peer would find nobody whom to ask for what it has not got.
+        """
+        may_be_dead = link.window is not None and not link.departed and not self._failed.is_set()
+        return self.timeout if may_be_dead else min(FAREWELL_SECONDS, self.timeout)
 
     def _may_answer(self, link: Link) -> bool:
         """Whether our farewell may still get to the peer. One that is about to connect is to learn why we go, too."""

@@ -132,15 +132,8 @@ def test_a_line_that_stays_away_is_a_loss_of_the_peer(credentials: dict[str, Cre
 def test_a_line_on_which_nothing_comes_any_more_is_asked_for_again(credentials: dict[str, Credentials]) -> None:  # noqa: F811
     """A router has forgotten the connection and tells nobody: what is sent is swallowed, and new calls go through."""
     with pair(credentials, reconnect=20, timeout=6) as two:
-        swallow(two.to_bob)
+        two.to_bob.swallow()
         assert both(two, 4) == [list(range(4))] * 2
-
-
-def swallow(line: Proxy) -> None:
-    """What is connected now stays so, and nothing of it is passed on."""
-    with line._lock:
-        line._swallowed = list(line._pairs)  # type: ignore[attr-defined]  # kept open
-        line._pairs.clear()
 
 
 def test_a_byte_that_was_changed_on_the_way_is_sent_again(credentials: dict[str, Credentials]) -> None:  # noqa: F811
@@ -149,6 +142,19 @@ def test_a_byte_that_was_changed_on_the_way_is_sent_again(credentials: dict[str,
         two.to_bob.flip()
         assert both(two, 12) == [list(range(12))] * 2
         assert not two.to_bob._flip
+
+
+def test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it(credentials: dict[str, Credentials]) -> None:  # noqa: F811
+    """Who leaves well stays until a line that swallows everything is seen to be dead, and the peer has called again."""
+    with pair(credentials, reconnect=20, timeout=9) as two:
+        assert both(two, 4) == [list(range(4))] * 2
+        for line in two.lines:
+            line.swallow()
+        two.alice.send("bob", "talk", b"the last words")
+        outcomes = together(two.alice.close, lambda: bytes(two.bob.receive("alice", "talk", limit=LIMIT)))
+        assert outcomes == [None, b"the last words"]
+        assert two.bob._links["alice"].departed
+        assert two.bob._failure is None
 
 
 @pytest.mark.parametrize(("broken", "seconds"), [("one", 1.0), ("both", 3.0)])
