@@ -488,9 +488,13 @@ class Network:
         self._fail(error, loss.reason, loss.party, exit_code=loss.exit_code)  # passed on as it came
         self._links[loss.party].cut()  # releases a send that waits for the lost party
 
+    def _due(self, link: Link) -> bool:
+        """Whether anything is still to come from the peer: neither it nor this party has said goodbye."""
+        return not (link.departed or self._closing)
+
     def _suspect(self, link: Link, reason: str) -> None:
         """A connection with the peer has ended. The watchdog decides what that means."""
-        if link.departed or self._closing:
+        if not self._due(link):
             return
         with self._lock:
             if any(known.party == link.peer and not known.teller for known in self._suspicions):
@@ -576,7 +580,7 @@ class Network:
                 return True
             reason = f"{reason}, and did not come back within {link.reconnect:g} s"
         link.ended.set()
-        if altered:
+        if altered and self._due(link):
             self._refuse(link, f"what comes from {link.peer} was changed on its way, and TLS has refused it: {reason}")
         else:
             self._suspect(link, reason)

@@ -169,11 +169,34 @@ def test_a_goodbye_is_waited_for_where_the_line_breaks_under_it(
         for line in two.lines if broken == "both" else two.lines[:1]:
             line.cut(seconds)
         two.alice.close()
-        deadline = time.monotonic() + 20
-        while not two.bob._links["alice"].departed:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(lambda: two.bob._links["alice"].departed)
         assert two.bob._failure is None
+
+
+@pytest.mark.parametrize("reconnect", [0, 20])
+def test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence(
+    credentials: dict[str, Credentials],  # noqa: F811
+    reconnect: float,
+) -> None:
+    """Nothing more is due then: the run has ended well."""
+    with pair(credentials, reconnect=reconnect) as two:
+        assert both(two, 4) == [list(range(4))] * 2
+        two.to_bob.hold(2.0)  # so that Alice waits for the answer to her goodbye
+        leaving = threading.Thread(target=two.alice.close)
+        leaving.start()
+        wait_for(lambda: two.bob._links["alice"].departed)
+        two.to_alice.flip()
+        wait_for(two.bob._links["alice"].ended.is_set)
+        leaving.join()
+        assert not two.to_alice._flip
+        assert two.bob._failure is None
+
+
+def wait_for(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 PARTIES = ("alice", "bob", "carol")

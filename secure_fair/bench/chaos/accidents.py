@@ -84,6 +84,11 @@ def _hold(company: Company, event: Event) -> None:
     company.lines[_line(event)].hold(event.seconds)
 
 
+def _swallow(company: Company, event: Event) -> None:
+    """What is connected now stays so and passes nothing any more; a new connection does."""
+    company.lines[_line(event)].swallow()
+
+
 def _flip(company: Company, event: Event) -> None:
     company.lines[_line(event)].flip()
 
@@ -177,6 +182,7 @@ MENDED = {
         Kind("reset", _lines, _reset),
         Kind("cut", _lines, _cut, (1.0, 4.0)),
         Kind("silent line", _lines, _hold, (0.5, 3.0)),
+        Kind("dead line", _lines, _swallow),
         Kind("changed byte", _lines, _flip),
         Kind("stop and go on", NAMES, _stop, (0.2, 2.5)),
         Kind("garbage", NAMES, _garbage),

@@ -60,11 +60,13 @@ here); a changed byte of which whoever saw it told after the others had given up
 and 5 (`test_who_sees_a_changed_byte_is_heard_before_it_is_given_up`; its words are waited for, for half of `--timeout`
 and no longer: `test_who_does_not_say_why_its_connection_has_ended_is_given_up_itself`); a folder that was away, told as
 a file of it that is missing, with 4 in place of 2 (`test_a_folder_that_is_away_is_no_damage`). A run above may be from
-before. **Open**: a dealer whose line to an auditor breaks in the last moments of a run that ends well at developer and
-auditor may wait for it in vain and end with 4 or 5; it has nothing to give any more. Counted as wrong at first and
-right: a party that is told to end before it has begun ends by the signal (-15), the command line's own message of a
-folder begins with `Error:`, and a run that has ended at developer and auditor is not gone on with for a dealer that was
-frozen then.
+before. A party that had all it needed said goodbye over a line that was dead, which nobody had seen yet, and left
+before the other could call again, which took it for lost: it stays now, for `--timeout` at most
+(`test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it`); a byte changed behind a goodbye, told as if
+something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`). Counted as wrong at
+first and right: a party that is told to end before it has begun ends by the signal (-15), the command line's own
+message of a folder begins with `Error:`, and a run that has ended at developer and auditor is not gone on with for a
+dealer that was frozen then.
 
 Another clock is one that a party is started with, by libfaketime where that is installed: within the days of its
 certificate it is to change nothing; beyond them the party is to end with 2 before it has met anybody, and to go on once
