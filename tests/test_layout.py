@@ -54,6 +54,7 @@ PARTS: dict[str, set[str]] = {
         "errors",
         "fairness",
         "groups",
+        "learning",
         "mpc",
         "operations",
         "parties",

@@ -17,6 +17,7 @@ from secure_fair.bench.moments import CALLS_IN_A_ROW, FULL, LARGE, NAMES, SIZES,
 from secure_fair.bench.ours import DEALER
 from secure_fair.bench.semi2k import SpuRow
 from secure_fair.bench.sizes import MOST_NUMBERS, MPYC, MPYC_ROWS, NUMBERS, WIDTH, SizeRow, has_mpyc
+from secure_fair.bench.training import EPOCHS, LORA, RECORDS, SIDE, TrainingRow
 from secure_fair.report.tables import Table
 
 PAGE = """# The secure engine beside stock CrypTen
@@ -92,7 +93,7 @@ them the bare product by stock CrypTen, whose connections are in the clear, and 
   a proof; it is about the most.
 - An operation that has more numbers than the engine takes at a time (2^27) is refused before a run begins.
 - The latency is of a message, one way (`link.latency_ms`), the bandwidth of each pair in either direction.
-{links}"""
+{links}{training}"""
 
 SPU = """
 - **SPU**'s two parties ran after the others, over TCP in the clear, with the first of them making all masks (SPU's
@@ -118,6 +119,20 @@ Forecast and fact of one release, over simulated links, the pace measured over s
 
 {told}
 """
+TRAINING = """
+## Training
+
+{records:,} pictures of {side} pixels, the small backbone with an adapter of rank {rank} on its last {blocks} blocks,
+{epochs} epochs, {threads} threads, one after the other (`--training`):
+
+{table}
+
+- **an epoch**: median of {epochs}. **whole**: the process from start to end; ours reads the files, does the blocks that
+  are not trained once for all epochs, and has the releases, the test and the report in it.
+- The first two are what a team would write without this program (`secure_fair/bench/plain_training.py`), at their best:
+  pictures in memory before they begin, the same small start of the head, the same precision, attention not fused.
+- **accuracy** over the last epoch's batches: all train the same model, from other starts of the adapter.
+"""
 NEAR = 0.3  # of a fact, by which a forecast may miss it
 
 
@@ -135,6 +150,7 @@ class BenchReport:
     links: Sequence[LinkRow] = ()
     sizes: Sequence[SizeRow] = ()
     spu: Sequence[SpuRow] = ()
+    training: Sequence[TrainingRow] = ()
 
     def tree(self) -> dict[str, Any]:
         """The measurement as a tree for JSON."""
@@ -150,6 +166,7 @@ class BenchReport:
             "links": [row.tree() for row in self.links],
             "sizes": [row.tree() for row in self.sizes],
             "spu": [row.tree() for row in self.spu],
+            "training": [row.tree() for row in self.training],
         }
 
     def costs(self) -> Table:
@@ -218,6 +235,16 @@ class BenchReport:
             ),
         )
 
+    def trainings(self) -> Table:
+        """One line for each engine's training."""
+        return Table(
+            ("training", "an epoch, s", "the first, s", "whole, s", "accuracy"),
+            tuple(
+                (*(row.engine, f"{row.epoch:.1f}", f"{row.first_epoch:.1f}"), f"{row.whole:.0f}", f"{row.accuracy:.3f}")
+                for row in self.training
+            ),
+        )
+
     def text(self) -> str:
         """Text for the terminal."""
         head = f"{machine()}; {self.parties} compute parties, {self.batch} records, {self.dim} features"
@@ -225,7 +252,9 @@ class BenchReport:
         proofs = f"a moment, its query unproved and proved:\n{self.proofs().text()}"
         parts = [head, self.costs().text(), ratios + self._verdict(), proofs]
         parts += [f"more records:\n{self.by_size().text()}\n{self._slower_by_size()}"] if self.sizes else []
-        return "\n\n".join([*parts, *([f"forecast and fact:\n{self.forecasts().text()}"] if self.links else [])])
+        parts += [f"forecast and fact:\n{self.forecasts().text()}"] if self.links else []
+        parts += [f"training:\n{self.trainings().text()}"] if self.training else []
+        return "\n\n".join(parts)
 
     def page(self, figure: str = "") -> str:
         """The measurement as a page in Markdown, with the ``figure`` of this file beside it."""
@@ -235,6 +264,7 @@ class BenchReport:
         rows = "" if sizes == list(SIZES) else "".join(f" --rows {size}" for size in sizes)
         options += " --links" if self.links else ""
         options += " --spu PYTHON" if self.spu else ""
+        options += " --training" if self.training else ""
         options += " --full" if sizes == list(FULL) else rows
         load = "" if self.load is None else f" (load average at the end: {self.load:.1f})"
         return PAGE.format(
@@ -255,6 +285,7 @@ class BenchReport:
             moment_calls=CALLS_IN_A_ROW,
             large=LARGE,
             links=self._links(),
+            training=self._training(),
             spu=SPU + self._faster_spu() if self.spu else "",
             sizes=self._sizes(),
             growth=self._growth(),
@@ -269,6 +300,19 @@ class BenchReport:
         named = "; ".join(f"{r.operation} of {r.records:,} at {r.latency_ms:g} ms ({r.ratio:.2f})" for r in far)
         told = f"Further than {NEAR:.0%} from the fact: {named}." if far else f"All are within {NEAR:.0%} of the fact."
         return FORECASTS.format(table=self.forecasts().markdown(), told=told)
+
+    def _training(self) -> str:
+        if not self.training:
+            return ""
+        return TRAINING.format(
+            records=RECORDS,
+            side=SIDE,
+            rank=LORA["rank"],
+            blocks=LORA["last_blocks"],
+            epochs=EPOCHS,
+            threads=torch.get_num_threads(),
+            table=self.trainings().markdown(),
+        )
 
     def _faster_spu(self) -> str:
         """Where SPU takes less time than ours."""

@@ -33,6 +33,11 @@ from secure_fair.scenarios.cli.options import Output, shared_options
     metavar="PYTHON",
     help="Also SPU's adversary and comparison, by the Python of an environment in which `pip install spu` was done.",
 )
+@click.option(
+    "--training",
+    is_flag=True,
+    help="Also an epoch of a run, beside a plain timm and peft loop and Hugging Face's Trainer: minutes.",
+)
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Also write FILE.md or FILE.json.")
 @shared_options
 def bench(
@@ -44,6 +49,7 @@ def bench(
     full: bool,
     links: bool,
     spu: Path | None,
+    training: bool,
     out: Path | None,
     output: Output,
 ) -> None:
@@ -69,6 +75,7 @@ def bench(
     from secure_fair.bench.report import BenchReport
     from secure_fair.bench.semi2k import check_spu, measure_spu
     from secure_fair.bench.sizes import measure_sizes
+    from secure_fair.bench.training import measure_training
 
     if spu is not None:
         check_spu(spu)
@@ -85,8 +92,9 @@ def bench(
     moments = measure_moments(counts, follow)
     sizes = measure_sizes(counts, follow)
     foreseen = measure_links(RECORDS, LATENCIES, follow) if links else []
+    trained = measure_training(follow) if training else []
     load = os.getloadavg()[1] if hasattr(os, "getloadavg") else None
-    report = BenchReport(parties, batch, dim, repeat, operations, load, moments, foreseen, sizes, by_spu)
+    report = BenchReport(parties, batch, dim, repeat, operations, load, moments, foreseen, sizes, by_spu, trained)
     if out is not None:
         drawn = out.with_name(f"{out.stem}-moments.svg")
         if out.suffix == ".md":
