@@ -85,7 +85,7 @@ def _hold(company: Company, event: Event) -> None:
 
 
 def _swallow(company: Company, event: Event) -> None:
-    """What is connected now stays so and passes nothing any more; a new connection does."""
+    """The connections of now stay and pass nothing any more; a new one does."""
     company.lines[_line(event)].swallow()
 
 
