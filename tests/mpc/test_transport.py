@@ -29,6 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
 from secure_fair.mpc import frames, tls, transport
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.frames import Frame, FrameReader, FrameWriter, Hello, Kind, session_id
 from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
@@ -287,12 +288,13 @@ def test_parties_that_disagree_stop_and_name_the_key_and_both_values(
 
 def test_a_party_that_does_not_come_is_named_within_the_timeout(credentials: dict[str, Credentials]) -> None:
     alice, bob = networks = [Network(credentials[name], timeout=3.0) for name in ("alice", "bob")]
-    absent = {"carol": f"127.0.0.1:{free_port()}"}
-    start = time.monotonic()
-    outcomes = together(
-        lambda: alice.connect(addresses(networks, alice) | absent, {}),
-        lambda: bob.connect(addresses(networks, bob) | absent, {}),
-    )
+    with held_addresses(1) as (nobody,):
+        absent = {"carol": nobody}
+        start = time.monotonic()
+        outcomes = together(
+            lambda: alice.connect(addresses(networks, alice) | absent, {}),
+            lambda: bob.connect(addresses(networks, bob) | absent, {}),
+        )
     assert time.monotonic() - start < 10
     for outcome in outcomes:
         assert isinstance(outcome, PartyLost)
@@ -321,11 +323,6 @@ def test_a_port_that_cannot_be_is_refused(credentials: Mapping[str, Credentials]
 def test_an_address_that_cannot_be_used_is_a_usage_error(credentials: dict[str, Credentials]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen at"):
         Network(credentials["alice"], f"127.0.0.1:{taken.getsockname()[1]}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 # who may connect
@@ -467,14 +464,16 @@ def waiting_alice(
     """alice, waiting for bob to connect from a port that the test knows; what comes of it is put into the list."""
     alice = Network(credentials["alice"], timeout=3.0)
     outcome: list[Any] = []
-    bob = {"bob": f"127.0.0.1:{free_port()}"}
-    thread = threading.Thread(target=lambda: outcome.append(together(lambda: alice.connect(bob, {}, fingerprints))[0]))
-    thread.start()
-    try:
-        yield alice, outcome
-    finally:
-        alice.close()
-        thread.join()
+    with held_addresses(1) as (bob,):
+        thread = threading.Thread(
+            target=lambda: outcome.append(together(lambda: alice.connect({"bob": bob}, {}, fingerprints))[0])
+        )
+        thread.start()
+        try:
+            yield alice, outcome
+        finally:
+            alice.close()
+            thread.join()
 
 
 def test_a_caller_with_another_certificate_than_the_agreed_one_is_turned_away(
@@ -802,16 +801,16 @@ class HostileBob:
 @contextlib.contextmanager
 def alice_and_hostile_bob(credentials: dict[str, Credentials]) -> Iterator[tuple[Network, HostileBob]]:
     alice = Network(credentials["alice"], timeout=10)
-    address = f"127.0.0.1:{free_port()}"
-    connecting = threading.Thread(target=lambda: alice.connect({"bob": address}, {}))
-    connecting.start()
-    bob = HostileBob(credentials["bob"], alice, address)
-    connecting.join()
-    try:
-        yield alice, bob
-    finally:
-        bob.close()
-        alice.close()
+    with held_addresses(1) as (address,):
+        connecting = threading.Thread(target=lambda: alice.connect({"bob": address}, {}))
+        connecting.start()
+        bob = HostileBob(credentials["bob"], alice, address)
+        connecting.join()
+        try:
+            yield alice, bob
+        finally:
+            bob.close()
+            alice.close()
 
 
 def test_the_hostile_peer_can_behave(credentials: dict[str, Credentials]) -> None:
@@ -903,9 +902,7 @@ def test_nobody_takes_the_place_of_a_connected_party(credentials: dict[str, Cred
 
 def test_two_hellos_that_differ_are_not_one_peer(credentials: dict[str, Credentials]) -> None:
     alice = Network(credentials["alice"], timeout=10)
-    address = f"127.0.0.1:{free_port()}"
     outcome: list[Any] = []
-    connecting = threading.Thread(target=lambda: outcome.extend(together(lambda: alice.connect({"bob": address}, {}))))
     server = grpc.server(
         ThreadPoolExecutor(1),
         handlers=[
@@ -919,7 +916,8 @@ def test_two_hellos_that_differ_are_not_one_peer(credentials: dict[str, Credenti
             )
         ],
     )
-    server.add_secure_port(address, tls.server_credentials(credentials["bob"]))
+    address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', tls.server_credentials(credentials['bob']))}"
+    connecting = threading.Thread(target=lambda: outcome.extend(together(lambda: alice.connect({"bob": address}, {}))))
     connecting.start()
     call(
         alice.address,
