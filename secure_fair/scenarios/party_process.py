@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 
 from secure_fair.errors import UsageError
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.tunnel import Tunnel
 from secure_fair.parties import identity as identities
 from secure_fair.parties.config import Folders, RunConfig
@@ -24,7 +25,7 @@ from secure_fair.scenarios import assemble
 from secure_fair.scenarios.audit_terms import Terms, digest_of
 from secure_fair.scenarios.failure import check_place, note_failed_party
 from secure_fair.scenarios.progress import Reporter, WatchedReporter, reporter
-from secure_fair.scenarios.relay import host_and_port, own_address, read_token
+from secure_fair.scenarios.relay import host_and_port, read_token
 from secure_fair.scenarios.schema import Scenario
 from secure_fair.stopping import cause
 
@@ -74,7 +75,9 @@ class PartyProcess:
         if resume and isinstance(self.agreed, Terms):
             raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
         addresses = peer_addresses(peers, parties - {credentials.name}, relayed=relay is not None)
-        listen = listen or (LISTEN if relay is None else own_address())
+        self._ways = ExitStack()
+        if not listen:  # nobody but this machine reaches a party that has a relay
+            listen = LISTEN if relay is None else self._ways.enter_context(held_addresses(1))[0]
         token = None if relay is None else _token(relay, relay_token)
         fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
         self.endpoint = assemble.endpoint(
@@ -96,7 +99,6 @@ class PartyProcess:
         self._policy_file = policy
         if isinstance(self.agreed, Scenario):
             check_place(out, resumed=resume)
-        self._ways = ExitStack()
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.endpoint.pulse.role = role
         if health is not None:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import queue
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +17,7 @@ from typing import Any, TextIO
 
 from secure_fair.errors import ProcessFailed
 from secure_fair.files import open_private
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.parties import identity
 from secure_fair.parties.checkpoints import RUNS
 from secure_fair.parties.reports import REPORT
@@ -30,7 +29,6 @@ from secure_fair.scenarios.threads import environment_of_party
 
 TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
-PORTS = range(20_000, 32_000)
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,8 @@ def run_parties(job: Job, report: Reporter) -> None:
         _tidy(job)
         return
     names = job.names
-    addresses = dict(zip(names, free_addresses(len(names)), strict=True))
-    with temporary_folder("parties") as work:
+    with held_addresses(len(names)) as free, temporary_folder("parties") as work:
+        addresses = dict(zip(names, free, strict=True))
         identity.create_authority(work)
         for name in names:
             identity.issue_for_simulation(work, name, days=2)
@@ -210,22 +208,6 @@ def end(running: dict[str, subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def free_addresses(count: int) -> list[str]:
-    """Loopback addresses that were free a moment ago.
-
-    Their ports are below those that systems give to outgoing connections, which else could take one before its party.
-    """
-    ports = iter(random.SystemRandom().sample(PORTS, len(PORTS)))
-    with contextlib.ExitStack() as stack:
-        sockets: list[socket.socket] = []
-        while len(sockets) < count:
-            one = stack.enter_context(socket.socket())
-            with contextlib.suppress(OSError):
-                one.bind(("127.0.0.1", next(ports, 0)))
-                sockets.append(one)
-        return [f"127.0.0.1:{one.getsockname()[1]}" for one in sockets]
 
 
 def _read(name: str, stream: TextIO, log: Path, events: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,9 +49,3 @@ def serve(listen: str, token: bytes, tell: Callable[[str], None]) -> None:
         await server.serve_forever()
 
     asyncio.run(run())
-
-
-def own_address() -> str:
-    """An address that nobody but this machine reaches, with a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return f"127.0.0.1:{free.getsockname()[1]}"

@@ -29,6 +29,7 @@ from cryptography.x509.oid import NameOID
 
 from secure_fair.errors import PartyLost, ProtocolError, SecureFairError, UsageError
 from secure_fair.mpc import frames, tls, transport
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.frames import Frame, FrameReader, FrameWriter, Hello, Kind, session_id
 from secure_fair.mpc.link import Link, Pacer
 from secure_fair.mpc.tls import grpc  # set up before it is loaded
@@ -287,12 +288,13 @@ def test_parties_that_disagree_stop_and_name_the_key_and_both_values(
 
 def test_a_party_that_does_not_come_is_named_within_the_timeout(credentials: dict[str, Credentials]) -> None:
     alice, bob = networks = [Network(credentials[name], timeout=3.0) for name in ("alice", "bob")]
-    absent = {"carol": f"127.0.0.1:{free_port()}"}
-    start = time.monotonic()
-    outcomes = together(
-        lambda: alice.connect(addresses(networks, alice) | absent, {}),
-        lambda: bob.connect(addresses(networks, bob) | absent, {}),
-    )
+    with held_addresses(1) as (nobody,):
+        absent = {"carol": nobody}
+        start = time.monotonic()
+        outcomes = together(
+            lambda: alice.connect(addresses(networks, alice) | absent, {}),
+            lambda: bob.connect(addresses(networks, bob) | absent, {}),
+        )
     assert time.monotonic() - start < 10
     for outcome in outcomes:
         assert isinstance(outcome, PartyLost)
@@ -321,11 +323,6 @@ def test_a_port_that_cannot_be_is_refused(credentials: Mapping[str, Credentials]
 def test_an_address_that_cannot_be_used_is_a_usage_error(credentials: dict[str, Credentials]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen at"):
         Network(credentials["alice"], f"127.0.0.1:{taken.getsockname()[1]}")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 # who may connect
@@ -360,14 +357,22 @@ def craft(
 
 
 def meet(alice: Credentials, other: Credentials, called: str = "bob", agreed: Credentials | None = None) -> list[Any]:
-    """What comes of alice and somebody who poses as ``called`` connecting, if she has ``agreed`` on a certificate."""
+    """What comes of alice and somebody who poses as ``called`` connecting, if she has ``agreed`` on a certificate.
+
+    Whom she refuses tries on for another second, and is not let in.
+    """
     fingerprints = None if agreed is None else {called: tls.fingerprint(agreed.certificate)}
-    timeout = 1.0 if agreed is None else 3.0
-    networks = [Network(alice, timeout=timeout), Network(other, timeout=timeout)]
-    outcomes = together(
-        lambda: networks[0].connect({called: networks[1].address}, {}, fingerprints),
-        lambda: networks[1].connect({alice.name: networks[0].address}, {}),
-    )
+    networks = [Network(one, timeout=30.0) for one in (alice, other)]
+
+    def ours() -> None:
+        try:
+            networks[0].connect({called: networks[1].address}, {}, fingerprints)
+        except SecureFairError:
+            time.sleep(1.0)
+            networks[1].close()
+            raise
+
+    outcomes = together(ours, lambda: networks[1].connect({alice.name: networks[0].address}, {}))
     together(*(network.close for network in networks))
     return outcomes
 
@@ -467,14 +472,16 @@ def waiting_alice(
     """alice, waiting for bob to connect from a port that the test knows; what comes of it is put into the list."""
     alice = Network(credentials["alice"], timeout=3.0)
     outcome: list[Any] = []
-    bob = {"bob": f"127.0.0.1:{free_port()}"}
-    thread = threading.Thread(target=lambda: outcome.append(together(lambda: alice.connect(bob, {}, fingerprints))[0]))
-    thread.start()
-    try:
-        yield alice, outcome
-    finally:
-        alice.close()
-        thread.join()
+    with held_addresses(1) as (bob,):
+        thread = threading.Thread(
+            target=lambda: outcome.append(together(lambda: alice.connect({"bob": bob}, {}, fingerprints))[0])
+        )
+        thread.start()
+        try:
+            yield alice, outcome
+        finally:
+            alice.close()
+            thread.join()
 
 
 def test_a_caller_with_another_certificate_than_the_agreed_one_is_turned_away(
@@ -581,31 +588,31 @@ sys.stdin.read()
         server.communicate()
 
 
-@pytest.mark.parametrize(("version", "spoken"), [(ssl.TLSVersion.TLSv1_2, None), (ssl.TLSVersion.TLSv1_3, "TLSv1.3")])
+@pytest.mark.parametrize(
+    ("version", "spoken"), [(ssl.TLSVersion.TLSv1_2, [None]), (ssl.TLSVersion.TLSv1_3, ["TLSv1.3"] * 3)]
+)
 def test_the_client_speaks_tls_1_3_only(
-    identities: Path, credentials: dict[str, Credentials], version: ssl.TLSVersion, spoken: str | None
+    identities: Path, credentials: dict[str, Credentials], version: ssl.TLSVersion, spoken: list[str | None]
 ) -> None:
     context = tls_context(credentials["bob"], identities / "bob", version, server=True)
     versions: list[str | None] = []
-
-    def serve(listener: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                connection, _ = listener.accept()
-                try:
-                    with context.wrap_socket(connection, server_side=True) as encrypted:
-                        versions.append(encrypted.version())
-                except ssl.SSLError:
-                    versions.append(None)
-
+    outcome: list[Any] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        alice = Network(credentials["alice"], timeout=1.0)
-        with pytest.raises(SecureFairError, match="bob"):
-            alice.connect({"bob": f"127.0.0.1:{listener.getsockname()[1]}"}, {})
-        listener.shutdown(socket.SHUT_RDWR)
-    assert versions
-    assert set(versions) == {spoken}
+        bob = {"bob": f"127.0.0.1:{listener.getsockname()[1]}"}
+        alice = Network(credentials["alice"], timeout=30.0)
+        connecting = threading.Thread(target=lambda: outcome.extend(together(lambda: alice.connect(bob, {}))))
+        connecting.start()
+        for _ in spoken:  # until she is told to leave, she calls who speaks 1.3 again: no call is cut off
+            connection, _ = listener.accept()
+            try:
+                with context.wrap_socket(connection, server_side=True) as encrypted:
+                    versions.append(encrypted.version())
+            except ssl.SSLError:
+                versions.append(None)
+        alice.close()
+        connecting.join()
+    assert versions == spoken
+    assert isinstance(outcome[0], SecureFairError)
 
 
 # frames
@@ -802,16 +809,16 @@ class HostileBob:
 @contextlib.contextmanager
 def alice_and_hostile_bob(credentials: dict[str, Credentials]) -> Iterator[tuple[Network, HostileBob]]:
     alice = Network(credentials["alice"], timeout=10)
-    address = f"127.0.0.1:{free_port()}"
-    connecting = threading.Thread(target=lambda: alice.connect({"bob": address}, {}))
-    connecting.start()
-    bob = HostileBob(credentials["bob"], alice, address)
-    connecting.join()
-    try:
-        yield alice, bob
-    finally:
-        bob.close()
-        alice.close()
+    with held_addresses(1) as (address,):
+        connecting = threading.Thread(target=lambda: alice.connect({"bob": address}, {}))
+        connecting.start()
+        bob = HostileBob(credentials["bob"], alice, address)
+        connecting.join()
+        try:
+            yield alice, bob
+        finally:
+            bob.close()
+            alice.close()
 
 
 def test_the_hostile_peer_can_behave(credentials: dict[str, Credentials]) -> None:
@@ -903,9 +910,7 @@ def test_nobody_takes_the_place_of_a_connected_party(credentials: dict[str, Cred
 
 def test_two_hellos_that_differ_are_not_one_peer(credentials: dict[str, Credentials]) -> None:
     alice = Network(credentials["alice"], timeout=10)
-    address = f"127.0.0.1:{free_port()}"
     outcome: list[Any] = []
-    connecting = threading.Thread(target=lambda: outcome.extend(together(lambda: alice.connect({"bob": address}, {}))))
     server = grpc.server(
         ThreadPoolExecutor(1),
         handlers=[
@@ -919,7 +924,8 @@ def test_two_hellos_that_differ_are_not_one_peer(credentials: dict[str, Credenti
             )
         ],
     )
-    server.add_secure_port(address, tls.server_credentials(credentials["bob"]))
+    address = f"127.0.0.1:{server.add_secure_port('127.0.0.1:0', tls.server_credentials(credentials['bob']))}"
+    connecting = threading.Thread(target=lambda: outcome.extend(together(lambda: alice.connect({"bob": address}, {}))))
     connecting.start()
     call(
         alice.address,

@@ -11,18 +11,19 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.parties import identity
 from secure_fair.parties.roster import Roster
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.audit_terms import Terms
 from secure_fair.scenarios.people import People, load
-from secure_fair.scenarios.processes import Job, free_addresses
+from secure_fair.scenarios.processes import Job
 from secure_fair.scenarios.progress import LineReporter
 from secure_fair.scenarios.schema import Scenario
 
@@ -141,7 +142,10 @@ class Company(AbstractContextManager["Company"]):
         self.folder.mkdir(parents=True, exist_ok=True)
         make_identities(self.folder / "identities", self.names, simulated=self.simulated)
         (self.folder / "scenario.toml").write_text(self.scenario.to_toml())
-        self.addresses = self.addresses or dict(zip(self.names, free_addresses(len(self.names)), strict=True))
+        self._places = ExitStack()
+        if not self.addresses:
+            free = self._places.enter_context(held_addresses(len(self.names)))
+            self.addresses = dict(zip(self.names, free, strict=True))
         self._ends: dict[str, float] = {}
         for name in self.names:
             self.log(name).touch()
@@ -164,6 +168,7 @@ class Company(AbstractContextManager["Company"]):
             if process.is_alive():
                 process.kill()
             process.join()
+        self._places.close()
 
     def command_line(self, name: str) -> list[str]:
         """What follows ``secure-fair`` on the command line of a party."""

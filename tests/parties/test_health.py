@@ -16,11 +16,11 @@ import pytest
 from click.testing import CliRunner
 
 from secure_fair.errors import PartyLost, UsageError
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.transport import Credentials
 from secure_fair.parties import health
 from secure_fair.parties.health import HealthServer, Pulse, ask
 from secure_fair.scenarios.cli.main import main
-from secure_fair.scenarios.processes import free_addresses
 from tests.mpc.test_transport import credentials, identities, mesh  # noqa: F401
 from tests.parties.company import Company, tiny
 from tests.parties.test_lost_parties import wait_for_epoch
@@ -169,8 +169,7 @@ def test_what_is_told_moves_no_cursor() -> None:
 
 
 def test_nobody_there_is_said() -> None:
-    (nobody,) = free_addresses(1)
-    with pytest.raises(PartyLost, match=f"nobody tells its health at {nobody}"):
+    with held_addresses(1) as (nobody,), pytest.raises(PartyLost, match=f"nobody tells its health at {nobody}"):
         ask(nobody)
 
 
@@ -186,8 +185,7 @@ class Watched(Company):
 
 def test_a_party_that_serves_a_run_tells_its_health(tmp_path: Path, weights: Path, stores: Path) -> None:
     scenario = tiny(weights, train={"epochs": 200}, lora={"rank": 2, "last_blocks": 1})
-    (Watched.place,) = free_addresses(1)
-    with Watched(scenario, stores, tmp_path) as company:
+    with held_addresses(1) as (Watched.place,), Watched(scenario, stores, tmp_path) as company:
         wait_for_epoch(company, 2)
         told: dict[str, Any] = ask(Watched.place)
         assert (told["health"], told["role"], told["stage"]) == ("healthy", "auditor", "answering")

@@ -19,8 +19,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.scenarios.cli import main
-from secure_fair.scenarios.processes import free_addresses
 from tests.companies import COMMON, Companies, found, read
 from tests.parties.company import _go, tiny
 from tests.parties.hosts import HOSTS, Hosts, enter, namespaces_missing
@@ -58,7 +58,8 @@ def parts_of(readme: Path) -> dict[int, Part]:
 def machines() -> Iterator[tuple[dict[str, str], Mapping[str, str]]]:
     """Addresses of the parties, and their namespaces, none where the machine permits none: then it is this one."""
     if namespaces_missing():
-        yield dict(zip(HOSTS, free_addresses(len(HOSTS)), strict=True)), {}
+        with held_addresses(len(HOSTS)) as free:
+            yield dict(zip(HOSTS, free, strict=True)), {}
         return
     with Hosts() as hosts:
         yield {party: f"{address}:7700" for party, address in HOSTS.items()}, hosts.names

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from secure_fair.data.store import AuditorStore, DeveloperStore
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.transport import LinkSettings
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.cli.main import main
-from secure_fair.scenarios.processes import free_addresses
 from secure_fair.scenarios.relay import read_token
 from secure_fair.scenarios.schema import Scenario
 from tests.parties.company import Company, program, tiny
@@ -98,7 +98,7 @@ def test_parties_that_can_only_dial_out_train_by_a_relay(
         missing = namespaces_missing()
         print(f"loopback addresses: {missing}" if missing else "network namespaces")
         if missing:
-            entries, (listening,) = {}, free_addresses(1)
+            entries, (listening,) = {}, stack.enter_context(held_addresses(1))
             RelayedCompany.relay, place = listening, None
         else:
             hosts = stack.enter_context(Hosts(RELAY))
@@ -137,7 +137,6 @@ def at_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
     """Starts the relay of ``RelayedCompany``, always at the same address; the one before is ended."""
     RelayedCompany.token = tmp_path_factory.mktemp("relay") / "relay.token"
     read_token(RelayedCompany.token, new=True)
-    (RelayedCompany.relay,) = free_addresses(1)
     running: list[Any] = []
 
     def start() -> Any:
@@ -152,7 +151,8 @@ def at_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], 
                 return running[-1]
             time.sleep(0.02)
 
-    yield start
+    with held_addresses(1) as (RelayedCompany.relay,):
+        yield start
     for process in running:
         process.kill()
         process.join()

@@ -32,6 +32,7 @@ import secure_fair.parties.developer
 import secure_fair.parties.training
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.errors import SecureFairError
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.authenticated import VerifiersCheck
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.group_counts import indicators
@@ -41,7 +42,6 @@ from secure_fair.parties.developer import SecureAuditors
 from secure_fair.privacy import accounting
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.cli.options import UNEXPECTED
-from secure_fair.scenarios.processes import free_addresses
 from secure_fair.scenarios.schema import Scenario
 from secure_fair.scenarios.sweep import Quiet
 from tests.mpc.values import unit_rows
@@ -171,14 +171,15 @@ class Trio(AbstractContextManager["Trio"]):
         """
         folder = self.folder / "run"
         shutil.rmtree(folder, ignore_errors=True)
-        addresses = dict(zip(NAMES, free_addresses(len(NAMES)), strict=True))
         other = "evaluation" if operation == EVALUATION else "training"
         stores = self.folder / "stores" / (other if neighbour else "auditor")
-        job = Job(folder, stores, addresses, operation, deviation, turns, checked)
-        for pipe in self._pipes.values():
-            pipe.send(job)
-        deadline = time.monotonic() + 60 + turns
-        ended = {name: self._outcome(name, deadline, deviation) for name in NAMES}
+        with held_addresses(len(NAMES)) as free:
+            addresses = dict(zip(NAMES, free, strict=True))
+            job = Job(folder, stores, addresses, operation, deviation, turns, checked)
+            for pipe in self._pipes.values():
+                pipe.send(job)
+            deadline = time.monotonic() + 60 + turns
+            ended = {name: self._outcome(name, deadline, deviation) for name in NAMES}
         return Run(ended, accounted(folder / "auditor" / "state" / "ledger" / "ledger.jsonl"))
 
     def _outcome(self, name: str, deadline: float, deviation: Deviation | None) -> Ended:

@@ -6,14 +6,11 @@ all of them takes moments, and hundreds can be made.
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import multiprocessing
 import os
-import random
 import runpy
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,6 +24,7 @@ from typing import Any
 
 from secure_fair.bench.chaos.clocks import environment
 from secure_fair.bench.proxy import Proxy
+from secure_fair.mpc.addresses import held_addresses
 from secure_fair.parties import identity
 from secure_fair.parties.roster import Roster
 
@@ -37,7 +35,6 @@ PRELOADED = ["secure_fair.parties.auditor", "secure_fair.parties.developer", "se
 ROSTER = "parties.toml"
 WAIT = 25.0  # seconds for all to come
 VALID_DAYS = 400  # of the certificates
-PORTS = (20_000, 32_000)
 SCENARIO = """name = "chaos"
 seed = 5
 [data]
@@ -130,6 +127,7 @@ class Company:
         self.clocks: dict[str, float] = {}  # by how many days each is ahead of the time, where one is
         self._running: dict[str, _Process] = {}
         self._ways = ExitStack()
+        self._places = ExitStack()
 
     def __enter__(self) -> Company:
         self.lines = {line: self._ways.enter_context(Proxy()) for line in LINES}
@@ -137,11 +135,14 @@ class Company:
 
     def __exit__(self, *error: object) -> None:
         self.kill_all()
+        self._places.close()
         self._ways.close()
 
     def start(self) -> None:
         """Start every party; from the second time on they go on with the run."""
-        self.addresses = {name: f"127.0.0.1:{_free_port()}" for name in NAMES}
+        self._places.close()
+        free = self._places.enter_context(held_addresses(len(NAMES)))
+        self.addresses = dict(zip(NAMES, free, strict=True))
         for (_, to), line in self.lines.items():
             line.target = self.addresses[to]
         self._running = {name: self._started(name) for name in NAMES}
@@ -269,12 +270,3 @@ def _group_runs(group: int) -> bool:
 def preload() -> None:
     """Have all parties forked from one process that has imported the program; call it before the first is started."""
     _context.set_forkserver_preload(PRELOADED)
-
-
-def _free_port() -> int:
-    """A port that nobody listens at, and that no outgoing connection is given by itself."""
-    while True:
-        port = random.randrange(*PORTS)
-        with socket.socket() as one, contextlib.suppress(OSError):
-            one.bind(("127.0.0.1", port))
-            return port
