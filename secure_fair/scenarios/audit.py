@@ -39,6 +39,7 @@ from secure_fair.scenarios.audit_terms import AuditorTerms, Terms
 from secure_fair.scenarios.certified import keep_certificate
 from secure_fair.scenarios.fit import fit_run
 from secure_fair.scenarios.launch import environment
+from secure_fair.scenarios.nursery import AUDIT, Nursery
 from secure_fair.scenarios.policies import load as load_policy
 from secure_fair.scenarios.processes import Job, run_parties
 from secure_fair.scenarios.progress import Reporter
@@ -264,7 +265,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
         write_bytes(policies / f"{name}.toml", text)
     write_bytes(out / "README.txt", readme(prepared).encode())
     write_bytes(out / TERMS, prepared.terms.to_toml().encode())
-    with temporary_folder("stores") as folder:
+    with Nursery(AUDIT) as nursery, temporary_folder("stores") as folder:
         report.stage("preparing each party's store")
         write_stores(prepared, Path(folder))
         names = tuple(prepared.tables)
@@ -277,7 +278,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
             policies={name: policies / f"{name}.toml" for name in names},
             states=prepared.wanted.state,
         )
-        run_parties(job, report)
+        run_parties(job, report, nursery)
     if prepared.terms.certificate:
         keep_certificate(out)
     summary = summarise(prepared, out) | {"total_seconds": time.perf_counter() - began}

@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import time
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from secure_fair.scenarios import assemble
 from secure_fair.scenarios.certified import keep_certificate
 from secure_fair.scenarios.failure import FAILED, note_failed_run
 from secure_fair.scenarios.forecast import forecast_of, forecast_text, forecast_tree
+from secure_fair.scenarios.nursery import TRAINING, Nursery
 from secure_fair.scenarios.people import People, load
 from secure_fair.scenarios.plans import plans_text
 from secure_fair.scenarios.processes import job_of, run_parties
@@ -66,19 +68,23 @@ def run_all(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     began, method, place = time.perf_counter(), "", out
     (out / FAILED).unlink(missing_ok=True)
     compared, folders = [], []
-    try:
-        people = People(scenario, load(scenario, report), (out / JOIN_KEY).read_bytes())
-        check_classes(assemble.run_config(scenario), people.table.target.groups)
-        with temporary_folder("stores") as stores:
-            report.stage("preparing each party's store: pictures and labels apart from attributes")
-            people.write_stores(stores)
-            for other in (*scenario.compared, scenario):
-                method, place = other.method.name, out / "compare" / other.method.name if other is not scenario else out
-                folders.append(place)
-                compared.append(ended_before(place) or run_method(other, stores, place, people, report))
-    except BaseException as error:
-        note_failed_run(out, method, place, cause(error))
-        raise
+    with _nursery(scenario) as nursery:  # it imports while stores are made, and all methods' parties come from it
+        try:
+            people = People(scenario, load(scenario, report), (out / JOIN_KEY).read_bytes())
+            check_classes(assemble.run_config(scenario), people.table.target.groups)
+            with temporary_folder("stores") as stores:
+                report.stage("preparing each party's store: pictures and labels apart from attributes")
+                people.write_stores(stores)
+                for other in (*scenario.compared, scenario):
+                    method, place = (
+                        other.method.name,
+                        out / "compare" / other.method.name if other is not scenario else out,
+                    )
+                    folders.append(place)
+                    compared.append(ended_before(place) or run_method(other, stores, place, people, report, nursery))
+        except BaseException as error:
+            note_failed_run(out, method, place, cause(error))
+            raise
     summary = compared.pop()
     summary["compare"] = compared
     summary["pictures"] = people.pictures()
@@ -89,6 +95,11 @@ def run_all(scenario: Scenario, out: Path, report: Reporter) -> dict[str, Any]:
     (out / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
     (out / JOIN_KEY).unlink()
     return summary
+
+
+def _nursery(scenario: Scenario) -> AbstractContextManager[Nursery | None]:
+    """Where parties are forked from; none in plain mode, which has none."""
+    return Nursery(TRAINING) if scenario.secure.mode == "secure" else nullcontext()
 
 
 def ended_before(place: Path) -> dict[str, Any] | None:
@@ -116,9 +127,17 @@ def folder_text(scenario: Scenario) -> str:
 
 
 def run_method(
-    scenario: Scenario, stores: Path, out: Path, people: People, report: Reporter, *, attack: bool = False
+    scenario: Scenario,
+    stores: Path,
+    out: Path,
+    people: People,
+    report: Reporter,
+    nursery: Nursery | None = None,
+    *,
+    attack: bool = False,
 ) -> dict[str, Any]:
-    """Run one method in the scenario's mode and write its summary.
+    """Run one method in the scenario's mode and write its summary; its parties come from the ``nursery``, or one of
+    its own.
 
     ``attack``: in plain mode, what the strongest attacker wins from what was released is part of it.
     """
@@ -132,7 +151,8 @@ def run_method(
     began = time.perf_counter()
     attacker = None
     if scenario.secure.mode == "secure":
-        run_parties(job_of(scenario, stores, out), report)
+        with nullcontext(nursery) if nursery is not None else Nursery(TRAINING) as forking:
+            run_parties(job_of(scenario, stores, out), report, forking)
         if scenario.secure.claims:
             keep_certificate(out)
     else:

@@ -7,7 +7,6 @@ import json
 import queue
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -22,10 +21,10 @@ from secure_fair.parties import identity
 from secure_fair.parties.checkpoints import RUNS
 from secure_fair.parties.reports import REPORT
 from secure_fair.scenarios import assemble
+from secure_fair.scenarios.nursery import Forked, Nursery
 from secure_fair.scenarios.progress import Reporter
 from secure_fair.scenarios.schema import Scenario
 from secure_fair.scenarios.temporary import temporary_folder
-from secure_fair.scenarios.threads import environment_of_party
 
 TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
@@ -80,7 +79,7 @@ def job_of(scenario: Scenario, stores: Path, out: Path) -> Job:
     return job
 
 
-def run_parties(job: Job, report: Reporter) -> None:
+def run_parties(job: Job, report: Reporter, nursery: Nursery) -> None:
     """Start dealer, auditors and developer, each with its own store, and wait until all are done; where they go on and
     had written all results before somebody failed, there is nothing left to do for them."""
     if job.resume and job.ended:
@@ -93,15 +92,13 @@ def run_parties(job: Job, report: Reporter) -> None:
         identity.create_authority(work)
         for name in names:
             identity.issue_for_simulation(work, name, days=2)
-        running: dict[str, subprocess.Popen[str]] = {}
+        running: dict[str, Forked] = {}
         events: queue.Queue[tuple[str, dict[str, Any] | None]] = queue.Queue()
         try:
             for name in names:
-                running[name] = start(name, job, addresses, work)
-                stderr = running[name].stderr
-                assert stderr is not None
+                running[name] = nursery.start(arguments_of(name, job, addresses, work), name)
                 log = job.folder(name) / "log.jsonl"
-                threading.Thread(target=_read, args=(name, stderr, log, events), daemon=True).start()
+                threading.Thread(target=_read, args=(name, running[name].stderr, log, events), daemon=True).start()
             follow(running, events, report)
         finally:
             end(running)
@@ -113,37 +110,30 @@ def _tidy(job: Job) -> None:
         shutil.rmtree(job.state(assemble.DEVELOPER), ignore_errors=True)
 
 
-def start(name: str, job: Job, addresses: dict[str, str], work: Path) -> subprocess.Popen[str]:
-    """One party as ``secure-fair party``, with nothing in its hands but its own folders."""
+def arguments_of(name: str, job: Job, addresses: dict[str, str], work: Path) -> list[str]:
+    """The arguments of one party as ``secure-fair party``, with nothing in its hands but its own folders; these are
+    made."""
     role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
     folder = job.folder(name)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     agreed = work / f"{name}.toml"
     agreed.write_text(job.agreed)
-    command = [sys.executable, "-m", "secure_fair", "party", role, "--format", "json"]
-    command += [job.option, str(agreed), "--identity", str(work / name), "--out", str(folder)]
-    command += ["--listen", addresses[name], "--timeout", str(TIMEOUT), "--simulated"]
-    command += ["--resume"] if job.resume else []
+    given = ["party", role, "--format", "json"]
+    given += [job.option, str(agreed), "--identity", str(work / name), "--out", str(folder)]
+    given += ["--listen", addresses[name], "--timeout", str(TIMEOUT), "--simulated"]
+    given += ["--resume"] if job.resume else []
     for peer, address in addresses.items():
         if peer != name:
-            command += ["--peer", f"{peer}={address}"]
+            given += ["--peer", f"{peer}={address}"]
     if role != assemble.DEALER:
-        command += ["--store", str(job.stores / name), "--state", str(job.state(name))]
+        given += ["--store", str(job.stores / name), "--state", str(job.state(name))]
     if name in job.policies:
-        command += ["--policy", str(job.policies[name])]
-    # nothing is written to a party's stdin: that it ends tells the party that the launcher has, however it was ended
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment_of_party(),
-    )
+        given += ["--policy", str(job.policies[name])]
+    return given
 
 
 def follow(
-    running: dict[str, subprocess.Popen[str]],
+    running: dict[str, Forked],
     events: queue.Queue[tuple[str, dict[str, Any] | None]],
     report: Reporter,
 ) -> None:
@@ -197,7 +187,7 @@ def pass_on(event: dict[str, Any], report: Reporter) -> None:
             report.warn(**fields)
 
 
-def end(running: dict[str, subprocess.Popen[str]]) -> None:
+def end(running: dict[str, Forked]) -> None:
     """Make sure that no party outlives the launcher."""
     for process in running.values():
         if process.poll() is None:
@@ -208,6 +198,7 @@ def end(running: dict[str, subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        process.close()
 
 
 def _read(name: str, stream: TextIO, log: Path, events: queue.Queue[tuple[str, dict[str, Any] | None]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from secure_fair.errors import PartyLost, ProcessFailed, UsageError
 from secure_fair.scenarios.failure import check_place, note_failed_party, note_failed_run, resume_command
+from secure_fair.scenarios.nursery import Nursery
 from secure_fair.scenarios.processes import job_of, run_parties
 from secure_fair.scenarios.progress import LineReporter
 from secure_fair.scenarios.schema import Scenario
@@ -75,7 +76,8 @@ def test_parties_that_have_all_written_their_results_are_not_started_again(tmp_p
     report = LineReporter()
     report.stage = said.append  # type: ignore[method-assign, assignment]
     job = job_of(scenario, tmp_path / "no stores", tmp_path)
-    run_parties(job, report)
+    with Nursery([]) as nursery:
+        run_parties(job, report, nursery)
     assert said == ["all parties had written their results: going on with those"]
     assert (tmp_path / "developer" / "party.json").exists()
     assert not (tmp_path / "developer" / "state").exists()

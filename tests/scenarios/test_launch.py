@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import json
 import math
 import os
@@ -61,17 +60,20 @@ class Launcher:
     log: Path
 
     def parties(self) -> dict[str, int]:
-        """Role and process id of every party that it has running."""
+        """Name and process id of every party that it has running: they have its environment."""
         found = {}
-        for status in Path("/proc").glob("[0-9]*/status"):
+        for place in Path("/proc").glob("[0-9]*"):
             try:
-                words = (status.parent / "cmdline").read_bytes().split(b"\0")
-                folder = dict(itertools.pairwise(words)).get(b"--out", b"")
+                name = (place / "comm").read_text().strip()
+                if name.startswith("sf ") and self._own in (place / "environ").read_bytes().split(b"\0"):
+                    found[name.removeprefix("sf ")] = int(place.name)
             except OSError:
                 continue
-            if b"party" in words and Path(os.fsdecode(folder)).parent == self.out:
-                found[os.fsdecode(words[words.index(b"party") + 1])] = int(status.parent.name)
         return found
+
+    @property
+    def _own(self) -> bytes:
+        return b"TMPDIR=" + os.fsencode(self.temporary)
 
     def wait_for(self, words: str, seconds: float = 120) -> None:
         """Until it has said so on stderr."""
