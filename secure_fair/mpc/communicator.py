@@ -19,6 +19,7 @@ from torch.distributed import ReduceOp
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.errors import ProtocolError
+from secure_fair.mpc import comparison
 from secure_fair.mpc.offered import COUNTS, MESSAGES, OBJECTS, not_offered, refuse_the_rest
 from secure_fair.mpc.provider import Provider
 from secure_fair.mpc.transport import Network
@@ -254,6 +255,7 @@ class Masks:
 def install(communicator: NetworkCommunicator, provider: Provider, masks: Masks, precision_bits: int) -> None:
     """Makes CrypTen use this communicator, this provider and these masks, and nothing of its own in their place."""
     refuse_the_rest()
+    comparison.install()
     crypten.communicator.DistributedCommunicator = NetworkCommunicator
     vars(crypten.mpc)["__SUPPORTED_PROVIDERS"].clear()
     change_to(communicator, provider, masks)

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.mpc import field, ring
+from secure_fair.mpc import field, planes, ring
+from secure_fair.mpc.planes import Planes
 from secure_fair.randomness import PRG, derive
 
 MAX_ELEMENTS = 1 << 27  # ring elements of one tensor
@@ -28,6 +29,10 @@ COMMITTED_BITS = 60
 KEYS_IN_MESSAGE = 1 << 16
 PART_ELEMENTS = 1 << 18
 """Of a mask that the dealer draws at a time, where a product sums over its rows."""
+GROUP = 4
+"""Binary digits of an element that are compared at once."""
+GROUPS = planes.DIGITS // GROUP
+MAX_FACTORS = 8
 _ELEMENT = 8  # bytes
 
 Shape = tuple[int, ...]
@@ -147,6 +152,29 @@ class Bit:
 
 
 @dataclass(frozen=True)
+class Digits:
+    """A mask r of so many elements, and planes (15, 16, width), shared by XOR, of its binary digits in groups of four.
+
+    They are the conjunctions of all sets of a group's digits: that with number s, from 1 on, has the digit i of its
+    group where the binary digit i of s is 1.
+    """
+
+    count: int
+
+
+@dataclass(frozen=True)
+class Conjunctions:
+    """Masks shared by XOR, ``factors`` of ``size`` bytes each, and by bit the conjunction of each of the ``sets``.
+
+    A set has the factor i where its binary digit i is 1.
+    """
+
+    size: int
+    factors: int
+    sets: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Keys:
     """Keys of each of the ``verifiers`` (ranks) to the mask with number ``mask`` of the ``owner`` (rank): no result.
 
@@ -162,7 +190,7 @@ class Keys:
     ring: bool
 
 
-Item = Product | Square | And | Wraps | Bit | Keys
+Item = Product | Square | And | Wraps | Bit | Digits | Conjunctions | Keys
 
 
 class Source:
@@ -224,6 +252,10 @@ def result_shape(item: Item) -> Shape:
             return _product_shape("mul", left, right)
         case Square(shape) | Wraps(shape) | Bit(shape):
             return shape
+        case Digits(count):
+            return (planes.words(((1 << GROUP) - 1) * GROUPS * planes.width(count)),)
+        case Conjunctions(size, _, sets):
+            return (planes.words(len(sets) * size),)
         case Keys():
             return (0,)
 
@@ -242,6 +274,10 @@ def draw_masks(item: Item, source: Source, stream: PRG) -> tuple[Tensor, ...]:
             return (stream.ring(shape),)
         case Bit(shape):
             return (stream.bits(shape),)
+        case Digits(count):
+            return (stream.ring((count,)),)
+        case Conjunctions(size, factors, _):
+            return (stream.ring((planes.words(factors * size),)),)
         case Keys():
             return ()
 
@@ -260,10 +296,43 @@ def correction(item: Item, sources: Sequence[Source], number: int) -> Tensor:
     parts = [draw_result(item, stream) for stream in streams[:-1]]
     if isinstance(item, Keys):
         return torch.empty(0, dtype=torch.int64)  # they go out by themselves
-    if isinstance(item, And):
-        left, right = (_xor([mask[side] for mask in masks]) for side in (0, 1))
-        return _xor([left & right, *parts])
+    if isinstance(item, And | Digits | Conjunctions):
+        return _xor([_conjunctions(item, masks), *parts])
     return _result(item, masks) - torch.stack(parts).sum(0)
+
+
+def _conjunctions(item: And | Digits | Conjunctions, masks: Sequence[tuple[Tensor, ...]]) -> Tensor:
+    match item:
+        case And():
+            left, right = (_xor([mask[side] for mask in masks]) for side in (0, 1))
+            return left & right
+        case Digits():
+            whole = planes.digits_of(_sum([mask[0] for mask in masks]))
+            digits = whole.reshape(GROUPS, GROUP, -1).swapaxes(0, 1)
+            return planes.to_ring(conjunctions(digits, range(1, 1 << GROUP)))
+        case Conjunctions(size, factors, sets):
+            return planes.to_ring(conjunctions(planes.of_ring(_xor([mask[0] for mask in masks]), factors, size), sets))
+
+
+def conjunctions(factors: Planes, sets: Sequence[int]) -> Planes:
+    """The conjunction of each of the sets of ``factors`` (n, ...), in this order, which ``closed`` has found to do."""
+    made = np.empty((len(sets), *factors.shape[1:]), dtype=np.uint8)
+    known = {1 << i: factor for i, factor in enumerate(factors)}
+    for chosen, into in zip(sets, made, strict=True):
+        first, rest = chosen & -chosen, chosen & (chosen - 1)
+        np.bitwise_and(known[first], known[rest or first], out=into)
+        known[chosen] = into
+    return made
+
+
+def closed(factors: int, sets: Sequence[int]) -> bool:
+    """Whether each set of two or more factors is, but for its first factor, one that comes before it, or a factor."""
+    known = [1 << i for i in range(factors)]
+    for chosen in sets:
+        if chosen in known or chosen & (chosen - 1) not in known or chosen & -chosen not in known:
+            return False
+        known.append(chosen)
+    return True
 
 
 def keys(item: Keys, sources: Sequence[Source]) -> Iterator[tuple[int, field.Field]]:

@@ -11,8 +11,11 @@ from secure_fair.errors import ProtocolError, UsageError
 from secure_fair.mpc.menu import (
     MAX_DIMENSIONS,
     MAX_ELEMENTS,
+    MAX_FACTORS,
     And,
     Bit,
+    Conjunctions,
+    Digits,
     Fresh,
     Item,
     Keys,
@@ -23,9 +26,11 @@ from secure_fair.mpc.menu import (
     Shape,
     Square,
     Wraps,
+    closed,
     count_rows,
     result_shape,
 )
+from secure_fair.mpc.planes import words
 
 MAX_ITEMS = 4096  # in one message
 MAX_TOTAL = 1 << 29  # ring elements that one message may ask for
@@ -50,6 +55,10 @@ def _plain(item: Item) -> list[Any]:
             return ["wraps", shape]
         case Bit(shape):
             return ["bit", shape]
+        case Digits(count):
+            return ["digits", count]
+        case Conjunctions(size, factors, sets):
+            return ["conjunctions", size, factors, sets]
         case Keys(mask, shape, owner, verifiers, ring):
             return ["keys", mask, shape, owner, verifiers, ring]
 
@@ -111,6 +120,10 @@ def _item(entry: Any) -> Item:
                 item = Wraps(_shape(shape))
             case ["bit", shape]:
                 item = Bit(_shape(shape))
+            case ["digits", count]:
+                item = Digits(*_shape([count]))
+            case ["conjunctions", size, int(factors), sets] if _are_sets(factors, sets):
+                item = Conjunctions(_bytes(size, factors), factors, tuple(sets))
             case ["keys", int(mask), shape, owner, verifiers, bool(ring)] if type(mask) is int and mask >= 0:
                 item = Keys(mask, _shape(shape), _ranks([owner])[0], _ranks(verifiers), ring)
         if item is not None:
@@ -160,6 +173,19 @@ def _shape(entry: Any) -> Shape:
     )
 
 
+def _are_sets(factors: int, entry: Any) -> bool:
+    """Whether they are sets of some of so many factors, each made of those before it."""
+    few = type(factors) is int and 0 < factors <= MAX_FACTORS and isinstance(entry, list)
+    return few and all(type(chosen) is int for chosen in entry) and closed(factors, entry)
+
+
+def _bytes(entry: Any, factors: int) -> int:
+    """Bytes of a factor of which so many can be had."""
+    if type(entry) is int and entry >= 0 and entry * factors <= 8 * MAX_ELEMENTS:
+        return entry
+    raise ProtocolError(f"not a size of {factors} masks in {MAX_ELEMENTS} ring elements: {entry!r:.200}")
+
+
 def _ranks(entry: Any) -> tuple[int, ...]:
     """Different ranks, in order; whether there are such parties is for the dealer to see."""
     if isinstance(entry, list) and all(type(rank) is int and 0 <= rank <= MAX_RANK for rank in entry):
@@ -194,6 +220,10 @@ def _sides(item: Item) -> tuple[Shape, ...]:
             return left, right
         case Square(shape) | Wraps(shape) | Bit(shape):
             return (shape,)
+        case Digits(count):
+            return ((count,),)
+        case Conjunctions(size, factors, _):
+            return ((words(factors * size),),)
         case Keys(_, shape, _, verifiers, _):
             return (shape,) * len(verifiers)
 

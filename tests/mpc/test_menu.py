@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError
-from secure_fair.mpc import menu, requests
-from secure_fair.mpc.menu import And, Bit, Fresh, Item, Product, Reused, Source, Square, Wraps
+from secure_fair.mpc import comparison, menu, planes, requests
+from secure_fair.mpc.menu import And, Bit, Conjunctions, Digits, Fresh, Item, Product, Reused, Source, Square, Wraps
 from secure_fair.randomness import derive
 
 ITEMS: list[Item] = [
@@ -41,6 +42,11 @@ ITEMS: list[Item] = [
     And((2, 3), (3,)),
     Wraps((50,)),
     Bit((9, 2)),
+    Digits(1),
+    Digits(100),
+    Conjunctions(5, 3, (3, 5, 6, 7)),
+    *comparison.items(50, order=True)[1:3],
+    *comparison.items(50, order=False)[1:3],
 ]
 
 
@@ -84,6 +90,16 @@ def test_the_result_is_the_relation_of_the_masks(item: Item, parties: int) -> No
             bits = xor([mask[0] for mask in masks])
             assert torch.equal(sum(results), bits)
             assert set(bits.reshape(-1).tolist()) <= {0, 1}
+        case Digits(count):
+            whole = sum(mask[0] for mask in masks)
+            made = planes.of_ring(xor(results), 15, 16, -(-count // 8))
+            for chosen, group in [(1, 0), (8, 15), (5, 3), (15, 15), (6, 7)]:
+                digits = [whole >> 4 * group + i & 1 for i in range(4) if chosen >> i & 1]
+                assert torch.equal(planes.unpack(made[chosen - 1, group], count), torch.stack(digits).amin(0))
+        case Conjunctions(size, factors, sets):
+            given = planes.of_ring(xor([mask[0] for mask in masks]), factors, size)
+            for chosen, found in zip(sets, planes.of_ring(xor(results), len(sets), size), strict=True):
+                assert (found == np.bitwise_and.reduce([given[i] for i in range(factors) if chosen >> i & 1])).all()
 
 
 @pytest.mark.parametrize("elements", [1, 4, 100])
@@ -138,6 +154,23 @@ NOT_ON_THE_MENU: list[Any] = [
     ["matmul", ["fresh", [3, 2]], ["mask", 0, [2, 2], [0.5], False]],
     ["mul", ["fresh", [2]], ["mask", 0, [2], None, True]],
     ["mul", ["fresh", [2]], ["mask", 0, [2], None, 1]],
+    ["digits", [3]],
+    ["digits", -1],
+    ["digits", True],
+    ["digits", 1 << 27],
+    ["conjunctions", 3, 2, 3],
+    ["conjunctions", 3, 2, [1]],
+    ["conjunctions", 3, 2, [3, 3]],
+    ["conjunctions", 3, 2, [5]],
+    ["conjunctions", 3, 3, [7, 6]],
+    ["conjunctions", 3, 2, [-1]],
+    ["conjunctions", 3, 2, [0]],
+    ["conjunctions", 3, True, [3]],
+    ["conjunctions", -1, 2, [3]],
+    ["conjunctions", 3.0, 2, [3]],
+    ["conjunctions", 1 << 30, 2, [3]],
+    ["conjunctions", 3, 9, [3]],
+    ["conjunctions", 1 << 28, 4, [3, 5, 6, 9, 10, 12]],
     [],
     {"kind": "square"},
     None,

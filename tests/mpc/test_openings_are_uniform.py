@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2
 from torch import Tensor
 
+from secure_fair.mpc import menu, planes
 from secure_fair.mpc.menu import Source
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.shares import from_share
 from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import Settings, run, run_fresh
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, own, share, share_integers, unit_rows
@@ -42,17 +41,16 @@ def assert_uniform(transcript: bytes) -> None:
 
 
 def record(session: Session, action: Any) -> dict[str, bytes]:
-    """What the party receives while it acts, per channel, and what is opened to everybody.
+    """What the party receives while it acts, per channel, and what is opened to everybody."""
+    return {channel: b"".join(messages) for channel, messages in messages_of(session, action).items()}
 
-    A comparison ends with opening single bits, a word each: they are kept apart, eight to a byte.
-    """
-    seen: dict[str, bytearray] = {}
+
+def messages_of(session: Session, action: Any) -> dict[str, list[bytes]]:
+    """The same, message by message."""
+    seen: dict[str, list[bytes]] = {}
 
     def keep(channel: str, message: bytes) -> None:
-        words = np.frombuffer(message, dtype=np.int64)
-        if len(words) > 64 and not (words & ~1).any():
-            channel, message = f"{channel} bits", np.packbits(words.astype(np.uint8)).tobytes()
-        seen.setdefault(channel, bytearray()).extend(message)
+        seen.setdefault(channel, []).append(message)
 
     communicator, receive = session.communicator, session._network.receive
     reduce, open_parts = communicator.all_reduce, communicator.open_parts
@@ -78,7 +76,7 @@ def record(session: Session, action: Any) -> dict[str, bytes]:
     finally:
         session._network.receive = receive  # type: ignore[method-assign]
         communicator.all_reduce, communicator.open_parts = reduce, open_parts  # type: ignore[method-assign]
-    return {channel: bytes(message) for channel, message in seen.items()}
+    return seen
 
 
 def features(kind: str, n: int, d: int) -> Tensor:
@@ -107,7 +105,8 @@ def transcripts(session: Session, kind: str) -> dict[str, dict[str, bytes]]:
             ops.adversary(session, z, a, w, learning_rate=0.05, ball=4.0)
 
     def comparison() -> None:
-        from_share(z.share[:, :64].contiguous(), z.encoder.scale)._ltz()
+        for compare in (z.lt, z.eq):
+            compare(0)
 
     def openings() -> None:
         for _ in range(3):
@@ -123,10 +122,59 @@ def test_the_auditors_transcript_is_uniform(kind: str, parties: int) -> None:
     by_operation = run(transcripts, kind, parties=parties)[1]
     for name in ("moment", "adversary", "comparison"):
         assert_uniform(by_operation[name]["compute"])
-    assert SMALLEST_P < p_value(by_operation["comparison"]["compute bits"]) < 1 - SMALLEST_P
     assert_uniform(by_operation["moment"]["opened"])
     assert_uniform(by_operation["adversary"]["opened"])
     assert by_operation["openings"] == {}  # an opening to the developer shows the auditor nothing at all
+
+
+def openings_of_comparisons(session: Session, kind: str, unmasked: type | None) -> list[list[bytes]]:
+    """What is opened by each step of a comparison of order, and of equality. ``unmasked``: whose masks are zeros."""
+    z, stock = share(session, DEVELOPER, features(kind, 256, 192)), menu.draw_masks
+
+    def zeros(item: menu.Item, source: Source, stream: Any) -> tuple[Tensor, ...]:
+        masks = stock(item, source, stream)
+        return tuple(torch.zeros_like(mask) for mask in masks) if type(item) is unmasked else masks
+
+    menu.draw_masks = zeros
+    try:
+        return [messages_of(session, lambda compare=compare: compare(0))["opened"] for compare in (z.lt, z.eq)]
+    finally:
+        menu.draw_masks = stock
+
+
+def is_uniform(transcript: bytes, *places: int) -> bool:
+    return SMALLEST_P < p_value(transcript, *places) < 1 - SMALLEST_P
+
+
+def uniform_steps(steps: list[bytes]) -> list[bool]:
+    """Whether each step's opening is uniform: the first, of ring elements, in each of their bytes; the last, of bits,
+    also together with the signs of the first."""
+    first, *joins, last = steps
+    assert [len(first), len(last)] == [8 * 256 * 192, 256 * 192 // 8]
+    signs = planes.pack((torch.frombuffer(bytearray(first), dtype=torch.int64) < 0).long()).tobytes()
+    with_signs = bytes(bit ^ sign for bit, sign in zip(last, signs, strict=True))
+    return [
+        all(is_uniform(first, 8, byte) for byte in range(8)),
+        *(is_uniform(step) for step in joins),
+        is_uniform(last) and is_uniform(with_signs),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["zero", "one entry", "alternating", "random"])
+@pytest.mark.parametrize("parties", [2, 3])
+def test_whatever_a_comparison_opens_is_uniform(kind: str, parties: int) -> None:
+    for by_kind in run(openings_of_comparisons, kind, None, parties=parties):
+        assert [uniform_steps(steps) for steps in by_kind] == [[True] * 4] * 2
+
+
+@pytest.mark.parametrize(
+    ("unmasked", "seen"), [(menu.Digits, {0}), (menu.Conjunctions, {1, 2}), (menu.Bit, {3})], ids=["r", "joins", "bit"]
+)
+def test_no_mask_of_a_comparison_can_be_left_out(unmasked: type, seen: set[int]) -> None:
+    for by_kind in run_fresh(openings_of_comparisons, "one entry", unmasked)[:2]:
+        for steps in by_kind:
+            found = {step for step, uniform in enumerate(uniform_steps(steps)) if not uniform}
+            assert found == seen
 
 
 def test_the_developers_transcript_is_uniform_until_something_is_opened_to_it() -> None:

@@ -158,6 +158,8 @@ def good_requests() -> list[bytes]:
         menu.Square((5,)),
         menu.Wraps((2, 2)),
         menu.Bit((4,)),
+        menu.Digits(4),
+        menu.Conjunctions(4, 3, (3, 6, 7)),
         menu.Keys(1, (4,), 0, (1,), True),
     ]
     return [encode(items), *(encode([item]) for item in items)]
