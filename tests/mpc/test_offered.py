@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import NotOffered, UsageError
-from secure_fair.mpc.menu import MAX_ELEMENTS, Fresh, Product, Square
+from secure_fair.mpc.menu import MAX_ELEMENTS, Conjunctions, Digits, Fresh, Product, Square
 from secure_fair.mpc.offered import FUNCTIONS
 from secure_fair.mpc.session import Session
 from tests.mpc.harness import run
@@ -30,6 +30,8 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
 }
 BEYOND: list[tuple[str, Callable[[Session], Any]]] = [
     ("at most", lambda s: s.provider.take(Square((MAX_ELEMENTS + 1,)))),
+    ("at most", lambda s: s.provider.take(Digits(MAX_ELEMENTS // 2))),
+    ("at most", lambda s: s.provider.take(Conjunctions(4 * MAX_ELEMENTS, 3, (3, 5, 6)))),
     ("6 dimensions", lambda s: s.provider.take(Square((1,) * 7))),
     ("do not fit", lambda s: s.provider.take(Product("matmul", Fresh((2, 3)), Fresh((4, 2))))),
     ("do not fit", lambda s: s.provider.take(Product("mul", Fresh((3,)), Fresh((4,))))),
