@@ -49,7 +49,7 @@ class Compared:
 
     @property
     def whole(self) -> Planes:
-        """What was asked for, of one place that is all."""
+        """Shares of the answer, once one place is all."""
         asked = self.equal if self.above is None else self.above
         assert asked is not None
         return asked[0]
