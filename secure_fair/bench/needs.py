@@ -17,7 +17,7 @@ from torch import Tensor
 
 from secure_fair.errors import NotProved, UsageError
 from secure_fair.groups import columns
-from secure_fair.mpc.commitment import Roles
+from secure_fair.mpc.commitment import exchange_rounds
 from secure_fair.mpc.lone import lone_session
 from secure_fair.mpc.menu import MAX_ELEMENTS
 from secure_fair.mpc.products import Masked
@@ -159,14 +159,16 @@ def _released(state: SharedState, asked: Asked, records: int) -> list[Needs]:
 
 
 def _enrolled(session: Session, asked: Asked, records: int) -> Needs:
-    """The developer's part as a verifier: its lone session fails at the very end of each proof, when all is counted."""
-    facts = PublicFacts(session.parties[0], {asked.attribute: asked.groups}, {}, records, False, {})
-    state, rounds = SharedState(session, facts), 0
-    for holder in asked.holders:
+    """The developer's part as a verifier: its lone session fails at the very end of each proof, when all is counted.
+
+    Several holders are taken to have as many records each.
+    """
+    rounds = exchange_rounds(session) + 2 * len(asked.holders) * len(session.communicator.peers)
+    for place, holder in enumerate(asked.holders):
+        own = len(range(place, records, len(asked.holders)))
+        facts = PublicFacts(session.parties[0], {asked.attribute: asked.groups}, {}, own, False, {})
         with suppress(NotProved):
-            state.share_memberships(asked.attribute, (holder,), None, {})
-        roles = Roles.of(session, holder, None)
-        rounds += roles.rounds(session) + 2 * len(roles.verifiers)
+            SharedState(session, facts).share_memberships(asked.attribute, (holder,), None, {})
     spent = _spent(session, ENROL)
     return Needs(**{**vars(spent), "calls": 1, "rounds": rounds})
 

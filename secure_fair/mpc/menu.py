@@ -28,6 +28,8 @@ COMMITTED_BITS = 60
 KEYS_IN_MESSAGE = 1 << 16
 PART_ELEMENTS = 1 << 18
 """Of a mask that the dealer draws at a time, where a product sums over its rows."""
+MOST_RANGES = 256
+"""Of rows of one operand that are drawn one range after the other; more are picked from the whole mask."""
 _ELEMENT = 8  # bytes
 
 Shape = tuple[int, ...]
@@ -78,9 +80,10 @@ class Reused:
     """An operand whose mask, number ``mask``, was drawn once for one immutable value of shape ``whole``.
 
     ``rows`` picks rows of it (None: all), as ``pack_rows`` has them; ``transposed`` swaps its last two dimensions
-    afterwards. With ``owners`` (ranks) each of these owns a part of the mask and the others none: only owners know
-    anything of the value. Where it is what they are ``committed`` to, their parts are of 60 bits, else of the whole
-    ring as all others.
+    afterwards. With ``owners`` (ranks) these alone have parts of the mask: only owners know anything of the value. A
+    single one has the whole mask unless ``sizes`` say how many rows each has, one owner's below the other's; a row
+    behind them is nobody's, and masked by zeros. Where the value is what they are ``committed`` to, masks are of 60
+    bits, else of the whole ring as all others.
     """
 
     mask: int
@@ -89,10 +92,18 @@ class Reused:
     transposed: bool = False
     owners: tuple[int, ...] = ()
     committed: bool = False
+    sizes: tuple[int, ...] = ()
 
     def owned_by(self, rank: int) -> bool:
         """Whether this party has a part of the mask; all have where nobody is named."""
         return not self.owners or rank in self.owners
+
+    def part_of(self, rank: int) -> tuple[int, Reused]:
+        """The first of the rows that this owner has where there are ``sizes``, and all of its rows as an operand of
+        its own, whose mask is the same."""
+        place = self.owners.index(rank)
+        whole = (self.sizes[place], *self.whole[1:])
+        return sum(self.sizes[:place]), Reused(self.mask, whole, owners=(rank,), committed=self.committed)
 
     @property
     def shape(self) -> Shape:
@@ -151,8 +162,8 @@ class Keys:
     """Keys of each of the ``verifiers`` (ranks) to the mask with number ``mask`` of the ``owner`` (rank): no result.
 
     For a mask r the owner has a tag and a verifier the key = tag - Delta r modulo p, for its own secret Delta.
-    ``ring``: r has 60 bits and is the owner's part of the operand with this number and shape; otherwise r is of the
-    whole field.
+    ``ring``: r has 60 bits and is the owner's mask of the operand with this number, the owner's rows in it having this
+    shape; otherwise r is of the whole field.
     """
 
     mask: int
@@ -182,6 +193,13 @@ class Source:
         shape = operand.whole if rows is None else (end - first, *operand.whole[1:])
         if not operand.owned_by(self.rank):
             return torch.zeros((), dtype=torch.int64).expand(shape)
+        if operand.sizes:
+            start, part = operand.part_of(self.rank)
+            among = torch.zeros(shape, dtype=torch.int64)
+            own = max(first, start), min(end, start + part.whole[0])
+            if own[0] < own[1]:
+                among[own[0] - first : own[1] - first] = self.mask(part, (own[0] - start, own[1] - start))
+            return among
         start = _ELEMENT * first * prod(operand.whole[1:])
         if operand.committed:
             return self.committed(operand.mask, operand.whole, ring=True, start=start).bits(shape, COMMITTED_BITS)
@@ -285,13 +303,20 @@ def key_messages(item: Keys) -> list[int]:
 
 
 def _sums_over_rows(item: Product) -> bool:
-    """Whether it is F^T A of two matrices that have masks already, of all rows or of one range of them."""
+    """Whether it is F^T A of two matrices that have masks already: F of all rows or one range of them, A of ranges."""
     left, right = item.left, item.right
     if item.op != "matmul" or not (isinstance(left, Reused) and isinstance(right, Reused)):
         return False
-    ranges = all(one.rows is None or (len(one.rows) == 1 and not isinstance(one.rows[0], int)) for one in (left, right))
+    few = len(_ranges(left)) == 1 and len(_ranges(right)) <= MOST_RANGES
     matrices = len(left.whole) == len(right.whole) == 2
-    return ranges and matrices and left.transposed and not right.transposed
+    return few and matrices and left.transposed and not right.transposed
+
+
+def _ranges(operand: Reused) -> list[tuple[int, int]]:
+    """Starts and ends of the operand's rows, in their order."""
+    if operand.rows is None:
+        return [(0, operand.whole[0])] if operand.whole else []
+    return [(row, row + 1) if isinstance(row, int) else row for row in operand.rows]
 
 
 def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
@@ -301,18 +326,20 @@ def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
     assert isinstance(right, Reused)
     total = torch.zeros(result_shape(item), dtype=torch.int64)
     step = max(1, PART_ELEMENTS // max(*left.whole[1:], *right.whole[1:], 1))
-    for start in range(0, right.shape[0], step):
-        rows = (start, min(start + step, right.shape[0]))
-        f, a = (_mask_of(operand, sources, rows) for operand in (left, right))
-        total += ring.matmul(f.T, a)
+    ((beside, _),) = _ranges(left)  # the row of F that is beside the next of A
+    for first, end in _ranges(right):
+        for start in range(first, end, step):
+            count = min(step, end - start)
+            f = _mask_of(left, sources, (beside, beside + count))
+            total += ring.matmul(f.T, _mask_of(right, sources, (start, start + count)))
+            beside += count
     return total
 
 
 def _mask_of(operand: Reused, sources: Sequence[Source], rows: tuple[int, int]) -> Tensor:
-    """The whole mask of these rows of the operand."""
-    first = 0 if operand.rows is None or isinstance(operand.rows[0], int) else operand.rows[0][0]
+    """The whole mask of these rows of the operand's whole value."""
     owning = [source for source in sources if operand.owned_by(source.rank)]
-    return _sum([source.mask(operand, (first + rows[0], first + rows[1])) for source in owning])
+    return _sum([source.mask(operand, rows) for source in owning])
 
 
 def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, ...]]) -> Tensor:

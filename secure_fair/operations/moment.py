@@ -46,9 +46,17 @@ class Moment(Operation):
         """The method's query over all training records."""
         return ask.model_copy(update={"width": sizes.query}), sizes.training
 
+    def share(
+        self, state: SharedState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], verifiers: Sequence[str]
+    ) -> list[Any]:
+        """The query's rows in the order of the memberships: the sum is the same."""
+        order = state.by_holder(ask.attribute, records)
+        return super().share(state, ask, records, [rows[order] for rows in private], verifiers)
+
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """F^T A on shares."""
-        return moment_on_shares(state.session, inputs[0], state.members(ask.attribute, records))
+        ordered = records[state.by_holder(ask.attribute, records)]
+        return moment_on_shares(state.session, inputs[0], state.members(ask.attribute, ordered))
 
     def plain(
         self, state: PlainState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], update: Update
