@@ -17,7 +17,7 @@ from torch import Tensor
 
 from secure_fair.errors import NotProved, UsageError
 from secure_fair.groups import columns
-from secure_fair.mpc.commitment import exchange_rounds
+from secure_fair.mpc.commitment import Roles
 from secure_fair.mpc.lone import lone_session
 from secure_fair.mpc.menu import MAX_ELEMENTS
 from secure_fair.mpc.products import Masked
@@ -163,7 +163,8 @@ def _enrolled(session: Session, asked: Asked, records: int) -> Needs:
 
     Several holders are taken to have as many records each.
     """
-    rounds = exchange_rounds(session) + 2 * len(asked.holders) * len(session.communicator.peers)
+    all_roles = [Roles.of(session, holder, None) for holder in asked.holders]
+    rounds = max(roles.rounds for roles in all_roles) + 2 * sum(len(roles.verifiers) for roles in all_roles)
     for place, holder in enumerate(asked.holders):
         own = len(range(place, records, len(asked.holders)))
         facts = PublicFacts(session.parties[0], {asked.attribute: asked.groups}, {}, own, False, {})
@@ -198,13 +199,19 @@ def _state(session: Session, parties: Parties, asked: Asked, records: int) -> Sh
     )
     state = SharedState(session, facts)
     for name in groups if enrolled else ():
-        state.memberships[name] = _held(session, (enrolled, columns(groups[name])))
+        parted = asked.parted and name == asked.attribute and enrolled >= len(asked.holders)
+        holders = asked.holders if parted else ()
+        state.memberships[name] = _held(session, (enrolled, columns(groups[name])), holders)
+        if holders:
+            state.places[name] = np.argsort(np.arange(enrolled) % len(holders), kind="stable").argsort()
     return state
 
 
-def _held(session: Session, shape: tuple[int, int]) -> Masked:
-    """Memberships that auditors are committed to, as this party has them."""
-    operand, mask_share = session.provider.new_committed_mask(shape, (1,))
+def _held(session: Session, shape: tuple[int, int], holders: Sequence[str]) -> Masked:
+    """Memberships that auditors are committed to, as this party has them; of several, of every so many records."""
+    ranks = tuple(sorted(session.parties.index(holder) for holder in holders)) or (1,)
+    sizes = tuple(len(range(place, shape[0], len(ranks))) for place in range(len(ranks))) if holders else ()
+    operand, mask_share = session.provider.new_committed_mask(shape, ranks, sizes)
     return Masked(operand, torch.zeros(shape, dtype=torch.int64), mask_share, mask_share, 1)
 
 

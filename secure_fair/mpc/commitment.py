@@ -14,7 +14,8 @@ Protocol. P: an owner, with integers F (n, k); V: each of its verifiers, with it
 
  1. The dealer deals: to P a mask R of 60 bits for every entry and a tag of it for every V (P derives them from its key
     with the dealer), to each V the keys (sent: 8 bytes an entry); the same for the auxiliary numbers of the proof.
- 2. P sends D = F - R to all other parties. They refuse an entry outside (-2^60 - b, b], b being the bound of |F|.
+ 2. P sends D = F - R to all other parties, or to some alone (``told``). They refuse an entry outside
+    (-2^60 - b, b], b being the bound of |F|.
  3. All receivers compare digests of D, two by two: it is the same for all.
  4. Rows only (``commit_rows``): P sends each V the differences of its slacks. Then V sends the seed of 64 random
     subsets of every block of rows, and P the differences of the binary digits of its sums over them.
@@ -93,20 +94,27 @@ Equations = Callable[[Check, PRG], None]  # adds them to one side of a check
 
 
 def commit_rows(
-    session: Session, owner: str, values: Tensor | None, shape: Sequence[int], *, verifiers: Sequence[str] | None = None
+    session: Session,
+    owner: str,
+    values: Tensor | None,
+    shape: Sequence[int],
+    *,
+    verifiers: Sequence[str] | None = None,
+    told: Sequence[str] | None = None,
 ) -> Masked:
     """Commit the ``owner`` to real ``values`` (n, k) whose rows have norm at most 1, and prove it to every verifier.
 
-    All others pass None. ``verifiers``: all compute parties but the owner, unless named. Entries are rounded to 8
-    fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, NotProved naming the owner at
-    whoever is not convinced. 1 round (2 for more than two parties), and 4 with each verifier in turn.
+    All others pass None. ``verifiers``: all compute parties but the owner, unless named; ``told``: who is sent the
+    commitment, the verifiers among them, all unless named (``products.Masked``). Entries are rounded to 8 fractional
+    bits; the result's scale is 2^8. UsageError at the owner for longer rows, NotProved naming the owner at whoever is
+    not convinced. 1 round (2 where more than one is told), and 4 with each verifier in turn.
     """
     n, k = _check_shape(shape)
-    roles = Roles.of(session, owner, verifiers)
+    roles = Roles.of(session, owner, verifiers, told)
     _check_passed(session, [owner], values)
     own = None if values is None else bounds.encode_rows(values, (n, k))
     blocks = Blocks.of(n, k)
-    with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers):
+    with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers, roles.told):
         operand, mask_share = session.provider.new_committed_mask((n, k), (roles.owner,))
         of_rows = Keys(operand.mask, (n, k), roles.owner, roles.verifiers, ring=True)
         sums = (blocks.count * SUBSETS, blocks.digits)
@@ -115,14 +123,14 @@ def commit_rows(
         ((keys, (of_slacks, *others)),) = _deal(session, [(of_rows, sizes)])
         of_digits, blinds = others[: len(each)], others[len(each) :]
         differences = _exchange_differences(session, roles, (n, k), own, mask_share, bound=bounds.SCALE)
-        _compare_digests(session, {owner: differences})
+        _compare_digests(session, [(roles, differences)])
         rows = Committed(of_rows, differences, own, keys)
         slacks = of_slacks.commit(session, roles, None if own is None else bounds.find_slacks(own))
         for verifier, of_digit, blind in zip(roles.verifiers, of_digits, blinds, strict=True):
             if session.rank in (roles.owner, verifier):
                 _prove_rows(session, roles, verifier, blocks, rows, slacks, of_digit, blind)
-        session.communicator.rounds += exchange_rounds(session) + 4 * len(roles.verifiers)
-    return masked(session, operand, torch.from_numpy(differences), mask_share, bounds.SCALE)
+        session.communicator.rounds += roles.rounds + 4 * len(roles.verifiers)
+    return masked(session, operand, torch.from_numpy(differences), mask_share, bounds.SCALE, roles.alone(session))
 
 
 def commit_bits(
@@ -134,24 +142,28 @@ def commit_bits(
     rule: RowSum,
     sizes: Mapping[str, int] | None = None,
     verifiers: Sequence[str] | None = None,
+    told: Sequence[str] | None = None,
 ) -> Masked:
     """Commit the ``owners`` to a matrix of bits (n, c), each to rows of its own, and prove them to every verifier.
 
     Every owner passes its rows, integers 0 and 1, all others None. ``sizes``, public, name how many each has; they are
     one owner's below the other's, in the parties' order, and rows behind them all are zeros. Several owners have to
     name theirs, a single one has all rows if it names none. UsageError at the owner for other rows, NotProved naming
-    the owner at whoever is not convinced. Rounds as ``commit_rows``, but 2 for each owner and verifier in turn.
+    the owner at whoever is not convinced. ``told`` as for ``commit_rows``, of a single owner's alone. Rounds as there,
+    but 2 for each owner and verifier in turn.
     """
     n, c = _check_shape(shape)
     counts = bounds.check_sizes(owners, sizes or {}, n)
     _check_passed(session, owners, values)
+    if told is not None and len(owners) > 1:
+        raise UsageError(f"what {', '.join(owners)} are committed to is for all: one owner alone may name who is told")
     own = None if values is None else bounds.encode_bits(values, (counts[session.name], c), rule)
-    parts = _parts(session, counts, verifiers)
-    ranks = tuple(part.roles.owner for part in parts)
+    parts = _parts(session, counts, verifiers, told)
+    ranks, hearing = tuple(part.roles.owner for part in parts), parts[0].roles.alone(session)
     proved_to = [part.roles.verifiers for part in parts]
     named = () if tuple(counts.values()) == (n,) else tuple(part.rows for part in parts)
     session._transcript.note("commit_bits", rule.value)
-    with session.operation("commit_bits", (n, c), ranks, named, *proved_to):
+    with session.operation("commit_bits", (n, c), ranks, named, hearing, *proved_to):
         operand, mask_share = session.provider.new_committed_mask((n, c), ranks, named)
         items = [part.keys(operand.mask, c) for part in parts]
         dealt = _deal(session, [(item, [((1, 1), (v,)) for v in item.verifiers]) for item in items])
@@ -162,27 +174,45 @@ def commit_bits(
             for verifier, blind in zip(item.verifiers, blinds, strict=True):
                 if mine or session.rank == verifier:
                     _prove_bits(session, part.roles, verifier, bits, rule, blind)
-        session.communicator.rounds += exchange_rounds(session) + 2 * sum(map(len, proved_to))
-    return masked(session, operand, torch.from_numpy(differences), mask_share, 1)
+        session.communicator.rounds += parts[0].roles.rounds + 2 * sum(map(len, proved_to))
+    return masked(session, operand, torch.from_numpy(differences), mask_share, 1, hearing)
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The ranks of one owner and of those that it proves to."""
+    """The ranks of one owner, of those that it proves to, and of all that are told of its commitment."""
 
     owner: int
     verifiers: tuple[int, ...]
+    told: tuple[int, ...]
 
     @classmethod
-    def of(cls, session: Session, owner: str, verifiers: Sequence[str] | None) -> Roles:
-        """UsageError for names that are no compute parties, or where nobody verifies."""
-        named = session.parties if verifiers is None else verifiers
-        if not {owner, *named} <= set(session.parties):
+    def of(
+        cls, session: Session, owner: str, verifiers: Sequence[str] | None, told: Sequence[str] | None = None
+    ) -> Roles:
+        """UsageError for names that are no compute parties, or where nobody verifies, or one who is not told."""
+        hearing = session.parties if told is None else told
+        named = hearing if verifiers is None else verifiers
+        if not {owner, *named, *hearing} <= set(session.parties):
             raise UsageError(f"owner {owner!r}, verifiers {list(named)}: compute parties are {list(session.parties)}")
-        ranks = tuple(sorted({session.parties.index(name) for name in named} - {session.parties.index(owner)}))
+        itself = session.parties.index(owner)
+        ranks, heard = ({session.parties.index(name) for name in names} - {itself} for names in (named, hearing))
         if not ranks:
             raise UsageError(f"nobody verifies what {owner!r} is committed to: name another compute party")
-        return cls(session.parties.index(owner), ranks)
+        if not ranks <= heard:
+            raise UsageError(
+                f"verifiers {list(named)}: of what {owner!r} is committed to {list(hearing)} are told alone"
+            )
+        return cls(itself, tuple(sorted(ranks)), tuple(sorted(heard)))
+
+    @property
+    def rounds(self) -> int:
+        """The rounds of steps 2 and 3: one receiver has nobody to compare digests with."""
+        return 1 if len(self.told) == 1 else 2
+
+    def alone(self, session: Session) -> tuple[int, ...]:
+        """Those that are told, where they are not all."""
+        return self.told if len(self.told) < len(session.communicator.peers) else ()
 
 
 @dataclass(frozen=True)
@@ -199,18 +229,15 @@ class Part:
         return Keys(mask, (self.rows, columns), self.roles.owner, self.roles.verifiers, ring=True)
 
 
-def _parts(session: Session, counts: Mapping[str, int], verifiers: Sequence[str] | None) -> list[Part]:
+def _parts(
+    session: Session, counts: Mapping[str, int], verifiers: Sequence[str] | None, told: Sequence[str] | None
+) -> list[Part]:
     """Everybody's rows, in the parties' order."""
     found, start = list[Part](), 0
     for owner in sorted(counts, key=session.parties.index):
-        found.append(Part(owner, Roles.of(session, owner, verifiers), start, counts[owner]))
+        found.append(Part(owner, Roles.of(session, owner, verifiers, told), start, counts[owner]))
         start += counts[owner]
     return found
-
-
-def exchange_rounds(session: Session) -> int:
-    """The rounds of steps 2 and 3: of two parties neither has what the other has from a third."""
-    return 1 if len(session.parties) == 2 else 2
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -291,14 +318,16 @@ def _exchange_differences(
     *,
     bound: int,
 ) -> Integers:
-    """The owner's ``values`` less its mask, sent to all. Step 2 of the protocol."""
+    """The owner's ``values`` less its mask, sent to all that are told; zeros at all others. Step 2 of the protocol."""
+    if session.rank not in (roles.owner, *roles.told):
+        return np.zeros(shape, dtype=np.int64)
     differences = np.empty(shape, dtype=np.int64)
     step = max(1, MESSAGE_ELEMENTS // shape[1])
     for part in (slice(start, start + step) for start in range(0, shape[0], step)):
         if values is not None:
             differences[part] = values[part] - mask_share[part].numpy()
-            for peer in session.communicator.peers:
-                session._network.send(peer, CHANNEL, differences[part].data)
+            for receiver in roles.told:
+                session._network.send(session.parties[receiver], CHANNEL, differences[part].data)
         else:
             differences[part] = _receive_differences(session, roles, differences[part].shape, bound)
     return differences
@@ -318,7 +347,7 @@ def _exchange_parts(
         sent[part.owner] = _exchange_differences(
             session, part.roles, (part.rows, shape[1]), mine, mask_share[rows], bound=1
         )
-    _compare_digests(session, sent)
+    _compare_digests(session, [(part.roles, sent[part.owner]) for part in parts])
     if len(parts) == 1 and parts[0].rows == shape[0]:
         return sent[parts[0].owner], sent
     differences = np.zeros(shape, dtype=np.int64)
@@ -338,25 +367,28 @@ def _receive_differences(session: Session, roles: Roles, shape: tuple[int, ...],
     return numbers
 
 
-def _compare_digests(session: Session, differences: Mapping[str, Integers]) -> None:
+def _compare_digests(session: Session, sent: Sequence[tuple[Roles, Integers]]) -> None:
     """Step 3, of all owners' differences at once: with each peer those that both have from another."""
     digests = {
-        owner: hashlib.blake2b(sent.data, digest_size=DIGEST_BYTES).digest()
-        for owner, sent in differences.items()
-        if owner != session.name and len(session.parties) > 2
+        roles.owner: hashlib.blake2b(differences.data, digest_size=DIGEST_BYTES).digest()
+        for roles, differences in sent
+        if session.rank in roles.told and len(roles.told) > 1
     }
     alike = {
-        peer: [owner for owner in session.parties if owner in digests and owner != peer]
-        for peer in session.communicator.peers
+        rank: [roles.owner for roles, _ in sent if roles.owner in digests and rank in roles.told]
+        for rank in range(len(session.parties))
+        if rank != session.rank
     }
-    for peer in (peer for peer, owners in alike.items() if owners):
-        session._network.send(peer, CHANNEL, b"".join(digests[owner] for owner in alike[peer]))
-    for peer, owners in alike.items():
-        theirs = session._network.receive(peer, CHANNEL, limit=DIGEST_BYTES * len(owners)) if owners else b""
+    for rank in (rank for rank, owners in alike.items() if owners):
+        session._network.send(session.parties[rank], CHANNEL, b"".join(digests[owner] for owner in alike[rank]))
+    for rank, owners in alike.items():
+        peer, size = session.parties[rank], DIGEST_BYTES * len(owners)
+        theirs = session._network.receive(peer, CHANNEL, limit=size) if owners else b""
         for place, owner in enumerate(owners):
             if theirs[place * DIGEST_BYTES :][:DIGEST_BYTES] != digests[owner]:
                 raise ProtocolError(
-                    f"{owner} sent {peer} another commitment than this party, or {peer} says so: nothing is answered"
+                    f"{session.parties[owner]} sent {peer} another commitment than this party, or {peer} says so: "
+                    "nothing is answered"
                 )
 
 

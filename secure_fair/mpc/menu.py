@@ -28,8 +28,6 @@ COMMITTED_BITS = 60
 KEYS_IN_MESSAGE = 1 << 16
 PART_ELEMENTS = 1 << 18
 """Of a mask that the dealer draws at a time, where a product sums over its rows."""
-MOST_RANGES = 256
-"""Of rows of one operand that are drawn one range after the other; more are picked from the whole mask."""
 _ELEMENT = 8  # bytes
 
 Shape = tuple[int, ...]
@@ -303,20 +301,13 @@ def key_messages(item: Keys) -> list[int]:
 
 
 def _sums_over_rows(item: Product) -> bool:
-    """Whether it is F^T A of two matrices that have masks already: F of all rows or one range of them, A of ranges."""
+    """Whether it is F^T A of two matrices that have masks already, of all rows or of one range of them."""
     left, right = item.left, item.right
     if item.op != "matmul" or not (isinstance(left, Reused) and isinstance(right, Reused)):
         return False
-    few = len(_ranges(left)) == 1 and len(_ranges(right)) <= MOST_RANGES
+    ranges = all(one.rows is None or (len(one.rows) == 1 and not isinstance(one.rows[0], int)) for one in (left, right))
     matrices = len(left.whole) == len(right.whole) == 2
-    return few and matrices and left.transposed and not right.transposed
-
-
-def _ranges(operand: Reused) -> list[tuple[int, int]]:
-    """Starts and ends of the operand's rows, in their order."""
-    if operand.rows is None:
-        return [(0, operand.whole[0])] if operand.whole else []
-    return [(row, row + 1) if isinstance(row, int) else row for row in operand.rows]
+    return ranges and matrices and left.transposed and not right.transposed
 
 
 def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
@@ -326,20 +317,18 @@ def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
     assert isinstance(right, Reused)
     total = torch.zeros(result_shape(item), dtype=torch.int64)
     step = max(1, PART_ELEMENTS // max(*left.whole[1:], *right.whole[1:], 1))
-    ((beside, _),) = _ranges(left)  # the row of F that is beside the next of A
-    for first, end in _ranges(right):
-        for start in range(first, end, step):
-            count = min(step, end - start)
-            f = _mask_of(left, sources, (beside, beside + count))
-            total += ring.matmul(f.T, _mask_of(right, sources, (start, start + count)))
-            beside += count
+    for start in range(0, right.shape[0], step):
+        rows = (start, min(start + step, right.shape[0]))
+        f, a = (_mask_of(operand, sources, rows) for operand in (left, right))
+        total += ring.matmul(f.T, a)
     return total
 
 
 def _mask_of(operand: Reused, sources: Sequence[Source], rows: tuple[int, int]) -> Tensor:
-    """The whole mask of these rows of the operand's whole value."""
+    """The whole mask of these rows of the operand."""
+    first = 0 if operand.rows is None or isinstance(operand.rows[0], int) else operand.rows[0][0]
     owning = [source for source in sources if operand.owned_by(source.rank)]
-    return _sum([source.mask(operand, rows) for source in owning])
+    return _sum([source.mask(operand, (first + rows[0], first + rows[1])) for source in owning])
 
 
 def _result(item: Product | Square | Wraps | Bit, masks: Sequence[tuple[Tensor, ...]]) -> Tensor:

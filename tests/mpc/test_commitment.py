@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import PartyLost, ProtocolError, UsageError
-from secure_fair.mpc import bounds, commitment, field, menu, requests
+from secure_fair.mpc import bounds, commitment, field, menu, products, requests
 from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
@@ -20,6 +20,7 @@ from secure_fair.mpc.field import PRIME
 from secure_fair.mpc.menu import Keys, Product, Reused, Source
 from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from secure_fair.randomness import PRG, derive
 from tests.mpc.harness import Failed, run, run_fresh
 from tests.mpc.harness import Settings as Parties
@@ -27,6 +28,7 @@ from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share_int
 from tests.operations import computations as ops
 
 SECOND = "second"
+SIZES = {AUDITOR: 20, SECOND: 40}
 
 
 def own(session: Session, owner: str, values: Tensor) -> Tensor | None:
@@ -141,6 +143,39 @@ def test_memberships_of_several_holders_are_one_operand(parties: int, sizes: dic
     assert torch.equal(part, ops.plain_moment(f[some], a[some]))
     assert torch.equal(cut, ops.plain_moment(f[ranges], a[ranges]))
     assert torch.equal(people, a.double())
+
+
+def told_alone(session: Session) -> list[Any]:
+    """Two queries, each of one holder's rows and for it alone; what else may be made of one of them."""
+    whole, f = memberships(60, 3, 5), unit_rows(60, 4, 6)
+    people, total = parts_of(session, whole, SIZES), torch.zeros(4, 3, dtype=torch.int64)
+    for start, (holder, size) in zip((0, 20), SIZES.items(), strict=True):
+        rows = torch.arange(start, start + size)
+        query = rows_of(session, f[rows], verifiers=[holder], told=[holder])
+        total += multiply(session, "matmul", query.T, people.rows(rows)).share
+    refused = []
+    for action in (
+        lambda: query.shared,
+        lambda: products._check_told(session, query.T, people.rows(torch.arange(40))),  # some are the other's people
+        lambda: products._check_told(session, people.rows(torch.arange(40)).T, query),
+    ):
+        try:
+            action()
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        refused.append("")
+    return [open_to(session, DEVELOPER, from_share(total, bounds.SCALE)), *refused]
+
+
+def test_what_one_holder_is_told_alone_enters_products_with_its_rows_and_nothing_else() -> None:
+    developer, auditor, second, third = run_fresh(told_alone, settings=Parties(4))[:4]
+    assert torch.equal(developer[0], fixed(unit_rows(60, 4, 6)).T @ memberships(60, 3, 5).double())
+    for party in (developer, auditor, second, third):
+        assert "has no shares" in party[1]
+        assert "from the left" in party[3]
+    assert "that it is not told" in auditor[2]  # it has the first forty of the mask, and not the query
+    assert [developer[2], second[2], third[2]] == [""] * 3
 
 
 def prefetch_of(session: Session) -> list[tuple[int, bool]]:
@@ -336,7 +371,6 @@ def test_every_verifier_refuses() -> None:
 # one of several holders lies
 
 
-SIZES = {AUDITOR: 20, SECOND: 40}
 PART_LIES = {"two ones": [1, 1, 0], "a two": [2, 0, 0], "minus one and two": [-1, 2, 0], "no one": [0, 0, 0]}
 
 
@@ -857,6 +891,14 @@ MISUSES: list[tuple[str, Any]] = [
     ),
     ("all together have 3", lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 3, AUDITOR: 1})),
     ("one row at least", lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 3, AUDITOR: 0})),
+    (
+        "are told alone",
+        lambda s: commit_rows(s, DEVELOPER, torch.zeros(1, 1), (1, 1), verifiers=[AUDITOR], told=[]),
+    ),
+    (
+        "for all",
+        lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 2, AUDITOR: 1}, told=[AUDITOR]),
+    ),
     (
         "how many rows",
         lambda s: commit_bits(s, [DEVELOPER, AUDITOR], torch.tensor([[1]]), (1, 1), rule=RowSum.ANY),

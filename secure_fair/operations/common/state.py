@@ -59,10 +59,16 @@ class SharedState:
         rows = self.places[attribute][records] if attribute in self.places else np.array(records)
         return self.memberships[attribute].rows(torch.from_numpy(rows))
 
-    def by_holder(self, attribute: str, records: np.ndarray) -> np.ndarray | slice:
-        """An order of these records in which their memberships lie one below the other, where parts are held: asked of
-        the dealer in it they are a range a holder. All of them as they are otherwise."""
-        return np.argsort(self.places[attribute][records]) if attribute in self.places else slice(None)
+    def by_holder(self, attribute: str, records: np.ndarray) -> dict[str, np.ndarray]:
+        """Where among these records each holder's are, where parts are held, in the order of their memberships, so that
+        of a range of records they are a range; nothing where one holds all. A record of nobody is in no part."""
+        if attribute not in self.places:
+            return {}
+        operand, rows = self.memberships[attribute].operand, self.places[attribute][records]
+        order = np.argsort(rows)
+        parts = np.split(order, np.searchsorted(rows[order], np.cumsum(operand.sizes)))
+        owners = [self.session.parties[rank] for rank in operand.owners]
+        return {name: part for name, part in zip(owners, parts[:-1], strict=True) if len(part)}
 
     def adversary(self, attribute: str, width: int) -> MPCTensor:
         """The attribute's adversary (width, columns); before its first step a zero that nobody chose."""
@@ -84,9 +90,10 @@ class SharedState:
         rule = RowSum.ANY if groups == 2 else RowSum.ONE
         own = {name: np.flatnonzero(parts[name]) for name in self.session.parties if name in holders and name in parts}
         own = {name: records for name, records in own.items() if len(records)}
-        if own:
+        if any(len(records) < self.facts.enrolled for records in own.values()):
             self.places[attribute] = places_of(list(own.values()), self.facts.enrolled)
             self.session.note("parts", attribute, *own, hashlib.sha256(self.places[attribute].data).hexdigest())
+        if own:
             codes = None if codes is None or self.session.name not in own else codes[own[self.session.name]]
         values = None if codes is None else membership_matrix(codes, groups, torch.int8)
         sizes = {name: len(records) for name, records in own.items()}
