@@ -159,14 +159,17 @@ def _released(state: SharedState, asked: Asked, records: int) -> list[Needs]:
 
 
 def _enrolled(session: Session, asked: Asked, records: int) -> Needs:
-    """The developer's part as a verifier: its lone session fails at the very end of each proof, when all is counted."""
-    facts = PublicFacts(session.parties[0], {asked.attribute: asked.groups}, {}, records, False, {})
-    state, rounds = SharedState(session, facts), 0
-    for holder in asked.holders:
+    """The developer's part as a verifier: its lone session fails at the very end of each proof, when all is counted.
+
+    Several holders are taken to have as many records each.
+    """
+    all_roles = [Roles.of(session, holder, None) for holder in asked.holders]
+    rounds = max(roles.rounds for roles in all_roles) + 2 * sum(len(roles.verifiers) for roles in all_roles)
+    for place, holder in enumerate(asked.holders):
+        own = len(range(place, records, len(asked.holders)))
+        facts = PublicFacts(session.parties[0], {asked.attribute: asked.groups}, {}, own, False, {})
         with suppress(NotProved):
-            state.share_memberships(asked.attribute, (holder,), None, {})
-        roles = Roles.of(session, holder, None)
-        rounds += roles.rounds(session) + 2 * len(roles.verifiers)
+            SharedState(session, facts).share_memberships(asked.attribute, (holder,), None, {})
     spent = _spent(session, ENROL)
     return Needs(**{**vars(spent), "calls": 1, "rounds": rounds})
 
@@ -196,13 +199,19 @@ def _state(session: Session, parties: Parties, asked: Asked, records: int) -> Sh
     )
     state = SharedState(session, facts)
     for name in groups if enrolled else ():
-        state.memberships[name] = _held(session, (enrolled, columns(groups[name])))
+        parted = asked.parted and name == asked.attribute and enrolled >= len(asked.holders)
+        holders = asked.holders if parted else ()
+        state.memberships[name] = _held(session, (enrolled, columns(groups[name])), holders)
+        if holders:
+            state.places[name] = np.argsort(np.arange(enrolled) % len(holders), kind="stable").argsort()
     return state
 
 
-def _held(session: Session, shape: tuple[int, int]) -> Masked:
-    """Memberships that auditors are committed to, as this party has them."""
-    operand, mask_share = session.provider.new_committed_mask(shape, (1,))
+def _held(session: Session, shape: tuple[int, int], holders: Sequence[str]) -> Masked:
+    """Memberships that auditors are committed to, as this party has them; of several, of every so many records."""
+    ranks = tuple(sorted(session.parties.index(holder) for holder in holders)) or (1,)
+    sizes = tuple(len(range(place, shape[0], len(ranks))) for place in range(len(ranks))) if holders else ()
+    operand, mask_share = session.provider.new_committed_mask(shape, ranks, sizes)
     return Masked(operand, torch.zeros(shape, dtype=torch.int64), mask_share, mask_share, 1)
 
 

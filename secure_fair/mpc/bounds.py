@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from math import isqrt
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -32,9 +30,7 @@ NORM_TOLERANCE = 1e-6
 """By which a row's norm may exceed 1, from rounding: cut off to 8 bits, such a row is within the bound."""
 MAX_BLOCK_ROWS = 4096
 MAX_DIGITS = 28
-Rows: TypeAlias = npt.NDArray[np.bool_]  # (n,): whether something holds of each row
 _LINEAR_SLACK = (0, 0, 1)  # of a^2 + b^2 + c^2 + c
-_ZERO = np.uint64(0)
 
 
 # rows of norm at most 1
@@ -149,8 +145,8 @@ class RowSum(Enum):
     ANY = "any"
 
 
-def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum, held: Rows) -> Integers:
-    """``values`` (n, c) as int8; UsageError unless they are bits, keep to the ``rule``, and are 0 in rows not held."""
+def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum) -> Integers:
+    """``values`` (n, c) as int8; UsageError unless they are bits and keep to the ``rule``."""
     if tuple(values.shape) != shape:
         raise UsageError(f"values of shape {tuple(values.shape)} were to be committed to as {shape}")
     bits = np.empty(shape, dtype=np.int8)
@@ -160,8 +156,7 @@ def encode_bits(values: Tensor, shape: tuple[int, int], rule: RowSum, held: Rows
         sums = integers.sum(1)
         broken = {
             "be 0 or 1": ((integers < 0) | (integers > 1)).any(1),
-            "be 0 in rows of others": ~held[part] & (integers != 0).any(1),
-            "add up to one in every row": held[part] & (sums != 1) & (rule is RowSum.ONE),
+            "add up to one in every row": (sums != 1) & (rule is RowSum.ONE),
         }
         for what, where in broken.items():
             if where.any():
@@ -183,28 +178,22 @@ def add_bits(check: Check, stream: PRG, table: Table) -> None:
     check.add(field.draw(stream, (table.codes.size,)), table.flat(), square=True, linear=(-1,))
 
 
-def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum, held: Rows) -> None:
-    """For every row of bits with sum s: s = 0 where it is not ``held`` (m,); else s = 1, or nothing."""
-    sums = table.row_sums()
-    weights = field.draw(stream, (len(held),))
-    of_held, of_others = np.where(held, weights, _ZERO), np.where(held, _ZERO, weights)
-    if not held.all():
-        check.add(of_others, sums, linear=(1,))
+def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum) -> None:
+    """For every row of bits with sum s: s - 1 = 0, or nothing."""
     if rule is RowSum.ONE:
-        check.add(of_held, sums, linear=(1,))
-        check.add_public(of_held, -1)
+        weights = field.draw(stream, (len(table.codes),))
+        check.add(weights, table.row_sums(), linear=(1,))
+        check.add_public(weights, -1)
 
 
-def check_held(owners: Sequence[str], held: Mapping[str, Tensor], n: int) -> dict[str, Rows]:
-    """Which rows (n,) each owner holds; all of them for a single owner that names none.
+def check_sizes(owners: Sequence[str], sizes: Mapping[str, int], n: int) -> dict[str, int]:
+    """How many of ``n`` rows each owner has; all of them for a single owner that names none.
 
-    UsageError unless several owners name theirs, and no row is held by two.
+    UsageError unless several owners name theirs, each one row at least and all together no more than there are.
     """
-    if set(held) - set(owners) or (len(owners) > 1 and set(held) != set(owners)):
-        raise UsageError(f"name the rows that each of {', '.join(owners)} holds, and nobody else's")
-    masks = {owner: held[owner].numpy() if owner in held else np.ones(n, dtype=bool) for owner in owners}
-    if any(mask.shape != (n,) or mask.dtype != bool for mask in masks.values()):
-        raise UsageError(f"the rows that an owner holds are {n} booleans")
-    if (np.sum(list(masks.values()), axis=0) > 1).any():
-        raise UsageError("a row is held by two owners: memberships would add up to more than one")
-    return masks
+    if set(sizes) - set(owners) or (len(owners) > 1 and set(sizes) != set(owners)):
+        raise UsageError(f"name how many rows each of {', '.join(owners)} has, and nobody else")
+    found = {owner: sizes.get(owner, n) for owner in owners}
+    if min(found.values()) < 1 or sum(found.values()) > n:
+        raise UsageError(f"{found}: every owner has one row at least, and all together have {n} at most")
+    return found

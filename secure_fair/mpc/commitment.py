@@ -14,7 +14,8 @@ Protocol. P: an owner, with integers F (n, k); V: each of its verifiers, with it
 
  1. The dealer deals: to P a mask R of 60 bits for every entry and a tag of it for every V (P derives them from its key
     with the dealer), to each V the keys (sent: 8 bytes an entry); the same for the auxiliary numbers of the proof.
- 2. P sends D = F - R to all other parties. They refuse an entry outside (-2^60 - b, b], b being the bound of |F|.
+ 2. P sends D = F - R to all other parties, or to some alone (``told``). They refuse an entry outside
+    (-2^60 - b, b], b being the bound of |F|.
  3. All receivers compare digests of D, two by two: it is the same for all.
  4. Rows only (``commit_rows``): P sends each V the differences of its slacks. Then V sends the seed of 64 random
     subsets of every block of rows, and P the differences of the binary digits of its sums over them.
@@ -35,6 +36,14 @@ and 64 of them with at most 2^-64. Sums of an honest P always are: a row's sizes
 P proves that they are, by t digits each, x^2 - x = 0 of every digit.
 
 **Proved of memberships** (``commit_bits``): x^2 - x = 0 of every entry, and a rule for the sums of rows.
+
+**Several owners** of one matrix have rows of their own each, one owner's below the other's. Each is P for its rows
+alone, with a mask of so many rows, and proves them to all others; a message of more rows or fewer is refused. So an
+owner has no number in another's rows that it could say anything about, and no part of a mask there. What is put
+together is public: the differences, one below the other, are those of the whole matrix from the mask whose rows the
+dealer derives from the key of each row's owner. That is one operand, of which every party has checked all rows but its
+own: nothing is summed that could hide what one owner has put in. Rows behind those of all owners are zeros, under no
+mask. Parties that were told of other owners or sizes are out of step.
 
 **From the field to the ring.** R is in [0, 2^60) and D as in step 2, so that the integer F = D + R is in
 (-2^60 - b, 2^60 + b). It is equal modulo p to the x that was proved, |x| < 2^t <= 2^28, and |F - x| < 2^60 + 2^29 < p.
@@ -85,35 +94,43 @@ Equations = Callable[[Check, PRG], None]  # adds them to one side of a check
 
 
 def commit_rows(
-    session: Session, owner: str, values: Tensor | None, shape: Sequence[int], *, verifiers: Sequence[str] | None = None
+    session: Session,
+    owner: str,
+    values: Tensor | None,
+    shape: Sequence[int],
+    *,
+    verifiers: Sequence[str] | None = None,
+    told: Sequence[str] | None = None,
 ) -> Masked:
     """Commit the ``owner`` to real ``values`` (n, k) whose rows have norm at most 1, and prove it to every verifier.
 
-    All others pass None. ``verifiers``: all compute parties but the owner, unless named. Entries are rounded to 8
-    fractional bits; the result's scale is 2^8. UsageError at the owner for longer rows, NotProved naming the owner at
-    whoever is not convinced. 1 round (2 for more than two parties), and 4 with each verifier in turn.
+    All others pass None. ``verifiers``: all compute parties but the owner, unless named; ``told``: who is sent the
+    commitment, the verifiers among them, all unless named (``products.Masked``). Entries are rounded to 8 fractional
+    bits; the result's scale is 2^8. UsageError at the owner for longer rows, NotProved naming the owner at whoever is
+    not convinced. 1 round (2 where more than one is told), and 4 with each verifier in turn.
     """
     n, k = _check_shape(shape)
-    roles = Roles.of(session, owner, verifiers)
+    roles = Roles.of(session, owner, verifiers, told)
     _check_passed(session, [owner], values)
     own = None if values is None else bounds.encode_rows(values, (n, k))
     blocks = Blocks.of(n, k)
-    with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers):
+    with session.operation("commit_rows", (n, k), (roles.owner,), roles.verifiers, roles.told):
         operand, mask_share = session.provider.new_committed_mask((n, k), (roles.owner,))
         of_rows = Keys(operand.mask, (n, k), roles.owner, roles.verifiers, ring=True)
         sums = (blocks.count * SUBSETS, blocks.digits)
         each = [(v,) for v in roles.verifiers]
         sizes = [((n, 3), roles.verifiers), *((sums, one) for one in each), *(((1, 1), one) for one in each)]
-        keys, (of_slacks, *others) = _deal(session, of_rows, sizes)
+        ((keys, (of_slacks, *others)),) = _deal(session, [(of_rows, sizes)])
         of_digits, blinds = others[: len(each)], others[len(each) :]
         differences = _exchange_differences(session, roles, (n, k), own, mask_share, bound=bounds.SCALE)
+        _compare_digests(session, [(roles, differences)])
         rows = Committed(of_rows, differences, own, keys)
         slacks = of_slacks.commit(session, roles, None if own is None else bounds.find_slacks(own))
         for verifier, of_digit, blind in zip(roles.verifiers, of_digits, blinds, strict=True):
             if session.rank in (roles.owner, verifier):
                 _prove_rows(session, roles, verifier, blocks, rows, slacks, of_digit, blind)
-        session.communicator.rounds += roles.rounds(session) + 4 * len(roles.verifiers)
-    return masked(session, operand, torch.from_numpy(differences), mask_share, bounds.SCALE)
+        session.communicator.rounds += roles.rounds + 4 * len(roles.verifiers)
+    return masked(session, operand, torch.from_numpy(differences), mask_share, bounds.SCALE, roles.alone(session))
 
 
 def commit_bits(
@@ -123,62 +140,104 @@ def commit_bits(
     shape: Sequence[int],
     *,
     rule: RowSum,
-    held: Mapping[str, Tensor] | None = None,
+    sizes: Mapping[str, int] | None = None,
     verifiers: Sequence[str] | None = None,
+    told: Sequence[str] | None = None,
 ) -> Masked:
-    """Commit each of the ``owners`` to a matrix of bits (n, c), and prove it to every verifier; their sum, at scale 1.
+    """Commit the ``owners`` to a matrix of bits (n, c), each to rows of its own, and prove them to every verifier.
 
-    Every owner passes its own matrix of integers 0 and 1, all others None. ``held``, public, names the rows that each
-    owner has something to say about, (n,) bool: there the ``rule`` is proved, everywhere else that the row is zero.
-    Several owners have to name theirs, no row twice. UsageError at the owner for other matrices, NotProved naming the
-    owner at whoever is not convinced. For each owner in turn as ``commit_rows``, but 2 rounds a verifier.
+    Every owner passes its rows, integers 0 and 1, all others None. ``sizes``, public, name how many each has; they are
+    one owner's below the other's, in the parties' order, and rows behind them all are zeros. Several owners have to
+    name theirs, a single one has all rows if it names none. UsageError at the owner for other rows, NotProved naming
+    the owner at whoever is not convinced. ``told`` as for ``commit_rows``, of a single owner's alone. Rounds as there,
+    but 2 for each owner and verifier in turn.
     """
     n, c = _check_shape(shape)
-    holdings = bounds.check_held(owners, held or {}, n)
+    counts = bounds.check_sizes(owners, sizes or {}, n)
     _check_passed(session, owners, values)
-    own = None if values is None else bounds.encode_bits(values, (n, c), rule, holdings[session.name])
-    all_roles = [Roles.of(session, owner, verifiers) for owner in owners]
-    ranks = tuple(sorted(roles.owner for roles in all_roles))
-    total: Integers | None = None
-    session._transcript.note("commit_bits", rule.value, *(holdings[owner].tobytes() for owner in owners))
-    with session.operation("commit_bits", (n, c), ranks, *(roles.verifiers for roles in all_roles)):
-        operand, mask_share = session.provider.new_committed_mask((n, c), ranks)
-        for owner, roles in zip(owners, all_roles, strict=True):
-            of_bits = Keys(operand.mask, (n, c), roles.owner, roles.verifiers, ring=True)
-            keys, blinds = _deal(session, of_bits, [((1, 1), (v,)) for v in roles.verifiers])
-            values_here = own if session.rank == roles.owner else None
-            differences = _exchange_differences(session, roles, (n, c), values_here, mask_share, bound=1)
-            bits = Committed(of_bits, differences, values_here, keys)
-            for verifier, blind in zip(roles.verifiers, blinds, strict=True):
-                if session.rank in (roles.owner, verifier):
-                    _prove_bits(session, roles, verifier, bits, rule, holdings[owner], blind)
-            total = differences if total is None else total + differences
-            session.communicator.rounds += roles.rounds(session) + 2 * len(roles.verifiers)
-    assert total is not None  # there is an owner
-    return masked(session, operand, torch.from_numpy(total), mask_share, 1)
+    if told is not None and len(owners) > 1:
+        raise UsageError(f"what {', '.join(owners)} are committed to is for all: one owner alone may name who is told")
+    own = None if values is None else bounds.encode_bits(values, (counts[session.name], c), rule)
+    parts = _parts(session, counts, verifiers, told)
+    ranks, hearing = tuple(part.roles.owner for part in parts), parts[0].roles.alone(session)
+    proved_to = [part.roles.verifiers for part in parts]
+    named = () if tuple(counts.values()) == (n,) else tuple(part.rows for part in parts)
+    session._transcript.note("commit_bits", rule.value)
+    with session.operation("commit_bits", (n, c), ranks, named, hearing, *proved_to):
+        operand, mask_share = session.provider.new_committed_mask((n, c), ranks, named)
+        items = [part.keys(operand.mask, c) for part in parts]
+        dealt = _deal(session, [(item, [((1, 1), (v,)) for v in item.verifiers]) for item in items])
+        differences, sent = _exchange_parts(session, parts, (n, c), own, mask_share)
+        for part, item, (keys, blinds) in zip(parts, items, dealt, strict=True):
+            mine = session.rank == part.roles.owner
+            bits = Committed(item, sent[part.owner], own if mine else None, keys)
+            for verifier, blind in zip(item.verifiers, blinds, strict=True):
+                if mine or session.rank == verifier:
+                    _prove_bits(session, part.roles, verifier, bits, rule, blind)
+        session.communicator.rounds += parts[0].roles.rounds + 2 * sum(map(len, proved_to))
+    return masked(session, operand, torch.from_numpy(differences), mask_share, 1, hearing)
 
 
 @dataclass(frozen=True)
 class Roles:
-    """The ranks of one owner and of those that it proves to."""
+    """The ranks of one owner, of those that it proves to, and of all that are told of its commitment."""
 
     owner: int
     verifiers: tuple[int, ...]
+    told: tuple[int, ...]
 
     @classmethod
-    def of(cls, session: Session, owner: str, verifiers: Sequence[str] | None) -> Roles:
-        """UsageError for names that are no compute parties, or where nobody verifies."""
-        named = session.parties if verifiers is None else verifiers
-        if not {owner, *named} <= set(session.parties):
+    def of(
+        cls, session: Session, owner: str, verifiers: Sequence[str] | None, told: Sequence[str] | None = None
+    ) -> Roles:
+        """UsageError for names that are no compute parties, or where nobody verifies, or one who is not told."""
+        hearing = session.parties if told is None else told
+        named = hearing if verifiers is None else verifiers
+        if not {owner, *named, *hearing} <= set(session.parties):
             raise UsageError(f"owner {owner!r}, verifiers {list(named)}: compute parties are {list(session.parties)}")
-        ranks = tuple(sorted({session.parties.index(name) for name in named} - {session.parties.index(owner)}))
+        itself = session.parties.index(owner)
+        ranks, heard = ({session.parties.index(name) for name in names} - {itself} for names in (named, hearing))
         if not ranks:
             raise UsageError(f"nobody verifies what {owner!r} is committed to: name another compute party")
-        return cls(session.parties.index(owner), ranks)
+        if not ranks <= heard:
+            raise UsageError(
+                f"verifiers {list(named)}: of what {owner!r} is committed to {list(hearing)} are told alone"
+            )
+        return cls(itself, tuple(sorted(ranks)), tuple(sorted(heard)))
 
-    def rounds(self, session: Session) -> int:
+    @property
+    def rounds(self) -> int:
         """The rounds of steps 2 and 3: one receiver has nobody to compare digests with."""
-        return 1 if len(session.parties) == 2 else 2
+        return 1 if len(self.told) == 1 else 2
+
+    def alone(self, session: Session) -> tuple[int, ...]:
+        """Those that are told, where they are not all."""
+        return self.told if len(self.told) < len(session.communicator.peers) else ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """One owner's rows of a matrix: so many ``rows``, behind so many others."""
+
+    owner: str
+    roles: Roles
+    start: int
+    rows: int
+
+    def keys(self, mask: int, columns: int) -> Keys:
+        """Keys to its rows of the operand with this number."""
+        return Keys(mask, (self.rows, columns), self.roles.owner, self.roles.verifiers, ring=True)
+
+
+def _parts(
+    session: Session, counts: Mapping[str, int], verifiers: Sequence[str] | None, told: Sequence[str] | None
+) -> list[Part]:
+    """Everybody's rows, in the parties' order."""
+    found, start = list[Part](), 0
+    for owner in sorted(counts, key=session.parties.index):
+        found.append(Part(owner, Roles.of(session, owner, verifiers, told), start, counts[owner]))
+        start += counts[owner]
+    return found
 
 
 def _check_shape(shape: Sequence[int]) -> tuple[int, int]:
@@ -223,20 +282,23 @@ class FieldMask:
         return Committed(self.item, np.zeros(self.item.shape, dtype=np.uint64), values, self.keys)
 
 
-def _deal(
-    session: Session, of_values: Keys, sizes: Sequence[tuple[tuple[int, int], tuple[int, ...]]]
-) -> tuple[Field | None, list[FieldMask]]:
-    """Keys to the committed values, and for each size and its verifiers a new mask over the field: one request."""
+Sizes = Sequence[tuple[tuple[int, int], tuple[int, ...]]]  # shapes, and who verifies
+
+
+def _deal(session: Session, wanted: Sequence[tuple[Keys, Sizes]]) -> list[tuple[Field | None, list[FieldMask]]]:
+    """For each owner keys to its committed values, and for each size and its verifiers a new mask over the field: all
+    in one request."""
     provider = session.provider
-    drawn = [provider.new_field_mask(shape, of_values.owner) for shape, _ in sizes]
-    items = [
-        Keys(number, shape, of_values.owner, verifiers, ring=False)
-        for (number, _), (shape, verifiers) in zip(drawn, sizes, strict=True)
+    drawn = []
+    for of_values, sizes in wanted:
+        masks = [(provider.new_field_mask(shape, of_values.owner), shape, verifiers) for shape, verifiers in sizes]
+        items = [Keys(number, shape, of_values.owner, verifiers, ring=False) for (number, _), shape, verifiers in masks]
+        drawn.append((of_values, [(item, mask) for item, ((_, mask), *_) in zip(items, masks, strict=True)]))
+    provider.expect([item for of_values, others in drawn for item in [of_values, *(item for item, _ in others)]])
+    return [
+        (provider.take_keys(of_values), [FieldMask(item, mask, provider.take_keys(item)) for item, mask in others])
+        for of_values, others in drawn
     ]
-    provider.expect([of_values, *items])
-    keys = provider.take_keys(of_values)
-    masks = [FieldMask(item, mask, provider.take_keys(item)) for item, (_, mask) in zip(items, drawn, strict=True)]
-    return keys, masks
 
 
 def _receive_elements(session: Session, roles: Roles, shape: Sequence[int]) -> Field:
@@ -256,21 +318,42 @@ def _exchange_differences(
     *,
     bound: int,
 ) -> Integers:
-    """The owner's ``values`` less its mask, sent to all; compared among all others. Steps 2 and 3 of the protocol."""
+    """The owner's ``values`` less its mask, sent to all that are told; zeros at all others. Step 2 of the protocol."""
+    if session.rank not in (roles.owner, *roles.told):
+        return np.zeros(shape, dtype=np.int64)
     differences = np.empty(shape, dtype=np.int64)
-    digest = hashlib.blake2b(digest_size=DIGEST_BYTES)
     step = max(1, MESSAGE_ELEMENTS // shape[1])
     for part in (slice(start, start + step) for start in range(0, shape[0], step)):
         if values is not None:
             differences[part] = values[part] - mask_share[part].numpy()
-            for peer in session.communicator.peers:
-                session._network.send(peer, CHANNEL, differences[part].data)
+            for receiver in roles.told:
+                session._network.send(session.parties[receiver], CHANNEL, differences[part].data)
         else:
             differences[part] = _receive_differences(session, roles, differences[part].shape, bound)
-            digest.update(differences[part].data)
-    if values is None:
-        _compare_digests(session, roles, digest.digest())
     return differences
+
+
+def _exchange_parts(
+    session: Session, parts: Sequence[Part], shape: tuple[int, int], own: Integers | None, mask_share: Tensor
+) -> tuple[Integers, dict[str, Integers]]:
+    """Steps 2 and 3 with every owner's rows: the differences of the whole matrix, and by owner those of its rows.
+
+    Each sends its own first, so that nobody waits for another's.
+    """
+    sent = {}
+    for part in sorted(parts, key=lambda part: part.roles.owner != session.rank):
+        rows = slice(part.start, part.start + part.rows)
+        mine = own if part.roles.owner == session.rank else None
+        sent[part.owner] = _exchange_differences(
+            session, part.roles, (part.rows, shape[1]), mine, mask_share[rows], bound=1
+        )
+    _compare_digests(session, [(part.roles, sent[part.owner]) for part in parts])
+    if len(parts) == 1 and parts[0].rows == shape[0]:
+        return sent[parts[0].owner], sent
+    differences = np.zeros(shape, dtype=np.int64)
+    for part in parts:
+        differences[part.start : part.start + part.rows] = sent[part.owner]
+    return differences, sent
 
 
 def _receive_differences(session: Session, roles: Roles, shape: tuple[int, ...], bound: int) -> Integers:
@@ -284,16 +367,29 @@ def _receive_differences(session: Session, roles: Roles, shape: tuple[int, ...],
     return numbers
 
 
-def _compare_digests(session: Session, roles: Roles, digest: bytes) -> None:
-    owner = session.parties[roles.owner]
-    others = [peer for peer in session.communicator.peers if peer != owner]
-    for peer in others:
-        session._network.send(peer, CHANNEL, digest)
-    for peer in others:
-        if session._network.receive(peer, CHANNEL, limit=DIGEST_BYTES) != digest:
-            raise ProtocolError(
-                f"{owner} sent {peer} another commitment than this party, or {peer} says so: nothing is answered"
-            )
+def _compare_digests(session: Session, sent: Sequence[tuple[Roles, Integers]]) -> None:
+    """Step 3, of all owners' differences at once: with each peer those that both have from another."""
+    digests = {
+        roles.owner: hashlib.blake2b(differences.data, digest_size=DIGEST_BYTES).digest()
+        for roles, differences in sent
+        if session.rank in roles.told and len(roles.told) > 1
+    }
+    alike = {
+        rank: [roles.owner for roles, _ in sent if roles.owner in digests and rank in roles.told]
+        for rank in range(len(session.parties))
+        if rank != session.rank
+    }
+    for rank in (rank for rank, owners in alike.items() if owners):
+        session._network.send(session.parties[rank], CHANNEL, b"".join(digests[owner] for owner in alike[rank]))
+    for rank, owners in alike.items():
+        peer, size = session.parties[rank], DIGEST_BYTES * len(owners)
+        theirs = session._network.receive(peer, CHANNEL, limit=size) if owners else b""
+        for place, owner in enumerate(owners):
+            if theirs[place * DIGEST_BYTES :][:DIGEST_BYTES] != digests[owner]:
+                raise ProtocolError(
+                    f"{session.parties[owner]} sent {peer} another commitment than this party, or {peer} says so: "
+                    "nothing is answered"
+                )
 
 
 # what is proved
@@ -351,15 +447,14 @@ def _prove_bits(
     verifier: int,
     bits: Committed,
     rule: RowSum,
-    held: bounds.Rows,
     blind: FieldMask,
 ) -> None:
     """Step 5 for memberships, at the owner or at this verifier."""
 
     def equations(check: Check, stream: PRG) -> None:
-        for number, table in enumerate(bits.blocks(session.provider, verifier, BIT_ROWS)):
+        for table in bits.blocks(session.provider, verifier, BIT_ROWS):
             bounds.add_bits(check, stream, table)
-            bounds.add_row_sums(check, stream, table, rule, held[number * BIT_ROWS : (number + 1) * BIT_ROWS])
+            bounds.add_row_sums(check, stream, table, rule)
 
     _conclude(session, roles, verifier, blind, equations)
 

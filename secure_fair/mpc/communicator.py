@@ -112,15 +112,18 @@ class NetworkCommunicator(crypten.communicator.Communicator):
             self.rounds += 1
         return totals if batched else totals[0]
 
-    def open_parts(self, parts: Sequence[Tensor], owners: Sequence[int | None]) -> list[Tensor]:
+    def open_parts(
+        self, parts: Sequence[Tensor], owners: Sequence[int | None], told: Sequence[tuple[int, ...]] = ()
+    ) -> list[Tensor]:
         """The sum of all parties' parts, int64, of each value, or where it has an owner (rank) that one's part alone.
 
         Everybody passes a part of the right shape; what another owns is not sent. An owner's part goes from it to all,
-        for nobody else is to have a hand in it; sums of more than three parties go by the first (``all_reduce``).
+        for nobody else is to have a hand in it; sums of more than three parties go by the first (``all_reduce``). Where
+        ``told`` (ranks, of each value) names some, what has an owner goes to them alone: who is not has its own part.
         """
         by_first = len(self.parties) > MOST_DIRECT and None in owners
         direct = [*range(len(self.parties)), *([] if by_first else [None])]
-        totals = self._open_direct(parts, owners, direct)
+        totals = self._open_direct(parts, owners, direct, told or [()] * len(parts))
         if by_first:
             summed = [i for i, owner in enumerate(owners) if owner is None]
             for i, total in zip(summed, self._total_by_first([parts[i] for i in summed], ReduceOp.SUM), strict=True):
@@ -129,21 +132,28 @@ class NetworkCommunicator(crypten.communicator.Communicator):
         return [part if total is None else total for part, total in zip(parts, totals, strict=True)]
 
     def _open_direct(
-        self, parts: Sequence[Tensor], owners: Sequence[int | None], wanted: Sequence[int | None]
+        self,
+        parts: Sequence[Tensor],
+        owners: Sequence[int | None],
+        wanted: Sequence[int | None],
+        told: Sequence[tuple[int, ...]],
     ) -> list[Tensor | None]:
-        """Those whose owner is ``wanted`` (None: nobody alone), from each to all; None for the others and one's own."""
+        """Those whose owner is ``wanted`` (None: nobody alone), from each to all that are told; None for the others and
+        one's own."""
         if not set(wanted) & set(owners):
             return [None] * len(parts)
-        due = [
-            [i for i, owner in enumerate(owners) if owner in wanted and owner in (None, rank)]
-            for rank in range(len(self.parties))
-        ]
-        mine = [parts[i] for i in due[self.rank]]
-        for peer in self.peers if mine else ():
-            self._send(peer, mine)
+
+        def due(sender: int, receiver: int) -> list[int]:
+            sent = [i for i, owner in enumerate(owners) if owner in wanted and owner in (None, sender)]
+            return [i for i in sent if not told[i] or receiver in told[i]]
+
+        for peer in self.peers:
+            mine = due(self.rank, self.parties.index(peer))
+            if mine:
+                self._send(peer, [parts[i] for i in mine])
         totals = [part if owner is None and None in wanted else None for part, owner in zip(parts, owners, strict=True)]
         for peer in self.peers:
-            theirs = due[self.parties.index(peer)]
+            theirs = due(self.parties.index(peer), self.rank)
             received = self._receive(peer, [parts[i] for i in theirs]) if theirs else []
             for i, part in zip(theirs, received, strict=True):
                 before = totals[i]

@@ -83,9 +83,10 @@ class Reused:
     """An operand whose mask, number ``mask``, was drawn once for one immutable value of shape ``whole``.
 
     ``rows`` picks rows of it (None: all), as ``pack_rows`` has them; ``transposed`` swaps its last two dimensions
-    afterwards. With ``owners`` (ranks) each of these owns a part of the mask and the others none: only owners know
-    anything of the value. Where it is what they are ``committed`` to, their parts are of 60 bits, else of the whole
-    ring as all others.
+    afterwards. With ``owners`` (ranks) these alone have parts of the mask: only owners know anything of the value. A
+    single one has the whole mask unless ``sizes`` say how many rows each has, one owner's below the other's; a row
+    behind them is nobody's, and masked by zeros. Where the value is what they are ``committed`` to, masks are of 60
+    bits, else of the whole ring as all others.
     """
 
     mask: int
@@ -94,10 +95,18 @@ class Reused:
     transposed: bool = False
     owners: tuple[int, ...] = ()
     committed: bool = False
+    sizes: tuple[int, ...] = ()
 
     def owned_by(self, rank: int) -> bool:
         """Whether this party has a part of the mask; all have where nobody is named."""
         return not self.owners or rank in self.owners
+
+    def part_of(self, rank: int) -> tuple[int, Reused]:
+        """The first of the rows that this owner has where there are ``sizes``, and all of its rows as an operand of
+        its own, whose mask is the same."""
+        place = self.owners.index(rank)
+        whole = (self.sizes[place], *self.whole[1:])
+        return sum(self.sizes[:place]), Reused(self.mask, whole, owners=(rank,), committed=self.committed)
 
     @property
     def shape(self) -> Shape:
@@ -179,8 +188,8 @@ class Keys:
     """Keys of each of the ``verifiers`` (ranks) to the mask with number ``mask`` of the ``owner`` (rank): no result.
 
     For a mask r the owner has a tag and a verifier the key = tag - Delta r modulo p, for its own secret Delta.
-    ``ring``: r has 60 bits and is the owner's part of the operand with this number and shape; otherwise r is of the
-    whole field.
+    ``ring``: r has 60 bits and is the owner's mask of the operand with this number, the owner's rows in it having this
+    shape; otherwise r is of the whole field.
     """
 
     mask: int
@@ -210,6 +219,13 @@ class Source:
         shape = operand.whole if rows is None else (end - first, *operand.whole[1:])
         if not operand.owned_by(self.rank):
             return torch.zeros((), dtype=torch.int64).expand(shape)
+        if operand.sizes:
+            start, part = operand.part_of(self.rank)
+            among = torch.zeros(shape, dtype=torch.int64)
+            own = max(first, start), min(end, start + part.whole[0])
+            if own[0] < own[1]:
+                among[own[0] - first : own[1] - first] = self.mask(part, (own[0] - start, own[1] - start))
+            return among
         start = _ELEMENT * first * prod(operand.whole[1:])
         if operand.committed:
             return self.committed(operand.mask, operand.whole, ring=True, start=start).bits(shape, COMMITTED_BITS)

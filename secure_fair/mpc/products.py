@@ -25,13 +25,18 @@ from crypten.mpc.primitives import ArithmeticSharedTensor, beaver  # isort: skip
 
 @dataclass(frozen=True)
 class Masked:
-    """A shared value bound to a mask. ``difference`` is public: the value less the mask. Never changed in place."""
+    """A shared value bound to a mask. ``difference`` is public: the value less the mask. Never changed in place.
+
+    Where some (ranks) were ``told`` alone, all others but the owner have zeros in its place: such a value enters
+    products with what those alone have a mask of, and nothing else.
+    """
 
     operand: Reused
     difference: Tensor  # of the whole value, as is the share of its mask
     mask_share: Tensor
     own_share: Tensor
     scale: int
+    told: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -53,6 +58,8 @@ class Masked:
     @property
     def shared(self) -> MPCTensor:
         """The value as an ordinary shared tensor."""
+        if self.told:
+            raise ValueError(f"a value of which the parties {self.told} alone were told has no shares at the others")
         return from_share(self.operand.of(self.own_share), self.scale)
 
 
@@ -93,10 +100,11 @@ def mask(session: Session, *values: Shared) -> list[Masked]:
     bound = [_new_mask(session, value) for value in new]
     parts = [_less(value, part) for value, (_, part) in zip(new, bound, strict=True)]
     owners = [value.owner if isinstance(value, Owned) else None for value in new]
-    differences = session.communicator.open_parts(parts, owners)
+    told = [value.told if isinstance(value, Owned) else () for value in new]
+    differences = session.communicator.open_parts(parts, owners, told)
     made = iter(
         [
-            masked(session, operand, difference, part, value.scale)
+            masked(session, operand, difference, part, value.scale, value.told)
             if isinstance(value, Owned)
             else Masked(operand, difference, part, value.share.clone(), value.encoder.scale)
             for value, (operand, part), difference in zip(new, bound, differences, strict=True)
@@ -118,14 +126,21 @@ def _less(value: MPCTensor | Owned, part: Tensor) -> Tensor:
     return value.share - part
 
 
-def masked(session: Session, operand: Reused, difference: Tensor, mask_share: Tensor, scale: int) -> Masked:
+def masked(
+    session: Session,
+    operand: Reused,
+    difference: Tensor,
+    mask_share: Tensor,
+    scale: int,
+    told: tuple[int, ...] = (),
+) -> Masked:
     """A value whose mask has owners, at this party: they share it by their masks, the first other by the difference."""
     others = [rank for rank in range(len(session.parties)) if rank not in operand.owners]
     share = mask_share
     if session.rank == (others[0] if others else 0):
         # no second copy where this party owns nothing: a masked value is never changed in place
         share = mask_share + difference if session.rank in operand.owners else difference
-    return Masked(operand, difference, mask_share, share, scale)
+    return Masked(operand, difference, mask_share, share, scale, told)
 
 
 def fix(session: Session, shared: MPCTensor | Owned) -> Masked:
@@ -139,6 +154,7 @@ def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTenso
     z = c + (x - a) b + a (y - b) + (x - a)(y - b), the last term being public: one party adds it. Terms with this
     party's part of a mask are zero where others own it.
     """
+    _check_told(session, left, right)
     function = ring.matmul if op == "matmul" else torch.mul
     share = session.provider.take_product(Product(op, left.operand, right.operand))
     e, d = left.operand.of(left.difference), right.operand.of(right.difference)
@@ -155,6 +171,17 @@ def multiply(session: Session, op: str, left: Masked, right: Masked) -> MPCTenso
     if right.operand.owned_by(session.rank):
         share = share + function(e, right.operand.of(right.mask_share))
     return from_share(share, left.scale * right.scale)
+
+
+def _check_told(session: Session, left: Masked, right: Masked) -> None:
+    """ValueError where a term of a product would need a difference that this party was not told."""
+    if right.told or (left.told and left.operand.owners != (0,)):
+        raise ValueError("of a value that is not for all only the first party's is multiplied, from the left")
+    needed = left.told and session.rank not in (*left.operand.owners, *left.told)
+    if needed and right.operand.owned_by(session.rank) and right.operand.of(right.mask_share).any():
+        raise ValueError(
+            f"this party, {session.rank}, has a mask of what a value is multiplied with that it is not told"
+        )
 
 
 def truncate(session: Session, *parts: tuple[MPCTensor, int], scale: int) -> list[MPCTensor]:

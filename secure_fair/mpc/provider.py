@@ -140,10 +140,15 @@ class Provider:
         self._masks += 1
         return operand, self._source.mask(operand)
 
-    def new_committed_mask(self, shape: Sequence[int], owners: tuple[int, ...]) -> tuple[menu.Reused, Tensor]:
-        """A mask for what the ``owners`` (ranks) commit themselves to, and this party's part; 0 where it owns none."""
-        self._transcript.note("committed mask", tuple(shape), owners)
-        operand = menu.Reused(self._masks, tuple(shape), owners=owners, committed=True)
+    def new_committed_mask(
+        self, shape: Sequence[int], owners: tuple[int, ...], sizes: tuple[int, ...] = ()
+    ) -> tuple[menu.Reused, Tensor]:
+        """A mask for what the ``owners`` (ranks) commit themselves to, and this party's part; 0 where it owns none.
+
+        ``sizes``: how many rows each has, where they are several or have not all.
+        """
+        self._transcript.note("committed mask", tuple(shape), owners, sizes)
+        operand = menu.Reused(self._masks, tuple(shape), owners=owners, committed=True, sizes=sizes)
         self._masks += 1
         return operand, self._source.mask(operand)
 

@@ -67,7 +67,8 @@ def _plain_operand(operand: Operand) -> list[Any]:
     if isinstance(operand, Fresh):
         return ["fresh", operand.shape]
     plain = ["mask", operand.mask, operand.whole, operand.rows, operand.transposed]
-    return [*plain, operand.owners, operand.committed] if operand.owners else plain
+    owned = [operand.owners, operand.committed] if operand.owners else []
+    return [*plain, *owned, operand.sizes] if operand.sizes else [*plain, *owned]
 
 
 def decode(message: bytes) -> list[Item]:
@@ -143,20 +144,27 @@ def _operand(entry: Any) -> Operand:
         case ["fresh", shape]:
             return Fresh(_shape(shape))
         case ["mask", int(mask), whole, rows, bool(transposed), *owned] if type(mask) is int and mask >= 0:
-            held = Reused(mask, _shape(whole), None if rows is None else _rows(rows, whole), transposed, *_owned(owned))
+            picked = None if rows is None else _rows(rows, whole)
+            held = Reused(mask, _shape(whole), picked, transposed, *_owned(owned, whole))
             if transposed and len(held.whole) < 2:
                 raise ProtocolError(f"only matrices are transposed, not a tensor of shape {held.whole}")
             return held
     raise ProtocolError(f"not an operand on the dealer's menu: {entry!r:.200}")
 
 
-def _owned(entry: list[Any]) -> tuple[tuple[int, ...], bool]:
-    """The owners of a mask and whether they are committed to its value, where it has any."""
+def _owned(entry: list[Any], whole: Any) -> tuple[tuple[int, ...], bool, tuple[int, ...]]:
+    """The owners of a mask, whether they are committed to its value, and how many rows each has, where it has any.
+
+    Several have rows of their own each: nobody adds anything to another's.
+    """
     match entry:
         case []:
-            return (), False
-        case [owners, bool(committed)] if _ranks(owners):
-            return _ranks(owners), committed
+            return (), False, ()
+        case [[rank], bool(committed)]:
+            return _ranks([rank]), committed, ()
+        case [owners, bool(committed), list(sizes)] if _ranks(owners) and len(sizes) == len(owners) and _shape(whole):
+            if all(type(size) is int and size > 0 for size in sizes) and sum(sizes) <= whole[0]:
+                return _ranks(owners), committed, tuple(sizes)
     raise ProtocolError(f"not owners of a mask on the dealer's menu: {entry!r:.200}")
 
 

@@ -148,19 +148,25 @@ class Session:
         """Share elements of the ring, int64, as they are: they have no bound."""
         return self._share(owner, ring, shape, 1)
 
-    def own(self, owner: str, values: Tensor | None, shape: Sequence[int], *, bound: float) -> Owned:
-        """As ``share``, for what enters products alone: its mask is the owner's, who opens the difference alone."""
+    def own(
+        self, owner: str, values: Tensor | None, shape: Sequence[int], *, bound: float, told: Sequence[str] = ()
+    ) -> Owned:
+        """As ``share``, for what enters products alone: its mask is the owner's, who opens the difference alone, to
+        those that are ``told``, all where nobody is named."""
         ring = None if values is None else numbers.encode(values, self.precision_bits, bound=bound)
-        return self._own(owner, ring, shape, self.scale)
+        return self._own(owner, ring, shape, self.scale, told)
 
     def own_ring(self, owner: str, ring: Tensor | None, shape: Sequence[int]) -> Owned:
         """As ``own``, elements of the ring, int64, as they are."""
         return self._own(owner, ring, shape, 1)
 
-    def _own(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> Owned:
+    def _own(
+        self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int, told: Sequence[str] = ()
+    ) -> Owned:
         self._check_passed(owner, ring, shape)
-        self._transcript.note("own", owner, tuple(shape), scale)
-        return Owned(self.parties.index(owner), ring, tuple(shape), scale)
+        ranks = tuple(sorted(self.parties.index(name) for name in told))
+        self._transcript.note("own", owner, tuple(shape), scale, ranks)
+        return Owned(self.parties.index(owner), ring, tuple(shape), scale, ranks)
 
     def _share(self, owner: str, ring: Tensor | None, shape: Sequence[int], scale: int) -> MPCTensor:
         self._check_passed(owner, ring, shape)

@@ -18,13 +18,15 @@ from crypten.mpc import MPCTensor  # isort: skip
 class Owned:
     """A value that its ``owner`` (rank) has in the clear, int64 ring units, and nobody has shares of; all others None.
 
-    It becomes one of ``products.Masked``: the owner alone sends its difference from a mask that it alone knows.
+    It becomes one of ``products.Masked``: the owner alone sends its difference from a mask that it alone knows, to
+    those that are ``told`` (ranks), all where nobody is named.
     """
 
     owner: int
     values: Tensor | None
     shape: tuple[int, ...]
     scale: int
+    told: tuple[int, ...] = ()
 
 
 def from_share(share: Tensor, scale: int) -> MPCTensor:

@@ -35,11 +35,16 @@ class GroupCounts(Moment):
         return 0
 
     def commit(
-        self, state: SharedState, values: Tensor | None, shape: tuple[int, int], verifiers: Sequence[str]
+        self,
+        state: SharedState,
+        values: Tensor | None,
+        shape: tuple[int, int],
+        verifiers: Sequence[str],
+        told: Sequence[str] | None = None,
     ) -> Masked:
         """Commit the developer to its indicators and prove that each row has a single one."""
-        developer = state.facts.developer
-        return commit_bits(state.session, [developer], values, shape, rule=RowSum.ONE, verifiers=verifiers)
+        developer, rule = state.facts.developer, RowSum.ONE
+        return commit_bits(state.session, [developer], values, shape, rule=rule, verifiers=verifiers, told=told)
 
 
 def indicators(strata: Tensor, count: int) -> Tensor:

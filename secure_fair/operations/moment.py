@@ -11,9 +11,10 @@ from torch import Tensor
 
 from secure_fair.groups import columns, row_change
 from secure_fair.mpc import bounds
-from secure_fair.mpc.products import Shared, mask, multiply, public_shapes
+from secure_fair.mpc.menu import Product
+from secure_fair.mpc.products import Masked, Shared, mask, multiply, public_shapes
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.shares import lift
+from secure_fair.mpc.shares import from_share, lift
 from secure_fair.operations.common.ask import Ask, Auditors, Release
 from secure_fair.operations.common.operation import Operation, Update
 from secure_fair.operations.common.sizes import RunSizes
@@ -46,9 +47,33 @@ class Moment(Operation):
         """The method's query over all training records."""
         return ask.model_copy(update={"width": sizes.query}), sizes.training
 
+    def share(
+        self, state: SharedState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], verifiers: Sequence[str]
+    ) -> list[Any]:
+        """The query; where parts are held each holder's rows by themselves, which are sent to it alone.
+
+        It is proved to a holder that checks of the rows of its own people: no others enter what it answers.
+        """
+        parts = state.by_holder(ask.attribute, records)
+        if not parts:
+            return super().share(state, ask, records, private, verifiers)
+        inputs: list[Any] = []
+        for holder, places in parts.items():
+            rows, shape = private[0][places] if private else None, (len(places), ask.width)
+            if holder in verifiers:
+                inputs.append(self.commit(state, rows, shape, [holder], told=[holder]))
+            else:
+                developer, bound = state.facts.developer, self.input_bound
+                inputs.append(state.session.own(developer, rows, shape, bound=bound, told=[holder]))
+        return inputs
+
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
-        """F^T A on shares."""
-        return moment_on_shares(state.session, inputs[0], state.members(ask.attribute, records))
+        """F^T A on shares: the sum over the parts, where parts are held."""
+        parts = state.by_holder(ask.attribute, records)
+        if not parts:
+            return moment_on_shares(state.session, inputs[0], state.members(ask.attribute, records))
+        members = [state.members(ask.attribute, records[places]) for places in parts.values()]
+        return moment_of_parts(state.session, inputs, members)
 
     def plain(
         self, state: PlainState, ask: Ask, records: np.ndarray, private: Sequence[Tensor], update: Update
@@ -65,6 +90,16 @@ def moment_on_shares(session: Session, query: Shared, attributes: Shared) -> MPC
     with session.operation("moment", *public_shapes(query, attributes)):
         f, a = mask(session, query, attributes)
         return lift(multiply(session, "matmul", f.T, a), session.scale)
+
+
+def moment_of_parts(session: Session, queries: Sequence[Shared], members: Sequence[Masked]) -> MPCTensor:
+    """The sum of the moments of some queries, each of other people than the others. 1 round."""
+    with session.operation("moment"):
+        masked = mask(session, *queries)
+        pairs = [(query.T, attributes) for query, attributes in zip(masked, members, strict=True)]
+        session.provider.expect([Product("matmul", query.operand, attributes.operand) for query, attributes in pairs])
+        sums = [lift(multiply(session, "matmul", *pair), session.scale) for pair in pairs]
+        return from_share(torch.stack([one.share for one in sums]).sum(0), session.scale)
 
 
 def on_grid(query: Tensor) -> Tensor:

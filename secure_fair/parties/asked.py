@@ -48,8 +48,8 @@ class Asked:
     """One kind of computation: ``times`` that it is done, on so many ``records`` each time.
 
     ``operation``: an operation's name, or ENROL, INTERSECT, ADAPTER. ``verifiers``: auditors that the developer proves
-    its rows to; ``holders``: the auditors whose own the attribute is. ``batch``: the records are rows picked here and
-    there, not a range.
+    its rows to; ``holders``: the auditors whose own the attribute is, each a part of the people where it is ``parted``.
+    ``batch``: the records are rows picked here and there, not a range.
     """
 
     operation: str
@@ -61,6 +61,7 @@ class Asked:
     verifiers: tuple[str, ...] = ()
     holders: tuple[str, ...] = ()
     batch: bool = False
+    parted: bool = False
 
 
 def asked(config: RunConfig, sizes: Sizes) -> list[Asked]:
@@ -116,7 +117,8 @@ def _release(config: RunConfig, sizes: Sizes, name: str, operation: str, count: 
     batch = RULES[operation].row_per_record
     groups, answering = group_count(config, sizes, name), config.answering(name)
     proved = sizes.checked and RULES[operation].bounded_rows and _noised(config, sizes, name, operation)
-    return Asked(operation, name, count, records, groups, ask, answering if proved else (), answering, batch)
+    parted = len(config.holders.get(name, ())) > 1
+    return Asked(operation, name, count, records, groups, ask, answering if proved else (), answering, batch, parted)
 
 
 def run_sizes(config: RunConfig, sizes: Sizes) -> RunSizes:

@@ -59,8 +59,10 @@ def measured(session: Session, cases: list[Asked]) -> list[tuple[Any, Any]]:
     for asked in cases:
         facts = PublicFacts("developer", {asked.attribute: asked.groups}, {}, asked.records + 1, False, {})
         state, begun = SharedState(session, facts), session.meter.summary()
-        codes = np.arange(facts.enrolled) % asked.groups if session.name == "auditor" else None
-        state.share_memberships(asked.attribute, asked.holders, codes, {})
+        codes = np.arange(facts.enrolled) % asked.groups if session.name in asked.holders else None
+        turns = np.arange(facts.enrolled) % len(asked.holders)
+        parts = {name: turns == place for place, name in enumerate(asked.holders)} if asked.parted else {}
+        state.share_memberships(asked.attribute, asked.holders, codes, parts)
         release(session, state, asked)
         now = session.meter.summary()
         found.append(tuple(now[name] - begun.get(name, OperationCost()) for name in (ENROL, asked.operation)))
@@ -99,6 +101,30 @@ def test_needs_are_what_a_session_counts(names):
         agree(needs_of(Parties(names), asked), spent)
         enrol = Asked(ENROL, asked.attribute, 1, asked.records + 1, asked.groups, holders=asked.holders)
         agree(needs_of(Parties(names), enrol), shared)
+
+
+def in_parts(one: Asked) -> Asked:
+    return replace(one, holders=("auditor", "second"), parted=True)
+
+
+PARTS = [
+    in_parts(case("moment", 3_000, 2, 16)),
+    in_parts(case("moment", 2_000, 5, 3, verifiers=("auditor", "second"), times=2)),
+    in_parts(case("group_counts", 2_500, 2, 4, verifiers=("auditor", "second"), times=1)),
+    in_parts(case("penalty_rows", 70, 5)),
+]
+
+
+def test_needs_of_people_in_parts_are_what_a_session_counts():
+    costs = run_fresh(measured, PARTS, settings=Settings(3, timeout=200.0))[0]
+    assert isinstance(costs, list), costs
+    for asked, (shared, spent) in zip(PARTS, costs, strict=True):
+        agree(needs_of(Parties(THREE), asked), spent)
+        enrol = Asked(ENROL, asked.attribute, 1, asked.records + 1, asked.groups, holders=asked.holders)
+        found = needs_of(Parties(THREE), enrol)
+        assert (found.calls, found.rounds) == (shared.calls, shared.rounds)
+        assert found.bytes_received == pytest.approx(shared.bytes_received, rel=0.03, abs=200)
+        assert found.dealer_bytes_received == pytest.approx(shared.dealer_bytes_received, rel=0.03, abs=200)
 
 
 def test_more_than_the_engine_takes_is_refused_with_the_bound():

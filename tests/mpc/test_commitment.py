@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.errors import PartyLost, ProtocolError, UsageError
-from secure_fair.mpc import bounds, commitment, field, menu, requests
+from secure_fair.mpc import bounds, commitment, field, menu, products, requests
 from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
@@ -20,6 +20,7 @@ from secure_fair.mpc.field import PRIME
 from secure_fair.mpc.menu import Keys, Product, Reused, Source
 from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
+from secure_fair.mpc.shares import from_share
 from secure_fair.randomness import PRG, derive
 from tests.mpc.harness import Failed, run, run_fresh
 from tests.mpc.harness import Settings as Parties
@@ -27,6 +28,7 @@ from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share_int
 from tests.operations import computations as ops
 
 SECOND = "second"
+SIZES = {AUDITOR: 20, SECOND: 40}
 
 
 def own(session: Session, owner: str, values: Tensor) -> Tensor | None:
@@ -99,27 +101,81 @@ def test_counts_of_one_hot_strata() -> None:
     assert torch.equal(run(counts, 70, parties=3)[0], expected)
 
 
-def two_holders(session: Session, n: int) -> list[Tensor | None]:
-    whole, first = memberships(n, 3, 5), torch.arange(n) < n // 3
-    parts = {AUDITOR: whole * first[:, None], SECOND: whole * ~first[:, None]}
-    held = {AUDITOR: first, SECOND: ~first}
-    people = commit_bits(session, [AUDITOR, SECOND], parts.get(session.name), whole.shape, rule=RowSum.ONE, held=held)
-    rows = torch.arange(0, n, 2)
+def parts_of(session: Session, whole: Tensor, sizes: dict[str, int], **options: Any) -> Masked:
+    """Memberships whose rows are held by several, one below the other."""
+    ends = np.cumsum(list(sizes.values()))
+    own = {name: whole[end - size : end] for (name, size), end in zip(sizes.items(), ends.tolist(), strict=True)}
+    rule = RowSum.ONE if whole.shape[1] > 1 else RowSum.ANY
+    return commit_bits(session, list(sizes), own.get(session.name), whole.shape, rule=rule, sizes=sizes, **options)
+
+
+def several_holders(session: Session, n: int, sizes: dict[str, int], columns: int) -> list[Tensor | None]:
+    whole, f = memberships(n, columns, 5), unit_rows(n, 4, 6)
+    people = parts_of(session, whole, sizes)
+    some, ranges = torch.arange(0, n, 2), torch.cat([torch.arange(3, n // 3), torch.arange(n // 2, n)])
     return [
-        product(session, rows_of(session, unit_rows(n, 4, 6)), people),
-        product(session, rows_of(session, unit_rows(n, 4, 6)[rows]), people.rows(rows)),
+        product(session, rows_of(session, f), people),
+        product(session, rows_of(session, f[some]), people.rows(some)),
+        product(session, rows_of(session, f[ranges]), people.rows(ranges)),
         open_to(session, DEVELOPER, people.shared),
     ]
 
 
-@pytest.mark.parametrize("parties", [3, 4])
-def test_memberships_of_several_holders_are_one_operand(parties: int) -> None:
-    f, a = fixed(unit_rows(60, 4, 6)), memberships(60, 3, 5)
-    rows = torch.arange(0, 60, 2)
-    whole, part, people = run(two_holders, 60, parties=parties)[0]
+@pytest.mark.parametrize(
+    ("parties", "sizes"),
+    [
+        (3, {AUDITOR: 20, SECOND: 40}),
+        (4, {AUDITOR: 20, SECOND: 40}),
+        (4, {AUDITOR: 1, SECOND: 30, "third": 29}),
+        (4, {AUDITOR: 10, "third": 30}),  # twenty rows are nobody's
+        (3, {DEVELOPER: 30, AUDITOR: 20, SECOND: 10}),  # nobody but owners
+        (3, {SECOND: 59}),
+    ],
+    ids=repr,
+)
+@pytest.mark.parametrize("columns", [1, 3])
+def test_memberships_of_several_holders_are_one_operand(parties: int, sizes: dict[str, int], columns: int) -> None:
+    f, a = fixed(unit_rows(60, 4, 6)), memberships(60, columns, 5)
+    a[sum(sizes.values()) :] = 0
+    some, ranges = torch.arange(0, 60, 2), torch.cat([torch.arange(3, 20), torch.arange(30, 60)])
+    whole, part, cut, people = run(several_holders, 60, sizes, columns, parties=parties)[0]
     assert torch.equal(whole, ops.plain_moment(f, a))
-    assert torch.equal(part, ops.plain_moment(f[rows], a[rows]))
+    assert torch.equal(part, ops.plain_moment(f[some], a[some]))
+    assert torch.equal(cut, ops.plain_moment(f[ranges], a[ranges]))
     assert torch.equal(people, a.double())
+
+
+def told_alone(session: Session) -> list[Any]:
+    """Two queries, each of one holder's rows and for it alone; what else may be made of one of them."""
+    whole, f = memberships(60, 3, 5), unit_rows(60, 4, 6)
+    people, total = parts_of(session, whole, SIZES), torch.zeros(4, 3, dtype=torch.int64)
+    for start, (holder, size) in zip((0, 20), SIZES.items(), strict=True):
+        rows = torch.arange(start, start + size)
+        query = rows_of(session, f[rows], verifiers=[holder], told=[holder])
+        total += multiply(session, "matmul", query.T, people.rows(rows)).share
+    refused = []
+    for action in (
+        lambda: query.shared,
+        lambda: products._check_told(session, query.T, people.rows(torch.arange(40))),  # some are the other's people
+        lambda: products._check_told(session, people.rows(torch.arange(40)).T, query),
+    ):
+        try:
+            action()
+        except ValueError as error:
+            refused.append(str(error))
+            continue
+        refused.append("")
+    return [open_to(session, DEVELOPER, from_share(total, bounds.SCALE)), *refused]
+
+
+def test_what_one_holder_is_told_alone_enters_products_with_its_rows_and_nothing_else() -> None:
+    developer, auditor, second, third = run_fresh(told_alone, settings=Parties(4))[:4]
+    assert torch.equal(developer[0], fixed(unit_rows(60, 4, 6)).T @ memberships(60, 3, 5).double())
+    for party in (developer, auditor, second, third):
+        assert "has no shares" in party[1]
+        assert "from the left" in party[3]
+    assert "that it is not told" in auditor[2]  # it has the first forty of the mask, and not the query
+    assert [developer[2], second[2], third[2]] == [""] * 3
 
 
 def prefetch_of(session: Session) -> list[tuple[int, bool]]:
@@ -270,11 +326,10 @@ def lying(session: Session, kind: str, times: int) -> list[str]:
                     ROW_LIES[kind](patch)
                 found.append(refusal(lambda: rows_of(session, unit_rows(20, 6, 1))))
             else:
-                bits, rule, held = BIT_LIES[kind]
+                bits, rule = BIT_LIES[kind]
                 if session.name == DEVELOPER:
                     patch.setattr(bounds, "encode_bits", lambda values, *rest: values.long().numpy())
-                options = {} if held is None else {"held": {DEVELOPER: held}}
-                found.append(refusal(lambda: bits_of(session, DEVELOPER, bits, rule, **options)))  # noqa: B023
+                found.append(refusal(lambda: bits_of(session, DEVELOPER, bits, rule)))  # noqa: B023
     return found
 
 
@@ -284,21 +339,18 @@ def bits_with(row: list[int]) -> Tensor:
     return bits
 
 
-SOME = torch.arange(30) != 4
-BIT_LIES: dict[str, tuple[Tensor, RowSum, Tensor | None]] = {
-    "two ones": (bits_with([1, 1, 0]), RowSum.ONE, None),
-    "no one": (bits_with([0, 0, 0]), RowSum.ONE, None),
-    "a two": (bits_with([2, 0, 0]), RowSum.ANY, None),
-    "a one made of two and minus one": (bits_with([2, -1, 0]), RowSum.ONE, None),
-    "a minus one": (bits_with([0, 0, -1]), RowSum.ANY, None),
-    "2^8 for a bit": (bits_with([1 << 8, 0, 0]), RowSum.ANY, None),
-    "a row of others": (bits_with([0, 1, 0]), RowSum.ONE, SOME),
-    "a row of others, any": (bits_with([0, 1, 1]), RowSum.ANY, SOME),
+BIT_LIES: dict[str, tuple[Tensor, RowSum]] = {
+    "two ones": (bits_with([1, 1, 0]), RowSum.ONE),
+    "no one": (bits_with([0, 0, 0]), RowSum.ONE),
+    "a two": (bits_with([2, 0, 0]), RowSum.ANY),
+    "a one made of two and minus one": (bits_with([2, -1, 0]), RowSum.ONE),
+    "a minus one": (bits_with([0, 0, -1]), RowSum.ANY),
+    "2^8 for a bit": (bits_with([1 << 8, 0, 0]), RowSum.ANY),
 }
-HONEST_BITS: list[tuple[Tensor, RowSum, Tensor | None]] = [
-    (bits_with([1, 1, 1]), RowSum.ANY, None),
-    (bits_with([0, 0, 0]), RowSum.ANY, None),
-    (bits_with([0, 0, 0]), RowSum.ONE, SOME),
+HONEST_BITS: list[tuple[Tensor, RowSum]] = [
+    (bits_with([1, 1, 1]), RowSum.ANY),
+    (bits_with([0, 0, 0]), RowSum.ANY),
+    (bits_with([0, 0, 1]), RowSum.ONE),
 ]
 
 
@@ -316,13 +368,111 @@ def test_every_verifier_refuses() -> None:
     assert all("developer" in said[0] for said in others)
 
 
+# one of several holders lies
+
+
+PART_LIES = {"two ones": [1, 1, 0], "a two": [2, 0, 0], "minus one and two": [-1, 2, 0], "no one": [0, 0, 0]}
+
+
+def lying_holder(session: Session, liar: str, row: list[int], checked: bool) -> Tensor | None:
+    """What is computed with when this holder has another row in the place of its fourth."""
+
+    def encode(values: Tensor, *rest: Any) -> Integers:
+        integers = values.long().numpy().copy()
+        integers[3] = row
+        return integers
+
+    with pytest.MonkeyPatch.context() as patch:
+        if session.name == liar:
+            patch.setattr(bounds, "encode_bits", encode)
+        elif not checked:
+            patch.setattr(VerifiersCheck, "holds", lambda *_: True)
+        return open_to(session, DEVELOPER, parts_of(session, memberships(60, 3, 5), SIZES).shared)
+
+
+@pytest.mark.parametrize("row", PART_LIES.values(), ids=PART_LIES)
+@pytest.mark.parametrize("liar", SIZES)
+def test_a_holder_of_a_part_that_lies_about_its_rows_is_named(liar: str, row: list[int]) -> None:
+    developer, *auditors, _ = run_fresh(lying_holder, liar, row, True, settings=Parties(3))
+    assert developer.kind == "NotProved"
+    assert f"{liar} has not proved" in str(developer)
+    assert isinstance(auditors[liar == AUDITOR], Failed)  # it sees it too, or hears that it is over
+    expected = memberships(60, 3, 5).double()
+    expected[3 if liar == AUDITOR else 23] = torch.tensor(row).double()
+    taken = run(lying_holder, liar, row, False, parties=3)  # the twin, in which nobody checks
+    assert torch.equal(taken[0], expected)
+
+
+def skipping(session: Session, liar: str) -> Tensor | None:
+    """The developer believes; the other holder is the only one that checks."""
+    with pytest.MonkeyPatch.context() as patch:
+        if session.name == DEVELOPER:
+            patch.setattr(VerifiersCheck, "holds", lambda *_: True)
+        return lying_holder(session, liar, [2, 0, 0], True)
+
+
+@pytest.mark.parametrize("liar", SIZES)
+def test_every_holder_checks_what_the_other_holders_put_in(liar: str) -> None:
+    _, *auditors, _ = run_fresh(skipping, liar, settings=Parties(3))
+    other = auditors[liar == AUDITOR]
+    assert other.kind == "NotProved"
+    assert f"{liar} has not proved" in str(other)
+
+
+HONEST_PARTS, HONEST_RECEIVE = commitment._exchange_parts, commitment._receive_differences
+
+
+def take_any_rows(patch: Patch) -> None:
+    """Have a party take as many rows as a holder sends: those beyond its own go on top of the next holder's."""
+    more = dict[int, Integers]()
+
+    def receive(session: Session, roles: Any, shape: tuple[int, ...], bound: int) -> Integers:
+        rows = np.frombuffer(session._network.receive(session.parties[roles.owner], commitment.CHANNEL, limit=1 << 20))
+        rows = rows.view("<i8").reshape(-1, shape[1])
+        more[roles.owner] = rows[shape[0] :]
+        return rows[: shape[0]]
+
+    def exchange(session: Session, parts: Any, *rest: Any) -> tuple[Integers, dict[str, Integers]]:
+        differences, sent = HONEST_PARTS(session, parts, *rest)
+        for part in parts:
+            beyond = more.get(part.roles.owner, differences[:0])
+            differences[part.start + part.rows :][: len(beyond)] += beyond
+        return differences, sent
+
+    patch.setattr(commitment, "_receive_differences", receive)
+    patch.setattr(commitment, "_exchange_parts", exchange)
+
+
+def row_of_another(session: Session, checked: bool) -> Tensor | None:
+    """The auditor sends a row more than it holds: a one for the first record of the second."""
+    send = session._network.send
+
+    def longer(peer: str, channel: str, *parts: Any) -> None:
+        if channel == commitment.CHANNEL and np.array(parts[0]).shape == (20, 3):
+            parts = (np.concatenate([np.array(parts[0]), [[0, 1, 0]]]).data,)
+        send(peer, channel, *parts)
+
+    with pytest.MonkeyPatch.context() as patch:
+        if session.name == AUDITOR:
+            patch.setattr(session._network, "send", longer)
+        elif not checked:
+            take_any_rows(patch)
+        return open_to(session, DEVELOPER, parts_of(session, memberships(60, 3, 5), SIZES).shared)
+
+
+def test_a_holder_of_a_part_has_no_say_in_another_s_rows() -> None:
+    developer, _, second, _ = run_fresh(row_of_another, True, settings=Parties(3))
+    for other in (developer, second):
+        assert isinstance(other, Failed)
+        assert "auditor" in str(other)
+    assert "ProtocolError" in (developer.kind, second.kind)
+    expected = memberships(60, 3, 5).double()
+    expected[20, 1] += 1
+    assert torch.equal(run_fresh(row_of_another, False, settings=Parties(3))[0], expected)
+
+
 def honest_bits(session: Session) -> list[str]:
-    return [
-        refusal(
-            lambda: bits_of(session, DEVELOPER, bits, rule, **({} if held is None else {"held": {DEVELOPER: held}}))  # noqa: B023
-        )
-        for bits, rule, held in HONEST_BITS
-    ]
+    return [refusal(lambda: bits_of(session, DEVELOPER, bits, rule)) for bits, rule in HONEST_BITS]  # noqa: B023
 
 
 def test_what_the_rules_allow_is_accepted() -> None:
@@ -637,18 +787,29 @@ def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
 
 
 def test_a_mask_has_parts_at_its_owners_alone() -> None:
-    operand = Reused(7, (4, 2), owners=(0, 2), committed=True)
-    parts = [Source(derive(bytes(32), "party", rank), rank).mask(operand) for rank in range(3)]
-    assert not parts[1].any()
-    assert parts[0].all()
-    assert not torch.equal(parts[0], parts[2])
+    operand = Reused(7, (9, 2), owners=(0, 2), committed=True, sizes=(4, 3))
+    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(3)]
+    first, nothing, last = (source.mask(operand) for source in sources)
+    assert not nothing.any()
+    assert first[:4].all()
+    assert last[4:7].all()
+    assert not first[4:].any()
+    assert not last[:4].any()
+    assert not last[7:].any()
+    for rank, mask in ((0, first[:4]), (2, last[4:7])):  # what its keys are of
+        start, part = operand.part_of(rank)
+        assert (start, part.whole) == ((0, (4, 2)) if rank == 0 else (4, (3, 2)))
+        assert torch.equal(sources[rank].mask(part), mask)
+    for rows in ((0, 9), (2, 5), (3, 4), (5, 8), (7, 9)):
+        assert torch.equal(sources[2].mask(operand, rows), last[slice(*rows)])
 
 
 OWNED = Product("matmul", Reused(7, (4, 2), (3, 1), True, owners=(1,)), Reused(8, (2, 3)))
-COMMITTED = Product("matmul", Reused(7, (4, 2), None, True, owners=(0, 1), committed=True), Reused(8, (4, 3)))
+COMMITTED = Product("matmul", Reused(7, (4, 2), None, True, owners=(1,), committed=True), Reused(8, (4, 3)))
+PARTS = Product("matmul", Reused(7, (4, 2), None, True, (0, 1), True, sizes=(1, 2)), Reused(8, (4, 3)))
 
 
-@pytest.mark.parametrize("item", [*KEYS, OWNED, COMMITTED], ids=repr)
+@pytest.mark.parametrize("item", [*KEYS, OWNED, COMMITTED, PARTS], ids=repr)
 def test_items_survive_the_wire(item: Any) -> None:
     assert requests.decode(requests.encode([item])) == [item]
 
@@ -670,6 +831,14 @@ def test_items_survive_the_wire(item: Any) -> None:
         ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0], 1]],
         ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0]]],
         ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0], True, 1]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [3]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [2, 2]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [3, 0]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [4, -1]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [1, True]]],
+        ["mul", ["fresh", []], ["mask", 0, [], None, False, [0, 1], True, [1, 1]]],
+        ["mul", ["fresh", [3]], ["mask", 0, [3], None, False, [0, 1], True, [1, 1], 1]],
     ],
     ids=repr,
 )
@@ -691,7 +860,8 @@ def test_the_dealer_knows_its_parties(owner: int, verifiers: tuple[int, ...]) ->
 
 
 def product_owned_by(session: Session, owners: tuple[int, ...]) -> None:
-    session.provider.take_product(Product("mul", Reused(0, (2,), owners=owners), Reused(1, (2,))))
+    sizes = (1,) * len(owners) if len(owners) > 1 else ()
+    session.provider.take_product(Product("mul", Reused(0, (2,), owners=owners, sizes=sizes), Reused(1, (2,))))
 
 
 @pytest.mark.parametrize("owners", [(2,), (0, 2)])
@@ -716,23 +886,28 @@ MISUSES: list[tuple[str, Any]] = [
     ("are integers", lambda s: bits_of(s, DEVELOPER, torch.tensor([[0.5]]), RowSum.ANY)),
     ("add up to one", lambda s: bits_of(s, DEVELOPER, torch.tensor([[0, 0]]), RowSum.ONE)),
     (
-        "rows of others",
-        lambda s: bits_of(s, DEVELOPER, torch.tensor([[1]]), RowSum.ANY, held={DEVELOPER: torch.tensor([False])}),
+        "were to be committed to as",
+        lambda s: commit_bits(s, [DEVELOPER], torch.ones(3, 1), (3, 1), rule=RowSum.ANY, sizes={DEVELOPER: 2}),
+    ),
+    ("all together have 3", lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 3, AUDITOR: 1})),
+    ("one row at least", lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 3, AUDITOR: 0})),
+    (
+        "are told alone",
+        lambda s: commit_rows(s, DEVELOPER, torch.zeros(1, 1), (1, 1), verifiers=[AUDITOR], told=[]),
     ),
     (
-        "held by two",
-        lambda s: commit_bits(
-            s,
-            [DEVELOPER, AUDITOR],
-            torch.tensor([[1]]),
-            (1, 1),
-            rule=RowSum.ANY,
-            held={DEVELOPER: torch.tensor([True]), AUDITOR: torch.tensor([True])},
-        ),
+        "for all",
+        lambda s: parts_of(s, torch.ones(3, 1), {DEVELOPER: 2, AUDITOR: 1}, told=[AUDITOR]),
     ),
     (
-        "name the rows",
+        "how many rows",
         lambda s: commit_bits(s, [DEVELOPER, AUDITOR], torch.tensor([[1]]), (1, 1), rule=RowSum.ANY),
+    ),
+    (
+        "and nobody else",
+        lambda s: commit_bits(
+            s, [DEVELOPER], torch.tensor([[1]]), (2, 1), rule=RowSum.ANY, sizes={DEVELOPER: 1, AUDITOR: 1}
+        ),
     ),
 ]
 

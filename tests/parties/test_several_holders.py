@@ -13,8 +13,11 @@ import pytest
 
 import secure_fair.parties.auditor
 import secure_fair.parties.developer
+from secure_fair.attacks.common import lies
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError
+from secure_fair.mpc.authenticated import VerifiersCheck
+from secure_fair.operations.common import state as states
 from secure_fair.parties import messages
 from secure_fair.parties.messages import Attributes
 from secure_fair.scenarios.people import People, load
@@ -184,6 +187,39 @@ def test_parts_that_leave_somebody_out_or_overlap_are_refused_at_the_start(
     assert ended["developer"].code == 4
     assert said in ended["developer"].said
     assert ended["north"].code in (4, 5)
+    assert planned(company, "north") == planned(company, "south") == []
+
+
+def holder_with_a_two(arguments: list[str]) -> None:
+    """Commits itself to twice the memberships of its own people."""
+    honest = states.membership_matrix
+    lies.lie_about_bits()
+    states.membership_matrix = lambda *rest: 2 * honest(*rest)
+    program(arguments)
+
+
+def believing(arguments: list[str]) -> None:
+    """Takes every proof for good."""
+    VerifiersCheck.holds = lambda *_: True  # type: ignore[method-assign]
+    program(arguments)
+
+
+@pytest.mark.parametrize("checked", [True, False], ids=["checked", "believed"])
+def test_a_part_of_memberships_that_are_none_is_refused_by_all_and_its_holder_named(
+    tmp_path: Path, weights: Path, checked: bool
+) -> None:
+    scenario = tiny(weights, secure={"auditors": HALVES}, train={"epochs": 1})
+    write_stores(scenario, tmp_path / "stores")
+    entries: dict[str, Entry] = {"north": holder_with_a_two}
+    if not checked:
+        entries |= {"south": believing, "developer": believing}
+    company, ended = ended_company(scenario, tmp_path, entries)
+    if not checked:
+        assert {name: end.code for name, end in ended.items()} == dict.fromkeys(ended, 0), ended
+        assert planned(company, "south")
+        return
+    assert 4 in (ended["developer"].code, ended["south"].code)
+    assert "north has not proved that its input keeps to its bound" in ended["developer"].said + ended["south"].said
     assert planned(company, "north") == planned(company, "south") == []
 
 

@@ -46,7 +46,7 @@ def slacks_modulo_p(rows: Integers) -> Integers:
 def lie_about_bits() -> None:
     """Commit to any integers as memberships or strata."""
 
-    def encode(values: Tensor, shape: tuple[int, int], rule: RowSum, held: bounds.Rows) -> Integers:
+    def encode(values: Tensor, shape: tuple[int, int], rule: RowSum) -> Integers:
         return values.long().numpy()
 
     bounds.encode_bits = encode

@@ -126,10 +126,15 @@ class Operation:
         ]
 
     def commit(
-        self, state: SharedState, values: Tensor | None, shape: tuple[int, int], verifiers: Sequence[str]
+        self,
+        state: SharedState,
+        values: Tensor | None,
+        shape: tuple[int, int],
+        verifiers: Sequence[str],
+        told: Sequence[str] | None = None,
     ) -> Any:
-        """Commit the developer to its rows and prove their bound."""
-        return commit_rows(state.session, state.facts.developer, values, shape, verifiers=verifiers)
+        """Commit the developer to its rows and prove their bound; all hear of it unless some are ``told`` alone."""
+        return commit_rows(state.session, state.facts.developer, values, shape, verifiers=verifiers, told=told)
 
     def compute(self, state: SharedState, ask: Ask, records: np.ndarray, inputs: list[Any], update: Update) -> Any:
         """The value on shares, from the shared ``inputs``; all compute parties do the same, in step."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -49,12 +50,25 @@ class SharedState:
     session: Session
     facts: PublicFacts
     memberships: dict[str, Masked] = field(default_factory=dict)  # (enrolled, columns), masked once for all requests
+    places: dict[str, np.ndarray] = field(default_factory=dict)  # each record's row there, where parts are held
     adversaries: dict[str, MPCTensor] = field(default_factory=dict)  # (d, columns)
     sensitive: dict[str, list[Masked]] = field(default_factory=dict)  # stacks (m, r, d) of modules alike
 
     def members(self, attribute: str, records: np.ndarray) -> Masked:
         """Memberships (n, columns) of these records."""
-        return self.memberships[attribute].rows(torch.from_numpy(np.array(records)))
+        rows = self.places[attribute][records] if attribute in self.places else np.array(records)
+        return self.memberships[attribute].rows(torch.from_numpy(rows))
+
+    def by_holder(self, attribute: str, records: np.ndarray) -> dict[str, np.ndarray]:
+        """Where among these records each holder's are, where parts are held, in the order of their memberships, so that
+        of a range of records they are a range; nothing where one holds all. A record of nobody is in no part."""
+        if attribute not in self.places:
+            return {}
+        operand, rows = self.memberships[attribute].operand, self.places[attribute][records]
+        order = np.argsort(rows)
+        parts = np.split(order, np.searchsorted(rows[order], np.cumsum(operand.sizes)))
+        owners = [self.session.parties[rank] for rank in operand.owners]
+        return {name: part for name, part in zip(owners, parts[:-1], strict=True) if len(part)}
 
     def adversary(self, attribute: str, width: int) -> MPCTensor:
         """The attribute's adversary (width, columns); before its first step a zero that nobody chose."""
@@ -68,21 +82,31 @@ class SharedState:
     ) -> None:
         """The attribute's ``holders`` commit to their columns and prove to everybody that they are memberships.
 
-        Bits, in one group a row; zeros for other holders' people (``parts``: bool (enrolled,), where there are
-        several), so that the sum is everybody's membership. What was proved is what all later products use.
+        Bits, in one group a row. Where there are several holders, each of its own people alone (``parts``, public: bool
+        (enrolled,)), one holder's below the other's. What was proved is what all later products use.
         """
         groups = self.facts.groups[attribute]
-        values = None if codes is None else membership_matrix(codes, groups, torch.int8)
         shape = (self.facts.enrolled, columns(groups))
         rule = RowSum.ANY if groups == 2 else RowSum.ONE
-        held = {name: torch.from_numpy(parts[name]) for name in holders if name in parts}
+        own = {name: np.flatnonzero(parts[name]) for name in self.session.parties if name in holders and name in parts}
+        own = {name: records for name, records in own.items() if len(records)}
+        if any(len(records) < self.facts.enrolled for records in own.values()):
+            self.places[attribute] = places_of(list(own.values()), self.facts.enrolled)
+            self.session.note("parts", attribute, *own, hashlib.sha256(self.places[attribute].data).hexdigest())
+        if own:
+            codes = None if codes is None or self.session.name not in own else codes[own[self.session.name]]
+        values = None if codes is None else membership_matrix(codes, groups, torch.int8)
+        sizes = {name: len(records) for name, records in own.items()}
         with self.session.operation("share_attributes"):
-            self.memberships[attribute] = commit_bits(self.session, holders, values, shape, rule=rule, held=held)
+            self.memberships[attribute] = commit_bits(
+                self.session, list(own) or holders, values, shape, rule=rule, sizes=sizes
+            )
 
     def intersect(self, name: str) -> None:
         """Memberships of an intersection, once its attributes are shared: nobody knows them in the clear."""
         with self.session.operation("intersection"):
-            held = (self.memberships[component].shared for component in self.facts.intersections[name])
+            everybody = np.arange(self.facts.enrolled)
+            held = (self.members(component, everybody).shared for component in self.facts.intersections[name])
             together = reduce(lambda first, second: intersection(self.session, first, second), held)
             self.memberships[name] = fix(self.session, together)
 
@@ -121,6 +145,18 @@ class PlainState:
         """The attribute's adversary (width, columns); zero before its first step."""
         start = torch.zeros(width, columns(self.facts.groups[attribute]), dtype=torch.float64)
         return self.adversaries.setdefault(attribute, start)
+
+
+def places_of(own: Sequence[np.ndarray], enrolled: int) -> np.ndarray:
+    """The row of each enrolled record, int64, where the ``own`` records of each holder lie one below the other, and
+    those of nobody behind them. UsageError for records that two holders have."""
+    taken = np.concatenate(own)
+    if len(np.unique(taken)) < len(taken):
+        raise UsageError("a record is held by two: its memberships would be proved by either")
+    order = np.concatenate([taken, np.setdiff1d(np.arange(enrolled), taken)])
+    places = np.empty(enrolled, dtype=np.int64)
+    places[order] = np.arange(enrolled)
+    return places
 
 
 def intersection(session: Session, first: MPCTensor, second: MPCTensor) -> MPCTensor:
