@@ -16,6 +16,7 @@ import importlib
 import json
 import os
 import queue
+import runpy
 import selectors
 import signal
 import socket
@@ -38,14 +39,17 @@ TRAINING = (
     "secure_fair.parties.training",
     "secure_fair.learning.adversary",
     "secure_fair.learning.sensitive",
+    "secure_fair.scenarios.cli.main",
     "secure_fair.scenarios.party_process",
 )
 AUDIT = (
     "secure_fair.parties.audit",
     "secure_fair.parties.auditor",
     "secure_fair.parties.dealer",
+    "secure_fair.scenarios.cli.main",
     "secure_fair.scenarios.party_process",
 )
+PROGRAM = "secure_fair"
 LINE = 1 << 16  # bytes of a request that are taken at a time
 PATIENCE = 120.0  # seconds until it has imported everything
 SET_NAME = 15  # prctl's PR_SET_NAME
@@ -160,7 +164,7 @@ class Nursery:
         return self._codes.get(pid)
 
     def _listen(self) -> None:
-        """What has begun, and what has ended."""
+        """Hear what has begun, and what has ended."""
         with contextlib.suppress(OSError), self._line.makefile("r", encoding="utf-8") as lines:
             for line in lines:
                 told = json.loads(line)
@@ -264,9 +268,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, heeded)
     _call_itself(request["name"])
     sys.argv = ["secure-fair", *request["arguments"]]
-    from secure_fair.scenarios.cli.main import main as program
-
-    program(prog_name="secure-fair")
+    runpy.run_module(PROGRAM, run_name="__main__")
 
 
 if __name__ == "__main__":
