@@ -77,7 +77,8 @@ def test_the_cache_is_its_owners_alone_and_bounded(tmp_path: Path, monkeypatch: 
 def test_a_folder_that_was_there_keeps_its_mode_and_what_is_in_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine").mkdir(mode=0o755)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine").chmod(0o755)  # whatever the umask is
     (tmp_path / "mine" / "thesis.npy").write_bytes(b"x" * 1000)
     monkeypatch.setattr(module, "CACHE_BYTES", 1)
     decode_all(files_in(tmp_path / "p", {"a.png": encoded("PNG")}), 8, tmp_path / "mine")

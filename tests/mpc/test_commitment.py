@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import chisquare
 from torch import Tensor
 
 from secure_fair.errors import PartyLost, ProtocolError, UsageError
@@ -24,6 +25,7 @@ from secure_fair.mpc.shares import from_share
 from secure_fair.randomness import PRG, derive
 from tests.mpc.harness import Failed, run, run_fresh
 from tests.mpc.harness import Settings as Parties
+from tests.mpc.test_openings_are_uniform import SMALLEST_P
 from tests.mpc.values import AUDITOR, DEVELOPER, memberships, open_to, share_integers, unit_rows
 from tests.operations import computations as ops
 
@@ -620,27 +622,28 @@ def seen(session: Session, rows: Tensor) -> tuple[list[bytes], list[bytes]]:
     return messages[commitment.CHANNEL], messages["dealer"]
 
 
-def chi_square(numbers: np.ndarray, bits: int) -> float:
-    """Of the 64 values of the upper six of ``bits``, in standard deviations from its mean of 63."""
-    upper = (numbers >> (bits - 6)) & 63
-    expected = len(numbers) / 64
-    return float((np.square(np.bincount(upper, minlength=64) - expected) / expected).sum() - 63) / 126**0.5
+def uniform(numbers: np.ndarray, bits: int) -> bool:
+    """Whether the 64 values of the upper six of ``bits`` are as frequent, by a chi-square test."""
+    counts = np.bincount((numbers >> (bits - 6)) & 63, minlength=64)
+    return SMALLEST_P < chisquare(counts).pvalue < 1 - SMALLEST_P
 
 
 @pytest.mark.parametrize("value", [0.0, -0.25, 0.25])
 def test_what_a_verifier_sees_is_uniform_whatever_the_query(value: float) -> None:
-    (_, (messages, dealt)) = run(seen, torch.full((4096, 16), value))
-    sizes = [len(message) // 8 for message in messages]
-    assert sizes == [4096 * 16, 4096 * 3, 64 * Blocks.of(4096, 16).digits, 2]
-    rows, *others = [np.frombuffer(message, dtype=np.int64) for message in messages]
-    assert abs(chi_square(rows & ((1 << 60) - 1), 60)) < 5
-    assert abs(chi_square(rows & ((1 << 20) - 1), 20)) < 5
+    both = [run(seen, torch.full((4096, 16), value))[1] for _ in range(2)]
+    sizes = [[len(message) // 8 for message in messages] for messages, _ in both]
+    assert sizes == [[4096 * 16, 4096 * 3, 64 * Blocks.of(4096, 16).digits, 2]] * 2
+    rows, *others = [np.frombuffer(b"".join(parts), np.int64) for parts in zip(*(one for one, _ in both), strict=True)]
+    assert uniform(rows & ((1 << 60) - 1), 60)
+    assert uniform(rows & ((1 << 20) - 1), 20)
     for numbers in others[:2]:
-        assert abs(chi_square(numbers, 61)) < 5
-        assert abs(chi_square(numbers & 63, 6)) < 5
-    keys = np.concatenate([np.frombuffer(message, dtype=np.int64) for message in dealt])
-    assert abs(chi_square(keys, 61)) < 5
-    assert abs(np.corrcoef(rows, keys[: len(rows)])[0, 1]) < 0.02
+        assert uniform(numbers, 61)
+        assert uniform(numbers & 63, 6)
+    keys = np.frombuffer(b"".join(message for _, dealt in both for message in dealt), np.int64)
+    assert uniform(keys, 61)
+    for (committed, *_), dealt in both:
+        rows, keys = (np.frombuffer(message, np.int64) for message in (committed, b"".join(dealt)))
+        assert abs(np.corrcoef(rows, keys[: len(rows)])[0, 1]) < 0.02
 
 
 # the parts

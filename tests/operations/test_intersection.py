@@ -82,7 +82,7 @@ def test_it_takes_one_round_and_two_numbers_a_record_and_group() -> None:
 
 # --- what one auditor can tell of the other's attribute ---------------------------------------------------------------
 
-N = 2000
+N = 4000
 
 
 def as_it_is(session: Session, memberships: Tensor) -> None:
@@ -145,7 +145,7 @@ def test_an_auditor_learns_nothing_of_the_other_s_attribute(own: int) -> None:
     """What it receives is uniform, and predicts neither the other's attribute nor the intersection."""
     transcript = run(joint_moment, as_it_is, parties=3)[own]
     others = memberships(N, 1, 4 if own == 1 else 3).flatten().numpy()
-    assert 0.43 < attack(transcript, others) < 0.57  # three standard errors
+    assert 0.43 < attack(transcript, others) < 0.57  # more than five standard errors
     assert "opening" not in transcript
     wide = b"".join(transcript.values())
     assert len(wide) > 8 * N * 10

@@ -114,7 +114,7 @@ def test_a_developer_killed_while_it_saves_leaves_whole_files(
     tmp_path: Path, weights: Path, stores: Path, artefact: str
 ) -> None:
     scenario = tiny(weights, train={"epochs": 1}, method={"name": "erm"})
-    with Company(scenario, stores, tmp_path) as company:
+    with Company(scenario, stores, tmp_path, entries={"developer": stay}) as company:
         wait_for_epoch(company, 1)
         awaited, deadline = company.out("developer") / artefact, time.monotonic() + 100
         while not os.path.exists(awaited):  # as fast as can be: it is to be hit in the act
@@ -132,6 +132,14 @@ def test_a_party_that_never_comes_is_named(tmp_path: Path, weights: Path, stores
         assert end.code == LOST, (name, end)
         assert "error: lost dealer: " in end.said, (name, end.said)
         assert f"not connected within {BRIEF:g} s" in end.said, (name, end.said)
+
+
+def stay(arguments: list[str]) -> None:
+    """A party that is still there when all is done: whoever kills it is never too late."""
+    try:
+        program(arguments)
+    finally:
+        time.sleep(100)
 
 
 def stay_away(arguments: list[str]) -> None:
