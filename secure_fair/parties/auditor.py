@@ -142,6 +142,7 @@ def main(
             view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
             countersign(config, endpoint, network, facts, view)
         report()  # with all that was sent since
+        ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
         if kept is not None:
             kept.remove()
             kept = None

@@ -106,6 +106,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
             write_bytes(folders.out / CERTIFICATE, seal(config, endpoint, network, run, answer, facts, heard))
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
+        ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
         kept.remove()
         progress.done(f"done: model, predictions, ledger: {folders.out}", {"run": run, "out": str(folders.out)})
     except BaseException as error:

@@ -103,8 +103,9 @@ class Ledger:
         return self._numbers[run]
 
     def close(self) -> None:
-        """Give the ledger free for other processes."""
-        self.settled()
+        """Give the ledger free for other processes; what is on disk already is not written again."""
+        if self._lasting.entries != self._count:
+            self.settled()
         os.close(self._descriptor)
 
     def enrol(self, ids: Names, persons: Names | None = None) -> str:

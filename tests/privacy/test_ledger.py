@@ -130,6 +130,21 @@ def test_an_entry_ahead_of_the_head_counts(tmp_path: Path) -> None:
     assert path.exists()
 
 
+def test_closing_writes_nothing_that_is_on_disk_already(tmp_path: Path) -> None:
+    """So nothing is left that a full disk could refuse once a run has said that it is done."""
+    ledger, head = Ledger(tmp_path, "auditor"), tmp_path / "ledger.head"
+    ledger.start("run")
+    ledger.settled()
+    before = head.stat()
+    ledger.close()
+    assert (head.stat().st_ino, head.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    again = Ledger(tmp_path, "auditor")
+    again.opened(receipt(1))
+    assert again.end.entries == 2  # the newest may still be lost
+    again.close()
+    assert json.loads(head.read_bytes())["entries"] == 3
+
+
 def test_only_one_process_has_it_open(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path, "auditor")
     code = (
