@@ -63,8 +63,8 @@ a file of it that is missing, with 4 in place of 2 (`test_a_folder_that_is_away_
 before. A party that had all it needed said goodbye over a line that was dead, which nobody had seen yet, and left
 before the other could call again, which took it for lost: it stays now, for `--timeout` at most
 (`test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it`); a byte changed behind a goodbye, told as if
-something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`); a disk that was full when
-all was done and written, told as an error of a run that nobody could go on with
+something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`); a disk that was full
+when all was done and written, told as an error of a run that nobody could go on with
 (`test_closing_writes_nothing_that_is_on_disk_already`). Counted as wrong at first and right: a party that is told to
 end before it has begun ends by the signal (-15), the command line's own message of a folder begins with `Error:`, and a
 run that has ended at developer and auditor is not gone on with for a dealer that was frozen then.
