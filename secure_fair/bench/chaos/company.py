@@ -163,7 +163,7 @@ class Company:
         """The command line of one party, without the program's name."""
         line = ["party", name, "--scenario", str(self.folder / "scenario.toml")]
         line += ["--parties", str(self.grounds.identities / ROSTER), "--identity", str(self.grounds.identities / name)]
-        line += ["--timeout", str(self.terms.timeout), "--wait", str(WAIT)]
+        line += ["--timeout", str(self.terms.timeout), "--wait", str(self.wait)]
         line += ["--listen", self.addresses[name], "--out", str(self.out(name))]
         for (of, to), relay in self.lines.items():
             line += ["--peer", f"{to}={relay.address}"] if of == name else []
@@ -173,6 +173,12 @@ class Company:
         if name == "auditor":
             line += ["--policy", str(self.folder / "policy.toml")]
         return [*line, "--resume"] if self.starts else line
+
+    @property
+    def wait(self) -> float:
+        """Seconds for all to come: one with another clock is no fork, and has everything to import; where lines may come
+        back it does come."""
+        return WAIT if self.terms.reconnect == 0 else 4 * WAIT
 
     def out(self, name: str) -> Path:
         """Where a party writes."""
