@@ -176,8 +176,8 @@ class Company:
 
     @property
     def wait(self) -> float:
-        """Seconds for all to come: one with another clock is no fork, and has everything to import; where lines may come
-        back it does come."""
+        """Seconds for all to come: one with another clock is no fork, and has everything to import. Where lines may
+        come back it is to come."""
         return WAIT if self.terms.reconnect == 0 else 4 * WAIT
 
     def out(self, name: str) -> Path:
