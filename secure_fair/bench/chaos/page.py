@@ -65,7 +65,9 @@ before the other could call again, which took it for lost: it stays now, for `--
 (`test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it`); a byte changed behind a goodbye, told as if
 something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`); a disk that was full
 when all was done and written, told as an error of a run that nobody could go on with
-(`test_closing_writes_nothing_that_is_on_disk_already`). Counted as wrong at first and right: a party that is told to
+(`test_closing_writes_nothing_that_is_on_disk_already`). **Open**: where the line between auditor and dealer breaks for
+good in the moment in which the developer has ended, the auditor ends with 5 and is told to go on, though both have
+written everything and nobody is there to go on with. Counted as wrong at first and right: a party that is told to
 end before it has begun ends by the signal (-15), the command line's own message of a folder begins with `Error:`, and a
 run that has ended at developer and auditor is not gone on with for a dealer that was frozen then.
 
