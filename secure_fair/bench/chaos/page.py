@@ -68,8 +68,8 @@ when all was done and written, told as an error of a run that nobody could go on
 (`test_closing_writes_nothing_that_is_on_disk_already`). **Open**: where the line between auditor and dealer breaks for
 good in the moment in which the developer has ended, the auditor ends with 5 and is told to go on, though both have
 written everything and nobody is there to go on with. A party with another clock is no fork and imports everything; on a
-busy machine that took longer than the others waited, who wait longer now. Counted as wrong at first and right: a party that is told to
-end before it has begun ends by the signal (-15), the command line's own message of a folder begins with `Error:`, and a
+busy machine that took longer than the others waited, who wait longer now. Counted as wrong at first and right: a party that
+is told to end before it has begun ends by the signal (-15), the command line's own message of a folder begins with `Error:`, and a
 run that has ended at developer and auditor is not gone on with for a dealer that was frozen then.
 
 Another clock is one that a party is started with, by libfaketime where that is installed: within the days of its
