@@ -46,31 +46,32 @@ that nobody disturbed; with noise no fewer moments were paid for than epochs, an
 {failed}
 
 **What accidents have shown so far, and was mended**: a goodbye that was given up when the line broke under it
-(`test_a_goodbye_is_waited_for_where_the_line_breaks_under_it`); a run that ended though an auditor could not write its
-results (`test_a_run_does_not_end_before_the_auditors_have_written_their_results`); a disk that is full or away, told as
-an error of the program (`test_a_disk_that_is_full_or_away_is_no_error_of_the_program`); a byte changed on its way, told
-as a lost party (`test_a_byte_that_was_changed_on_the_way_ends_the_run_of_all_alike`); who is told to end while a
-library reads a file, and ended with 1 for the error that the library made of the interrupt
+(`test_a_goodbye_is_waited_for_where_the_line_breaks_under_it`); a run that ended though an auditor could not write
+its results (`test_a_run_does_not_end_before_the_auditors_have_written_their_results`); a disk that is full or away,
+told as an error of the program (`test_a_disk_that_is_full_or_away_is_no_error_of_the_program`); a byte changed on its
+way, told as a lost party (`test_a_byte_that_was_changed_on_the_way_ends_the_run_of_all_alike`); who is told to end
+while a library reads a file, and ended with 1 for the error that the library made of the interrupt
 (`test_who_is_told_to_end_ends_with_130_whatever_a_library_makes_of_it`); attempts of a long cut that called on when
 they had failed, and together took all places at the peer as soon as the line was there, so that a cut of 60 s did not
-come back within 75, and does after 60.6
-(`test_a_line_that_was_away_is_used_again_at_once_and_by_one_connection`); a party that left while
-both of its lines to another were broken, and was taken for lost though all had ended well (`both` of the first test
-here); a changed byte of which whoever saw it told after the others had given up the line, so that one run ended with 4
-and 5 (`test_who_sees_a_changed_byte_is_heard_before_it_is_given_up`; its words are waited for, for half of `--timeout`
-and no longer: `test_who_does_not_say_why_its_connection_has_ended_is_given_up_itself`); a folder that was away, told as
-a file of it that is missing, with 4 in place of 2 (`test_a_folder_that_is_away_is_no_damage`). A run above may be from
-before. A party that had all it needed said goodbye over a line that was dead, which nobody had seen yet, and left
-before the other could call again, which took it for lost: it stays now, for `--timeout` at most
-(`test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it`); a byte changed behind a goodbye, told as if
-something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`); a disk that was full
-when all was done and written, told as an error of a run that nobody could go on with
-(`test_closing_writes_nothing_that_is_on_disk_already`). **Open**: where the line between auditor and dealer breaks for
-good in the moment in which the developer has ended, the auditor ends with 5 and is told to go on, though both have
-written everything and nobody is there to go on with. A party with another clock is no fork and imports everything; on a
-busy machine that took longer than the others waited, who wait longer now. Counted as wrong at first and right: a party that
-is told to end before it has begun ends by the signal (-15), the command line's own message of a folder begins with `Error:`, and a
-run that has ended at developer and auditor is not gone on with for a dealer that was frozen then.
+come back within 75, and does after 60.6 (`test_a_line_that_was_away_is_used_again_at_once_and_by_one_connection`); a
+party that left while both of its lines to another were broken, and was taken for lost though all had ended well
+(`both` of the first test here); a changed byte of which whoever saw it told after the others had given up the line,
+so that one run ended with 4 and 5 (`test_who_sees_a_changed_byte_is_heard_before_it_is_given_up`; its words are
+waited for, for half of `--timeout` and no longer:
+`test_who_does_not_say_why_its_connection_has_ended_is_given_up_itself`); a folder that was away, told as a file of it
+that is missing, with 4 in place of 2 (`test_a_folder_that_is_away_is_no_damage`). A run above may be from before. A
+party that had all it needed said goodbye over a line that was dead, which nobody had seen yet, and left before the
+other could call again, which took it for lost: it stays now, for `--timeout` at most
+(`test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it`); a byte changed behind a goodbye, told as
+if something were still due (`test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence`); a disk that was
+full when all was done and written, told as an error of a run that nobody could go on with
+(`test_closing_writes_nothing_that_is_on_disk_already`). **Open**: where the line between auditor and dealer breaks
+for good in the moment in which the developer has ended, the auditor ends with 5 and is told to go on, though both
+have written everything and nobody is there to go on with. A party with another clock is no fork and imports
+everything; on a busy machine that took longer than the others waited, who wait longer now. Counted as wrong at first
+and right: a party that is told to end before it has begun ends by the signal (-15), the command line's own message of
+a folder begins with `Error:`, and a run that has ended at developer and auditor is not gone on with for a dealer that
+was frozen then.
 
 Another clock is one that a party is started with, by libfaketime where that is installed: within the days of its
 certificate it is to change nothing; beyond them the party is to end with 2 before it has met anybody, and to go on once
