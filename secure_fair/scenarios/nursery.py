@@ -147,7 +147,8 @@ class Nursery:
         if pid is None:
             os.close(stdin)
             os.close(stderr)
-            raise ProcessFailed(f"{name}: no process could be started; what the program says above tells why", 5, name)
+            what = f"{name}: no process could be started within {PATIENCE:g} s; what is said above may tell why"
+            raise ProcessFailed(what, 5, name)
         return Forked(pid, stdin, os.fdopen(stderr, encoding="utf-8", errors="replace"), self._wait)
 
     def _wait(self, pid: int, timeout: float | None) -> int | None:
