@@ -32,10 +32,11 @@ from secure_fair.parties.confirmed import Counts, sigma_text
 from secure_fair.parties.continuity import Memory
 from secure_fair.parties.developer import SecureAuditors
 from secure_fair.parties.draw import draws_of, new_nonce
+from secure_fair.parties.ending import finish
 from secure_fair.parties.enrolment import collect
 from secure_fair.parties.meeting import Met, meet
 from secure_fair.parties.messages import Enrol
-from secure_fair.parties.preflight import finish, wait_for_all
+from secure_fair.parties.preflight import wait_for_all
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.reports import leave, write_party_report
 from secure_fair.parties.sealing import CERTIFICATE, seal

@@ -30,12 +30,13 @@ from secure_fair.parties.checkpoints import BEGINNING, Checkpoints, Place, check
 from secure_fair.parties.commitments import commit_to, committed_again, say_committed
 from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.continuity import Memory
+from secure_fair.parties.ending import conclude, wait_for_end
 from secure_fair.parties.enrolment import announce, receive_table, share_holdings
 from secure_fair.parties.holdings import Holdings
 from secure_fair.parties.meeting import Offered, tell_known
 from secure_fair.parties.messages import Bound, Finished, Granted, Newest, Opened, Proceed, Train, Whole
 from secure_fair.parties.plans import own_trainings
-from secure_fair.parties.preflight import conclude, say_it_fits
+from secure_fair.parties.preflight import say_it_fits
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.reports import leave, write_party_report
 from secure_fair.parties.resuming import answer_resume, check_epoch, keep_own, restore_shares, shares_at, shares_of
@@ -82,7 +83,11 @@ def main(
             if config.promises:
                 offered = tell_known(config, network, store)
             if endpoint.resumed:
-                kept = answer_resume(config, endpoint, folders, network, ledger)
+                kept = answer_resume(config, folders, memory, progress)
+                if kept is None:
+                    session.close()
+                    progress.done("done: the run has ended everywhere", {})
+                    return
             enrol, ids = receive_table(config, network, offered.ids)
             progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
             check_epoch(enrol, kept)
@@ -125,6 +130,8 @@ def main(
             report()
             if holdings.draw is not None:
                 holdings.draw.keep(folders.out)
+            if kept is not None:
+                kept.conclude(folders.out)
 
         conclude(config, network, memory, enrol.run, finished, write)
         session.close()
@@ -144,6 +151,7 @@ def main(
         report()  # with all that was sent since
         ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
         if kept is not None:
+            wait_for_end(config, network, enrol.run)
             kept.remove()
             kept = None
         progress.done(

@@ -33,6 +33,8 @@ CHANGEABLE = (RESUMED, FINGERPRINTS)  # of an agreement: a certificate may be a 
 _BEGUN = "begun.json"
 _LEDGER = "ledger.json"
 _ANSWERS = "answers"
+_CONCLUDED = "concluded.json"
+_ENDED = "ended.json"
 _NEWEST = 2
 _SALT_BYTES = 32
 
@@ -95,7 +97,14 @@ class Checkpoints:
                     f"run {run} was begun with another {key}: {begun.get(key)} then, {agreement.get(key)} now; go on "
                     "with the same one, or begin a new run"
                 )
+        (folder / _CONCLUDED).unlink(missing_ok=True)
         return cls(folder, ledger)
+
+    @classmethod
+    def of(cls, state: Path, run: str, ledger: Ledger) -> Checkpoints | None:
+        """A run's folder as it is; None where nothing is kept of the run."""
+        folder = state / RUNS / run
+        return cls(folder, ledger) if is_there(folder / _BEGUN, state) else None
 
     @property
     def run(self) -> str:
@@ -205,6 +214,18 @@ class Checkpoints:
         """The names of all of this kind."""
         return {path.stem.split("-")[-1] for path in self.folder.glob(self._value(kind, "*").name)}
 
+    # the end
+
+    def conclude(self, out: Path) -> None:
+        """Note that this party has written its results of the run, in ``out``, and is about to say so."""
+        write_bytes(self.folder / _CONCLUDED, json.dumps({"out": str(out.absolute())}).encode())
+
+    @property
+    def concluded(self) -> str:
+        """Where it has; empty where it has not, or has gone on since."""
+        mark = self.folder / _CONCLUDED
+        return str(_note(mark).get("out", "")) if is_there(mark, self.folder) else ""
+
     def remove(self) -> None:
         """The run has ended: nothing of its state is kept."""
         shutil.rmtree(self.folder)
@@ -233,6 +254,18 @@ class Checkpoints:
 
     def _value(self, kind: str, name: str) -> Path:
         return self.folder / f"value-{hashlib.sha256(kind.encode()).hexdigest()[:32]}-{name}.pt"
+
+
+def note_end(state: Path, run: str, out: Path) -> None:
+    """Note that this run, the newest, has ended at all auditors, and where its results are: whatever happens from here
+    on, nobody goes on with it."""
+    write_bytes(state / _ENDED, json.dumps({"run": run, "out": str(out.absolute())}).encode())
+
+
+def noted_end(state: Path) -> tuple[str, Path]:
+    """The run of which that was noted last, and where its results are; no name where there is none."""
+    noted = _note(state / _ENDED) if is_there(state / _ENDED, state) else {}
+    return str(noted.get("run", "")), Path(str(noted.get("out", "")))
 
 
 def check_ledger(state: Path, ledger: Ledger) -> None:

@@ -29,10 +29,11 @@ from secure_fair.parties.checkpoints import BEGINNING, Checkpoints, check_ledger
 from secure_fair.parties.commitments import hear_committed
 from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.continuity import Memory
+from secure_fair.parties.ending import end, ended_before, finish, tell_ended
 from secure_fair.parties.enrolment import Enrolment, collect, enrol, share_holdings
 from secure_fair.parties.kept_answers import KeptAnswers, is_kept, question_of, receipts_in
 from secure_fair.parties.messages import Bound, Granted, Opened, Proceed, Train
-from secure_fair.parties.preflight import finish, wait_for_all
+from secure_fair.parties.preflight import wait_for_all
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.reports import leave, write_party_report
 from secure_fair.parties.resuming import agree_on_place, keep_epoch, note_missed, restore_shares, shares_of
@@ -58,6 +59,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     network = endpoint.network()
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
+        ended = ended_before(folders.state, ledger, progress) if endpoint.resumed else ""
         progress.stage(f"connecting to {', '.join(endpoint.peers)}")
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         check_ledger(folders.state, ledger)
@@ -67,6 +69,10 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         memory = Memory(endpoint, network, ledger)
         memory.check(config.auditors, progress)
         heard = hear_committed(config, network, folders.out, resumed=endpoint.resumed) if config.certified else {}
+        if ended:
+            tell_ended(config, network, session, memory, ended)
+            progress.done(f"done: run {ended} has ended everywhere", {"run": ended})
+            return
         if endpoint.resumed:
             kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
             place, opened = agree_on_place(config, network, kept, len(store.training))
@@ -107,6 +113,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
         ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
+        end(config, network, folders, run)
         kept.remove()
         progress.done(f"done: model, predictions, ledger: {folders.out}", {"run": run, "out": str(folders.out)})
     except BaseException as error:

@@ -297,6 +297,13 @@ class Finished(_Message):
     newest: Newest | None = None
 
 
+class Ended(_Message):
+    """Developer: this run has ended here; end it. Nobody goes on with it."""
+
+    kind: Literal["ended"] = "ended"
+    run: str = Field(pattern=RUN_NAME)
+
+
 Message = (
     Enrol
     | Resume
@@ -325,6 +332,7 @@ Message = (
     | Seal
     | Sealed
     | Finished
+    | Ended
 )
 Kind = TypeVar(
     "Kind",
@@ -355,6 +363,7 @@ Kind = TypeVar(
     Seal,
     Sealed,
     Finished,
+    Ended,
 )
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="kind")])
 

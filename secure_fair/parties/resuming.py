@@ -22,10 +22,13 @@ from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.state import SharedState
 from secure_fair.parties import messages
 from secure_fair.parties.checkpoints import Checkpoints, Place
-from secure_fair.parties.config import Endpoint, Folders, RunConfig
+from secure_fair.parties.config import Folders, RunConfig
+from secure_fair.parties.continuity import Memory
+from secure_fair.parties.ending import end_after
 from secure_fair.parties.kept_answers import last_step
-from secure_fair.parties.messages import Enrol, Kept, Resume, Resumed, Whole
+from secure_fair.parties.messages import Ended, Enrol, Kept, Resume, Resumed, Whole
 from secure_fair.parties.plans import most_releases
+from secure_fair.parties.progress import Progress
 from secure_fair.privacy.entries import Receipt, missed_numbers
 from secure_fair.privacy.ledger import Ledger
 
@@ -105,12 +108,19 @@ def keep_epoch(
 # an auditor's side
 
 
-def answer_resume(
-    config: RunConfig, endpoint: Endpoint, folders: Folders, network: Network, ledger: Ledger
-) -> Checkpoints:
-    """Say which epochs of the developer's run are kept here; Refusal where it has another state than it named then."""
-    asked, _ = messages.expect(network, config.developer, Resume)
-    kept = Checkpoints.reopen(folders.state, asked.run, endpoint.agreement, ledger)
+def answer_resume(config: RunConfig, folders: Folders, memory: Memory, progress: Progress) -> Checkpoints | None:
+    """Say which epochs of the developer's run are kept here; None where the run has ended, here as well then.
+
+    Refusal where the developer has another state than it named then.
+    """
+    network, ledger = memory.network, memory.ledger
+    asked, _ = messages.receive(network, config.developer)
+    if isinstance(asked, Ended):
+        end_after(config, folders.state, memory, asked, progress)
+        return None
+    if not isinstance(asked, Resume):
+        raise ProtocolError(f"{config.developer} is out of step: sent {asked.kind!r} where 'resume' was due")
+    kept = Checkpoints.reopen(folders.state, asked.run, memory.endpoint.agreement, ledger)
     mine = kept.offers()
     for epoch in mine.keys() & asked.epochs.keys():
         _check_digest(epoch, config.developer, kept.agreed(epoch)[config.developer], asked.epochs[epoch])

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import NoneType
 from typing import Any
 
-from secure_fair.errors import Refusal
+from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.fairness.audits import LABELS, metric
 from secure_fair.mpc.transport import Network
 from secure_fair.parties import envelope, messages
@@ -22,7 +22,7 @@ from secure_fair.parties.config import Endpoint, RunConfig
 from secure_fair.parties.confirmed import Confirmed, Counts, sigma_text
 from secure_fair.parties.draw import Draw
 from secure_fair.parties.envelope import Signature
-from secure_fair.parties.messages import Committed, Own, Seal, Sealed
+from secure_fair.parties.messages import Committed, Ended, Own, Seal, Sealed
 from secure_fair.parties.statement import (
     NOT_CLAIMED,
     PREDICATE,
@@ -79,10 +79,17 @@ def seal(
 
 
 def countersign(config: RunConfig, endpoint: Endpoint, network: Network, facts: Facts, view: View) -> None:
-    """Any other party's side: say what is its own, check the statement, sign it. Refusal names what does not fit."""
+    """Any other party's side: say what is its own, check the statement, sign it. Refusal names what does not fit.
+
+    Nothing is signed anew where the run has ended before.
+    """
     mine = Own(ledger=facts.ledger, fingerprint=fingerprint_of(endpoint))
     messages.send(network, config.developer, mine)
-    _, payload = messages.expect(network, config.developer, Seal)
+    asked, payload = messages.receive(network, config.developer)
+    if isinstance(asked, Ended):
+        return
+    if not isinstance(asked, Seal):
+        raise ProtocolError(f"{config.developer} is out of step: sent {asked.kind!r} where 'seal' was due")
     try:
         view.check(payload, endpoint, facts)
     except Refusal as error:

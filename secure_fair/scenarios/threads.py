@@ -1,4 +1,4 @@
-"""Threads of the processes of a run: the same number for each, whoever computes, for sums depend on it."""
+"""Threads and memory of the processes of a run: the same number of threads for each, for sums depend on it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 8  # unless more are asked for: small batches are divided no further
+SPINS = 50_000
+"""How often a thread looks for more to do before it sleeps, half a millisecond: steps of a training follow each other
+closer than that, and the turns of parties do not."""
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # large tensors in pages of 2 MiB: each is made anew in every step
 
 
 def threads() -> int:
@@ -19,7 +23,12 @@ def threads() -> int:
 def environment_of_party() -> dict[str, str]:
     """The environment of a party's process.
 
-    Parties compute in turns: whoever waits leaves the cores to the others, and does not spin.
+    Parties compute in turns: whoever waits leaves the cores to the others, and does not spin for long.
     """
-    passive = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-    return {**passive, **os.environ, VARIABLE: str(threads())}
+    return {"GOMP_SPINCOUNT": str(SPINS), **HUGE_PAGES, **os.environ, VARIABLE: str(threads())}
+
+
+def use_huge_pages() -> None:
+    """Have this process do so, where nobody has said otherwise; before it has made a tensor."""
+    for name, value in HUGE_PAGES.items():
+        os.environ.setdefault(name, value)

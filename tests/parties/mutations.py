@@ -37,6 +37,7 @@ from secure_fair.parties.messages import (
     Begin,
     Bound,
     Committed,
+    Ended,
     Enrol,
     Finished,
     Fits,
@@ -141,7 +142,10 @@ def good_messages() -> list[bytes]:
         packed(Opened(), np.ones(4).astype("<f8").tobytes()),
         packed(Own(fingerprint="2" * 64)),
         packed(Sealed(certificate="PEM"), b"signature"),
-        *(packed(made) for made in (Fits(newest=HEAD), Begin(newest=HEAD), Finished(newest=HEAD), HEAD)),
+        *(
+            packed(made)
+            for made in (Fits(newest=HEAD), Begin(newest=HEAD), Finished(newest=HEAD), HEAD, Ended(run="r"))
+        ),
         *(packed(made) for made in (Remember(entries=4), Shown(hash=""))),
     ]
 

@@ -29,12 +29,14 @@ from secure_fair.scenarios.cli import (
     sweep,
 )
 from secure_fair.scenarios.cli.options import EXIT_CODES
+from secure_fair.scenarios.threads import use_huge_pages
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="secure-fair", prog_name="secure-fair")
 def main() -> None:
     """Train fair vision transformers while the sensitive attributes stay with the auditor who holds them."""
+    use_huge_pages()
 
 
 main.add_command(init.init)

@@ -1,0 +1,112 @@
+"""The end of a training run: when it has ended at one party it has ended at all, or all can go on.
+
+``Finished`` from the developer; ``Newest`` from every auditor once it has written its results; a note at the developer
+that the run has ended; ``Ended`` to every auditor, which removes its state of the run then. Who is killed or loses a
+line before its last word has come keeps its state, and all are started with ``--resume``, as after any failure: where
+the developer has its note, ``Ended`` takes the place of ``Resume``. An auditor that has not said ``Newest`` refuses it;
+a developer that says so falsely has lost a run of its own and learned nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from secure_fair.errors import Refusal
+from secure_fair.mpc.session import Session
+from secure_fair.mpc.transport import Network
+from secure_fair.parties import messages
+from secure_fair.parties.checkpoints import Checkpoints, note_end, noted_end
+from secure_fair.parties.config import Folders, RunConfig
+from secure_fair.parties.continuity import Memory
+from secure_fair.parties.messages import Ended, Finished, Newest, Own
+from secure_fair.parties.progress import Progress
+from secure_fair.privacy.ledger import Ledger
+
+# the developer's side
+
+
+def finish(config: RunConfig, network: Network, memory: Memory, run: str) -> None:
+    """Nothing more is asked, and each ledger's last entry is told."""
+    newest = memory.own()
+    for auditor in config.auditors:
+        messages.send(network, auditor, Finished(newest=newest))
+    _hear_newest(config, network, memory, run)
+
+
+def end(config: RunConfig, network: Network, folders: Folders, run: str) -> None:
+    """Note that the run has ended, and let every auditor end it."""
+    note_end(folders.state, run, folders.out)
+    for auditor in config.auditors:
+        messages.send(network, auditor, Ended(run=run))
+
+
+def ended_before(state: Path, ledger: Ledger, progress: Progress) -> str:
+    """The name of the newest run where an earlier process has noted that it has ended; empty where there is none.
+
+    Its state is removed, which that process may not have come to do.
+    """
+    run, out = noted_end(state)
+    begun = [entry["run"] for entry in ledger.entries() if entry["kind"] == "start"]
+    if not begun or begun[-1] != run:
+        return ""
+    kept = Checkpoints.of(state, run, ledger)
+    if kept is not None:
+        kept.remove()
+    progress.stage(f"run {run} has ended here, with its results in {out}; whoever has not seen it is told")
+    return run
+
+
+def tell_ended(config: RunConfig, network: Network, session: Session, memory: Memory, run: str) -> None:
+    """Tell everybody of a run that has ended here; each auditor says how far its ledger has come."""
+    for auditor in config.auditors:
+        messages.send(network, auditor, Ended(run=run))
+    _hear_newest(config, network, memory, run)
+    session.close()
+    if config.certified:  # the dealer is about to sign what has been sealed
+        messages.expect(network, config.dealer, Own)
+        messages.send(network, config.dealer, Ended(run=run))
+
+
+def _hear_newest(config: RunConfig, network: Network, memory: Memory, run: str) -> None:
+    for auditor in config.auditors:
+        told, _ = messages.expect(network, auditor, Newest)
+        memory.keep(run, auditor, told)
+
+
+# an auditor's side
+
+
+def conclude(
+    config: RunConfig, network: Network, memory: Memory, run: str, finished: Finished, write: Callable[[], None]
+) -> None:
+    """``write`` the results, and then let the developer end the run: where they cannot be written, the run is gone on
+    with by all."""
+    if finished.newest is not None:
+        memory.keep(run, config.developer, finished.newest)
+    write()
+    messages.send(network, config.developer, memory.own())
+
+
+def wait_for_end(config: RunConfig, network: Network, run: str) -> None:
+    """Wait until the developer has ended the run."""
+    messages.expect(network, config.developer, Ended)
+
+
+def end_after(config: RunConfig, state: Path, memory: Memory, ended: Ended, progress: Progress) -> None:
+    """End a run that has ended at the developer; Refusal where this auditor's results of it were never written.
+
+    One of which nothing is kept here has ended here as well.
+    """
+    network = memory.network
+    kept = Checkpoints.of(state, ended.run, memory.ledger)
+    if kept is not None:
+        out = kept.concluded
+        if not out:
+            raise Refusal(
+                f"{config.developer} says that run {ended.run} has ended; {network.name} has not written its results "
+                "of it: the developer restores its --state, or all parties begin a new run, without --resume"
+            )
+        kept.remove()
+        progress.stage(f"run {ended.run} has ended, with this party's results in {out}")
+    messages.send(network, config.developer, memory.own())
