@@ -9,6 +9,7 @@ back. Parties between machines are started by themselves.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import gc
@@ -269,7 +270,20 @@ def main() -> None:
     signal.signal(signal.SIGINT, heeded)
     _call_itself(request["name"])
     sys.argv = ["secure-fair", *request["arguments"]]
-    runpy.run_module(PROGRAM, run_name="__main__")
+    try:
+        runpy.run_module(PROGRAM, run_name="__main__")
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            _leave(ended.code)
+        raise
+
+
+def _leave(code: int) -> None:
+    """End at once: to take the interpreter down object by object would copy every page that is shared, for a second."""
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
