@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from secure_fair.errors import Refusal
+from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.parties import messages
@@ -89,8 +89,10 @@ def conclude(
 
 
 def wait_for_end(config: RunConfig, network: Network, run: str) -> None:
-    """Wait until the developer has ended the run."""
-    messages.expect(network, config.developer, Ended)
+    """Wait until the developer has ended the run; ProtocolError where it names another."""
+    ended, _ = messages.expect(network, config.developer, Ended)
+    if ended.run != run:
+        raise ProtocolError(f"{config.developer} is out of step: it has ended run {ended.run}, and this is {run}")
 
 
 def end_after(config: RunConfig, state: Path, memory: Memory, ended: Ended, progress: Progress) -> None:
