@@ -73,6 +73,12 @@ def main(
         try:
             memory.check([config.developer], progress)
             store = AuditorStore.open(folders.store)
+            if endpoint.resumed:
+                kept = answer_resume(config, folders, memory, progress)
+                if kept is None:
+                    session.close()
+                    progress.done("done: the run has ended here", {})
+                    return
             committed, seed, offered = "", "", Offered()
             if config.certified:
                 commit = committed_again if endpoint.resumed else commit_to
@@ -82,12 +88,6 @@ def main(
                 seed = say_committed(config, network, committed, digest)
             if config.promises:
                 offered = tell_known(config, network, store)
-            if endpoint.resumed:
-                kept = answer_resume(config, folders, memory, progress)
-                if kept is None:
-                    session.close()
-                    progress.done("done: the run has ended everywhere", {})
-                    return
             enrol, ids = receive_table(config, network, offered.ids)
             progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
             check_epoch(enrol, kept)
@@ -152,8 +152,8 @@ def main(
         ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
         if kept is not None:
             wait_for_end(config, network, enrol.run)
-            kept.remove()
-            kept = None
+            ended, kept = kept, None
+            ended.remove()
         progress.done(
             f"done: {service.made} releases; the developer compares {folders.out / 'ledger.jsonl'}, and budgets are "
             f"kept in {folders.state} (secure-fair ledger status)",

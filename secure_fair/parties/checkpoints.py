@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -34,7 +35,7 @@ _BEGUN = "begun.json"
 _LEDGER = "ledger.json"
 _ANSWERS = "answers"
 _CONCLUDED = "concluded.json"
-_ENDED = "ended.json"
+ENDED = "ended.json"
 _NEWEST = 2
 _SALT_BYTES = 32
 
@@ -67,7 +68,7 @@ class Checkpoints:
         folder = state / RUNS / run
         if folder.exists():
             raise UsageError(f"run {run} was begun here before: go on with it (--resume), or begin another one")
-        if _was_started(ledger, run):
+        if was_started(ledger, run):
             raise UsageError(f"run {run} was begun here before, and has ended: begin one of another name")
         private_folder(state / RUNS)
         private_folder(folder)
@@ -82,7 +83,7 @@ class Checkpoints:
         begins here; Refusal for one that it knows and has nothing of."""
         folder = state / RUNS / run
         if not (folder / _BEGUN).is_file():
-            if _was_started(ledger, run):
+            if was_started(ledger, run):
                 raise Refusal(
                     f"{ledger.owner} keeps nothing of run {run}: it has ended there, or the folder of it in --state is "
                     "lost; that folder is restored there, or all parties begin a new run, without --resume (what was "
@@ -104,7 +105,11 @@ class Checkpoints:
     def of(cls, state: Path, run: str, ledger: Ledger) -> Checkpoints | None:
         """A run's folder as it is; None where nothing is kept of the run."""
         folder = state / RUNS / run
-        return cls(folder, ledger) if is_there(folder / _BEGUN, state) else None
+        if is_there(folder / _BEGUN, state):
+            return cls(folder, ledger)
+        if folder.is_dir():  # a removal was cut short
+            cls(folder, ledger).remove()
+        return None
 
     @property
     def run(self) -> str:
@@ -224,10 +229,11 @@ class Checkpoints:
     def concluded(self) -> str:
         """Where it has; empty where it has not, or has gone on since."""
         mark = self.folder / _CONCLUDED
-        return str(_note(mark).get("out", "")) if is_there(mark, self.folder) else ""
+        return _text(mark, "out") if is_there(mark, self.folder) else ""
 
     def remove(self) -> None:
-        """The run has ended: nothing of its state is kept."""
+        """The run has ended: nothing of its state is kept. What says that there is one goes first."""
+        (self.folder / _BEGUN).unlink(missing_ok=True)
         shutil.rmtree(self.folder)
         with contextlib.suppress(OSError):  # other runs' are there
             self.folder.parent.rmdir()
@@ -256,16 +262,48 @@ class Checkpoints:
         return self.folder / f"value-{hashlib.sha256(kind.encode()).hexdigest()[:32]}-{name}.pt"
 
 
-def note_end(state: Path, run: str, out: Path) -> None:
-    """Note that this run, the newest, has ended at all auditors, and where its results are: whatever happens from here
-    on, nobody goes on with it."""
-    write_bytes(state / _ENDED, json.dumps({"run": run, "out": str(out.absolute())}).encode())
+class End(NamedTuple):
+    """The developer's note of a run that has ended: its name, where its results are, what the parties had agreed on,
+    and whether all have been told so since."""
+
+    run: str
+    out: str
+    agreement: dict[str, str]
+    told: bool = False
+
+    def keep(self, state: Path) -> None:
+        """Write it down, in place of an earlier one: whatever happens from here on, nobody goes on with that run."""
+        write_bytes(state / ENDED, json.dumps(self._asdict()).encode())
+        descriptor = os.open(state, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)  # others remove their state once they hear of it
+        finally:
+            os.close(descriptor)
+
+    @classmethod
+    def noted(cls, state: Path) -> End | None:
+        """The note that there is; None where there is none."""
+        file = state / ENDED
+        if not is_there(file, state):
+            return None
+        noted = _note(file)
+        agreement = {str(key): str(value) for key, value in dict(noted.get("agreement") or {}).items()}
+        return cls(_text(file, "run"), _text(file, "out"), agreement, noted.get("told") is True)
+
+    def is_of(self, agreement: Mapping[str, str]) -> bool:
+        """Whether the parties have agreed on the same then, but for what may change while a run is gone on with."""
+        keys = {*self.agreement, *agreement} - {*CHANGEABLE}
+        return all(self.agreement.get(key) == agreement.get(key) for key in keys)
 
 
-def noted_end(state: Path) -> tuple[str, Path]:
-    """The run of which that was noted last, and where its results are; no name where there is none."""
-    noted = _note(state / _ENDED) if is_there(state / _ENDED, state) else {}
-    return str(noted.get("run", "")), Path(str(noted.get("out", "")))
+def forget_end(state: Path, ledger: Ledger) -> None:
+    """A new run begins: what was kept of the one that has ended is removed, and the note with it."""
+    ended = End.noted(state)
+    if ended is not None:
+        kept = Checkpoints.of(state, ended.run, ledger)
+        if kept is not None:
+            kept.remove()
+        (state / ENDED).unlink()
 
 
 def check_ledger(state: Path, ledger: Ledger) -> None:
@@ -304,20 +342,33 @@ def _ledgers_end(file: Path) -> tuple[int, str]:
         ) from None
 
 
-def _was_started(ledger: Ledger, run: str) -> bool:
+def was_started(ledger: Ledger, run: str) -> bool:
     return any(entry["kind"] == "start" for entry in ledger.entries(run))
 
 
 def unfinished(state: Path, ledger: Ledger) -> str:
     """The name of the run that was begun last and of which a state is kept; Refusal where there is none."""
-    begun = [entry["run"] for entry in ledger.entries() if entry["kind"] == "start"]
-    kept = [run for run in begun if (state / RUNS / run / _BEGUN).is_file()]
+    ended = End.noted(state)
+    kept = unfinished_runs(state, ledger, but=ended.run if ended else "")
     if not kept:
         raise Refusal(
             f"{ledger.owner} has no run in --state that was begun and has not ended: all parties begin a new one, "
             "without --resume; or that party names the state in which the run was begun"
         )
-    return str(kept[-1])
+    return kept[-1]
+
+
+def unfinished_runs(state: Path, ledger: Ledger, *, but: str = "") -> list[str]:
+    """The runs that were begun, in their order, and of which a state is kept, ``but`` one."""
+    begun = [str(entry["run"]) for entry in ledger.entries() if entry["kind"] == "start"]
+    return [run for run in begun if run != but and (state / RUNS / run / _BEGUN).is_file()]
+
+
+def _text(file: Path, key: str) -> str:
+    text = _note(file).get(key)
+    if not isinstance(text, str):
+        raise DamagedFile(f"{file}: is damaged ({key} is missing); restore it from a backup, or begin a new run")
+    return text
 
 
 def _note(file: Path) -> dict[str, Any]:

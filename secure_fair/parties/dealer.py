@@ -20,6 +20,9 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, progress: Prog
         dealt = serve(network, config.compute_parties)
         if config.certified:
             countersign(config, endpoint, network, Facts(), View(config))
+        if endpoint.resumed and not dealt and (folders.out / REPORT).is_file():
+            progress.done("done: nothing was left to deal, the run has ended before", {"items": dealt})
+            return
         write_party_report(folders.out, network.name, None, network, None)
         progress.done(f"done: {dealt} items dealt; costs are in {folders.out / REPORT}", {"items": dealt})
     except BaseException as error:

@@ -25,7 +25,7 @@ from secure_fair.operations.common.operation import Update
 from secure_fair.parties import messages
 from secure_fair.parties.auditors import KnownAuditors
 from secure_fair.parties.bound import bind, name_of
-from secure_fair.parties.checkpoints import BEGINNING, Checkpoints, check_ledger, unfinished
+from secure_fair.parties.checkpoints import BEGINNING, Checkpoints, check_ledger, forget_end, unfinished
 from secure_fair.parties.commitments import hear_committed
 from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.continuity import Memory
@@ -59,7 +59,6 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
     network = endpoint.network()
     ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
     try:
-        ended = ended_before(folders.state, ledger, progress) if endpoint.resumed else ""
         progress.stage(f"connecting to {', '.join(endpoint.peers)}")
         network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
         check_ledger(folders.state, ledger)
@@ -68,18 +67,20 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         )
         memory = Memory(endpoint, network, ledger)
         memory.check(config.auditors, progress)
-        heard = hear_committed(config, network, folders.out, resumed=endpoint.resumed) if config.certified else {}
-        if ended:
-            tell_ended(config, network, session, memory, ended)
-            progress.done(f"done: run {ended} has ended everywhere", {"run": ended})
-            return
         if endpoint.resumed:
+            ended = ended_before(folders.state, ledger, endpoint.agreement)
+            if ended is not None:
+                tell_ended(config, network, session, memory, ended, folders.state, progress)
+                progress.done(f"done: run {ended.run} has ended everywhere", {"run": ended.run, "out": ended.out})
+                return
             kept = Checkpoints.reopen(folders.state, unfinished(folders.state, ledger), endpoint.agreement, ledger)
             place, opened = agree_on_place(config, network, kept, len(store.training))
             note_missed(ledger, kept.run, opened, receipts_in(kept.answers))
             progress.stage(f"going on with run {kept.run} after {place.told(config.train.epochs)}")
         else:
+            forget_end(folders.state, ledger)
             kept, place = Checkpoints.begin(folders.state, run, endpoint.agreement, ledger), BEGINNING
+        heard = hear_committed(config, network, folders.out, resumed=endpoint.resumed) if config.certified else {}
         run = kept.run
         endpoint.pulse.follow(run, kept.newest)
         ledger.start(run)
@@ -113,7 +114,7 @@ def main(config: RunConfig, endpoint: Endpoint, folders: Folders, run: str, prog
         ledger.extract(run, folders.out / "ledger.jsonl")
         write_party_report(folders.out, network.name, session.meter, network, None)
         ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
-        end(config, network, folders, run)
+        end(config, network, folders, run, endpoint.agreement)
         kept.remove()
         progress.done(f"done: model, predictions, ledger: {folders.out}", {"run": run, "out": str(folders.out)})
     except BaseException as error:

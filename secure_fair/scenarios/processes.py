@@ -108,6 +108,8 @@ def run_parties(job: Job, report: Reporter, nursery: Nursery) -> None:
 def _tidy(job: Job) -> None:
     if job.states is None:  # an auditor's is its account of what it has spent
         shutil.rmtree(job.state(assemble.DEVELOPER), ignore_errors=True)
+        for name in job.names:
+            shutil.rmtree(job.state(name) / RUNS, ignore_errors=True)
 
 
 def arguments_of(name: str, job: Job, addresses: dict[str, str], work: Path) -> list[str]:

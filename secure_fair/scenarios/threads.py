@@ -6,9 +6,9 @@ import os
 
 VARIABLE = "OMP_NUM_THREADS"
 MOST = 8  # unless more are asked for: small batches are divided no further
-SPINS = 50_000
-"""How often a thread looks for more to do before it sleeps, half a millisecond: steps of a training follow each other
-closer than that, and the turns of parties do not."""
+SHORT_WAITS = {"GOMP_SPINCOUNT": "50000", "KMP_BLOCKTIME": "1"}
+"""How long a thread looks for more to do before it sleeps, about a millisecond, for GNU's library and for LLVM's: steps
+of a training follow each other closer than that, and the turns of parties do not."""
 HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}  # large tensors in pages of 2 MiB: each is made anew in every step
 
 
@@ -25,7 +25,8 @@ def environment_of_party() -> dict[str, str]:
 
     Parties compute in turns: whoever waits leaves the cores to the others, and does not spin for long.
     """
-    return {"GOMP_SPINCOUNT": str(SPINS), **HUGE_PAGES, **os.environ, VARIABLE: str(threads())}
+    waiting = {} if "OMP_WAIT_POLICY" in os.environ else SHORT_WAITS
+    return {**waiting, **HUGE_PAGES, **os.environ, VARIABLE: str(threads())}
 
 
 def use_huge_pages() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -12,14 +13,18 @@ from typing import Any
 import pytest
 
 import secure_fair.parties.auditor
+import secure_fair.parties.checkpoints
 import secure_fair.parties.developer
+from secure_fair.errors import DamagedFile, Refusal
 from secure_fair.mpc.transport import Network
-from secure_fair.parties.checkpoints import note_end
+from secure_fair.parties.checkpoints import ENDED, RUNS, Checkpoints, End, forget_end, unfinished
+from secure_fair.parties.ending import ended_before
 from secure_fair.parties.sealing import CERTIFICATE
+from secure_fair.privacy.ledger import Ledger
 from secure_fair.scenarios.launch import run_plain
 from secure_fair.scenarios.progress import LineReporter
 from secure_fair.scenarios.schema import Scenario
-from tests.parties.company import Company, Ended, Entry, program, tiny, write_stores
+from tests.parties.company import APART, Company, Ended, Entry, program, tiny, write_stores
 from tests.parties.test_agreement import assert_ledgers_agree, distance, updates
 
 CLAIM = "selection rate difference by male <= 0.99"
@@ -54,6 +59,12 @@ def developer_that_tells_no_end(arguments: list[str]) -> None:
     program(arguments)
 
 
+def auditor_that_removes_a_half(arguments: list[str]) -> None:
+    """It is killed while it removes its state."""
+    secure_fair.parties.checkpoints.shutil.rmtree = die  # type: ignore[assignment]
+    program(arguments)
+
+
 def short(weights: Path, **sections: Mapping[str, Any]) -> Scenario:
     data, train = {"records": 160}, {"epochs": 2, "batch_size": 40}
     method = {"name": "parity", "release": "moments", "strength": 20.0}
@@ -78,8 +89,10 @@ def killed(scenario: Scenario, stores: Path, folder: Path, victim: str, entry: E
     return company
 
 
-def go_on(first: Company, entries: Mapping[str, Entry] | None = None) -> tuple[Company, dict[str, Ended]]:
-    folder = first.folder.with_name("second")
+def go_on(
+    first: Company, entries: Mapping[str, Entry] | None = None, name: str = "second"
+) -> tuple[Company, dict[str, Ended]]:
+    folder = first.folder.with_name(name)
     given = {"states": first.states, "resume": True, "entries": entries or {}}
     with Company(first.scenario, first.stores, folder, **given) as company:  # type: ignore[arg-type]
         return company, company.wait(100)
@@ -89,6 +102,7 @@ def go_on(first: Company, entries: Mapping[str, Entry] | None = None) -> tuple[C
     ("victim", "entry", "noted"),
     [
         ("auditor", auditor_that_hears_no_end, True),
+        ("auditor", auditor_that_removes_a_half, True),
         ("developer", developer_that_notes_no_end, False),
         ("developer", developer_that_tells_no_end, True),
     ],
@@ -101,7 +115,8 @@ def test_whoever_is_killed_at_the_end_all_come_to_the_same_one(
     company, ended = go_on(first)
     assert {end.code for end in ended.values()} == {0}, ended
     assert ("has ended here" in ended["developer"].said) is noted
-    assert ("has ended, with this party's results in" in ended["auditor"].said) is noted
+    has_heard = entry is not auditor_that_hears_no_end and victim == "auditor"
+    assert ("has ended, with this party's results in" in ended["auditor"].said) is (noted and not has_heard)
     run_plain(scenario, few, tmp_path, LineReporter())
     where = first if noted else company
     expected, found = updates(scenario, tmp_path / "developer"), updates(scenario, where.out("developer"))
@@ -150,8 +165,8 @@ def developer_in_the_middle(arguments: list[str]) -> None:
 def note_falsely(arguments: list[str]) -> None:
     """Say that a run has ended which has not."""
     state = Path(arguments[arguments.index("--state") + 1])
-    (run,) = (state / "runs").iterdir()
-    note_end(state, run.name, state)
+    (run,) = (state / RUNS).iterdir()
+    End(run.name, str(state), json.loads((run / "begun.json").read_bytes())).keep(state)
     program(arguments)
 
 
@@ -162,3 +177,71 @@ def test_an_auditor_that_has_written_nothing_ends_no_run(tmp_path: Path, weights
     assert "auditor has not written its results of it" in ended["developer"].said
     (run,) = (tmp_path / "states" / "auditor" / "runs").iterdir()
     assert list(run.glob("epoch-1.*"))
+
+
+@pytest.mark.slow
+def test_of_two_auditors_each_ends_once(tmp_path: Path, weights: Path) -> None:
+    scenario = short(weights, data={"records": 160, "sensitive": ["male", "young"]}, secure={"auditors": APART})
+    write_stores(scenario, tmp_path / "stores")
+    first = killed(scenario, tmp_path / "stores", tmp_path, "clinic", auditor_that_hears_no_end)
+    _, ended = go_on(first)
+    assert {end.code for end in ended.values()} == {0}, ended
+    assert not any((tmp_path / "states" / name / RUNS).exists() for name in ("developer", "registry", "clinic"))
+
+
+@pytest.mark.slow
+def test_an_older_run_is_gone_on_with_once_all_know_of_the_newest_s_end(
+    tmp_path: Path, weights: Path, few: Path
+) -> None:
+    older = killed(short(weights), few, tmp_path, "developer", developer_in_the_middle)
+    with Company(older.scenario, few, tmp_path / "newer", states=older.states) as newer:
+        newer.succeed()
+    for name, said in (("third", "has ended here"), ("fourth", "going on with run")):
+        _, ended = go_on(older, name=name)
+        assert {end.code for end in ended.values()} == {0}, ended
+        assert said in ended["developer"].said
+    assert not any((tmp_path / "states" / name / RUNS).exists() for name in ("developer", "auditor"))
+
+
+AGREED = {"scenario": "one", "--resume": "not given"}
+
+
+@pytest.fixture
+def developer(tmp_path: Path) -> Ledger:
+    """A developer's ledger, in whose state run A has ended."""
+    ledger = Ledger(tmp_path / "ledger", "developer", simulated=True)
+    Checkpoints.begin(tmp_path, "A", AGREED, ledger)
+    ledger.start("A")
+    End("A", "results", AGREED).keep(tmp_path)
+    return ledger
+
+
+def test_an_end_is_told_under_the_same_agreement_alone(tmp_path: Path, developer: Ledger) -> None:
+    found = ended_before(tmp_path, developer, {**AGREED, "--resume": "given"})
+    assert found is not None
+    assert found.run == "A"
+    assert ended_before(tmp_path, developer, {**AGREED, "scenario": "another"}) is None
+    with pytest.raises(Refusal, match="has no run in --state"):
+        unfinished(tmp_path, developer)
+
+
+def test_a_new_run_takes_the_note_and_what_was_kept_of_the_old_one_away(tmp_path: Path, developer: Ledger) -> None:
+    forget_end(tmp_path, developer)
+    assert not (tmp_path / RUNS).exists()
+    Checkpoints.begin(tmp_path, "B", AGREED, developer)  # and it is killed before its ledger knows of it
+    assert ended_before(tmp_path, developer, AGREED) is None
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"run": null, "out": "x"}', "null", "no JSON"])
+def test_a_damaged_note_is_named(tmp_path: Path, developer: Ledger, content: str) -> None:
+    (tmp_path / ENDED).write_text(content)
+    with pytest.raises(DamagedFile, match=ENDED):
+        ended_before(tmp_path, developer, AGREED)
+
+
+def test_an_auditor_ends_no_run_that_it_never_knew(tmp_path: Path, weights: Path, few: Path) -> None:
+    """Its state is another one than that with which the run was made."""
+    first = killed(short(weights), few, tmp_path, "auditor", auditor_that_hears_no_end)
+    shutil.rmtree(tmp_path / "states" / "auditor")
+    _, ended = go_on(first)
+    assert {end.code for end in ended.values()} == {4}, ended
