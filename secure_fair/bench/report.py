@@ -103,9 +103,9 @@ SIZES_PART = """
 ## More records
 
 Counts of 4 strata, a moment of 16 columns, the adversary's step ({width} features, 1 column) and the comparison, by two
-parties; ours was asked ahead. What takes more than {most:,} numbers is left out, for memory. Medians of three up to
-50,000 rows, else of one; each of two or more calls in a row. As many bytes go over ours and over CrypTen's connections
-in counts and moments, and far fewer over ours in comparisons: over ours under TLS, over CrypTen's in the clear.
+parties; ours was asked ahead. What takes more than {most:,} numbers is left out, for memory. Medians of five, each
+of two or more calls in a row. As many bytes go over ours and over CrypTen's connections in counts and moments, and far
+fewer over ours in comparisons: over ours under TLS, over CrypTen's in the clear.
 
 {table}
 

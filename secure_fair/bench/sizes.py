@@ -18,7 +18,7 @@ MOST_NUMBERS = 1 << 22
 MPYC_ROWS = 100_000
 MPYC = "MPyC, 3 parties"
 GROUPS = 2
-FEW, REPEAT = 50_000, 3  # rows up to which times are medians of so many
+REPEAT = 5  # times are medians of so many
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,7 @@ def measure_sizes(rows: Sequence[int], follow: Callable[[str], None]) -> list[Si
     for count in rows:
         follow(f"counts, a moment, the adversary and comparisons of {count:,} records")
         names = [name for name, numbers in NUMBERS.items() if count * numbers <= MOST_NUMBERS]
-        repeat = REPEAT if count <= FEW else 1
-        measured = measure(2, count, WIDTH, repeat, names=names) if names else []
+        measured = measure(2, count, WIDTH, REPEAT, names=names) if names else []
         found += [
             SizeRow(row.operation, count, MODES[row.mode], row.rounds, row.bytes, row.milliseconds)
             for row in measured
