@@ -102,9 +102,9 @@ def go_on(
     ("victim", "entry", "noted"),
     [
         ("auditor", auditor_that_hears_no_end, True),
-        ("auditor", auditor_that_removes_a_half, True),
+        pytest.param("auditor", auditor_that_removes_a_half, True, marks=pytest.mark.slow),
         ("developer", developer_that_notes_no_end, False),
-        ("developer", developer_that_tells_no_end, True),
+        pytest.param("developer", developer_that_tells_no_end, True, marks=pytest.mark.slow),
     ],
 )
 def test_whoever_is_killed_at_the_end_all_come_to_the_same_one(
@@ -239,6 +239,7 @@ def test_a_damaged_note_is_named(tmp_path: Path, developer: Ledger, content: str
         ended_before(tmp_path, developer, AGREED)
 
 
+@pytest.mark.slow
 def test_an_auditor_ends_no_run_that_it_never_knew(tmp_path: Path, weights: Path, few: Path) -> None:
     """Its state is another one than that with which the run was made."""
     first = killed(short(weights), few, tmp_path, "auditor", auditor_that_hears_no_end)
