@@ -343,6 +343,7 @@ def _ledgers_end(file: Path) -> tuple[int, str]:
 
 
 def was_started(ledger: Ledger, run: str) -> bool:
+    """Whether the ledger knows of the run."""
     return any(entry["kind"] == "start" for entry in ledger.entries(run))
 
 

@@ -103,9 +103,9 @@ def end_after(config: RunConfig, state: Path, memory: Memory, ended: Ended, prog
     One that was begun here, and of which nothing is kept, has ended here as well.
     """
     network = memory.network
-    kept = Checkpoints.of(state, ended.run, memory.ledger)
     if not was_started(memory.ledger, ended.run):
         raise Refusal(f"{config.developer} says that run {ended.run} has ended; {network.name} knows no such run")
+    kept = Checkpoints.of(state, ended.run, memory.ledger)
     if kept is not None:
         out = kept.concluded
         if not out:

@@ -30,8 +30,8 @@ def note_failed_run(out: Path, method: str, folder: Path, error: BaseException) 
 def note_failed_party(out: Path, party: str, state: Path | None, error: BaseException) -> str | None:
     """The same of one party's failure; None where nothing is kept from which it could be gone on with."""
     begun = newest_run(state) if state else None
-    ended = state is not None and (state / ENDED).is_file()  # others may not have heard of it
-    command = resume_command(sys.argv[1:]) if begun or ended or state is None else None
+    told = "--resume" in sys.argv and state is not None and (state / ENDED).is_file()  # was about to tell of an end
+    command = resume_command(sys.argv[1:]) if begun or told or state is None else None
     epochs = [int(file.stem.removeprefix("epoch-")) for file in begun.glob("epoch-*.json")] if begun else []
     run = begun.name if begun else ""
     with suppress(OSError):  # the disk may be what has failed; who started the party is told all the same

@@ -17,8 +17,11 @@ import secure_fair.parties.checkpoints
 import secure_fair.parties.developer
 from secure_fair.errors import DamagedFile, Refusal
 from secure_fair.mpc.transport import Network
+from secure_fair.parties import messages
 from secure_fair.parties.checkpoints import ENDED, RUNS, Checkpoints, End, forget_end, unfinished
 from secure_fair.parties.ending import ended_before
+from secure_fair.parties.messages import Ended as SaidToHaveEnded
+from secure_fair.parties.messages import Own
 from secure_fair.parties.sealing import CERTIFICATE
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.scenarios.launch import run_plain
@@ -168,6 +171,43 @@ def note_falsely(arguments: list[str]) -> None:
     (run,) = (state / RUNS).iterdir()
     End(run.name, str(state), json.loads((run / "begun.json").read_bytes())).keep(state)
     program(arguments)
+
+
+def auditor_that_believes_it(arguments: list[str]) -> None:
+    """It does not look whether its own results are written."""
+    Checkpoints.concluded = "somewhere"  # type: ignore[assignment,method-assign]
+    program(arguments)
+
+
+@pytest.mark.slow
+def test_an_auditor_that_does_not_look_loses_its_state(tmp_path: Path, weights: Path, few: Path) -> None:
+    first = killed(short(weights), few, tmp_path, "developer", developer_in_the_middle)
+    _, ended = go_on(first, {"developer": note_falsely, "auditor": auditor_that_believes_it})
+    assert {end.code for end in ended.values()} == {0}, ended
+    assert not (tmp_path / "states" / "auditor" / RUNS).exists()
+
+
+def developer_that_seals_nothing(arguments: list[str]) -> None:
+    """It says that the run has ended where all are about to sign."""
+
+    def seal(config: Any, endpoint: Any, network: Network, run: str, *rest: Any) -> bytes:
+        for name in (*config.auditors, config.dealer):
+            messages.expect(network, name, Own)
+            messages.send(network, name, SaidToHaveEnded(run=run))
+        return b"{}"
+
+    secure_fair.parties.developer.seal = seal
+    program(arguments)
+
+
+@pytest.mark.slow
+def test_nobody_leaves_unsigned_because_the_developer_says_so(tmp_path: Path, weights: Path) -> None:
+    scenario, stores = short(weights, secure={"claims": [CLAIM]}), tmp_path / "stores"
+    write_stores(scenario, stores)
+    with Company(scenario, stores, tmp_path / "first", entries={"developer": developer_that_seals_nothing}) as company:
+        ended = company.wait(100)
+    assert all(ended[name].code != 0 for name in ("auditor", "dealer")), ended
+    assert any("where 'seal' was due" in end.said for end in ended.values())
 
 
 def test_an_auditor_that_has_written_nothing_ends_no_run(tmp_path: Path, weights: Path, few: Path) -> None:
