@@ -1,9 +1,11 @@
 """The adversary's step and the comparison by SPU's SEMI2K, two parties, for comparison: a program of its own.
 
-``PYTHON FILE BATCH DIM REPEAT CALLS PORT``, by an interpreter that has ``spu``: both parties are processes of one
+``PYTHON FILE SETTINGS``, by an interpreter that has ``spu``; the settings are JSON. Both parties are processes of one
 thread on this machine and talk over TCP in the clear. The masks are made by the first party (SPU's trusted first
 party), as its wheel has no other server: that saves the messages of a dealer, and hides nothing from that party.
-Prints seconds of each turn and the largest error, by operation, as JSON.
+The step is measured twice: all that ours computes, and without what keeps the weights in their ball.
+First it prints its version and the largest error of each program, as JSON, then for each program named on a line of
+its input the seconds of a call.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import multiprocessing
 import sys
 import time
+from dataclasses import dataclass
 from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
@@ -21,14 +24,41 @@ import numpy as np
 import spu
 import spu.utils.frontend as frontend
 
-BALL, RATE = 4.0, 0.05
 CONFIG = {"protocol": spu.ProtocolKind.SEMI2K, "field": spu.FieldType.FM64, "fxp_fraction_bits": 16}
 
 
-def adversary(features: Any, members: Any, weights: Any) -> Any:
-    """Gradient rows of the binary cross entropy by the features, and the weights after a step; no ball keeps them."""
-    error = 1 / (1 + jnp.exp(-(features @ weights))) - members
-    return error @ weights.T, weights - RATE * (features.T @ error)
+@dataclass(frozen=True)
+class Settings:
+    """Sizes, calls in a row, the first of two free ports, and the constants of the step, as ours has them."""
+
+    batch: int
+    dim: int
+    calls: int
+    port: int
+    ball: float
+    rate: float
+    pull: float
+
+    def step(self, features: Any, members: Any, weights: Any) -> Any:
+        """Gradient rows of the binary cross entropy by the features, and the weights after a step, in their ball."""
+        rows, moved = self.free_step(features, members, weights)
+        fourth = (jnp.sum(moved * moved) / self.ball**2) ** 2
+        return rows, moved * (1 - self.pull * fourth * fourth)
+
+    def free_step(self, features: Any, members: Any, weights: Any) -> Any:
+        """The same, but nothing keeps the weights in the ball."""
+        error = 1 / (1 + jnp.exp(-(features @ weights))) - members
+        return error @ weights.T, weights - self.rate * (features.T @ error)
+
+    def programs(self) -> dict[str, tuple[Any, list[np.ndarray]]]:
+        """Each program and its inputs: rows of norm 1, memberships, weights at the edge of their ball; logits."""
+        draw = np.random.default_rng(0)
+        features, weights = draw.standard_normal((self.batch, self.dim)), draw.standard_normal((self.dim, 1))
+        features /= np.linalg.norm(features, axis=1, keepdims=True)
+        members = draw.integers(0, 2, (self.batch, 1)).astype(np.float64)
+        held = [features, members, self.ball * weights / np.linalg.norm(weights)]
+        numbers = [draw.uniform(-8, 8, (self.batch, 1))]
+        return {"adversary": (self.step, held), "no ball": (self.free_step, held), "comparison": (comparison, numbers)}
 
 
 def comparison(numbers: Any) -> Any:
@@ -36,18 +66,8 @@ def comparison(numbers: Any) -> Any:
     return numbers > 0
 
 
-def inputs(batch: int, dim: int) -> dict[str, tuple[Any, list[np.ndarray]]]:
-    """Each operation and its inputs: rows of norm 1, memberships, weights at the edge of their ball; logits."""
-    draw = np.random.default_rng(0)
-    features, weights = draw.standard_normal((batch, dim)), draw.standard_normal((dim, 1))
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
-    members = draw.integers(0, 2, (batch, 1)).astype(np.float64)
-    held = [features, members, BALL * weights / np.linalg.norm(weights)]
-    return {"adversary": (adversary, held), "comparison": (comparison, [draw.uniform(-8, 8, (batch, 1))])}
-
-
 def party(rank: int, addresses: list[str], pipe: Connection) -> None:
-    """Run what comes: an operation's program, this party's shares of its inputs, and how often, in turns."""
+    """Take programs with this party's shares of their inputs, each under a name, and run what is named, so often."""
     desc = spu.link.Desc()
     for place, address in enumerate(addresses):
         desc.add_party(f"party {place}", address)
@@ -55,66 +75,65 @@ def party(rank: int, addresses: list[str], pipe: Connection) -> None:
     config.max_concurrency = 1
     link = spu.link.create_brpc(desc, rank)
     runtime = spu.Runtime(link, config)
+    programs: dict[str, Any] = {}
     while (task := pipe.recv()) is not None:
-        program, shares, repeat, calls = task
-        for name, share in zip(program.input_names, shares, strict=True):
-            runtime.set_var(name, share)
-        runtime.run(program)
-        seconds = []
-        for _ in range(repeat):
+        name, given = task
+        if isinstance(given, int):
             link.barrier()
             began = time.perf_counter()
-            for _ in range(calls):
-                runtime.run(program)
-            seconds.append((time.perf_counter() - began) / calls)
-        pipe.send((seconds, [runtime.get_var(name) for name in program.output_names]))
+            for _ in range(given):
+                runtime.run(programs[name])
+            pipe.send((time.perf_counter() - began) / given)
+            continue
+        programs[name], shares = given
+        for held, share in zip(programs[name].input_names, shares, strict=True):
+            runtime.set_var(held, share)
+        runtime.run(programs[name])
+        pipe.send([runtime.get_var(held) for held in programs[name].output_names])
 
 
-def main(batch: int, dim: int, repeat: int, calls: int, port: int) -> None:
-    """Start both, give them the operations, and print what it cost."""
+def main(settings: Settings) -> None:
+    """Start both, give them the programs, and have run what is asked for."""
     context = multiprocessing.get_context("spawn")
-    addresses = [f"127.0.0.1:{port + rank}" for rank in range(2)]
+    addresses = [f"127.0.0.1:{settings.port + rank}" for rank in range(2)]
     pipes, processes = [], []
     for rank in range(2):
         near, far = context.Pipe()
         processes.append(context.Process(target=party, args=(rank, addresses, far), daemon=True))
         processes[-1].start()
         pipes.append(near)
-    io, found = spu.Io(2, spu.RuntimeConfig(**CONFIG)), {}
-    for name, (function, values) in inputs(batch, dim).items():
-        found[name] = measured(io, pipes, function, values, (repeat, calls))
+    errors = {name: loaded(pipes, name, *program) for name, program in settings.programs().items()}
+    print(json.dumps({"version": version("spu"), "errors": errors}), flush=True)
+    for line in sys.stdin:
+        for pipe in pipes:
+            pipe.send((line.strip(), settings.calls))
+        print(max(pipe.recv() for pipe in pipes), flush=True)
     for pipe, process in zip(pipes, processes, strict=True):
         pipe.send(None)
         process.join(10)
-    print(json.dumps({"version": version("spu"), "operations": found}))
 
 
-def measured(
-    io: Any, pipes: list[Connection], function: Any, values: list[np.ndarray], turns: tuple[int, int]
-) -> dict[str, Any]:
-    """One operation: seconds of its turns, each by the slower party, and the largest difference from the clear."""
-    secret = spu.Visibility.VIS_SECRET
-    names = [f"in{place}" for place in range(len(values))]
-    visible = [secret] * len(values)
+def loaded(pipes: list[Connection], name: str, function: Any, values: list[np.ndarray]) -> float:
+    """Give both the program and run it once: the largest difference of its first output from the clear."""
+    secret, io = spu.Visibility.VIS_SECRET, spu.Io(2, spu.RuntimeConfig(**CONFIG))
     program, _ = frontend.compile(
         frontend.Kind.JAX,
         function,
         values,
         {},
-        names,
-        visible,
-        lambda outputs: [f"out{i}" for i in range(len(outputs))],
+        [f"{name} in {place}" for place in range(len(values))],
+        [secret] * len(values),
+        lambda outputs: [f"{name} out {place}" for place in range(len(outputs))],
     )
     shares = [io.make_shares(value, secret) for value in values]
     for rank, pipe in enumerate(pipes):
-        pipe.send((program, [share[rank] for share in shares], *turns))
-    answers = [pipe.recv() for pipe in pipes]
-    seconds = [max(times) for times in zip(*(answer[0] for answer in answers), strict=True)]
-    opened = io.reconstruct([answer[1][0] for answer in answers])
+        pipe.send((name, (program, [share[rank] for share in shares])))
+    outputs = [pipe.recv() for pipe in pipes]
+    opened = io.reconstruct([held[0] for held in outputs])
     first = function(*values)
     plain = np.asarray(first[0] if isinstance(first, tuple) else first)
-    return {"seconds": seconds, "error": float(np.abs(np.float64(opened) - np.float64(plain)).max())}
+    return float(np.abs(np.float64(opened) - np.float64(plain)).max())
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:6]))
+    main(Settings(**json.loads(sys.argv[1])))
