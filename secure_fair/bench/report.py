@@ -100,7 +100,8 @@ SPU = """
 - **SPU**'s two parties ran after the others, over TCP in the clear, with the first of them making all masks (SPU's
   default): that saves a dealer's messages, and hides nothing from that party. Its step is measured twice: all that
   ours computes, and without the polynomial that keeps the weights in their ball (ours has it in either comparison).
-  Ours, asked ahead, took turns with it, {calls} calls in a row each. Its milliseconds and ours: """
+  Ours, asked ahead, took turns with it, {calls} calls in a row each. Its milliseconds and ours:
+  """
 
 SIZES_PART = """
 ## More records
@@ -323,7 +324,7 @@ class BenchReport:
             f"{row.title} {row.milliseconds:.1f} and {row.own:.1f} ({row.milliseconds / row.own:.1f} times)"
             for row in self.spu
         )
-        return "; ".join(told) + "."
+        return ";\n  ".join(told) + "."
 
     def _sizes(self) -> str:
         """The operations on more records, with where ours is slower than CrypTen."""

@@ -137,7 +137,7 @@ def test_what_is_slower_than_others_or_left_out_is_said():
     page = BenchReport(2, 8, 12, 1, rows, None, moments, sizes=sizes, spu=[SPU]).page()
     assert "Slower than CrypTen in this measurement: counts of 1,000,000 (2.50 times)." in page
     assert "Left out for memory: moment of 1,000,000; adversary of 1,000,000." in page
-    assert "Its milliseconds and ours: z > 0, 8 numbers 1.0 and 2.0 (0.5 times)." in page
+    assert "Its milliseconds and ours:\n  z > 0, 8 numbers 1.0 and 2.0 (0.5 times)." in page
     better = [timed(MODES["stock"], 10.0), timed(MODES["ahead"], 5.0)]
     assert "Ours is the faster in each." in BenchReport(2, 8, 12, 1, rows, None, moments, sizes=better).page()
 
