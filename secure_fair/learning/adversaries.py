@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from secure_fair.groups import columns
-from secure_fair.learning.gaps import outputs
 from secure_fair.learning.memberships.moments import MomentSource
-from secure_fair.learning.memberships.regression import ENCODING_MARGIN, query_matrix
+from secure_fair.learning.memberships.regression import ENCODING_MARGIN
 from secure_fair.learning.method import Training
 from secure_fair.operations.adversary_rows import adversary_rows
 from secure_fair.operations.adversary_step import plain_adversary
@@ -112,7 +111,7 @@ class FittedAdversary:
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()
         unit = unit_rows(features - features.mean(0))
-        return query_matrix(unit, outputs(probabilities), self.strata, 1, self.source.columns(self.components))
+        return self.source.query(unit, probabilities, self.source.columns(self.components))
 
     def _estimates(self, attribute: str, records: np.ndarray) -> Tensor:
         """Estimated memberships (B, 1 or G) in columns as attributes are held: right on average, not within [0, 1]."""

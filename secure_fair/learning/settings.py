@@ -79,7 +79,8 @@ class MethodSettings(Section):
     strength: NotNegative = 2.0
     """Weight of the penalty (for unl: of the subtracted adapter)."""
     components: Annotated[int, Field(ge=1, le=4096)] | None = None
-    """moments: columns of the query; without it 16, or as few as stand out from the planned noise."""
+    """moments: columns of the query; histogram: its cells, in each class where the method asks by class; without it
+    16, or as few as stand out from the planned noise."""
     ramp: NotNegative = 1.0
     """Epochs over which the strength rises from 0."""
     target_gap: Annotated[float, Field(gt=0, lt=1)] | None = None

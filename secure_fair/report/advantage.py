@@ -16,7 +16,7 @@ from secure_fair.report.intervals import Estimate
 from secure_fair.report.tables import Table
 
 RESPONSES = "rr"  # the method that gives attributes away by randomised response
-GAUSSIAN = ("moments", "rows")  # releases of aligned records with Gaussian noise
+GAUSSIAN = ("moments", "histogram", "rows")  # releases of aligned records with Gaussian noise
 COMPARED = ("accuracy", "balanced_accuracy", GAPS[0])
 LEGEND = (
     "the method less randomised response of the same strength, task and seed; at equal advantage its result is "

@@ -223,7 +223,7 @@ def setting_columns(run: Run) -> RunRow:
     return row | {
         "release": method.release,
         "strength": cell(method.strength),
-        "components": cell(method.components) if method.release == "moments" else "",
+        "components": cell(method.components) if method.release in ("moments", "histogram") else "",
         "asked_epsilon": "inf" if exact else cell(privacy.epsilon if privacy else None),
         "delta": cell(privacy.delta if privacy else None),
     }

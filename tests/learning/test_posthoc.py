@@ -81,7 +81,7 @@ class Planted:
         return method
 
 
-@pytest.mark.parametrize("release", ["moments", "attributes"])
+@pytest.mark.parametrize("release", ["moments", "attributes", "histogram"])
 @pytest.mark.parametrize("groups", [2, 5])
 def test_the_gap_falls_along_the_path(tmp_path: Path, groups: int, release: str) -> None:
     planted = Planted(groups)

@@ -45,6 +45,7 @@ METHODS: dict[str, Mapping[str, Any]] = {
     "orth-predictions": {"name": "orth", "strength": 20.0},
     "orth-gradient": {"name": "orth", "release": "gradient", "strength": 4.0},
     "parity-moments": {"name": "parity", "release": "moments", "strength": 20.0},
+    "parity-histogram": {"name": "parity", "release": "histogram", "strength": 20.0},
     "parity-rows": {"name": "parity", "release": "rows", "strength": 20.0},
     "odds-moments": {"name": "odds", "release": "moments", "components": 8, "strength": 20.0},
     "odds-rows": {"name": "odds", "release": "rows", "strength": 20.0},

@@ -14,14 +14,14 @@ from tests.parties.company import Company, program, tiny
 
 def stretching_developer(arguments: list[str]) -> None:
     """The developer's program with queries whose entries are within 1 and whose rows are not."""
+    from secure_fair.learning.memberships import source
     from secure_fair.learning.memberships.regression import query_matrix
-    from secure_fair.learning.methods import parity
 
     def stretched(features: Tensor, predicted: Tensor, strata: Tensor, count: int, components: int) -> Tensor:
         honest = query_matrix(features, predicted, strata, count, components)
         return 0.0 * honest + 0.9  # every row: 16 times 0.9, a norm of 3.6
 
-    parity.query_matrix = stretched
+    source.query_matrix = stretched
     lie_about_rows()
     program(arguments)
 

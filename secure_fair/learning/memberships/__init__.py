@@ -1,7 +1,8 @@
-"""The ways by which memberships reach a method: by moments, by rows, by responses. Any method can use any of them."""
+"""The ways by which memberships reach a method: by moments, rows, responses, or a histogram of groups by cells."""
 
 from __future__ import annotations
 
+from secure_fair.learning.memberships.histogram import HistogramSource
 from secure_fair.learning.memberships.moments import MomentSource
 from secure_fair.learning.memberships.responses import ResponseSource
 from secure_fair.learning.memberships.rows import RowSource
@@ -11,4 +12,5 @@ SOURCES: dict[str, type[MembershipSource]] = {
     "moments": MomentSource,
     "rows": RowSource,
     "attributes": ResponseSource,
+    "histogram": HistogramSource,
 }

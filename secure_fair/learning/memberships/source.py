@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from secure_fair.groups import all_groups
-from secure_fair.learning.memberships.regression import MOST_COLUMNS, affordable_columns
+from secure_fair.learning.gaps import outputs
+from secure_fair.learning.memberships.regression import MOST_COLUMNS, affordable_columns, query_matrix
 from secure_fair.learning.method import Batch, Extent, Training
 from secure_fair.operations import planned
 from secure_fair.operations.group_counts import group_counts
@@ -46,6 +47,13 @@ class MembershipSource:
         sizes = {name: len(self.auditors.groups(name)) for name in noises}
         found = [affordable_columns(records // self.count, sizes[name], sigma) for name, sigma in noises.items()]
         return min(found, default=MOST_COLUMNS)
+
+    def query(self, features: Tensor, probabilities: Tensor, columns: int) -> Tensor:
+        """The query (n, S * columns) that memberships are to be found along, rows of norm at most 1.
+
+        From features (n, d) and predictions (n, C) of all records.
+        """
+        return query_matrix(features, outputs(probabilities), self.strata, self.count, columns)
 
     @staticmethod
     def planned(extent: Extent) -> list[PlannedRelease]:

@@ -26,7 +26,7 @@ class Erase(Method):
     all, one factor of the square being a running mean (see ``secure_fair.learning.gaps``).
     """
 
-    releases = tuple(SOURCES)
+    releases = ("moments", "rows", "attributes")  # cells have no directions along which to erase
     moves_features = True
     keys = (*Method.keys, "components")
 

@@ -15,7 +15,6 @@ from torch import Tensor
 
 from secure_fair.learning.gaps import distances, outputs, running
 from secure_fair.learning.memberships import SOURCES
-from secure_fair.learning.memberships.regression import query_matrix
 from secure_fair.learning.method import Batch, Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.plan import PlannedRelease
@@ -54,8 +53,7 @@ class Parity(Method):
 
     def _query(self) -> Tensor:
         features, probabilities = self.training.evaluate()
-        columns = self.source.columns(self.settings.components)
-        return query_matrix(features, outputs(probabilities), self.strata, self.source.count, columns)
+        return self.source.query(features, probabilities, self.source.columns(self.settings.components))
 
     def penalty(self, batch: Batch, progress: float) -> Tensor:
         """2 sum over strata, groups and outputs of (earlier distance) x (distance in this batch), scaled."""

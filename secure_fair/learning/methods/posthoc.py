@@ -13,7 +13,6 @@ from torch import Tensor
 
 from secure_fair.learning.gaps import distances, outputs
 from secure_fair.learning.memberships import SOURCES
-from secure_fair.learning.memberships.regression import query_matrix
 from secure_fair.learning.method import Extent, Method, Training
 from secure_fair.learning.settings import MethodSettings
 from secure_fair.privacy.plan import PlannedRelease
@@ -33,7 +32,7 @@ class PostHoc(Method):
     one that keeps to the ``target_gap``; else the scenario's strength. Nothing of it is seen on test records.
     """
 
-    releases = ("moments", "attributes")
+    releases = ("moments", "attributes", "histogram")
     after_training = True
     keys = ("strength", "components", "target_gap", "accuracy_loss", "attributes")
 
@@ -56,7 +55,7 @@ class PostHoc(Method):
         strata = torch.zeros_like(self.training.labels)
         source = SOURCES[str(self.settings.release)](self.training, strata, 1)
         columns = source.columns(self.settings.components)
-        source.start_epoch(lambda: query_matrix(features, outputs(probabilities), strata, 1, columns))
+        source.start_epoch(lambda: source.query(features, probabilities, columns))
         members = {name: source.of_all(name) for name in source.priors}
         correction = Correction(
             torch.cat([features.double(), torch.ones(len(features), 1, dtype=torch.float64)], dim=1),
