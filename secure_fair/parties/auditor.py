@@ -1,55 +1,44 @@
-"""The auditor's column of the protocol: admit a request, compute, release through the gate."""
+"""The auditor's column of the protocol: meet, commit, take the table, answer its requests, end."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
 
 from secure_fair.data.store import ATTRIBUTES, META, AuditorStore
-from secure_fair.errors import BudgetExceeded, NotProved, ProtocolError, Refusal
-from secure_fair.groups import columns, membership_matrix
-from secure_fair.mpc.confirmation import confirm, stand_by
-from secure_fair.mpc.opening import SharedOpening
-from secure_fair.mpc.schedule import Forecast
+from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal
 from secure_fair.mpc.session import Session
-from secure_fair.mpc.transport import Network
-from secure_fair.operations import operation_of, requests
-from secure_fair.operations.common.ask import Ask
-from secure_fair.operations.common.operation import Operation, Update
-from secure_fair.operations.common.state import SharedState
 from secure_fair.parties import messages
-from secure_fair.parties.bound import check_due, under
-from secure_fair.parties.checkpoints import BEGINNING, Checkpoints, Place, check_ledger
+from secure_fair.parties.checkpoints import Checkpoints, Place, check_ledger
 from secure_fair.parties.commitments import commit_to, committed_again, say_committed
 from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.continuity import Memory
 from secure_fair.parties.ending import conclude, wait_for_end
-from secure_fair.parties.enrolment import announce, receive_table, share_holdings
+from secure_fair.parties.enrolment import Enrolment, announce, receive_table, share_holdings
 from secure_fair.parties.holdings import Holdings
 from secure_fair.parties.meeting import Offered, tell_known
-from secure_fair.parties.messages import Bound, Finished, Granted, Newest, Opened, Proceed, Train, Whole
-from secure_fair.parties.plans import own_trainings
+from secure_fair.parties.messages import Enrol, Finished
 from secure_fair.parties.preflight import say_it_fits
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.reports import leave, write_party_report
-from secure_fair.parties.resuming import answer_resume, check_epoch, keep_own, restore_shares, shares_at, shares_of
+from secure_fair.parties.resuming import answer_resume, check_epoch, restore_shares, shares_at
 from secure_fair.parties.sealing import AuditorsView, MetBy, countersign
+from secure_fair.parties.service import AuditorService
 from secure_fair.parties.statement import Facts
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.outlook import Outlook
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.request import Grant, charged_on
 
-CONFIRMED_MARGIN = (
-    12.0  # standard deviations that a told number may be beyond its bound: more than the developer allows
-)
+
+@dataclass(frozen=True)
+class Entered:
+    """An auditor's side of a run whose table fits its store and its policy."""
+
+    enrol: Enrol
+    holdings: Holdings
+    enrolment: Enrolment
+    offered: Offered
+    committed: str  # the commitment to its store; empty where the run is not certified
 
 
 def main(
@@ -59,114 +48,164 @@ def main(
 
     ``digest``: SHA-256 of the policy's file; empty where a simulation has none.
     """
-    network = endpoint.network()
-    ledger = Ledger(folders.state / "ledger", network.name, simulated=endpoint.simulated)
-    kept = None
-    try:
-        progress.stage("connecting")
-        network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
-        check_ledger(folders.state, ledger)
-        session = Session.open(
-            network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
-        )
-        memory = Memory(endpoint, network, ledger)
+    AuditorRun(config, endpoint, folders, policy, progress, digest).go()
+
+
+class AuditorRun:
+    """One run at an auditor, from connecting to leaving."""
+
+    def __init__(
+        self, config: RunConfig, endpoint: Endpoint, folders: Folders, policy: Policy, progress: Progress, digest: str
+    ) -> None:
+        self.config = config
+        self.endpoint = endpoint
+        self.folders = folders
+        self.policy = policy
+        self.progress = progress
+        self.digest = digest
+        self.network = endpoint.network()
+        self.ledger = Ledger(folders.state / "ledger", self.network.name, simulated=endpoint.simulated)
+        self.memory = Memory(endpoint, self.network, self.ledger)
+        self.kept: Checkpoints | None = None  # the run's state, until it has ended
+
+    def go(self) -> None:
+        """Go down the column; who cannot go on says why before it leaves."""
         try:
-            memory.check([config.developer], progress)
-            store = AuditorStore.open(folders.store)
+            session = self._connect()
+            entered = self._enter()
+            if entered is None:
+                session.close()
+                self.progress.done("done: the run has ended here", {})
+                return
+            service = self._begin(session, entered)
+            self._end(session, entered, service, service.serve())
+        except BaseException as error:
+            leave(self.network, error)
+            raise
+        finally:
+            self.network.close()
+            self.ledger.close()
+            if self.kept is not None:
+                self.kept.note_ledger()  # to its last entry: what is noted at whole epochs is for those that are killed
+
+    def _connect(self) -> Session:
+        config, endpoint = self.config, self.endpoint
+        self.progress.stage("connecting")
+        self.network.connect(endpoint.peers, endpoint.agreement, endpoint.fingerprints)
+        check_ledger(self.folders.state, self.ledger)
+        return Session.open(
+            self.network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
+        )
+
+    def _enter(self) -> Entered | None:
+        """Take the developer's table and find that it fits, or tell the developer why not; None where the run that was
+        to be gone on with has ended."""
+        config, network, endpoint = self.config, self.network, self.endpoint
+        try:
+            self.memory.check([config.developer], self.progress)
+            store = AuditorStore.open(self.folders.store)
             if endpoint.resumed:
-                kept = answer_resume(config, folders, memory, progress)
-                if kept is None:
-                    session.close()
-                    progress.done("done: the run has ended here", {})
-                    return
-            committed, seed, offered = "", "", Offered()
-            if config.certified:
-                commit = committed_again if endpoint.resumed else commit_to
-                committed = commit(folders.store, (ATTRIBUTES, META), folders.out)
-            if config.certified or config.promises:
-                # before it has seen anything of the developer's
-                seed = say_committed(config, network, committed, digest)
-            if config.promises:
-                offered = tell_known(config, network, store)
+                self.kept = answer_resume(config, self.folders, self.memory, self.progress)
+                if self.kept is None:
+                    return None
+            committed, seed, offered = self._commit(store)
             enrol, ids = receive_table(config, network, offered.ids)
-            progress.stage(f"run {enrol.run}: {enrol.training} training and {enrol.test} test records are enrolled")
-            check_epoch(enrol, kept)
-            if kept is None and not config.promises:
-                kept = Checkpoints.begin(folders.state, enrol.run, endpoint.agreement, ledger)
-            endpoint.pulse.follow(enrol.run, int if kept is None else kept.newest)
+            told = f"{enrol.training} training and {enrol.test} test records are enrolled"
+            self.progress.stage(f"run {enrol.run}: {told}")
+            check_epoch(enrol, self.kept)
+            if self.kept is None and not config.promises:
+                self.kept = Checkpoints.begin(self.folders.state, enrol.run, endpoint.agreement, self.ledger)
+            endpoint.pulse.follow(enrol.run, int if self.kept is None else self.kept.newest)
             holdings = Holdings.open(
                 config,
                 network.name,
                 store,
-                folders.state,
-                ledger,
-                policy,
+                self.folders.state,
+                self.ledger,
+                self.policy,
                 run=enrol.run,
                 ids=ids,
                 training=enrol.training,
-                progress=progress,
+                progress=self.progress,
                 seed=seed,
                 nonce=enrol.nonce,
-                tell=partial(tell, progress, network.name),
-                kept=kept,
+                tell=partial(tell, self.progress, network.name),
+                kept=self.kept,
             )
-            say_it_fits(config, network, memory, enrol.run)
-            holdings.train(folders.store, progress)
+            say_it_fits(config, network, self.memory, enrol.run)
+            holdings.train(self.folders.store, self.progress)
         except (BudgetExceeded, Refusal, ProtocolError) as error:
             messages.refuse(network, config.developer, error)
             raise
-        enrolment = announce(config, network, holdings)
+        return Entered(enrol, holdings, announce(config, network, holdings), offered, committed)
+
+    def _commit(self, store: AuditorStore) -> tuple[str, str, Offered]:
+        """Say what must be fixed before anything of the developer's is seen: the commitment to the store and the draw's
+        seed, and, in an audit, who is known."""
+        config, committed, seed, offered = self.config, "", "", Offered()
+        if config.certified:
+            commit = committed_again if self.endpoint.resumed else commit_to
+            committed = commit(self.folders.store, (ATTRIBUTES, META), self.folders.out)
+        if config.certified or config.promises:
+            seed = say_committed(config, self.network, committed, self.digest)
+        if config.promises:
+            offered = tell_known(config, self.network, store)
+        return committed, seed, offered
+
+    def _begin(self, session: Session, entered: Entered) -> AuditorService:
+        """Share what is held, anew or from where the run stood."""
+        config, network, enrol = self.config, self.network, entered.enrol
         place = Place(enrol.epoch, enrol.step)
-        state = share_holdings(config, session, enrolment, holdings, run=enrol.run, place=place)
-        if kept is not None:
-            restore_shares(state, shares_at(kept, enrol))
-        progress.stage("answering the developer")
-        service = AuditorService(config, network, state, holdings, progress, kept, place)
-        finished = service.serve()
-        report = partial(write_party_report, folders.out, network.name, session.meter, network, holdings.gate)
+        state = share_holdings(config, session, entered.enrolment, entered.holdings, run=enrol.run, place=place)
+        if self.kept is not None:
+            restore_shares(state, shares_at(self.kept, enrol))
+        self.progress.stage("answering the developer")
+        return AuditorService(config, network, state, entered.holdings, self.progress, self.kept, place)
+
+    def _end(self, session: Session, entered: Entered, service: AuditorService, finished: Finished) -> None:
+        """Write down what was let out, sign it where the run is certified, and give the run's state up."""
+        config, network, run, out = self.config, self.network, entered.enrol.run, self.folders.out
+        report = partial(write_party_report, out, network.name, session.meter, network, entered.holdings.gate)
 
         def write() -> None:
-            ledger.extract(enrol.run, folders.out / "ledger.jsonl")
+            self.ledger.extract(run, out / "ledger.jsonl")
             report()
-            if holdings.draw is not None:
-                holdings.draw.keep(folders.out)
-            if kept is not None:
-                kept.conclude(folders.out)
+            if entered.holdings.draw is not None:
+                entered.holdings.draw.keep(out)
+            if self.kept is not None:
+                self.kept.conclude(out)
 
-        conclude(config, network, memory, enrol.run, finished, write)
+        conclude(config, network, self.memory, run, finished, write)
         session.close()
         if config.certified:
-            facts = Facts(committed, ledger.head, digest)
-            bound = service.bound
-            met = MetBy(
-                network.name,
-                enrol.run,
-                enrol.test,
-                offered.commitment if bound is None else bound.commitment,
-                holdings.draw,
-                {} if bound is None else bound.model,
-            )
-            view = AuditorsView(config, met, enrolment.groups, holdings.confirmed)
-            countersign(config, endpoint, network, facts, view)
+            self._sign(entered, service)
         report()  # with all that was sent since
-        ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
-        if kept is not None:
-            wait_for_end(config, network, enrol.run)
-            ended, kept = kept, None
+        self.ledger.settled()  # the last that could fail: a run whose state is gone is not gone on with
+        if self.kept is not None:
+            wait_for_end(config, network, run)
+            ended, self.kept = self.kept, None
             ended.remove()
-        progress.done(
-            f"done: {service.made} releases; the developer compares {folders.out / 'ledger.jsonl'}, and budgets are "
-            f"kept in {folders.state} (secure-fair ledger status)",
-            {"run": enrol.run, "releases": service.made, "out": str(folders.out), "state": str(folders.state)},
+        state = self.folders.state
+        self.progress.done(
+            f"done: {service.made} releases; the developer compares {out / 'ledger.jsonl'}, and budgets are "
+            f"kept in {state} (secure-fair ledger status)",
+            {"run": run, "releases": service.made, "out": str(out), "state": str(state)},
         )
-    except BaseException as error:
-        leave(network, error)
-        raise
-    finally:
-        network.close()
-        ledger.close()
-        if kept is not None:
-            kept.note_ledger()  # to its last entry: what is noted at whole epochs is for those that are killed
+
+    def _sign(self, entered: Entered, service: AuditorService) -> None:
+        """Countersign what the developer has sealed, as this auditor saw it."""
+        enrol, bound = entered.enrol, service.bound
+        met = MetBy(
+            self.network.name,
+            enrol.run,
+            enrol.test,
+            entered.offered.commitment if bound is None else bound.commitment,
+            entered.holdings.draw,
+            {} if bound is None else bound.model,
+        )
+        facts = Facts(entered.committed, self.ledger.head, self.digest)
+        view = AuditorsView(self.config, met, entered.enrolment.groups, entered.holdings.confirmed)
+        countersign(self.config, self.endpoint, self.network, facts, view)
 
 
 def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
@@ -176,264 +215,3 @@ def tell(progress: Progress, auditor: str, outlook: Outlook) -> None:
     exact = sorted({use.operation for use in outlook.uses if use.epsilon is None})
     if exact:
         progress.warn(f"exact releases ({', '.join(exact)}) are planned: attributes can be computed from them")
-
-
-class AuditorService:
-    """Answers one developer until it is finished."""
-
-    def __init__(
-        self,
-        config: RunConfig,
-        network: Network,
-        state: SharedState,
-        holdings: Holdings,
-        progress: Progress,
-        kept: Checkpoints | None = None,
-        place: Place = BEGINNING,
-    ) -> None:
-        self.place = place
-        self.progress = progress
-        self.made = 0  # releases
-        self.asked_to_train = 0
-        self.config = config
-        self.kept = kept
-        self.network = network
-        self.session = state.session
-        self.state = state
-        self.holdings = holdings
-        self.gate = holdings.gate
-        self.forecast = Forecast(state.session)
-        self.bound: Bound | None = None  # the model that a training's counts are of
-
-    def serve(self) -> Finished:
-        """Take request after request, to the last message."""
-        developer = self.config.developer
-        while True:
-            message, raw = messages.receive(self.network, developer)
-            match message:
-                case Finished():
-                    return message
-                case Ask():
-                    self._answer(message, messages.unpack_records(raw))
-                    self.progress.progress("releases", self.made, max(self.holdings.planned, self.made + 1))
-                case Train():
-                    self._train(message, raw)
-                case Bound() if self.config.claims and self.bound is None:
-                    self.bound = message
-                    self.holdings.confirmed = under(self.holdings.confirmed, message)
-                case Whole() if self.kept is not None and message.epoch <= self.config.train.epochs:
-                    keep_own(self.network, self.kept, self.state, message, developer)
-                    self.place = Place(message.epoch)
-                case _:
-                    raise ProtocolError(f"{developer} is out of step: sent {message.kind!r}")
-
-    # a request, from admission to the opening
-
-    def _answer(self, ask: Ask, records: np.ndarray) -> None:
-        """All holders admit, then all go through it. A request beyond the budget leaves the run going."""
-        check_due(self.config, ask.operation, self.bound)
-        grants = self._admit(ask, records)
-        proceed, _ = messages.expect(self.network, self.config.developer, Proceed)
-        holder = bool(self._mine(ask))
-        if not proceed.go or (holder and not grants):
-            return
-        operation = operation_of(ask)
-        if not operation.rule.on_shares:
-            if holder:
-                self._send(operation, ask, records, grants[-1])
-                self.made += 1
-            return
-        self._compute(operation, ask, records, grants, proceed)
-        self.made += holder
-        self.forecast.ask_ahead()
-
-    def _mine(self, ask: Ask) -> list[str]:
-        """The attributes held here that the request tells of."""
-        return [name for name in self.config.components(ask.attribute) if name in self.holdings.attributes]
-
-    def _admit(self, ask: Ask, records: np.ndarray) -> list[Grant]:
-        """Admit the request on every attribute held here, or tell the developer why not; none where a budget is spent.
-
-        Updates that stay on shares come first, what is opened last.
-        """
-        developer, grants = self.config.developer, []
-        try:
-            wanted = requests(ask, records, self.state.facts)
-            mine = self._mine(ask)
-            grants = self.gate.admit_together([charged_on(request, name) for request in wanted for name in mine])
-        except BudgetExceeded as error:
-            messages.refuse(self.network, developer, error)
-        except Refusal as error:
-            messages.refuse(self.network, developer, error)
-            raise
-        if grants:
-            receipts = [grant.receipt for grant in grants]
-            on_disk = self.gate.written
-            newest = Newest(entries=on_disk.entries, hash=on_disk.hash)
-            granted = Granted(receipts=receipts, check=self._checks(ask, grants), newest=newest)
-            messages.send(self.network, developer, granted)
-        return grants
-
-    def _compute(
-        self, operation: Operation, ask: Ask, records: np.ndarray, grants: Sequence[Grant], proceed: Proceed
-    ) -> None:
-        """Go through the operation with all parties, and open this party's share of the value.
-
-        Who holds nothing of what is asked takes part in what others have admitted: its share tells nothing without
-        those of the holders, each of which leaves through its holder's gate alone and with its holder's noise.
-        """
-        opened = len(self._mine(ask))
-        updates, openings = grants[: len(grants) - opened], grants[len(grants) - opened :]
-        update = self._noise_update(updates, proceed.step_sigma)
-        check = self._checks(ask, grants)
-        opening = None
-        with self.forecast.request(ask.alike(records)), self.session.operation(ask.operation):
-            try:
-                inputs = operation.share(self.state, ask, records, (), self._checkers(proceed, check))
-            except ProtocolError as error:
-                self.gate.note_refusal(ask.operation, ask.attribute, str(error))
-                if check and isinstance(error, NotProved):
-                    self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, False)
-                    messages.refuse(self.network, self.config.developer, error)
-                raise
-            if check:
-                self.gate.note_verdict(grants[-1], ask.operation, ask.attribute, True)
-                messages.send(self.network, self.config.developer, Proceed(go=True))
-            value = operation.compute(self.state, ask, records, inputs, update)
-            if proceed.step_sigma:
-                self._keep_step()
-            if openings:
-                opening = RememberedOpening(self.session, value)
-                self.gate.release_together(openings, opening)
-            else:
-                self.session.reveal_to(self.config.developer, value)
-        self._confirm(ask, records, inputs, openings, opening)
-
-    def _keep_step(self) -> None:
-        """Keep the shares of adversaries that have moved, before what came with it is opened: who is told it can have
-        the run gone on with from there."""
-        self.place = Place(self.place.epoch, self.place.step + 1)
-        if self.kept is not None:
-            self.kept.keep_step(self.place, shares_of(self.state))
-
-    def _checks(self, ask: Ask, grants: Sequence[Grant]) -> bool:
-        """Whether the developer must prove its rows: for the noise, or so that what is confirmed here are counts."""
-        confirms = self.config.confirms(ask.operation, ask.attribute) == self.network.name
-        return self.gate.checks_rows(grants) or (confirms and bool(grants))
-
-    def _confirm(
-        self,
-        ask: Ask,
-        records: np.ndarray,
-        inputs: Sequence[Any],
-        openings: Sequence[Grant],
-        opening: RememberedOpening | None,
-    ) -> None:
-        """Have confirmed what the developer was told, where this auditor is to sign for it; else take part in that."""
-        holder, developer = self.config.confirms(ask.operation, ask.attribute), self.config.developer
-        if holder is None:
-            return
-        groups = self.state.facts.groups[ask.attribute]
-        if holder != self.network.name or opening is None:
-            stand_by(self.session, inputs[0], developer, holder, columns(groups))
-            return
-        codes = {**self.holdings.codes, **self.holdings.joint_codes}[ask.attribute][records]
-        sigma = math.hypot(*(grant.receipt.sigma or 0.0 for grant in openings))
-        bound = len(records) + CONFIRMED_MARGIN * sigma
-        members = membership_matrix(codes, groups, torch.int8)
-        told = confirm(self.session, inputs[0], developer, members, opening.noise, opening.scale, bound)
-        self.holdings.confirmed.keep(ask.query, ask.attribute, records, told, sigma, opening.scale)
-
-    def _noise_update(self, updates: Sequence[Grant], told: float) -> Update:
-        """Spend what an adversary's update costs, and draw this party's noise for it.
-
-        The step is limited by all noise on it, of which the developer tells: at least this party's, and no other where
-        it is alone.
-        """
-        if not updates:
-            return Update(told)
-        own = math.hypot(*(grant.receipt.sigma or 0.0 for grant in updates))
-        request = updates[0].request
-        alone = self.config.answering(request.of or request.attribute) == (self.network.name,)
-        if told < own * (1 - 1e-9) or (alone and told > own * (1 + 1e-9)):
-            raise ProtocolError(
-                f"{self.config.developer} says that the update's noise has sigma {told:g}: it is "
-                f"{'' if alone else 'at least '}{own:g}"
-            )
-        kept = KeptNoise(request.shape, self.session.scale**2)
-        self.gate.release_together(updates, kept)
-        return Update(told, kept.noise)
-
-    def _checkers(self, proceed: Proceed, check: bool) -> list[str]:
-        """Who checks the rows, in everybody's order. Whether this party does is not for the developer to say."""
-        named = {name for name in proceed.checkers if name != self.network.name}
-        return [name for name in self.config.auditors if name in named or (check and name == self.network.name)]
-
-    def _send(self, operation: Operation, ask: Ask, records: np.ndarray, grant: Grant) -> None:
-        """Send a value of this auditor's own, which it made private itself; nobody else takes part."""
-        values, scale = operation.send(self.holdings, ask, records, grant)
-        self.gate.release(grant, SentOpening(self.network, values, scale))
-
-    # what is not a release
-
-    def _train(self, ask: Train, raw: bytes) -> None:
-        """The attribute's holder trains on its own pictures and shares the adversary; everybody has a share."""
-        if not own_trainings(self.config) or ask.attribute not in self.state.facts.groups:
-            raise Refusal(f"an adversary of {ask.attribute!r} on own pictures is not in the scenario")
-        self.asked_to_train += 1
-        most = own_trainings(self.config) * len(self.state.facts.groups)
-        if self.asked_to_train > most:
-            raise Refusal(f"a training was asked for {self.asked_to_train} times, planned are {most} of all attributes")
-        if raw:
-            self.gate.note_disclosed("adapter", len(raw) // 8)
-        weights = None
-        if ask.attribute in self.holdings.trainings:
-            weights = self.holdings.trainings[ask.attribute](messages.unpack_adapter(raw, ask.shapes))
-            if len(weights) != ask.width:
-                raise Refusal(f"the adversary has {len(weights)} features, the developer asks for {ask.width}")
-        (holder,) = self.config.holders[ask.attribute]
-        self.state.share_adversary(ask.attribute, holder, weights, ask.width)
-
-
-@dataclass
-class RememberedOpening(SharedOpening):
-    """One whose noise this auditor remembers, for as long as it confirms what was opened."""
-
-    noise: Tensor | None = None
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Send this party's share, and remember the noise."""
-        self.noise = noise
-        super().open_to(receiver, noise)
-
-
-class KeptNoise:
-    """The gate's noise for an update that stays on shares, to be added before it is used. Nothing is opened."""
-
-    def __init__(self, shape: tuple[int, ...], scale: int) -> None:
-        self.shape = shape
-        self.scale = scale
-        self.noise: Tensor | None = None
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Keep the noise (int64, ring units)."""
-        self.noise = noise
-
-
-@dataclass(frozen=True)
-class SentOpening:
-    """A value of the auditor's own, float64, that is not on shares: sent as it is."""
-
-    network: Network
-    values: Tensor
-    scale: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return tuple(self.values.shape)
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Send the values, noise added, to the receiver."""
-        integers = torch.round(self.values * self.scale)  # on the ring's grid, as what is opened from shares
-        noised = (integers if noise is None else integers + noise) / self.scale
-        messages.send(self.network, receiver, Opened(), noised.numpy().astype("<f8").tobytes())

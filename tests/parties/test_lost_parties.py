@@ -17,7 +17,7 @@ from safetensors import safe_open
 
 from secure_fair.errors import BudgetExceeded, Refusal, SecureFairError
 from secure_fair.operations.common.ask import Ask
-from secure_fair.parties.auditor import AuditorService
+from secure_fair.parties.service import AuditorService
 from secure_fair.privacy.chain import verify
 from secure_fair.privacy.request import Grant
 from secure_fair.scenarios.schema import Scenario

@@ -23,10 +23,10 @@ import secure_fair.parties.continuity
 import secure_fair.parties.developer
 from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
-from secure_fair.parties.auditor import AuditorService
 from secure_fair.parties.checkpoints import Place, packed, unpacked
 from secure_fair.parties.developer import SecureAuditors
 from secure_fair.parties.kept_answers import KeptAnswers
+from secure_fair.parties.service import AuditorService
 from secure_fair.privacy.chain import head_line, verify
 from secure_fair.scenarios.launch import run_plain
 from secure_fair.scenarios.progress import LineReporter

@@ -48,7 +48,7 @@ SHIFT = 600
 
 def shifting_auditor(arguments: list[str]) -> None:
     """Adds to the first number of a moment that it opens, beyond its bound, and knows its noise."""
-    from secure_fair.parties.auditor import RememberedOpening
+    from secure_fair.parties.service import RememberedOpening
 
     honest = RememberedOpening.open_to
 
