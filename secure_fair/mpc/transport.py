@@ -17,16 +17,13 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 from secure_fair.errors import (
-    BudgetExceeded,
     PartyLost,
     ProtocolError,
-    Refusal,
-    RunRefused,
-    SecureFairError,
     UsageError,
     printable,
 )
 from secure_fair.mpc import doors
+from secure_fair.mpc.failure_detector import FAREWELL_SECONDS, FailureDetector
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
@@ -40,7 +37,7 @@ from secure_fair.mpc.frames import (
     session_id,
 )
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
-from secure_fair.mpc.liveness import GRACE_SECONDS, HEARTBEAT_SECONDS, Suspicion, find_circle, find_loss
+from secure_fair.mpc.liveness import HEARTBEAT_SECONDS
 from secure_fair.mpc.mending import comes_back, open_stream
 from secure_fair.mpc.tls import (
     Credentials,
@@ -63,7 +60,6 @@ __all__ = ["Credentials", "LinkSettings", "Network", "Traffic", "check_party_nam
 
 _TIMEOUT_KEY = "network timeout"
 
-FAREWELL_SECONDS = 2.0
 ACKNOWLEDGE_SECONDS = 0.25
 """How often a party says what has come, where lines may come back: what was not acknowledged is kept."""
 SHOW_SECONDS = 5.0
@@ -122,22 +118,14 @@ class Network:
         self.wait = timeout if wait is None else wait
         self._credentials = credentials
         self._settings = link
-        self._links: dict[str, Link] = {}
+        self._detector = FailureDetector(self.name, timeout)
+        self._links = self._detector.links
         self._fingerprints: dict[str, str] | None = None  # of each peer's certificate, where they are agreed on
         self._hellos: dict[str, Hello] = {}
         self._presented: dict[str, Hello] = {}  # what each peer has said of itself first
         self._introductions: set[tuple[str, str]] = set()  # (peer, which stream) with a hello that was found good
-        self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
-        self._failed = threading.Event()
-        self._failure: Callable[[], SecureFairError] | None = None
-        self._suspicions: list[Suspicion] = []  # in the order of time
-        self._waiting: dict[int, tuple[str, float]] = {}  # thread: (for whom, since when)
         self._turned_away = ""  # the last caller who was refused, and why: it may be a peer with the wrong certificate
-        self._connected = False
         self._left_early = False
-        self._closing = False
-        self._closed = threading.Event()
         self._threads: list[threading.Thread] = []
         self._workers = ThreadPoolExecutor(4, thread_name_prefix="serve")
         self._server = grpc.server(self._workers, handlers=[self._handler()], options=_SERVER_OPTIONS)
@@ -173,13 +161,13 @@ class Network:
             raise UsageError(f"{self.name!r} is this party's own name: leave it out of its peers")
         agreement = {**agreement, _TIMEOUT_KEY: f"{self.timeout:g} s"}  # else one's silence would be another's loss
         deadline = time.monotonic() + self.wait
-        with self._lock:
-            if self._links or self._closing:
+        with self._detector.lock:
+            if self._links or self._detector.closing:
                 raise UsageError("a network connects once; make a new one for a new session")
             for peer in peers:
                 self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), agreement)
             self._fingerprints = None if fingerprints is None else dict(fingerprints)
-            self._links = {peer: Link(peer, self._settings) for peer in peers}
+            self._links.update({peer: Link(peer, self._settings) for peer in peers})
             self._server.start()
         try:
             check_version(self.address, self.timeout)
@@ -189,23 +177,23 @@ class Network:
         for peer, address in peers.items():
             self._start(self._read, f"read {peer}", self._links[peer], address)
             self._start(self._mind, f"mind {peer}", self._links[peer])
-        self._start(self._watch, "watch")
-        with self._changed:
-            while not self._failed.is_set() and len(self._introductions) < 2 * len(peers):
+        self._start(self._detector.watch, "watch")
+        with self._detector.changed:
+            while not self._detector.failed.is_set() and len(self._introductions) < 2 * len(peers):
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._changed.wait(left):
+                if left <= 0 or not self._detector.changed.wait(left):
                     break
             missing = [peer for peer in peers if not all((peer, side) in self._introductions for side in _SIDES)]
-        if missing and not self._failed.is_set():
+        if missing and not self._detector.failed.is_set():
             peer = missing[0]
             problem = self._links[peer].problem or "it has not connected to this party"
             reason = f"not connected within {self.wait:g} s at {peers[peer]}: {problem}{self._turned_away}"
-            self._fail(lambda: PartyLost(peer, reason), reason, peer)
-        if self._failure is not None:
+            self._detector.fail(lambda: PartyLost(peer, reason), reason, peer)
+        if self._detector.failure is not None:
             self._left_early = True
             self.close()
-            raise self._failure()
-        self._connected = True
+            raise self._detector.failure()
+        self._detector.connected = True
 
     def _handler(self) -> grpc.GenericRpcHandler:
         def open_stream(request: bytes, context: grpc.ServicerContext, deliver: Callable[[bytes], None]) -> None:
@@ -255,7 +243,7 @@ class Network:
 
     def _introduce(self, link: Link, side: str, hello: Hello) -> None:
         """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
-        with self._changed:
+        with self._detector.changed:
             first = self._presented.setdefault(link.peer, hello)
             if first is hello:
                 link.begin(session_id({self.name: self._hellos[link.peer].nonce, link.peer: hello.nonce}))
@@ -265,17 +253,17 @@ class Network:
             if first != hello:
                 raise ProtocolError("two connections with different hellos")
         except ProtocolError as error:
-            self._misbehaved(link, str(error))
+            self._detector.misbehaved(link, str(error))
             return
         try:
             hello.check_agreement(self._hellos[link.peer].agreement)
         except ProtocolError as error:
             message = str(error)
-            self._fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
+            self._detector.fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
             return
-        with self._changed:
+        with self._detector.changed:
             self._introductions.add((link.peer, side))
-            self._changed.notify_all()
+            self._detector.changed.notify_all()
 
     # messages
 
@@ -287,15 +275,15 @@ class Network:
         """
         link = self._link(peer)
         if link.departed:
-            raise self._left(link)
+            raise self._detector.left(link)
         try:
-            link.send(channel, tuple(_flat(parts)), self._failed.is_set)
+            link.send(channel, tuple(_flat(parts)), self._detector.failed.is_set)
         except LinkDown:
-            if link.departed and not self._failed.is_set():
-                raise self._left(link) from None
-            self._suspect(link, "its connection has ended")
-            self._failed.wait(self.timeout)
-            raise self._verdict() from None
+            if link.departed and not self._detector.failed.is_set():
+                raise self._detector.left(link) from None
+            self._detector.suspect(link, "its connection has ended")
+            self._detector.failed.wait(self.timeout)
+            raise self._detector.verdict() from None
 
     def receive(self, peer: str, channel: str, *, limit: int) -> bytes:
         """The next message of at most ``limit`` bytes; waits for it as long as everybody is alive.
@@ -308,7 +296,9 @@ class Network:
         piece = self._next(link, inbox)
         length = piece.message_length
         if length > limit:
-            raise self._misbehaved(link, f"a message of {length} bytes on channel {channel!r}; the limit is {limit}")
+            raise self._detector.misbehaved(
+                link, f"a message of {length} bytes on channel {channel!r}; the limit is {limit}"
+            )
         if len(piece.payload) == length:
             message = bytes(piece.payload)
         else:
@@ -329,7 +319,7 @@ class Network:
     @property
     def failed(self) -> bool:
         """Whether the session has failed, for whatever reason."""
-        return self._failure is not None and not self._closing
+        return self._detector.failure is not None and not self._detector.closing
 
     def partners(self) -> dict[str, tuple[str, float | None]]:
         """Per peer: "awaited", "connected", "away" (its line has broken, and may come back), "left" or "lost"; and for
@@ -338,16 +328,12 @@ class Network:
 
     def _next(self, link: Link, inbox: Inbox) -> Piece:
         """The next piece of a message. The receiver reads the peer's stream itself unless another thread does."""
-        thread = threading.get_ident()
-        self._waiting[thread] = (link.peer, time.monotonic())
-        try:
+        with self._detector.waiting_for(link):
             while (piece := self._try_next(link, inbox)) is None:
-                if self._failed.is_set():
-                    raise self._verdict()
+                if self._detector.failed.is_set():
+                    raise self._detector.verdict()
                 if link.departed:
-                    raise self._left(link)
-        finally:
-            del self._waiting[thread]
+                    raise self._detector.left(link)
         if piece.due:
             time.sleep(max(0.0, piece.due - time.monotonic()))
         inbox.taken += len(piece.payload)
@@ -356,7 +342,7 @@ class Network:
 
     def _try_next(self, link: Link, inbox: Inbox) -> Piece | None:
         """The next piece, or None where something has come that is not the next piece."""
-        if link.departed or self._failed.is_set():
+        if link.departed or self._detector.failed.is_set():
             inbox.queue.put(None)  # behind what has arrived: that may still be read
         if link.direct and inbox.queue.empty() and not link.ended.is_set() and link.reading.acquire(blocking=False):
             try:
@@ -377,9 +363,9 @@ class Network:
 
     def _link(self, peer: str) -> Link:
         link = self._links.get(peer)
-        if link is None or not self._connected:
+        if link is None or not self._detector.connected:
             raise UsageError(
-                f"{peer!r} is not connected; connected peers: {sorted(self._links) if self._connected else []}"
+                f"{peer!r} is not connected; connected peers: {sorted(self._links) if self._detector.connected else []}"
             )
         return link
 
@@ -390,16 +376,18 @@ class Network:
 
         The peers lose a party, unless ``exit_code`` says that it has refused: then all end with that code.
         """
-        self._fail(lambda: ProtocolError(f"this party has stopped: {reason}"), reason, culprit, exit_code=exit_code)
+        self._detector.fail(
+            lambda: ProtocolError(f"this party has stopped: {reason}"), reason, culprit, exit_code=exit_code
+        )
         self.close()
 
     def close(self) -> None:
         """Says goodbye and leaves, once the peers have all that was sent. A loss only to a peer that waits for us."""
-        with self._lock:
-            if self._closing:
+        with self._detector.lock:
+            if self._detector.closing:
                 return
-            self._closing = True
-        if not self._failed.is_set():
+            self._detector.closing = True
+        if not self._detector.failed.is_set():
             for link in self._links.values():
                 link.farewells.put((Kind.GOODBYE, b"{}"))
         began = time.monotonic()
@@ -410,11 +398,11 @@ class Network:
                 if link.may_come_back(time.monotonic()):  # then the farewell is on its way from there on
                     deadline = time.monotonic() + patience
                 link.seen.wait(0.01)
-        self._fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
+        self._detector.fail(lambda: ProtocolError("this party has closed its network"), "closed", None, tell=False)
         for link in self._links.values():
             link.farewells.put(None)
             link.cut()
-        self._closed.set()
+        self._detector.closed.set()
         self._server.stop(0).wait()
         self._workers.shutdown()
         for thread in self._threads:
@@ -427,7 +415,7 @@ class Network:
         Where lines may come back, one on which nothing comes any more is only seen to be dead after a part of the
         timeout; until then the peer would find nobody whom to ask for what it has not got.
         """
-        may_be_dead = link.window is not None and not link.departed and not self._failed.is_set()
+        may_be_dead = link.window is not None and not link.departed and not self._detector.failed.is_set()
         return self.timeout if may_be_dead else min(FAREWELL_SECONDS, self.timeout)
 
     def _may_answer(self, link: Link) -> bool:
@@ -436,70 +424,6 @@ class Network:
             return False
         broken = link.may_come_back(time.monotonic())
         return link.open or broken or (self._left_early and not link.opened.is_set())
-
-    # failures
-
-    def _fail(
-        self,
-        error: Callable[[], SecureFairError],
-        reason: str,
-        culprit: str | None,
-        *,
-        tell: bool = True,
-        exit_code: int = PartyLost.exit_code,
-    ) -> None:
-        """The session is over: every wait ends with ``error`` and the peers are told. Only the first failure counts."""
-        with self._changed:
-            if self._failure is not None:
-                return
-            self._failure = error
-            self._failed.set()
-            self._changed.notify_all()
-        fields = {"reason": printable(reason), "culprit": culprit or self.name, "exit_code": exit_code}
-        farewell = encode_control(fields)
-        for link in self._links.values():
-            if tell:
-                link.farewells.put((Kind.ABORT, farewell))
-            link.wake_receivers()
-
-    def _verdict(self) -> SecureFairError:
-        """Why the session is over, once the peers have been told: the caller may be about to end the process."""
-        deadline = time.monotonic() + GRACE_SECONDS
-        for link in self._links.values():
-            if link.open:
-                link.told.wait(max(0.0, deadline - time.monotonic()))
-        return self._failure() if self._failure is not None else ProtocolError("the session has ended")
-
-    def _left(self, link: Link) -> SecureFairError:
-        reason = "it has left the session while this party still needs it"
-        self._fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
-        return self._verdict()
-
-    def _misbehaved(self, link: Link, what: str) -> SecureFairError:
-        return self._refuse(link, f"{link.peer} does not keep to the protocol: {what}")
-
-    def _refuse(self, link: Link, message: str) -> SecureFairError:
-        self._fail(lambda: ProtocolError(message), message, link.peer, exit_code=ProtocolError.exit_code)
-        return self._verdict()
-
-    def _lost(self, loss: Suspicion) -> None:
-        text = f"{loss.teller} says: {loss.reason}" if loss.teller else loss.reason
-        error = partial(_ended, loss.party, text, loss.exit_code)
-        self._fail(error, loss.reason, loss.party, exit_code=loss.exit_code)  # passed on as it came
-        self._links[loss.party].cut()  # releases a send that waits for the lost party
-
-    def _due(self, link: Link) -> bool:
-        """Whether anything is still to come from the peer: neither it nor this party has said goodbye."""
-        return not (link.departed or self._closing)
-
-    def _suspect(self, link: Link, reason: str) -> None:
-        """A connection with the peer has ended. The watchdog decides what that means."""
-        if not self._due(link):
-            return
-        with self._lock:
-            if any(known.party == link.peer and not known.teller for known in self._suspicions):
-                return  # how long its words are waited for counts from the first
-            self._suspicions.append(Suspicion(time.monotonic(), link.peer, reason))
 
     # threads
 
@@ -528,12 +452,12 @@ class Network:
         the authority's. None once the session has failed."""
         if self._fingerprints is None:
             return self._credentials.authority
-        while not self._failed.is_set():
+        while not self._detector.failed.is_set():
             try:
                 shown = shown_certificate(address, min(SHOW_SECONDS, self.timeout))
                 self._check_fingerprint(link.peer, fingerprint(shown))
             except ProtocolError as error:
-                self._refuse(
+                self._detector.refuse(
                     link, f"{error}; what answers at {address} is not {link.peer}, or it has a new certificate"
                 )
             except (OSError, ValueError) as error:
@@ -541,7 +465,7 @@ class Network:
             else:
                 link.problem = ""
                 return shown
-            self._failed.wait(0.05)
+            self._detector.failed.wait(0.05)
         return None
 
     def _read_on(self, link: Link) -> None:
@@ -569,59 +493,61 @@ class Network:
         except grpc.RpcError as error:
             reason, altered = f"its connection has ended ({_describe(error)})", was_altered(error)
             if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED:
-                self._misbehaved(link, f"a frame larger than {MAX_FRAME_BYTES} bytes")
+                self._detector.misbehaved(link, f"a frame larger than {MAX_FRAME_BYTES} bytes")
         except ProtocolError as error:
-            self._misbehaved(link, str(error))
+            self._detector.misbehaved(link, str(error))
         except BaseException:  # an interrupt, in the middle of a frame: nobody can read on
             link.ended.set()
             raise
-        if link.window is not None and self._connected:
+        if link.window is not None and self._detector.connected:
             if self._comes_back(link):
                 return True
             reason = f"{reason}, and did not come back within {link.reconnect:g} s"
         link.ended.set()
-        if altered and self._due(link):
-            self._refuse(link, f"what comes from {link.peer} was changed on its way, and TLS has refused it: {reason}")
+        if altered and self._detector.due(link):
+            self._detector.refuse(
+                link, f"what comes from {link.peer} was changed on its way, and TLS has refused it: {reason}"
+            )
         else:
-            self._suspect(link, reason)
+            self._detector.suspect(link, reason)
         return False
 
     def _comes_back(self, link: Link) -> bool:
         """Wait for a broken line; neither silence nor waiting counts from before it was there again."""
         own, first = self._hellos[link.peer], self._presented[link.peer]
         try:
-            if not comes_back(link, own, first, self._failed.is_set, self._failed.wait):
+            if not comes_back(link, own, first, self._detector.failed.is_set, self._detector.failed.wait):
                 return False
         except ProtocolError as error:
-            self._misbehaved(link, str(error))
+            self._detector.misbehaved(link, str(error))
             return False
-        for thread, (peer, _) in list(self._waiting.items()):
-            if peer == link.peer:
-                self._waiting[thread] = (peer, link.last_heard)
+        self._detector.is_back(link)
         return True
 
     def _dial(self, link: Link, address: str, channel: grpc.Channel) -> bool:
         """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
-        while not self._failed.is_set():
+        while not self._detector.failed.is_set():
             try:
                 link.call = link.frames = open_stream(channel, self._hellos[link.peer].encode())
                 hello = Hello.decode(next(link.frames))
             except ProtocolError as error:
-                self._misbehaved(link, str(error))
+                self._detector.misbehaved(link, str(error))
             except StopIteration:
                 link.problem = "it ended the connection"
             except grpc.RpcError as error:
                 problem = _describe(error)
                 if _untrusted(error):
-                    self._refuse(link, f"what answers at {address} does not prove to be {link.peer}: {problem}")
+                    self._detector.refuse(
+                        link, f"what answers at {address} does not prove to be {link.peer}: {problem}"
+                    )
                 elif error.code() not in _NOT_THERE:
-                    self._refuse(link, f"{link.peer} at {address} refuses this party: {problem}")
+                    self._detector.refuse(link, f"{link.peer} at {address} refuses this party: {problem}")
                 elif not link.problem or "refused" not in problem:  # a peer that gave up on us says so only once
                     link.problem = problem
             else:
                 self._introduce(link, "stream", hello)
                 return True
-            self._failed.wait(0.05)
+            self._detector.failed.wait(0.05)
         return False
 
     def _take_control(self, link: Link, frame: Frame) -> None:
@@ -642,19 +568,7 @@ class Network:
         elif frame.kind == Kind.ABORT:
             link.farewells.put((Kind.SEEN, b"{}"))
             reason, culprit = printable(str(fields.get("reason"))), str(fields.get("culprit"))
-            self._peer_aborts(link, reason, culprit, fields.get("exit_code"))
-
-    def _peer_aborts(self, link: Link, reason: str, culprit: str, exit_code: object) -> None:
-        code = exit_code if isinstance(exit_code, int) and exit_code in _REFUSALS else PartyLost.exit_code
-        if culprit in self._links and culprit != link.peer:
-            with self._lock:  # the culprit's own words may still be on their way, a refusal for instance
-                self._suspicions.append(Suspicion(time.monotonic(), culprit, reason, link.peer, code))
-            return
-        blamed = culprit == self.name
-        text = f"it has stopped because of this party: {reason}" if blamed else f"it has stopped: {reason}"
-        error = partial(_ended, link.peer, text, code)
-        self._fail(error, reason, self.name if blamed else link.peer, exit_code=code)
-        link.departed = True
+            self._detector.peer_aborts(link, reason, culprit, fields.get("exit_code"))
 
     def _mind(self, link: Link) -> None:
         """Sends heartbeats and farewells to one peer."""
@@ -665,7 +579,7 @@ class Network:
             try:
                 farewell = link.farewells.get(timeout=interval)
             except Empty:
-                heartbeat = encode_control({"waits": self._waits(time.monotonic()), "received": link.accepted})
+                heartbeat = encode_control({"waits": self._detector.waits(time.monotonic()), "received": link.accepted})
                 # a message that holds the link shows as well that this party is alive
                 link.send_control(Kind.HEARTBEAT, heartbeat, wait=0)
             else:
@@ -674,62 +588,6 @@ class Network:
                 link.opened.wait(FAREWELL_SECONDS)
                 link.send_control(*farewell, wait=FAREWELL_SECONDS / 2)
                 link.told.set()
-
-    def _watch(self) -> None:
-        """Decides when the session has failed; then gives the farewells time and ends whatever still waits."""
-        tick = min(0.1, self.timeout / 20)
-        looked = time.monotonic()
-        while not self._failed.is_set():
-            self._failed.wait(tick)
-            now = time.monotonic()
-            if now - looked > 1 + tick:  # this process was stopped itself and could not hear its peers
-                for link in self._links.values():
-                    link.last_heard = now
-            looked = now
-            self._look_for_losses(now)
-        self._closed.wait(FAREWELL_SECONDS)
-        for link in self._links.values():
-            link.cut()
-
-    def _look_for_losses(self, now: float) -> None:
-        self._look_for_breaks(now)
-        with self._lock:
-            suspicions = list(self._suspicions)
-        heard = [link for link in self._links.values() if not link.departed and not link.ended.is_set()]
-        heard = [link for link in heard if link.broken is None]
-        silences = {link.peer: now - link.last_heard for link in heard if self._connected}
-        loss = find_loss(now, suspicions, silences, self.timeout)
-        if loss is not None:
-            self._lost(loss)
-        waits = {link.peer: link.waits for link in heard}
-        circle = find_circle(self.name, {self.name: self._waits(now), **waits}, self.timeout)
-        if circle:
-            chain = ", which waits for ".join([self.name, *circle])
-            message = f"out of step: {chain}, each for more than {self.timeout:g} s"
-            self._fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
-
-    def _look_for_breaks(self, now: float) -> None:
-        """A line that may come back: it is asked for again where it is silent, and lost where it stays away."""
-        for link in self._links.values():
-            if link.window is None or not self._connected:
-                continue
-            away = link.cut_off(now)
-            if away is not None and away > link.reconnect and not link.ended.is_set():
-                if link.broken is not None:  # else what the peer has to say of it still comes
-                    link.ended.set()
-                self._suspect(link, f"its connection has ended, and did not come back within {link.reconnect:g} s")
-            silent = now - link.last_heard > max(3 * HEARTBEAT_SECONDS, self.timeout / 3)
-            if silent and link.broken is None and not link.departed and link.call is not None:
-                link.call.cancel()  # whoever reads it asks again
-
-    def _waits(self, now: float) -> dict[str, float]:
-        """Whom this party waits for, and for how long (seconds); of several threads, the last to begin counts."""
-        began: dict[str, float] = {}
-        for peer, since in list(self._waiting.values()):
-            if self._links[peer].broken is not None:  # both may be waiting, for the line
-                continue
-            began[peer] = max(since, began.get(peer, since))
-        return {peer: round(now - since, 3) for peer, since in began.items()}
 
 
 _SIDES = ("request", "stream")
@@ -742,14 +600,6 @@ _UNTRUSTED_SIGNS = (
     "Peer name",  # the same in older versions of gRPC
     "HANDSHAKE_FAILURE",  # TLS 1.2 only
 )
-
-
-_REFUSALS = (BudgetExceeded.exit_code, Refusal.exit_code)
-
-
-def _ended(party: str, text: str, exit_code: int) -> SecureFairError:
-    """Why a session has ended: a party has refused, or else is lost."""
-    return RunRefused(party, text, exit_code) if exit_code in _REFUSALS else PartyLost(party, text)
 
 
 def _flat(parts: tuple[Buffer, ...]) -> Iterator[memoryview]:

@@ -154,7 +154,7 @@ def test_a_goodbye_is_waited_for_where_the_line_is_dead_and_nobody_sees_it(crede
         outcomes = together(two.alice.close, lambda: bytes(two.bob.receive("alice", "talk", limit=LIMIT)))
         assert outcomes == [None, b"the last words"]
         assert two.bob._links["alice"].departed
-        assert two.bob._failure is None
+        assert two.bob._detector.failure is None
 
 
 @pytest.mark.parametrize(("broken", "seconds"), [("one", 1.0), ("both", 3.0)])
@@ -170,7 +170,7 @@ def test_a_goodbye_is_waited_for_where_the_line_breaks_under_it(
             line.cut(seconds)
         two.alice.close()
         wait_for(lambda: two.bob._links["alice"].departed)
-        assert two.bob._failure is None
+        assert two.bob._detector.failure is None
 
 
 @pytest.mark.parametrize("reconnect", [0, 20])
@@ -189,7 +189,7 @@ def test_a_byte_that_was_changed_behind_a_goodbye_is_of_no_consequence(
         wait_for(two.bob._links["alice"].ended.is_set)
         leaving.join()
         assert not two.to_alice._flip
-        assert two.bob._failure is None
+        assert two.bob._detector.failure is None
 
 
 def wait_for(happens: Callable[[], bool]) -> None:
@@ -243,13 +243,13 @@ def test_a_byte_that_was_changed_on_the_way_ends_the_run_of_all_alike(credential
 
 def slow_to_tell(alice: Network) -> None:
     """Alice takes her time between seeing what is wrong with a line and telling the others."""
-    refuse = alice._refuse
+    refuse = alice._detector.refuse
 
     def late(link: Link, message: str) -> SecureFairError:
         time.sleep(2.0)
         return refuse(link, message)
 
-    alice._refuse = late  # type: ignore[method-assign]
+    alice._detector.refuse = late  # type: ignore[method-assign]
 
 
 def test_who_sees_a_changed_byte_is_heard_before_it_is_given_up(credentials: dict[str, Credentials]) -> None:  # noqa: F811
@@ -261,13 +261,13 @@ def test_who_sees_a_changed_byte_is_heard_before_it_is_given_up(credentials: dic
 
 def says_nothing(alice: Network) -> None:
     """Alice, whose connection to Bob has ended, lives on, is heard, and blames him only much later."""
-    suspect = alice._suspect
+    suspect = alice._detector.suspect
 
     def late(link: Link, reason: str) -> None:
         time.sleep(4.0)
         suspect(link, reason)
 
-    alice._suspect = late  # type: ignore[method-assign]
+    alice._detector.suspect = late  # type: ignore[method-assign]
 
 
 def test_who_does_not_say_why_its_connection_has_ended_is_given_up_itself(

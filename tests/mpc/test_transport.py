@@ -1068,7 +1068,9 @@ def test_what_a_party_says_itself_comes_before_what_others_say_of_it(credentials
         leaving.start()
         with pytest.raises(PartyLost, match="bob: it has stopped: an unknown id"):
             carol.receive("bob", "c", limit=LIMIT)
-        while not (alice._failed.is_set() or any(suspicion.teller for suspicion in alice._suspicions)):
+        while not (
+            alice._detector.failed.is_set() or any(suspicion.teller for suspicion in alice._detector._suspicions)
+        ):
             time.sleep(0.001)
         arrive.set()
         assert alice.receive("bob", "c", limit=LIMIT) == b"refused: the table has an unknown id"

@@ -196,8 +196,8 @@ class Frames:
         if control is not None:
             self.network._take_control(link, control)
             find_circle("developer", {"developer": {"auditor": 9.0}, "auditor": link.waits}, 1.0)
-            self.network._suspicions.clear()
-            self.network._failure = None
+            self.network._detector._suspicions.clear()
+            self.network._detector.failure = None
 
     def close(self) -> None:
         self.network.close()
