@@ -7,12 +7,11 @@ import os
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from threading import Timer
+from threading import Event, Timer
 from typing import Any
 
 from secure_fair.bench.cases import BALL, RATE, cases
@@ -23,8 +22,9 @@ from secure_fair.mpc.approximations import PULL
 
 PROGRAM = "spu_party.py"  # beside this file; it is a program of its own
 CALLS = 5  # in a row, by either
-PATIENCE = 300.0  # seconds
-NO_BALL = "no ball"  # the program of the adversary's step that keeps its weights in none
+PATIENCE = 300.0  # seconds without a word
+LEAVE = 20.0  # seconds to end in
+NO_BALL = "no ball"  # its program of the adversary's step that keeps the weights in none
 OPERATIONS = {"adversary": "adversary", NO_BALL: "adversary", "comparison": "comparison"}  # ours, by its program
 
 
@@ -69,65 +69,95 @@ def measure_spu(python: Path, batch: int, dim: int, repeat: int) -> list[SpuRow]
 
     ProcessFailed with what they said where they fail.
     """
-    names, titles = sorted(set(OPERATIONS.values())), {name: case.title for name, case in cases(batch, dim).items()}
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="secure-fair-bench-") as folder, _started(python, batch, dim) as spu:
-        engine = start_ours(2, batch, dim, Path(folder), names)
-        try:
-            said = json.loads(_said(spu))
-            for program, operation in OPERATIONS.items():
-                turns = [(_own(engine, operation), _seconds(spu, program)) for _ in range(repeat + 1)]
-                own, other = (1000 * median(seconds) for seconds in zip(*turns[1:], strict=True))  # the first warms up
-                title = titles[operation] + (f", {NO_BALL}" if program == NO_BALL else "")
-                rows.append(SpuRow(operation, title, said["version"], other, said["errors"][program], own))
-            engine.leave()
-        finally:
-            engine.end()
+    titles = {name: case.title for name, case in cases(batch, dim).items()}
+    rows, spu = [], Spu(python, batch, dim)
+    try:
+        with tempfile.TemporaryDirectory(prefix="secure-fair-bench-") as folder:
+            engine = start_ours(2, batch, dim, Path(folder), sorted(set(OPERATIONS.values())))
+            try:
+                said = json.loads(spu.line())
+                for program, operation in OPERATIONS.items():
+                    own, other = _in_turns(engine, operation, spu, program, repeat)
+                    title = titles[operation] + (f", {NO_BALL}" if program == NO_BALL else "")
+                    rows.append(SpuRow(operation, title, said["version"], other, said["errors"][program], own))
+                engine.leave()
+            finally:
+                engine.end()
+    finally:
+        spu.end()
     return rows
 
 
-@contextmanager
-def _started(python: Path, batch: int, dim: int) -> Iterator[subprocess.Popen[str]]:
-    """SPU's program, which ends when nothing more is asked of it."""
-    sizes = {"batch": batch, "dim": dim, "calls": CALLS, "port": _free_port()}
-    settings = json.dumps({**sizes, "ball": BALL, "rate": RATE, "pull": PULL})
-    command = [str(python), str(Path(__file__).with_name(PROGRAM)), settings]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""}
-    with tempfile.TemporaryFile("w+") as errors:
-        pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-        process = subprocess.Popen(command, text=True, env=environment, start_new_session=True, **pipes)
-        watchdog = Timer(PATIENCE, process.kill)
+class Spu:
+    """SPU's program, which measures what it is asked to until it is ended."""
+
+    def __init__(self, python: Path, batch: int, dim: int) -> None:
+        sizes = {"batch": batch, "dim": dim, "calls": CALLS, "port": _free_port()}
+        settings = json.dumps({**sizes, "ball": BALL, "rate": RATE, "pull": PULL})
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed at the end)
+        self._process = subprocess.Popen(
+            [str(python), str(Path(__file__).with_name(PROGRAM)), settings],
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+        )
+
+    def seconds(self, program: str) -> float:
+        """Seconds of a call of this program, of so many in a row."""
+        assert self._process.stdin is not None
+        try:
+            print(program, file=self._process.stdin, flush=True)
+        except BrokenPipeError:
+            raise self._failed("it has ended") from None
+        return float(self.line())
+
+    def line(self) -> str:
+        """The next line that is its own; what libraries print is not. ProcessFailed where none comes."""
+        assert self._process.stdout is not None
+        silent = Event()
+        watchdog = Timer(PATIENCE, self._give_up, (silent,))
         watchdog.start()
         try:
-            yield process
-            process.communicate(timeout=PATIENCE)
-        except EOFError:
-            process.kill()
-            process.wait()
-            errors.seek(0)
-            raise ProcessFailed(f"SPU: {errors.read()[-500:] or f'it has not ended in {PATIENCE:g} s'}", 5) from None
+            for line in self._process.stdout:
+                if line[:1] in "{0123456789":
+                    return line
         finally:
             watchdog.cancel()
-            process.kill()
-            process.wait()
+        raise self._failed(f"it has said nothing for {PATIENCE:g} s" if silent.is_set() else "it has ended")
+
+    def _give_up(self, silent: Event) -> None:
+        silent.set()
+        self._process.kill()
+
+    def end(self) -> None:
+        """Let it go, and see that nothing of it is left."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        try:
+            self._process.wait(LEAVE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def _failed(self, what: str) -> ProcessFailed:
+        self._process.kill()
+        self._process.wait()
+        self._errors.seek(0)
+        return ProcessFailed(f"SPU: {what}. {self._errors.read()[-500:]}".strip(), 5)
 
 
-def _seconds(spu: subprocess.Popen[str], program: str) -> float:
-    assert spu.stdin is not None
-    try:
-        print(program, file=spu.stdin, flush=True)
-    except BrokenPipeError:
-        raise EOFError from None
-    return float(_said(spu))
-
-
-def _said(spu: subprocess.Popen[str]) -> str:
-    """The next line that is its own; EOFError where it has ended."""
-    assert spu.stdout is not None
-    for line in spu.stdout:
-        if line[:1] in "{0123456789":
-            return line
-    raise EOFError
+def _in_turns(engine: Engine, operation: str, spu: Spu, program: str, repeat: int) -> tuple[float, float]:
+    """Milliseconds of ours and of SPU, medians; either begins every second turn, and the first turn warms up."""
+    own, other = [], []
+    for turn in range(repeat + 1):
+        both = (lambda: own.append(_own(engine, operation))), (lambda: other.append(spu.seconds(program)))
+        for measured in both[:: 1 if turn % 2 == 0 else -1]:
+            measured()
+    return 1000 * median(own[1:]), 1000 * median(other[1:])
 
 
 def _own(engine: Engine, operation: str) -> float:

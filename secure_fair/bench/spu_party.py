@@ -4,6 +4,7 @@
 thread on this machine and talk over TCP in the clear. The masks are made by the first party (SPU's trusted first
 party), as its wheel has no other server: that saves the messages of a dealer, and hides nothing from that party.
 The step is measured twice: all that ours computes, and without what keeps the weights in their ball.
+The names of its programs are those of ``semi2k.py``.
 First it prints its version and the largest error of each program, as JSON, then for each program named on a line of
 its input the seconds of a call.
 """
@@ -114,7 +115,7 @@ def main(settings: Settings) -> None:
 
 
 def loaded(pipes: list[Connection], name: str, function: Any, values: list[np.ndarray]) -> float:
-    """Give both the program and run it once: the largest difference of its first output from the clear."""
+    """Give both the program and run it once: the largest difference of its outputs from the clear."""
     secret, io = spu.Visibility.VIS_SECRET, spu.Io(2, spu.RuntimeConfig(**CONFIG))
     program, _ = frontend.compile(
         frontend.Kind.JAX,
@@ -128,11 +129,11 @@ def loaded(pipes: list[Connection], name: str, function: Any, values: list[np.nd
     shares = [io.make_shares(value, secret) for value in values]
     for rank, pipe in enumerate(pipes):
         pipe.send((name, (program, [share[rank] for share in shares])))
-    outputs = [pipe.recv() for pipe in pipes]
-    opened = io.reconstruct([held[0] for held in outputs])
-    first = function(*values)
-    plain = np.asarray(first[0] if isinstance(first, tuple) else first)
-    return float(np.abs(np.float64(opened) - np.float64(plain)).max())
+    outputs = zip(*(pipe.recv() for pipe in pipes), strict=True)  # both parties' shares of each
+    opened = [np.float64(io.reconstruct(list(held))) for held in outputs]
+    plain = function(*values)
+    expected = plain if isinstance(plain, tuple) else (plain,)
+    return max(float(np.abs(found - np.float64(one)).max()) for found, one in zip(opened, expected, strict=True))
 
 
 if __name__ == "__main__":

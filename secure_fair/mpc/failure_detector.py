@@ -97,17 +97,17 @@ class FailureDetector:
         link.departed = True
 
     def left(self, link: Link) -> SecureFairError:
-        """The peer has said goodbye too early; returns the verdict, as do the next two."""
+        """The peer has said goodbye too early; the verdict."""
         reason = "it has left the session while this party still needs it"
         self.fail(lambda: PartyLost(link.peer, reason), reason, link.peer)
         return self.verdict()
 
     def misbehaved(self, link: Link, what: str) -> SecureFairError:
-        """The peer does not keep to the protocol."""
+        """The peer does not keep to the protocol; the verdict."""
         return self.refuse(link, f"{link.peer} does not keep to the protocol: {what}")
 
     def refuse(self, link: Link, message: str) -> SecureFairError:
-        """This party refuses to go on with the peer."""
+        """This party refuses to go on with the peer; the verdict."""
         self.fail(lambda: ProtocolError(message), message, link.peer, exit_code=ProtocolError.exit_code)
         return self.verdict()
 
@@ -129,7 +129,7 @@ class FailureDetector:
             self.changed.notify_all()
         fields = {"reason": printable(reason), "culprit": culprit or self.name, "exit_code": exit_code}
         farewell = encode_control(fields)
-        for link in self.links.values():
+        for link in list(self.links.values()):  # others may be added now
             if tell:
                 link.farewells.put((Kind.ABORT, farewell))
             link.wake_receivers()

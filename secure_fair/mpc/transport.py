@@ -314,7 +314,7 @@ class Network:
 
     def traffic(self) -> Mapping[tuple[str, str], Traffic]:
         """Per (peer, channel): messages and bytes sent, and received *and read*, frame headers included."""
-        return {(peer, channel): t for peer, link in self._links.items() for channel, t in link.traffic().items()}
+        return {(peer, channel): t for peer, link in list(self._links.items()) for channel, t in link.traffic().items()}
 
     @property
     def failed(self) -> bool:

@@ -72,9 +72,8 @@ class AuditorRun:
         """Go down the column; who cannot go on says why before it leaves."""
         try:
             session = self._connect()
-            entered = self._enter()
+            entered = self._enter(session)
             if entered is None:
-                session.close()
                 self.progress.done("done: the run has ended here", {})
                 return
             service = self._begin(session, entered)
@@ -97,7 +96,7 @@ class AuditorRun:
             self.network, parties=config.compute_parties, dealer=config.dealer, precision_bits=config.precision_bits
         )
 
-    def _enter(self) -> Entered | None:
+    def _enter(self, session: Session) -> Entered | None:
         """Take the developer's table and find that it fits, or tell the developer why not; None where the run that was
         to be gone on with has ended."""
         config, network, endpoint = self.config, self.network, self.endpoint
@@ -107,6 +106,7 @@ class AuditorRun:
             if endpoint.resumed:
                 self.kept = answer_resume(config, self.folders, self.memory, self.progress)
                 if self.kept is None:
+                    session.close()
                     return None
             committed, seed, offered = self._commit(store)
             enrol, ids = receive_table(config, network, offered.ids)
@@ -140,7 +140,7 @@ class AuditorRun:
         return Entered(enrol, holdings, announce(config, network, holdings), offered, committed)
 
     def _commit(self, store: AuditorStore) -> tuple[str, str, Offered]:
-        """Say what must be fixed before anything of the developer's is seen: the commitment to the store and the draw's
+        """Say what must be fixed before the developer's table is seen: the commitment to the store and the draw's
         seed, and, in an audit, who is known."""
         config, committed, seed, offered = self.config, "", "", Offered()
         if config.certified:

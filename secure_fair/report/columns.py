@@ -41,7 +41,7 @@ CHECKED_COLUMNS = (
     *(f"{side}_{name}" for name in CHECKED for side in ("plain", "spread", "secure")),
     *("verdict", "seconds"),
 )
-OWN_COLUMN = ("release ", "strength ", "epsilon ", "components ", "epochs ")  # first words of settings that have one
+OWN_COLUMN = ("release ", "strength ", "epsilon ", "epochs ")  # first words of settings that have one in tables
 
 
 def independent_task(row: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from secure_fair.bench.figure import moments_svg
 from secure_fair.bench.measure import MODES, BenchRow, Engine, measure
 from secure_fair.bench.moments import MomentRow, growth, measure_moments
 from secure_fair.bench.report import BenchReport
-from secure_fair.bench.semi2k import SpuRow
+from secure_fair.bench.semi2k import SpuRow, measure_spu
 from secure_fair.bench.sizes import MPYC, NUMBERS, SizeRow, has_mpyc, measure_sizes
 from secure_fair.bench.work import answer
 from secure_fair.errors import ProcessFailed
@@ -180,6 +180,40 @@ def test_an_interpreter_without_spu_is_refused_before_anything_is_measured(pytho
     assert f"--spu {python}" in result.stderr
     assert message in result.stderr
     assert "measuring" not in result.stderr
+
+
+PEER = """#!{python}
+import json, sys
+settings = json.loads(sys.argv[2])
+print("a word of a library")
+print(json.dumps({{"version": "0", "errors": dict.fromkeys(("adversary", "no ball", "comparison"), 0.0)}}), flush=True)
+for line in sys.stdin:
+    if {ends}:
+        sys.exit("out of memory")
+    print(0.001 * settings["calls"], flush=True)
+"""
+
+
+def peer(folder, ends):
+    """An interpreter that answers as SPU's program does, whatever it is to run."""
+    file = folder / "python"
+    file.write_text(PEER.format(python=sys.executable, ends=ends))
+    file.chmod(0o700)
+    return file
+
+
+def test_spu_is_asked_in_turns_with_ours(tmp_path):
+    found = measure_spu(peer(tmp_path, False), 8, 12, 2)
+    assert [row.operation for row in found] == ["adversary", "adversary", "comparison"]
+    assert [row.title.endswith(", no ball") for row in found] == [False, True, False]
+    for row in found:
+        assert (row.version, row.milliseconds) == ("0", pytest.approx(5.0))
+        assert row.own > 0
+
+
+def test_why_spu_has_ended_is_said(tmp_path):
+    with pytest.raises(ProcessFailed, match=r"SPU: it has ended\. out of memory"):
+        measure_spu(peer(tmp_path, True), 8, 12, 1)
 
 
 def test_the_command_writes_what_it_prints(tmp_path):

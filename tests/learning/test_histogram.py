@@ -11,6 +11,7 @@ from torch import Tensor
 from secure_fair.learning.memberships.histogram import HistogramSource, cells
 from secure_fair.learning.method import Training
 from secure_fair.learning.settings import MethodSettings
+from secure_fair.operations.moment import on_grid
 from tests.learning.clear import classifier, people
 
 N, WIDTH = 1200, 8
@@ -66,13 +67,35 @@ def test_every_record_is_in_one_cell_of_its_predicted_class(planted: Planted, co
 
 def test_with_as_many_cells_as_classes_they_are_the_predicted_classes(planted: Planted) -> None:
     predicted = planted.probabilities.argmax(1)
-    assert torch.equal(cells(planted.features.double(), predicted, 2), predicted)
+    codes = cells(planted.features.double(), predicted, 2)
+    assert torch.equal(codes, predicted) or torch.equal(codes, 1 - predicted)
 
 
-def test_more_classes_than_cells_share_the_last() -> None:
-    predicted = torch.arange(60) % 5
+def test_of_more_classes_than_cells_the_rarest_share_one() -> None:
+    predicted = torch.tensor([0] * 2 + [1] * 3 + [2] * 30 + [3] * 25)
     codes = cells(torch.randn(60, 3, generator=torch.Generator().manual_seed(1)).double(), predicted, 3)
-    assert torch.equal(codes, predicted.clamp(max=2))
+    assert torch.equal(codes, torch.tensor([2] * 5 + [0] * 30 + [1] * 25))
+
+
+@pytest.mark.parametrize("turn", range(6))
+def test_no_cell_is_cut_along_rounding(turn: int) -> None:
+    """Features that do not vary in every direction, as columns of a category: a small change moves next to nobody."""
+    draw = torch.Generator().manual_seed(2)
+    category = torch.nn.functional.one_hot(torch.arange(600) % 3, 3).double()
+    features = torch.cat(
+        [torch.randn(600, 4, generator=draw).double(), category @ torch.randn(3, 6, generator=draw).double()], 1
+    )
+    moved = features * (1 + 1e-9 * torch.randn(600, 10, generator=draw).double())
+    predicted = (features[:, 0] > 0).long()
+    codes, again = (cells(each, predicted, 16, turn) for each in (features, moved))
+    assert float((codes != again).double().mean()) < 0.02
+
+
+@pytest.mark.parametrize("records", [1, 5])
+def test_features_that_are_all_alike_and_a_single_record_have_cells(records: int) -> None:
+    codes = cells(torch.ones(records, 4).double(), torch.zeros(records, dtype=torch.int64), 4)
+    assert len(codes) == records
+    assert torch.equal(cells(torch.ones(records, 4).double(), codes.clamp(max=1), 1), torch.zeros(records).long())
 
 
 def test_few_records_leave_cells_empty_and_a_single_class_is_divided() -> None:
@@ -115,6 +138,9 @@ def test_a_query_by_class_keeps_classes_apart(tmp_path: Path, planted: Planted) 
     query = planted.source(tmp_path, labels, 2).query(planted.features, planted.probabilities, 6)
     assert query.shape == (N, 12)
     assert torch.equal(query.argmax(1) // 6, labels)
+    assert torch.equal(on_grid(query), query)  # rows of norm 1 as they are committed to
+    alone = planted.source(tmp_path / "alone", torch.zeros(N, dtype=torch.int64), 2)
+    assert not alone.query(planted.features, planted.probabilities, 6)[:, 6:].any()
 
 
 def test_cells_of_the_features_tell_what_predicted_classes_do_not(tmp_path: Path, planted: Planted) -> None:

@@ -21,6 +21,7 @@ from torch import Tensor
 import secure_fair.parties.auditor
 import secure_fair.parties.continuity
 import secure_fair.parties.developer
+import secure_fair.parties.service
 from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
 from secure_fair.parties.checkpoints import Place, packed, unpacked
@@ -90,14 +91,14 @@ def developer_at_release(number: int, operation: str, before: bool, arguments: l
 
 def auditor_in_epoch(epoch: int, arguments: list[str]) -> None:
     """Killed when it has its own state of this epoch, before it says so: the developer's does not count."""
-    honest = secure_fair.parties.auditor.keep_own
+    honest = secure_fair.parties.service.keep_own
 
     def keep_own(network: Any, kept: Any, shared: Any, message: Any, developer: str) -> None:
         if message.epoch == epoch:
             network.send = lambda *_: die()
         honest(network, kept, shared, message, developer)
 
-    secure_fair.parties.auditor.keep_own = keep_own  # type: ignore[assignment]
+    secure_fair.parties.service.keep_own = keep_own  # type: ignore[assignment]
     program(arguments)
 
 

@@ -67,6 +67,16 @@ def test_every_strength_has_a_line_of_its_own() -> None:
     assert all(list(line.get_xdata()) == sorted(line.get_xdata()) for line in figure.axes[0].lines)
 
 
+def test_every_number_of_components_has_a_line_of_its_own() -> None:
+    """Of two settings that differ in nothing else, too."""
+    other = {"components": "2", "settings": "parity, components 2"}
+    rows = sweep() + [r | other for r in sweep() if r["method"] == "parity"]
+    figure = by_epsilon(group_settings(rows), GAPS[0])
+    assert figure is not None
+    named = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert {"parity (moments)", "parity (moments, components 2)"} < set(named)
+
+
 def test_one_epsilon_makes_no_figure_by_epsilon() -> None:
     assert by_epsilon(group_settings([row("erm", 0, 0.3), row("parity", 0, 0.1, asked_epsilon="1")]), GAPS[0]) is None
 

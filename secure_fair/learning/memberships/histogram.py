@@ -3,7 +3,7 @@
 The developer knows pictures, labels and predictions; the groups alone are secret. So a histogram of groups by
 predicted class, as RaCO-DP has one for every minibatch (arXiv 2505.22703), is one moment whose query has a 1 in each
 row; asked of all records once an epoch it is of as many records as all of an epoch's minibatches, against the noise
-of one of them. Predicted classes alone tell no more than whom a group's gap has hit already; so they are divided
+of one of them. Predicted classes alone do not tell people apart of whom the same is predicted; so they are divided
 further, by what the features say.
 """
 
@@ -15,11 +15,13 @@ from torch import Tensor
 from secure_fair.learning.memberships.moments import MomentSource
 from secure_fair.operations.group_counts import indicators
 
+FLAT = 1e-9  # of the largest variance: a component of less is none
+
 
 class HistogramSource(MomentSource):
     """One histogram an epoch; the cells of successive epochs lie along other components of the features.
 
-    With as many cells as there are classes they are the predicted classes.
+    With as many cells as there are classes they are the predicted classes, where each of them is predicted.
     """
 
     release = "histogram"
@@ -39,21 +41,29 @@ class HistogramSource(MomentSource):
 def cells(features: Tensor, predicted: Tensor, count: int, turn: int = 0) -> Tensor:
     """The cell (n,) of each record, in [0, ``count``): predicted classes, divided at quantiles of the features.
 
-    ``features`` (n, d), ``predicted`` (n,) int64. Each division is along the next principal component, and at each
-    ``turn`` they begin where the last one's ended. Where there are more classes than cells the last ones share one.
+    ``features`` (n, d), ``predicted`` (n,) int64. Each division is along the next principal component, and every
+    ``turn`` begins with components of its own, in a circle. Where more classes are predicted than there are cells, the
+    rarest share one.
     """
-    centred = features - features.mean(0)
-    _, _, directions = torch.linalg.svd(centred.T @ centred / len(features))
-    parts = [torch.nonzero(predicted.clamp(max=count - 1) == label).flatten() for label in range(count)]
+    sizes = torch.bincount(predicted)
+    ranked = sizes.argsort(descending=True, stable=True).argsort()[predicted]  # 0: predicted most often
+    parts = [torch.nonzero(ranked.clamp(max=count - 1) == rank).flatten() for rank in range(count)]
     parts = [part for part in parts if len(part)]
-    shares = _apportioned([len(part) for part in parts], count)
-    first = turn * (max(shares) - 1).bit_length()
+    scores = _principal(features)
     codes, used = torch.empty(len(features), dtype=torch.int64), 0
-    for part, share in zip(parts, shares, strict=True):
-        for cell in _divided(centred @ directions.T, part, share, first):
+    for part, share in zip(parts, _apportioned([len(part) for part in parts], count), strict=True):
+        for cell in _divided(scores, part, share, turn * (count - 1).bit_length()):
             codes[cell] = used
             used += 1
     return codes
+
+
+def _principal(features: Tensor) -> Tensor:
+    """Scores (n, r) along the principal components that features vary in: others would be divided by rounding."""
+    centred = features - features.mean(0)
+    _, variances, directions = torch.linalg.svd(centred.T @ centred / len(features))
+    rank = max(1, int((variances > FLAT * variances[0]).sum()))
+    return centred @ directions[:rank].T
 
 
 def _apportioned(sizes: list[int], count: int) -> list[int]:
