@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from secure_fair.bench.needs import Needs, Parties, check_size, needs_of
-from secure_fair.bench.pace import Pace
+from secure_fair.bench.pace import Pace, Work
 from secure_fair.groups import columns
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.operations import OPERATIONS
@@ -95,13 +95,13 @@ def _line(config: RunConfig, sizes: Sizes, kind: Asked, link: LinkSettings, pace
 
 def seconds(needs: Needs, kind: Asked, peers: int, link: LinkSettings, pace: Pace) -> float:
     """Seconds of all calls of one kind, from the first message to the opened value."""
-    latency = link.latency_ms / 1000
-    waiting = needs.rounds * (pace.round_seconds + latency) + (2 * needs.waits + needs.verdicts) * latency
-    return waiting + on_the_wire(needs, peers, link) + needs.bytes * _a_byte(kind, pace)
+    latency, work = link.latency_ms / 1000, _work(kind, pace)
+    waiting = needs.rounds * (work.round_seconds + latency) + (2 * needs.waits + needs.verdicts) * latency
+    return waiting + on_the_wire(needs, peers, link) + needs.bytes * work.a_byte
 
 
-def _a_byte(kind: Asked, pace: Pace) -> float:
-    """Seconds of work on a byte: rows that are proved take more than bits, and what is opened masked the least.
+def _work(kind: Asked, pace: Pace) -> Work:
+    """The work on rounds and bytes: rows that are proved take more than bits, and what is opened masked the least.
 
     Operations that are not binding do more with numbers than multiply them: they approximate functions of them.
     """

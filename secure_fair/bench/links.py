@@ -25,7 +25,7 @@ LATENCIES = (0.0, 10.0, 50.0)  # ms, one way
 RECORDS = (10_000, 100_000)
 WIDTHS = {"moment": 16, "group_counts": 4, "adversary_rows": 32}  # numbers of a row; the first two are proved
 PROVED = ("moment", "group_counts")
-IN_A_ROW = 3  # calls that are timed, after a first one; their median counts
+IN_A_ROW = 7  # calls that are timed, after a first one; their median counts
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The pace of this machine: seconds a round and a byte of secure computation, measured in a few seconds.
 
 A developer, an auditor and a dealer, in processes and over TLS as in a run, make small and larger moments of both
-kinds, counts and an adversary's rows, each the median of three. Whatever else the machine does meanwhile is in it. A
-byte stands for the work on its numbers, at all parties; larger ones are so large that their rounds take little of it.
+kinds, counts and an adversary's rows, each the median of five. Whatever else the machine does meanwhile is in it. A
+byte stands for the work on its numbers, at all parties, a round for what is done however few there are.
 """
 
 from __future__ import annotations
@@ -20,24 +20,30 @@ from secure_fair.operations.common.ask import Ask
 from secure_fair.parties.rehearsal import rehearse
 
 FEW, MANY = 64, 32_768  # rows
-TURNS = 3  # of each kind
+TURNS = 5  # of each kind
 COUNTS = Ask(operation="group_counts", attribute="group", width=4)
 ADVERSARY = Ask(operation="adversary_rows", attribute="group", width=16)
 FASTEST = 0.001  # seconds, of a simulated link
 
 
 @dataclass(frozen=True)
-class Pace:
-    """Seconds: of a round on this machine, and of a byte where values are opened masked, where rows are committed to
-    and proved, where they are one-hot and counted, where functions are approximated on shares, and where memberships
-    are committed to."""
+class Work:
+    """Seconds of a round on this machine, and of a byte besides the rounds, of one kind of work."""
 
     round_seconds: float
-    opened: float
-    proved: float
-    counted: float
-    approximated: float
-    enrolled: float
+    a_byte: float
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The work where values are opened masked, where rows are committed to and proved, where they are one-hot and
+    counted, where functions are approximated on shares, and where memberships are committed to."""
+
+    opened: Work
+    proved: Work
+    counted: Work
+    approximated: Work
+    enrolled: Work
 
 
 @dataclass(frozen=True)
@@ -48,9 +54,10 @@ class Spent:
     bytes: float
     rounds: float
 
-    def a_byte(self, round_seconds: float) -> float:
-        """Seconds a byte besides the rounds."""
-        return max(self.seconds - round_seconds * self.rounds, 0.0) / self.bytes
+    def work(self, larger: Spent, latency: float) -> Work:
+        """The line through this, of few rows, and the same of many over a link of so much ``latency``."""
+        a_byte = max(larger.seconds - self.seconds, 0.0) / (larger.bytes - self.bytes)
+        return Work(max((self.seconds - a_byte * self.bytes) / self.rounds - latency, 0.0), a_byte)
 
 
 @lru_cache(maxsize=8)
@@ -61,21 +68,25 @@ def pace(link: LinkSettings = LinkSettings()) -> Pace:  # noqa: B008 (frozen)
     a millisecond, which is taken off again.
     """
     latency = FASTEST if link.latency_ms or link.bandwidth_mbps else 0.0
-    small, *others = rehearse(_measured, link=LinkSettings(latency_ms=1000 * latency))[0]
-    a_round = small.seconds / small.rounds
-    measured = (spent.a_byte(a_round) for spent in others)
-    return Pace(max(a_round - latency, 0.0), *measured)
+    measured = rehearse(_measured, link=LinkSettings(latency_ms=1000 * latency))[0]
+    return Pace(*(few.work(many, latency) for few, many in measured))
 
 
-def _measured(session: Session) -> list[Spent]:
-    """At one party: a few rows, many, many that are proved, counts, an adversary's; then the memberships of many."""
-    kinds = ((ASK, FEW, False), (ASK, MANY, False), (ASK, MANY, True), (COUNTS, MANY, True), (ADVERSARY, MANY, False))
-    found = [_released(session, *kind) for kind in kinds]
+def _measured(session: Session) -> list[tuple[Spent, Spent]]:
+    """At one party: few rows and many, opened, proved, counted, an adversary's; then memberships of few and many."""
+    kinds = ((ASK, False), (ASK, True), (COUNTS, True), (ADVERSARY, False))
+    found = [(_released(session, ask, FEW, proved), _released(session, ask, MANY, proved)) for ask, proved in kinds]
+    _enrolled(session, FEW)  # the first is not counted
+    return [*found, (_enrolled(session, FEW), _enrolled(session, MANY))]
+
+
+def _enrolled(session: Session, rows: int) -> Spent:
+    """The memberships of so many."""
     before, began = session.meter.summary()["share_attributes"], perf_counter()
-    ReleaseParty(session, ASK, MANY, False, 0)
+    ReleaseParty(session, ASK, rows, False, 0)
     seconds, spent = perf_counter() - began, session.meter.summary()["share_attributes"] - before
     moved = spent.bytes_sent + spent.bytes_received + spent.dealer_bytes_sent + spent.dealer_bytes_received
-    return [*found, Spent(seconds, moved, spent.rounds)]
+    return Spent(seconds, moved, spent.rounds)
 
 
 def _released(session: Session, ask: Ask, rows: int, proved: bool) -> Spent:

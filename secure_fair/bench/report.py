@@ -86,7 +86,7 @@ them the bare product by stock CrypTen, whose connections are in the clear, and 
   `test_needs_are_what_a_session_counts` holds them to sessions of two and three parties: rounds exactly, bytes by 2 %.
   A run's parties also send each other words of some hundred bytes (a verifier's verdict), which are not in them.
 - **The pace** is measured when it is asked for, in some seconds, by small and larger moments of both kinds, by counts
-  and by an adversary's rows, medians of three, between three processes and over a simulated link if the run has one:
+  and by an adversary's rows, medians of five, between three processes and over a simulated link if the run has one:
   whatever else the machine does then is in it, and what it does later is not. Another operation's work on a byte may be
   more or less. The first proof of a process takes about a tenth of a second more than is forecast; the first release
   after one of another kind waits for what was asked of the dealer in vain.

@@ -11,7 +11,7 @@ import torch
 
 from secure_fair.bench.forecast import forecast, seconds, total
 from secure_fair.bench.needs import Needs, Parties, check_size, needs_of
-from secure_fair.bench.pace import Pace
+from secure_fair.bench.pace import Pace, Spent, Work
 from secure_fair.errors import UsageError
 from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
 from secure_fair.mpc.cost import OperationCost
@@ -137,14 +137,20 @@ def test_more_than_the_engine_takes_is_refused_with_the_bound():
 def test_seconds_are_rounds_bytes_and_waiting():
     needs = Needs(calls=1, rounds=6, waits=1, verdicts=1, bytes_sent=2e6, bytes_received=1e6)
     proved = case("moment", 10, 2, 16, verifiers=PROVED)
-    pace = Pace(round_seconds=0.001, opened=1e-8, proved=3e-8, counted=2e-8, approximated=4e-8, enrolled=0)
+    pace = Pace(Work(0.001, 1e-8), Work(0.003, 3e-8), Work(0.002, 2e-8), Work(0.004, 4e-8), Work(0, 0))
     here = seconds(needs, proved, 1, LinkSettings(), pace)
-    assert here == pytest.approx(6 * 0.001 + 3e6 * 3e-8)
-    for operation, a_byte in (("moment", 1e-8), ("adversary_rows", 4e-8)):  # unproved
+    assert here == pytest.approx(6 * 0.003 + 3e6 * 3e-8)
+    for operation, work in (("moment", pace.opened), ("adversary_rows", pace.approximated)):  # unproved
         one = seconds(needs, case(operation, 10, 2, 16), 1, LinkSettings(), pace)
-        assert one == pytest.approx(6 * 0.001 + 3e6 * a_byte)
+        assert one == pytest.approx(6 * work.round_seconds + 3e6 * work.a_byte)
     far = seconds(needs, proved, 1, LinkSettings(latency_ms=50, bandwidth_mbps=80), pace)
     assert far - here == pytest.approx(9 * 0.05 + 8 * 2e6 / 80e6)
+
+
+def test_work_is_the_line_through_few_rows_and_many():
+    few, many = Spent(0.010 + 1e3 * 1e-8, 1e3, 5), Spent(0.010 + 1e6 * 1e-8, 1e6, 5)
+    assert few.work(many, 0.0) == Work(pytest.approx(0.002), pytest.approx(1e-8))
+    assert few.work(many, 0.001) == Work(pytest.approx(0.001), pytest.approx(1e-8))
 
 
 def test_a_run_s_forecast_has_a_line_for_each_operation():
