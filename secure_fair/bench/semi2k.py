@@ -18,7 +18,7 @@ from secure_fair.bench.cases import BALL, RATE, cases
 from secure_fair.bench.measure import Engine, start_ours
 from secure_fair.bench.work import Task
 from secure_fair.errors import ProcessFailed, UsageError
-from secure_fair.mpc.approximations import PULL
+from secure_fair.mpc.approximations import PULL, sigmoid_coefficients
 
 PROGRAM = "spu_party.py"  # beside this file; it is a program of its own
 CALLS = 5  # in a row, by either
@@ -93,7 +93,8 @@ class Spu:
 
     def __init__(self, python: Path, batch: int, dim: int) -> None:
         sizes = {"batch": batch, "dim": dim, "calls": CALLS, "port": _free_port()}
-        settings = json.dumps({**sizes, "ball": BALL, "rate": RATE, "pull": PULL})
+        step = {"ball": BALL, "rate": RATE, "pull": PULL, "coefficients": list(sigmoid_coefficients(BALL))}
+        settings = json.dumps(sizes | step)
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed at the end)
         self._process = subprocess.Popen(
             [str(python), str(Path(__file__).with_name(PROGRAM)), settings],

@@ -39,6 +39,17 @@ class Settings:
     ball: float
     rate: float
     pull: float
+    coefficients: list[float]
+
+    def sigmoid(self, logits: Any) -> Any:
+        """The Chebyshev polynomial of ours (B, 1): at once faster here and nearer to it than SPU's own sigmoid."""
+        unit = (logits / self.ball).T
+        known = unit  # T_1 .. T_m; T_(m+j) = 2 T_m T_j - T_(m-j)
+        while len(known) < len(self.coefficients) - 1:
+            zeroth = jnp.ones_like(unit)
+            known = jnp.concatenate([known, 2 * known[-1:] * known - jnp.concatenate([known[:-1][::-1], zeroth])])
+        first, *others = self.coefficients
+        return (first + jnp.asarray(others) @ known[: len(others)])[:, None]
 
     def step(self, features: Any, members: Any, weights: Any) -> Any:
         """Gradient rows of the binary cross entropy by the features, and the weights after a step, in their ball."""
@@ -48,7 +59,7 @@ class Settings:
 
     def free_step(self, features: Any, members: Any, weights: Any) -> Any:
         """The same, but nothing keeps the weights in the ball."""
-        error = 1 / (1 + jnp.exp(-(features @ weights))) - members
+        error = self.sigmoid(features @ weights) - members
         return error @ weights.T, weights - self.rate * (features.T @ error)
 
     def programs(self) -> dict[str, tuple[Any, list[np.ndarray]]]:

@@ -61,11 +61,12 @@ def sigmoid(session: Session, logits: MPCTensor, bound: float) -> MPCTensor:
     Error below 1e-4; 4 rounds for a bound up to 4, else 5.
     """
     (u,) = truncate(session, (logits, round(session.scale * bound)), scale=session.scale)
-    return polynomial(session, u, _sigmoid_coefficients(bound))
+    return polynomial(session, u, sigmoid_coefficients(bound))
 
 
 @lru_cache(maxsize=64)
-def _sigmoid_coefficients(bound: float) -> np.ndarray:
+def sigmoid_coefficients(bound: float) -> np.ndarray:
+    """Chebyshev coefficients of the sigmoid on [-``bound``, ``bound``]."""
     return _interpolate(lambda u: 1 / (1 + np.exp(-bound * u)), 15 if bound <= EXP_RANGE else 31)
 
 

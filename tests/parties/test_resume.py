@@ -152,11 +152,18 @@ CASES: dict[str, tuple[Mapping[str, Any], str, Entry]] = {
         "developer",
         partial(developer_at_release, 2, "moment", False),
     ),
+    "histogram": (
+        {"name": "parity", "release": "histogram", "strength": 20.0},
+        "developer",
+        partial(developer_at_release, 2, "moment", False),
+    ),
     "adv": ({"name": "adv", "release": "rows", "strength": 0.5}, "auditor", partial(auditor_in_epoch, 2)),
 }
 
 
-@pytest.mark.parametrize("case", ["parity", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erm", "adv"))])
+@pytest.mark.parametrize(
+    "case", ["parity", *(pytest.param(name, marks=pytest.mark.slow) for name in ("erm", "histogram", "adv"))]
+)
 def test_a_run_that_is_gone_on_with_ends_with_the_same_model(
     tmp_path: Path, weights: Path, few: Path, case: str
 ) -> None:
