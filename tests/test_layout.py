@@ -208,6 +208,30 @@ def test_docstrings_begin_with_a_verb_or_with_their_subject():
     assert found == []
 
 
+def defined(kinds: tuple[type, ...]) -> Iterator[tuple[Path, ast.AST]]:
+    """Every definition of these kinds, with its file."""
+    for path in sources():
+        yield from ((path, node) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds))
+
+
+def test_a_class_name_has_one_meaning():
+    named: dict[str, list[str]] = {}
+    for path, node in defined((ast.ClassDef,)):
+        named.setdefault(node.name, []).append(module_of(path))
+    assert {name: modules for name, modules in named.items() if len(modules) > 1} == {}
+
+
+def test_functions_and_operations_can_be_seen_at_once():
+    """Sixty lines a function, with its signature and what it says; 150 a file of an operation, with its plain twin."""
+    functions = {
+        f"{module_of(path)}.{node.name}": node.end_lineno - node.lineno + 1
+        for path, node in defined((ast.FunctionDef, ast.AsyncFunctionDef))
+    }
+    rooms = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "secure_fair/operations").glob("*.py")}
+    assert {name: lines for name, lines in functions.items() if lines > 60} == {}
+    assert {name: lines for name, lines in rooms.items() if lines > 150} == {}
+
+
 def test_the_project_names_no_place_of_a_machine():
     """Sources, scenarios and build files hold neither absolute home or work folders nor package hosts."""
     texts = [

@@ -28,6 +28,7 @@ from torch.nn import functional
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.data import faces
+from secure_fair.data.face_traits import draw_traits
 from secure_fair.learning.backbone import EMBEDDED_ARCHITECTURE, EMBEDDED_IMAGE_SIZE, EMBEDDED_NAME, EMBEDDED_PATH
 from secure_fair.learning.prefix import choose_attention, fast_dtype
 
@@ -143,7 +144,7 @@ class Student(nn.Module):
 def draw(n: int, seed: int) -> Portraits:
     """Draw portraits together with the traits behind them."""
     pictures, codes = faces.draw(n, seed, size=EMBEDDED_IMAGE_SIZE)
-    drawn = faces._draw_traits(n, seed, codes)  # nobody but this script has a use for what is behind a portrait
+    drawn = draw_traits(n, seed, codes)  # nobody but this script has a use for what is behind a portrait
     traits = torch.from_numpy(np.stack([drawn[name] for name in TRAITS], axis=1)).float()
     return Portraits(
         torch.from_numpy(pictures),

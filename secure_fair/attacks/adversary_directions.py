@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
-from secure_fair.attacks.common.auditor import EXACT, TRUSTING, Auditor, auditor, training_plan
+from secure_fair.attacks.common.auditor import EXACT, TRUSTING, AttackedAuditor, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 
 NAME = "adversary_rows"
@@ -42,7 +42,7 @@ class AdversaryDirections(ScoredAttack):
             rows = self._ask(asked, np.arange(known, known + trials), 0.0, context)
         return Scores.of(-rows[:, 0], attributes, context.generator("adversary_directions"))
 
-    def _ask(self, asked: Auditor, records: np.ndarray, entry: float, context: Context) -> np.ndarray:
+    def _ask(self, asked: AttackedAuditor, records: np.ndarray, entry: float, context: Context) -> np.ndarray:
         features = torch.zeros(len(records), 2, dtype=torch.float64)
         features[:, 0] = entry
         return asked.ask(NAME, records.astype(np.int64), features, context.terms.precision_bits)

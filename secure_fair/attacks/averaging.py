@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
-from secure_fair.attacks.common.auditor import Auditor, isolating, opened, training_plan
+from secure_fair.attacks.common.auditor import AttackedAuditor, isolating, opened, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.plan import Plan
@@ -61,7 +61,7 @@ def _everything(
     return sums / np.maximum(counts, 1)
 
 
-def _until_refused(asked: Auditor, records: np.ndarray, bits: int, most: int) -> list[np.ndarray]:
+def _until_refused(asked: AttackedAuditor, records: np.ndarray, bits: int, most: int) -> list[np.ndarray]:
     answers: list[np.ndarray] = []
     while len(answers) < most:
         try:

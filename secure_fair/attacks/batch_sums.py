@@ -7,7 +7,7 @@ import torch
 
 from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
 from secure_fair.attacks.common.auditor import EXACT, auditor, deviation, training_plan
-from secure_fair.attacks.common.epochs import Told, unit_rows
+from secure_fair.attacks.common.epochs import OpenedMoments, unit_rows
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
 
@@ -41,7 +41,7 @@ class BatchSums(ScoredAttack):
                     query[batch] = unit_rows(generator, BATCH, WIDTH)
                     queries.append(query)
                     answers.append(asked.ask(NAME, batch, torch.from_numpy(query[batch]), terms.precision_bits)[:, 0])
-        told = Told(np.concatenate(queries, axis=1), np.concatenate(answers), deviation(plan, NAME) ** 2)
+        told = OpenedMoments(np.concatenate(queries, axis=1), np.concatenate(answers), deviation(plan, NAME) ** 2)
         return Scores.of(told.ratios(np.full(PEOPLE, 0.5)), attributes, generator)
 
 

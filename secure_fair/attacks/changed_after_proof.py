@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import DEVELOPER, Attack, Context, Outcome, Terms
+from secure_fair.attacks.common.attack import DEVELOPER, Attack, AttackTerms, Context, Outcome
 from secure_fair.attacks.common.auditor import training_plan
 from secure_fair.attacks.common.digits import PACKED, RECORDS, TRIES, digits, packed, read, unit_of
 from secure_fair.attacks.common.exchange import Exchange
@@ -37,7 +37,7 @@ class ChangedAfterProof(Attack):
         return Outcome.counted(read(ours, codes), read(twin, codes), TRIES * PACKED, most=0.5)
 
 
-def play(session: Session, terms: Terms, codes: np.ndarray, bound: bool) -> list[int | None]:
+def play(session: Session, terms: AttackTerms, codes: np.ndarray, bound: bool) -> list[int | None]:
     """One party's part; at the developer the attributes that it reads, as one number each."""
     plan, honest = training_plan(NAME, terms, exact=False), torch.zeros(RECORDS, 1, dtype=torch.float64)
     unit = unit_of(plan, NAME)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms, balanced, blocks
+from secure_fair.attacks.common.attack import AttackTerms, Ceiling, Context, ScoredAttack, balanced, blocks
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan, isolating
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
@@ -20,7 +20,7 @@ class CountNeighbours(ScoredAttack):
     needs = "strata of its own"
     twin = "the same counts without noise"
 
-    def ceiling(self, terms: Terms) -> Ceiling:
+    def ceiling(self, terms: AttackTerms) -> Ceiling:
         """That of all counts of test records."""
         return terms.evaluation_ceiling
 

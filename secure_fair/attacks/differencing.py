@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms, balanced, blocks
+from secure_fair.attacks.common.attack import AttackTerms, Ceiling, Context, ScoredAttack, balanced, blocks
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, evaluation_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.operations.group_counts import indicators
@@ -23,7 +23,7 @@ class Differencing(ScoredAttack):
     needs = "two evaluations of the same test records"
     twin = "the same two evaluations without noise"
 
-    def ceiling(self, terms: Terms) -> Ceiling:
+    def ceiling(self, terms: AttackTerms) -> Ceiling:
         """That of all counts of test records."""
         return terms.evaluation_ceiling
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.attacks.common import lies
-from secure_fair.attacks.common.attack import AUDITOR, DEVELOPER, Attack, Context, Outcome, Terms
+from secure_fair.attacks.common.attack import AUDITOR, DEVELOPER, Attack, AttackTerms, Context, Outcome
 from secure_fair.attacks.common.auditor import training_plan
 from secure_fair.attacks.common.exchange import Exchange
 from secure_fair.mpc import bounds
@@ -61,7 +61,7 @@ class FalseProofs(Attack):
         return Outcome.counted(sum(ours), sum(twin), len(ROWS) * len(WAYS), most=0.0)
 
 
-def play(session: Session, terms: Terms, attributes: np.ndarray, heeded: bool) -> list[bool]:
+def play(session: Session, terms: AttackTerms, attributes: np.ndarray, heeded: bool) -> list[bool]:
     """One party's part; at the developer which lies were answered."""
     if session.name == AUDITOR and not heeded:
         VerifiersCheck.holds = lambda *_: True  # type: ignore[method-assign]

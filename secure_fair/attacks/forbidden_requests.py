@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
-from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, auditor
+from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, AttackedAuditor, auditor
 from secure_fair.errors import Refusal
 from secure_fair.operations import OPERATIONS, RULES, planned, requests
 from secure_fair.operations.common.ask import Ask
@@ -83,7 +83,7 @@ def _ask(wish: Wish) -> tuple[Ask, list[torch.Tensor]]:
     return ask, [torch.full((len(wish.records), wish.width), 0.5, dtype=torch.float64)]
 
 
-def _answered(asked: Auditor, wish: Wish) -> bool:
+def _answered(asked: AttackedAuditor, wish: Wish) -> bool:
     ask, private = _ask(wish)
     try:
         *_, grant = asked.gate.admit_together(requests(ask, wish.records, asked.facts))

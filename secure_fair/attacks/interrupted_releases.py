@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
-from secure_fair.attacks.common.auditor import Auditor, opened, training_plan
+from secure_fair.attacks.common.auditor import AttackedAuditor, opened, training_plan
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.policy import Policy
 
@@ -65,7 +65,7 @@ class InterruptedReleases(Attack):
         return max(len(opening.out) - RELEASES, 0)
 
 
-def _release(asked: Auditor, opening: LastOpening) -> None:
+def _release(asked: AttackedAuditor, opening: LastOpening) -> None:
     try:
         _, (grant,) = asked.admit(NAME, np.arange(PEOPLE, dtype=np.int64), 1)
         asked.gate.release(grant, opening)

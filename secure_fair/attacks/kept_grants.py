@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced, blocks
-from secure_fair.attacks.common.auditor import Auditor, auditor, isolating, training_plan
+from secure_fair.attacks.common.auditor import AttackedAuditor, auditor, isolating, training_plan
 from secure_fair.errors import BudgetExceeded
 from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
@@ -41,13 +41,13 @@ class KeptGrants(Attack):
             return sum(_beyond(asked, batch) for batch in blocks(BATCH * BATCHES, BATCH))
 
 
-def _beyond(asked: Auditor, batch: np.ndarray) -> int:
+def _beyond(asked: AttackedAuditor, batch: np.ndarray) -> int:
     """How many answers about a batch are beyond the first."""
     admitted = [asked.admit(NAME, batch, BATCH) for _ in range(GRANTS)]
     return sum(_opens(asked, ask, batch, grants) for ask, grants in admitted) - 1
 
 
-def _opens(asked: Auditor, ask: Ask, batch: np.ndarray, grants: Sequence[Grant]) -> bool:
+def _opens(asked: AttackedAuditor, ask: Ask, batch: np.ndarray, grants: Sequence[Grant]) -> bool:
     (grant,) = grants
     value = OPERATIONS[NAME].plain(asked.state, ask, batch, [isolating(BATCH)], Update())
     try:

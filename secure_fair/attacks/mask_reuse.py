@@ -13,7 +13,7 @@ import numpy as np
 
 from secure_fair.attacks.common.attack import AUDITOR, Attack, Context, Outcome
 from secure_fair.attacks.common.wire import PEOPLE, enrolled, guessed, moment_of, received, replaced
-from secure_fair.mpc.menu import Source
+from secure_fair.mpc.menu import SharedKeySource
 from secure_fair.mpc.session import Session
 
 TRIES = 32
@@ -32,7 +32,7 @@ class MaskReuse(Attack):
         generator = context.generator("mask_reuse")
         secrets, codes = generator.permutation(np.arange(TRIES) % 2), generator.integers(0, 2, PEOPLE)
         ours = guessed(context.parties(play, secrets, codes)[1], secrets)
-        with replaced(Source, "committed", always_the_same(Source.committed)):
+        with replaced(SharedKeySource, "committed", always_the_same(SharedKeySource.committed)):
             twin = guessed(context.parties(play, secrets, codes)[1], secrets)
         return Outcome.counted(ours, twin, TRIES // 2, most=0.5)
 

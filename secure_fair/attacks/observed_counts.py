@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms
+from secure_fair.attacks.common.attack import AttackTerms, Ceiling, Context, ScoredAttack
 from secure_fair.attacks.common.auditor import EVALUATION, EXACT, auditor, deviation, evaluation_plan
 from secure_fair.attacks.common.observational import Observed
 from secure_fair.attacks.common.statistics import Scores
@@ -27,7 +27,7 @@ class ObservedCounts(ScoredAttack):
     twin = "the same counts without noise"
     formal = False
 
-    def ceiling(self, terms: Terms) -> Ceiling:
+    def ceiling(self, terms: AttackTerms) -> Ceiling:
         """That of all counts of test records."""
         return terms.evaluation_ceiling
 

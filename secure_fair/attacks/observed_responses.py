@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from secure_fair.attacks.common.attack import Ceiling, Context, ScoredAttack, Terms
+from secure_fair.attacks.common.attack import AttackTerms, Ceiling, Context, ScoredAttack
 from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
 from secure_fair.attacks.common.observational import Observed
 from secure_fair.attacks.common.statistics import Scores
@@ -23,7 +23,7 @@ class ObservedResponses(ScoredAttack):
     needs = "a proxy of the attribute"
     twin = "true answers"
 
-    def ceiling(self, terms: Terms) -> Ceiling:
+    def ceiling(self, terms: AttackTerms) -> Ceiling:
         """That of the answers themselves."""
         return Ceiling(accounting.truth_probability(terms.epsilon, 2), epsilon=terms.epsilon)
 

@@ -26,7 +26,7 @@ class NoNoise:
         return np.zeros(count, dtype=np.int64)
 
 
-class OwnRecords(Attack):
+class OwnRecordsAttack(Attack):
     """A record moves the weights of its own feature alone; whether they have moved is the score.
 
     All are trained together, each being there with probability one half by a coin of its own.
@@ -61,4 +61,4 @@ class OwnRecords(Attack):
         return Scores.of(weights[1] - weights[0], there, generator)
 
 
-ATTACK = OwnRecords()
+ATTACK = OwnRecordsAttack()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from secure_fair.attacks.common import lies
-from secure_fair.attacks.common.attack import DEVELOPER, Attack, Context, Outcome, Terms
+from secure_fair.attacks.common.attack import DEVELOPER, Attack, AttackTerms, Context, Outcome
 from secure_fair.attacks.common.auditor import training_plan
 from secure_fair.attacks.common.digits import PACKED, RECORDS, TRIES, digits, packed, read, unit_of
 from secure_fair.attacks.common.exchange import Exchange
@@ -34,7 +34,7 @@ class Packing(Attack):
         return Outcome.counted(read(ours, codes), read(twin, codes), TRIES * PACKED, most=0.0)
 
 
-def play(session: Session, terms: Terms, codes: np.ndarray, policy: Policy) -> list[int | None]:
+def play(session: Session, terms: AttackTerms, codes: np.ndarray, policy: Policy) -> list[int | None]:
     """One party's part in all tries; at the developer the attributes that it reads, as one number each.
 
     ``codes``: int64 (tries, records), used by the auditor alone, as is its ``policy``.

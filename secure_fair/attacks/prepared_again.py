@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
-from secure_fair.attacks.common.auditor import People, isolating, opened, training_plan
+from secure_fair.attacks.common.auditor import AttackedPeople, isolating, opened, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.policy import Policy
@@ -34,8 +34,8 @@ class PreparedAgain(ScoredAttack):
         everybody, persons = np.arange(PEOPLE, dtype=np.int64), [f"person {number}" for number in range(PEOPLE)]
         with TemporaryDirectory(prefix="secure-fair-review-") as folder:
             for number in range(PREPARATIONS):
-                ids = People.numbered(PEOPLE, store=f"{number:x}-").ids
-                people = People(ids, persons if known else None)
+                ids = AttackedPeople.numbered(PEOPLE, store=f"{number:x}-").ids
+                people = AttackedPeople(ids, persons if known else None)
                 with opened(Path(folder), attributes, plan, policy, f"run {number}", people=people) as asked:
                     try:
                         answers.append(asked.ask(NAME, everybody, isolating(PEOPLE), terms.precision_bits)[:, 0])

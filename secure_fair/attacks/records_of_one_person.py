@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from secure_fair.attacks.common.attack import Context, ScoredAttack, balanced
-from secure_fair.attacks.common.auditor import People, auditor, training_plan
+from secure_fair.attacks.common.auditor import AttackedPeople, auditor, training_plan
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.privacy.policy import Policy
 
@@ -28,7 +28,7 @@ class RecordsOfOnePerson(ScoredAttack):
         attributes, count = balanced(PERSONS), PERSONS * RECORDS
         query = torch.eye(PERSONS, dtype=torch.float64).repeat_interleave(RECORDS, dim=0)
         persons = [f"person {number // RECORDS}" for number in range(count)]
-        people = People(People.numbered(count).ids, persons if known else None)
+        people = AttackedPeople(AttackedPeople.numbered(count).ids, persons if known else None)
         plan = training_plan(NAME, context.terms, exact=False, records_per_person=RECORDS if known else None)
         with auditor(attributes.repeat(RECORDS), plan, Policy(), people=people) as asked:
             told = asked.ask(NAME, np.arange(count, dtype=np.int64), query, context.terms.precision_bits)

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from secure_fair.attacks.common.attack import Attack, Context, Outcome, balanced
-from secure_fair.attacks.common.auditor import Auditor, auditor, training_plan
+from secure_fair.attacks.common.auditor import AttackedAuditor, auditor, training_plan
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.privacy.policy import Policy
 
@@ -38,7 +38,7 @@ class Refusals(Attack):
         return Outcome.counted(_right(ours, targets), _right(twin, targets), TARGETS // 2, most=0.5)
 
 
-def _said(asked: Auditor, target: int, careful: bool) -> str:
+def _said(asked: AttackedAuditor, target: int, careful: bool) -> str:
     records = np.arange(target * BATCH, (target + 1) * BATCH, dtype=np.int64)
     said = []
     for part in (records, records[:-1]):

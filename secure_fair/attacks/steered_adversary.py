@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from secure_fair.attacks.common.attack import DEVELOPER, Attack, Context, Outcome, Terms
+from secure_fair.attacks.common.attack import DEVELOPER, Attack, AttackTerms, Context, Outcome
 from secure_fair.attacks.common.auditor import ATTRIBUTE, TRUSTING, training_plan
 from secure_fair.attacks.common.exchange import Exchange
 from secure_fair.mpc.session import Session
@@ -39,7 +39,7 @@ class SteeredAdversary(Attack):
         return Outcome.counted(here, there, PEOPLE, most=0.0)
 
 
-def play(session: Session, terms: Terms, codes: np.ndarray, policy: Policy) -> np.ndarray | None:
+def play(session: Session, terms: AttackTerms, codes: np.ndarray, policy: Policy) -> np.ndarray | None:
     """One party's part; at the developer its guesses int64 (n,), None where it was refused."""
     plan = training_plan(NAME, terms, "adversary_step", exact=False)
     features = torch.tensor([[0.9, 0.0]], dtype=torch.float64).repeat(PEOPLE, 1)

@@ -21,7 +21,7 @@ DELAY = 0.05  # seconds; what a program that takes time over one group is seen b
 Build = Literal["ours", "sends", "waits"]
 
 
-class Traffic(Attack):
+class TrafficAttack(Attack):
     """Each size and time is tried on half of the tries; both parties are watched."""
 
     claim = "number, sizes and times of a moment's messages say nothing of attributes"
@@ -62,4 +62,4 @@ def _read(sides: list[list[np.ndarray]], secrets: np.ndarray) -> int:
     return guessed([np.concatenate(pair) for pair in zip(*tries, strict=True)], secrets)
 
 
-ATTACK = Traffic()
+ATTACK = TrafficAttack()

@@ -22,7 +22,7 @@ from secure_fair.attacks.common.epochs import unit_rows
 from secure_fair.attacks.common.statistics import Scores
 from secure_fair.groups import all_groups
 from secure_fair.learning.gaps import distances, running
-from secure_fair.learning.memberships.regression import Answer, clip_rows, soft_memberships
+from secure_fair.learning.memberships.regression import ReleasedMoment, clip_rows, soft_memberships
 from secure_fair.operations.moment import on_grid
 from secure_fair.privacy.accounting import attack_auc_ceiling
 from secure_fair.privacy.policy import Policy
@@ -117,7 +117,7 @@ def trained(context: Context, task: Task, protected: bool) -> Tensor:
     return _trained(task, soft_memberships(_told(context, task, priors, protected), priors))
 
 
-def _told(context: Context, task: Task, priors: Tensor, protected: bool) -> Sequence[Answer]:
+def _told(context: Context, task: Task, priors: Tensor, protected: bool) -> Sequence[ReleasedMoment]:
     """The moments of a whole training about everybody's features."""
     epochs, everybody = context.terms.participations, np.arange(PEOPLE, dtype=np.int64)
     plan = training_plan(NAME, context.terms, participations=epochs, exact=not protected)
@@ -125,7 +125,9 @@ def _told(context: Context, task: Task, priors: Tensor, protected: bool) -> Sequ
     with auditor(task.attributes, plan, Policy() if protected else EXACT) as asked:
         told = [asked.ask(NAME, everybody, query, context.terms.precision_bits) for _ in range(epochs)]
     sigma = deviation(plan, NAME)
-    return [Answer(query, all_groups(torch.from_numpy(one), query.sum(0)) - query.T @ priors, sigma) for one in told]
+    return [
+        ReleasedMoment(query, all_groups(torch.from_numpy(one), query.sum(0)) - query.T @ priors, sigma) for one in told
+    ]
 
 
 def _trained(task: Task, members: Tensor | None) -> Tensor:

@@ -54,7 +54,7 @@ smallest_share = 0.02
 
 
 @dataclass(frozen=True)
-class Row:
+class AuditTiming:
     """One way of counting so many ``records``, at one ``party``: seconds of the whole audit once stores were loaded and
     all connected, processor seconds of the party's process with its imports, bytes sent, largest resident size."""
 
@@ -113,7 +113,7 @@ def command(folder: Path, name: str, addresses: Mapping[str, str]) -> list[str]:
     return [*line, "--policy", str(folder / "policy.toml")] if name == "city" else line
 
 
-def audited(folder: Path, records: int, port: int) -> list[Row]:
+def audited(folder: Path, records: int, port: int) -> list[AuditTiming]:
     """The costs of one audit, of each party. ProcessFailed where one has failed."""
     alone(write_all, folder, records)
     addresses = {name: f"127.0.0.1:{port + place}" for place, name in enumerate(NAMES)}
@@ -141,12 +141,12 @@ def alone(function: Callable[..., None], *arguments: object) -> None:
         raise ProcessFailed(f"{function.__name__} has failed", 5)
 
 
-def cost_of(folder: Path, name: str, records: int, seconds: float, used: resource.struct_rusage) -> Row:
+def cost_of(folder: Path, name: str, records: int, seconds: float, used: resource.struct_rusage) -> AuditTiming:
     """One party's part of it."""
     traffic = json.loads((folder / "out" / name / "party.json").read_text())["traffic"]
     sent = sum(one["bytes_sent"] for one in traffic.values())
     processor = used.ru_utime + used.ru_stime
-    return Row("secure_fair", records, name, seconds, processor, sent, used.ru_maxrss * KIB)
+    return AuditTiming("secure_fair", records, name, seconds, processor, sent, used.ru_maxrss * KIB)
 
 
 # --- others -----------------------------------------------------------------------------------------------------------
@@ -167,11 +167,11 @@ def plainly(records: int, out: Path) -> None:
     out.write_text(json.dumps({"seconds": seconds, "processor": used, "sent": 0, "memory": memory}))
 
 
-def by_mpyc(records: int) -> Row:
+def by_mpyc(records: int) -> AuditTiming:
     """Counts alone, by three parties; the first one's costs."""
     cost = cost_of_mpyc(records, GROUPS, 2, "counts")
     del cost["by_all"]
-    return Row("MPyC, counts alone", records, "first of three", **cost)
+    return AuditTiming("MPyC, counts alone", records, "first of three", **cost)
 
 
 def cost_of_mpyc(records: int, groups: int, columns: int, what: str) -> dict[str, float]:
@@ -187,7 +187,7 @@ def cost_of_mpyc(records: int, groups: int, columns: int, what: str) -> dict[str
 # --- the table --------------------------------------------------------------------------------------------------------
 
 
-def table_of(rows: Sequence[Row]) -> Table:
+def table_of(rows: Sequence[AuditTiming]) -> Table:
     """All rows."""
     header = ("counted by", "records", "party", "seconds", "processor seconds", "MB sent", "memory, MB")
     return Table(header, tuple(row.cells for row in rows))
@@ -200,13 +200,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--mpyc-up-to", type=int, default=100_000, help="records that MPyC counts at most; 0: none")
     parser.add_argument("--port", type=int, default=21_700, help="the first of three free ports for each size")
     given = parser.parse_args(arguments)
-    rows: list[Row] = []
+    rows: list[AuditTiming] = []
     for place, records in enumerate(given.records):
         with tempfile.TemporaryDirectory(prefix="secure-fair-audits-") as folder:
             found = audited(Path(folder), records, given.port + place * len(NAMES))
             alone(plainly, records, Path(folder) / "plain.json")
             cost = json.loads((Path(folder) / "plain.json").read_text())
-            found.append(Row("fairlearn, in the clear", records, "one", **cost))
+            found.append(AuditTiming("fairlearn, in the clear", records, "one", **cost))
         if records <= given.mpyc_up_to and importlib.util.find_spec("mpyc"):
             found.append(by_mpyc(records))
         for row in found:

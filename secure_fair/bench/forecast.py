@@ -26,7 +26,7 @@ TO_ASK = 3  # messages that follow one another before each release: asked, grant
 
 
 @dataclass(frozen=True)
-class Line:
+class ForecastLine:
     """The needs of one operation in a run, at the developer. ``memory``: about so many bytes at the peak;
     ``seconds`` None where the machine's pace is not known."""
 
@@ -43,9 +43,9 @@ class Line:
         return asdict(self)
 
 
-def forecast(config: RunConfig, sizes: Sizes, link: LinkSettings, pace: Pace | None) -> list[Line]:
+def forecast(config: RunConfig, sizes: Sizes, link: LinkSettings, pace: Pace | None) -> list[ForecastLine]:
     """A line for each operation, by the name that the meter has for it. UsageError for sizes beyond the engine."""
-    found: dict[str, Line] = {}
+    found: dict[str, ForecastLine] = {}
     for kind in asked(config, sizes):
         line = _line(config, sizes, kind, link, pace)
         known = found.get(kind.operation)
@@ -53,14 +53,14 @@ def forecast(config: RunConfig, sizes: Sizes, link: LinkSettings, pace: Pace | N
     return list(found.values())
 
 
-def total(lines: Iterable[Line]) -> Line:
+def total(lines: Iterable[ForecastLine]) -> ForecastLine:
     """All operations together; memory is that of the largest."""
     return _sum("all", tuple(lines))
 
 
-def _sum(name: str, lines: tuple[Line, ...]) -> Line:
+def _sum(name: str, lines: tuple[ForecastLine, ...]) -> ForecastLine:
     times = [line.seconds for line in lines]
-    return Line(
+    return ForecastLine(
         name,
         sum(line.calls for line in lines),
         sum(line.rounds for line in lines),
@@ -71,7 +71,7 @@ def _sum(name: str, lines: tuple[Line, ...]) -> Line:
     )
 
 
-def _line(config: RunConfig, sizes: Sizes, kind: Asked, link: LinkSettings, pace: Pace | None) -> Line:
+def _line(config: RunConfig, sizes: Sizes, kind: Asked, link: LinkSettings, pace: Pace | None) -> ForecastLine:
     groups = tuple(len(sizes.groups[one]) for one in config.components(kind.attribute))
     parties = Parties(
         config.compute_parties,
@@ -82,7 +82,7 @@ def _line(config: RunConfig, sizes: Sizes, kind: Asked, link: LinkSettings, pace
     )
     needs = needs_of(parties, kind)
     width = (kind.ask.width if kind.ask else 0) + columns(kind.groups)
-    return Line(
+    return ForecastLine(
         kind.operation,
         round(needs.calls),
         round(needs.rounds),

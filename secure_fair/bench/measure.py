@@ -14,7 +14,7 @@ from typing import Any
 
 from secure_fair.bench import ours, stock
 from secure_fair.bench.cases import ALL, cases
-from secure_fair.bench.work import Cost, Failure, Outcome, Task
+from secure_fair.bench.work import BenchOutcome, BenchTask, Cost, Failure
 from secure_fair.errors import ProcessFailed
 from secure_fair.mpc.transport import Credentials
 from secure_fair.parties import identity
@@ -71,7 +71,7 @@ class Engine:
             self.pipes.append(near)
             self.processes.append(process)
 
-    def perform(self, task: Task) -> list[Outcome]:
+    def perform(self, task: BenchTask) -> list[BenchOutcome]:
         """Have a task done; its outcome at each compute party."""
         for pipe in self.pipes[:-1]:
             pipe.send(task)
@@ -127,7 +127,7 @@ def measure(
                 costs = {}
                 for mode, engine in by_mode.items():
                     calls = ours.AHEAD if mode == "ahead" else 1
-                    costs[mode] = engine.perform(Task(name, mode, calls, timed=False))
+                    costs[mode] = engine.perform(BenchTask(name, mode, calls, timed=False))
                 seconds = _in_turns(name, by_mode, repeat)
                 for mode, outcomes in costs.items():
                     spent = [outcome.cost for outcome in outcomes if outcome.cost is not None]
@@ -158,12 +158,12 @@ def _row(name: str, title: str, mode: str, spent: Sequence[Cost], seconds: Seque
 
 def _in_turns(name: str, by_mode: dict[str, Engine], repeat: int) -> dict[str, list[float]]:
     """Seconds a call of each mode, the modes taking turns so that other work on the machine meets them all alike."""
-    trial = by_mode["stock"].perform(Task(name, "stock", CALLS[0], timed=True))[0].seconds
+    trial = by_mode["stock"].perform(BenchTask(name, "stock", CALLS[0], timed=True))[0].seconds
     calls = min(max(round(BLOCK / trial), CALLS[0]), CALLS[1])
     seconds: dict[str, list[float]] = {mode: [] for mode in by_mode}
     for turn in range(repeat):
         for mode in list(by_mode)[:: 1 if turn % 2 == 0 else -1]:
-            outcomes = by_mode[mode].perform(Task(name, mode, calls, timed=True))
+            outcomes = by_mode[mode].perform(BenchTask(name, mode, calls, timed=True))
             seconds[mode].append(max(outcome.seconds for outcome in outcomes))
     return seconds
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from secure_fair.bench.cases import QUERY, rows_of_norm_one
 from secure_fair.bench.measure import Engine, start_parties, start_stock
 from secure_fair.bench.ours import DEALER
-from secure_fair.bench.work import Cost, Outcome, Task, answer, serve
+from secure_fair.bench.work import BenchOutcome, BenchTask, Cost, answer, serve
 from secure_fair.mpc import dealer
 from secure_fair.mpc.schedule import Forecast
 from secure_fair.mpc.session import Session
@@ -96,9 +96,9 @@ def _measure_stock(rows: int) -> MomentRow:
         engine = start_stock(len(NAMES), rows, 1, Path(folder), ("moment",))
         try:
             spent = [
-                one.cost for one in engine.perform(Task("moment", "stock", 1, timed=False)) if one.cost is not None
+                one.cost for one in engine.perform(BenchTask("moment", "stock", 1, timed=False)) if one.cost is not None
             ]
-            timed = [engine.perform(Task("moment", "stock", calls, timed=True)) for _ in range(turns)]
+            timed = [engine.perform(BenchTask("moment", "stock", calls, timed=True)) for _ in range(turns)]
             engine.leave()
         finally:
             engine.end()
@@ -130,10 +130,10 @@ def _measure(rows: int) -> list[MomentRow]:
             seconds: dict[bool, list[float]] = {proved: [] for proved in engines}
             turns, calls = _repeats(rows)
             for engine in engines.values():
-                engine.perform(Task("moment", "first", 1, timed=True))  # the schedule becomes known
+                engine.perform(BenchTask("moment", "first", 1, timed=True))  # the schedule becomes known
             for turn in range(turns):
                 for proved in (False, True) if turn % 2 == 0 else (True, False):
-                    outcomes = engines[proved].perform(Task("moment", "ahead", calls, timed=True))
+                    outcomes = engines[proved].perform(BenchTask("moment", "ahead", calls, timed=True))
                     seconds[proved].append(max(outcome.seconds for outcome in outcomes))
             return [_row(rows, proved, engine, seconds[proved], calls) for proved, engine in engines.items()]
         finally:
@@ -142,7 +142,7 @@ def _measure(rows: int) -> list[MomentRow]:
 
 
 def _row(rows: int, proved: bool, engine: Engine, seconds: Sequence[float], calls: int) -> MomentRow:
-    counted = engine.perform(Task("moment", "ahead", calls, timed=False))
+    counted = engine.perform(BenchTask("moment", "ahead", calls, timed=False))
     spent = [outcome.cost for outcome in counted if outcome.cost is not None]
     engine.leave()
     memory = [*(outcome.memory for outcome in counted), engine.receive(len(NAMES))]
@@ -212,7 +212,7 @@ class ReleaseParty:
         self.private = [made(rows, ask.width)] if session.name == NAMES[0] else []
         self.forecast = Forecast(session)
 
-    def perform(self, task: Task) -> Outcome:
+    def perform(self, task: BenchTask) -> BenchOutcome:
         """The calls of one task, after a round in which the parties meet."""
         self.session.communicator.barrier()
         label, waits, began, worked = f"{task.mode} {task.timed}", 0, perf_counter(), process_time()
@@ -223,7 +223,7 @@ class ReleaseParty:
         calls = spent.calls
         sent = spent.bytes_sent + spent.dealer_bytes_sent + spent.dealer_bytes_received
         cost = Cost(spent.rounds / calls, waits / task.calls, sent / calls)
-        return Outcome(seconds, cost, memory=peak() - self.before, cpu=cpu)
+        return BenchOutcome(seconds, cost, memory=peak() - self.before, cpu=cpu)
 
     def release(self, label: str) -> int:
         """One release, to its opening, and what the next one takes asked for; requests that were not made ahead."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.bench.cases import BALL, RATE, Case, Input, cases
-from secure_fair.bench.work import Cost, Outcome, Task, answer, serve
+from secure_fair.bench.work import BenchOutcome, BenchTask, Cost, answer, serve
 from secure_fair.mpc import dealer
 from secure_fair.mpc.products import fix, mask, multiply, rescale
 from secure_fair.mpc.schedule import scheduled
@@ -69,7 +69,7 @@ class OwnParty:
             return session.share_integers(owner, values, each.values.shape, bound=1)
         return session.share(owner, values, each.values.shape, bound=BOUND)
 
-    def perform(self, task: Task) -> Outcome:
+    def perform(self, task: BenchTask) -> BenchOutcome:
         """The calls of one task, after a round in which the parties meet."""
         session, shapes = self.session, [each.values.shape for each in self.cases[task.case].inputs]
         if task.mode != "first" and not session.prefetch(task.case, *shapes):
@@ -80,15 +80,15 @@ class OwnParty:
         session.provider.discard()
         return outcome
 
-    def _time(self, task: Task, shapes: Sequence[Sequence[int]]) -> Outcome:
+    def _time(self, task: BenchTask, shapes: Sequence[Sequence[int]]) -> BenchOutcome:
         self._ask_ahead(task, shapes, AHEAD)
         started = perf_counter()
         for _ in range(task.calls):
             self._call(task.case, self._name(task), shapes)
             self._ask_ahead(task, shapes, 1)
-        return Outcome(seconds=(perf_counter() - started) / task.calls)
+        return BenchOutcome(seconds=(perf_counter() - started) / task.calls)
 
-    def _count(self, task: Task, shapes: Sequence[Sequence[int]]) -> Outcome:
+    def _count(self, task: BenchTask, shapes: Sequence[Sequence[int]]) -> BenchOutcome:
         session, label = self.session, f"count {self.fresh}"
         self.fresh += 1
         waits = 0
@@ -101,16 +101,16 @@ class OwnParty:
         spent = session.meter.summary()[label]
         sent = spent.bytes_sent + spent.dealer_bytes_sent + spent.dealer_bytes_received
         cost = Cost(spent.rounds / task.calls, waits / task.calls, sent / task.calls)
-        return Outcome(cost=cost, result=self._open(results))
+        return BenchOutcome(cost=cost, result=self._open(results))
 
-    def _name(self, task: Task) -> str:
+    def _name(self, task: BenchTask) -> str:
         """The operation's name: a new one has no known schedule."""
         if task.mode != "first":
             return task.case
         self.fresh += 1
         return f"{task.case} {self.fresh}"
 
-    def _ask_ahead(self, task: Task, shapes: Sequence[Sequence[int]], calls: int) -> None:
+    def _ask_ahead(self, task: BenchTask, shapes: Sequence[Sequence[int]], calls: int) -> None:
         if task.mode == "ahead":
             for _ in range(calls):
                 self.session.prefetch(task.case, *shapes)

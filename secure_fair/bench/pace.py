@@ -13,7 +13,7 @@ from statistics import median
 from time import perf_counter
 
 from secure_fair.bench.moments import ASK, ReleaseParty
-from secure_fair.bench.work import Task
+from secure_fair.bench.work import BenchTask
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.mpc.session import Session
 from secure_fair.operations.common.ask import Ask
@@ -47,14 +47,14 @@ class Pace:
 
 
 @dataclass(frozen=True)
-class Spent:
+class Effort:
     """The seconds, bytes and rounds of something that was done."""
 
     seconds: float
     bytes: float
     rounds: float
 
-    def work(self, larger: Spent, latency: float) -> Work:
+    def work(self, larger: Effort, latency: float) -> Work:
         """The line through this, of few rows, and the same of many over a link of so much ``latency``."""
         a_byte = max(larger.seconds - self.seconds, 0.0) / (larger.bytes - self.bytes)
         return Work(max((self.seconds - a_byte * self.bytes) / self.rounds - latency, 0.0), a_byte)
@@ -72,7 +72,7 @@ def pace(link: LinkSettings = LinkSettings()) -> Pace:  # noqa: B008 (frozen)
     return Pace(*(few.work(many, latency) for few, many in measured))
 
 
-def _measured(session: Session) -> list[tuple[Spent, Spent]]:
+def _measured(session: Session) -> list[tuple[Effort, Effort]]:
     """At one party: few rows and many, opened, proved, counted, an adversary's; then memberships of few and many."""
     kinds = ((ASK, False), (ASK, True), (COUNTS, True), (ADVERSARY, False))
     found = [(_released(session, ask, FEW, proved), _released(session, ask, MANY, proved)) for ask, proved in kinds]
@@ -80,22 +80,22 @@ def _measured(session: Session) -> list[tuple[Spent, Spent]]:
     return [*found, (_enrolled(session, FEW), _enrolled(session, MANY))]
 
 
-def _enrolled(session: Session, rows: int) -> Spent:
+def _enrolled(session: Session, rows: int) -> Effort:
     """The memberships of so many."""
     before, began = session.meter.summary()["share_attributes"], perf_counter()
     ReleaseParty(session, ASK, rows, False, 0)
     seconds, spent = perf_counter() - began, session.meter.summary()["share_attributes"] - before
     moved = spent.bytes_sent + spent.bytes_received + spent.dealer_bytes_sent + spent.dealer_bytes_received
-    return Spent(seconds, moved, spent.rounds)
+    return Effort(seconds, moved, spent.rounds)
 
 
-def _released(session: Session, ask: Ask, rows: int, proved: bool) -> Spent:
+def _released(session: Session, ask: Ask, rows: int, proved: bool) -> Effort:
     """One release as it goes on and on: the first is not counted."""
     party = ReleaseParty(session, ask, rows, proved, 0)
     name = f"{ask.operation} {rows} {proved}"
-    party.perform(Task(ask.operation, f"begun {name}", 1, timed=True))
-    seconds = median(party.perform(Task(ask.operation, name, 1, timed=True)).seconds for _ in range(TURNS))
+    party.perform(BenchTask(ask.operation, f"begun {name}", 1, timed=True))
+    seconds = median(party.perform(BenchTask(ask.operation, name, 1, timed=True)).seconds for _ in range(TURNS))
     session.provider.discard()
     spent = session.meter.summary()[f"{name} True"]
     moved = spent.bytes_sent + spent.bytes_received + spent.dealer_bytes_sent + spent.dealer_bytes_received
-    return Spent(seconds, moved / spent.calls, spent.rounds / spent.calls)
+    return Effort(seconds, moved / spent.calls, spent.rounds / spent.calls)

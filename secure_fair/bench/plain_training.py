@@ -30,7 +30,7 @@ from timm.models.vision_transformer import VisionTransformer  # isort: skip
 
 
 @dataclass(frozen=True)
-class Settings:
+class LoopSettings:
     """The scenario's, as far as they are a plain loop's."""
 
     image_size: int
@@ -49,7 +49,7 @@ class Settings:
 class Adapted(nn.Module):
     """timm's vision transformer with peft's adapter and a head, as Trainer wants it: pictures and labels to a loss."""
 
-    def __init__(self, settings: Settings, classes: int) -> None:
+    def __init__(self, settings: LoopSettings, classes: int) -> None:
         super().__init__()
         vit = load_backbone("secure_fair_faces", "embedded", settings.image_size)
         choose_attention(vit, "cpu", vit.patch_embed.num_patches)
@@ -91,7 +91,7 @@ class Pictures(Dataset[dict[str, Tensor]]):
         return {"pictures": self._pixels[index], "labels": self._labels[index]}
 
 
-def by_loop(model: Adapted, data: Pictures, settings: Settings) -> list[float]:
+def by_loop(model: Adapted, data: Pictures, settings: LoopSettings) -> list[float]:
     """A plain loop; seconds of each epoch."""
     from transformers import get_cosine_schedule_with_warmup
 
@@ -116,7 +116,7 @@ def by_loop(model: Adapted, data: Pictures, settings: Settings) -> list[float]:
     return seconds
 
 
-def by_trainer(model: Adapted, data: Pictures, settings: Settings) -> list[float]:
+def by_trainer(model: Adapted, data: Pictures, settings: LoopSettings) -> list[float]:
     """Hugging Face's Trainer, saving and logging nothing; seconds of each epoch."""
     from transformers import Trainer, TrainerCallback, TrainingArguments
 
@@ -158,7 +158,7 @@ PEERS = {"loop": by_loop, "trainer": by_trainer}
 def main() -> None:
     """Train once, and print how long each epoch took."""
     peer, pictures, told = sys.argv[1:]
-    settings = Settings(**json.loads(Path(told).read_text()))
+    settings = LoopSettings(**json.loads(Path(told).read_text()))
     torch.manual_seed(settings.seed)
     with np.load(pictures) as held:
         shown, labels = held["pictures"], held["labels"]

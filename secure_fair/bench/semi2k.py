@@ -16,7 +16,7 @@ from typing import Any
 
 from secure_fair.bench.cases import BALL, RATE, cases
 from secure_fair.bench.measure import Engine, start_ours
-from secure_fair.bench.work import Task
+from secure_fair.bench.work import BenchTask
 from secure_fair.errors import ProcessFailed, UsageError
 from secure_fair.mpc.approximations import PULL, sigmoid_coefficients
 
@@ -162,7 +162,7 @@ def _in_turns(engine: Engine, operation: str, spu: Spu, program: str, repeat: in
 
 
 def _own(engine: Engine, operation: str) -> float:
-    return max(outcome.seconds for outcome in engine.perform(Task(operation, "ahead", CALLS, timed=True)))
+    return max(outcome.seconds for outcome in engine.perform(BenchTask(operation, "ahead", CALLS, timed=True)))
 
 
 def _free_port() -> int:

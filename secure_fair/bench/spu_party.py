@@ -29,7 +29,7 @@ CONFIG = {"protocol": spu.ProtocolKind.SEMI2K, "field": spu.FieldType.FM64, "fxp
 
 
 @dataclass(frozen=True)
-class Settings:
+class StepSettings:
     """Sizes, calls in a row, the first of two free ports, and the constants of the step, as ours has them."""
 
     batch: int
@@ -104,7 +104,7 @@ def party(rank: int, addresses: list[str], pipe: Connection) -> None:
         pipe.send([runtime.get_var(held) for held in programs[name].output_names])
 
 
-def main(settings: Settings) -> None:
+def main(settings: StepSettings) -> None:
     """Start both, give them the programs, and have run what is asked for."""
     context = multiprocessing.get_context("spawn")
     addresses = [f"127.0.0.1:{settings.port + rank}" for rank in range(2)]
@@ -148,4 +148,4 @@ def loaded(pipes: list[Connection], name: str, function: Any, values: list[np.nd
 
 
 if __name__ == "__main__":
-    main(Settings(**json.loads(sys.argv[1])))
+    main(StepSettings(**json.loads(sys.argv[1])))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 import secure_fair.compat  # noqa: F401
 from secure_fair.bench.cases import RATE, Case, cases
-from secure_fair.bench.work import Cost, Outcome, Task, answer, serve
+from secure_fair.bench.work import BenchOutcome, BenchTask, Cost, answer, serve
 
 import crypten  # isort: skip
 import crypten.communicator as communicator  # isort: skip
@@ -59,19 +59,19 @@ class StockParty:
             for name, case in given.items()
         }
 
-    def perform(self, task: Task) -> Outcome:
+    def perform(self, task: BenchTask) -> BenchOutcome:
         """The calls of one task, after a barrier."""
         communicator.get().barrier()
         return self._time(task) if task.timed else self._count(task)
 
-    def _time(self, task: Task) -> Outcome:
+    def _time(self, task: BenchTask) -> BenchOutcome:
         started, worked = perf_counter(), process_time()
         for _ in range(task.calls):
             OPERATIONS[task.case](*self.inputs[task.case])
         seconds, cpu = perf_counter() - started, process_time() - worked
-        return Outcome(seconds=seconds / task.calls, cpu=cpu / task.calls)
+        return BenchOutcome(seconds=seconds / task.calls, cpu=cpu / task.calls)
 
-    def _count(self, task: Task) -> Outcome:
+    def _count(self, task: BenchTask) -> BenchOutcome:
         own, dealt = communicator.get(), Requests()
         crypten.cfg.communicator.verbose = True  # counts
         own.reset_communication_stats()
@@ -83,7 +83,7 @@ class StockParty:
         # CrypTen counts what goes between compute parties at both ends
         counted = (spent["bytes"] - dealt.bytes) / 2 + dealt.bytes
         cost = Cost((spent["rounds"] - dealt.rounds) / task.calls, dealt.count / task.calls, counted / task.calls)
-        return Outcome(cost=cost, result=_decode(result) * factor)
+        return BenchOutcome(cost=cost, result=_decode(result) * factor)
 
 
 class Requests:

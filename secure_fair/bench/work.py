@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Task:
+class BenchTask:
     """``calls`` of one operation in one of the engine's modes: timed, or else counted and opened."""
 
     case: str
@@ -33,7 +33,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class BenchOutcome:
     """Seconds a call, or the cost and the opened result (None where this party is not the one to open to).
 
     ``memory``: bytes by which the process has grown at its peak, and ``cpu``: seconds of its processor a call, where
@@ -62,7 +62,7 @@ def answer(pipe: Connection, main: Callable[[], None]) -> None:
         pipe.send(Failure(traceback.format_exc()))
 
 
-def serve(pipe: Connection, perform: Callable[[Task], Outcome]) -> None:
+def serve(pipe: Connection, perform: Callable[[BenchTask], BenchOutcome]) -> None:
     """Perform every task that comes, until None comes."""
     while (task := pipe.recv()) is not None:
         pipe.send(perform(task))

@@ -56,7 +56,7 @@ class Meaning:
 
 
 @dataclass(frozen=True)
-class Row:
+class CsvRow:
     """A row without fault: its cells by column; ``values`` are group names, one per expression."""
 
     cells: Mapping[str, str]
@@ -77,7 +77,7 @@ class RowReader:
         self.filled = [column for column in header if column in wanted]
         self.ids: dict[str, str] = {} if ids is None else ids
 
-    def read(self, line: int, cells: Sequence[str]) -> Row | Fault:
+    def read(self, line: int, cells: Sequence[str]) -> CsvRow | Fault:
         """The row, or its first fault."""
         if len(cells) != len(self.header):
             return "wrong line", f"{len(cells)} fields instead of {len(self.header)}"
@@ -99,7 +99,7 @@ class RowReader:
                 return value
             values.append(value)
         person = row[meaning.person_column] if meaning.person_column is not None else None
-        return Row(row, tuple(values), split, person)
+        return CsvRow(row, tuple(values), split, person)
 
     def own_fault(self, line: int, row: Mapping[str, str]) -> Fault | None:
         """A fault that this kind of table alone can have."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_rows, require_columns
+from secure_fair.data.csv_rows import CsvRow, Meaning, RowReader, read_rows, require_columns
 from secure_fair.data.decisions import digest_of
 from secure_fair.data.records import Attribute, Problem, describe_problems, parse_columns
 from secure_fair.data.table import AttributeTable
@@ -47,8 +47,8 @@ def read_holder(
         raise UsageError([*error.problems, remedy]) from None
     reader = RowReader(header, meaning)
     read = [(line, reader.read(line, cells)) for line, cells in lines]
-    rows = [row for _, row in read if isinstance(row, Row)]
-    problems = [Problem(f"{file}:{line}", *row) for line, row in read if not isinstance(row, Row)]
+    rows = [row for _, row in read if isinstance(row, CsvRow)]
+    problems = [Problem(f"{file}:{line}", *row) for line, row in read if not isinstance(row, CsvRow)]
     if problems and on_bad == "refuse":
         remedy = "repair them, or leave them out with -o data.on_bad=skip"
         raise UsageError([*describe_problems(problems), remedy])

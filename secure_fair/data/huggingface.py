@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from secure_fair.data.csv_rows import Meaning, Row, RowReader, require_columns
+from secure_fair.data.csv_rows import CsvRow, Meaning, RowReader, require_columns
 from secure_fair.data.parquet_rows import is_plain, texts_of
 from secure_fair.data.records import Expression, Listing, Problem, Record, require_folder
 from secure_fair.data.shards import Inside, Shard, class_names, find_shards, picture_columns
@@ -51,7 +51,7 @@ def list_records(
             place = Inside(shard, pictures, row)
             reader.places.append(place.name)
             read.append((place, reader.read(len(reader.places) - 1, cells)))
-    good = [(place, row) for place, row in read if isinstance(row, Row)]
+    good = [(place, row) for place, row in read if isinstance(row, CsvRow)]
     groups = meaning.groups([row.values for _, row in good], folder)
     records = [
         Record(

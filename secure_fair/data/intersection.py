@@ -40,14 +40,14 @@ def silent(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class BlindedRequest:
     """An asker's secret, and its ids in the order in which it has sent them."""
 
     secret: int
     ids: Sequence[str]
 
     @classmethod
-    def of(cls, ids: Iterable[str]) -> Asked:
+    def of(cls, ids: Iterable[str]) -> BlindedRequest:
         """A new secret and order, from the operating system."""
         order = list(ids)
         random.SystemRandom().shuffle(order)
@@ -59,7 +59,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Answer:
+class BlindedAnswer:
     """An answerer's own points, ascending, and those of the request raised to its secret, in the request's order."""
 
     own: Sequence[bytes]
@@ -74,7 +74,9 @@ class Assigned:
     records: Sequence[str]
 
 
-def answer(request: Sequence[bytes], ids: Sequence[str], progress: Progress = silent) -> tuple[Answer, list[str]]:
+def answer(
+    request: Sequence[bytes], ids: Sequence[str], progress: Progress = silent
+) -> tuple[BlindedAnswer, list[str]]:
     """The answer to a request, and the own ids in the order of their points. ProtocolError for what is no request."""
     if len(set(request)) != len(request):
         raise ProtocolError("the request has a point twice: an id is asked for once")
@@ -82,11 +84,11 @@ def answer(request: Sequence[bytes], ids: Sequence[str], progress: Progress = si
     twice = raised(secret, map(lifted, request), total, progress)
     points = raised(secret, map(hashed, ids), total, lambda done, _: progress(len(request) + done, total))
     ordered = sorted(zip(points, ids, strict=True))
-    return Answer([point for point, _ in ordered], twice), [name for _, name in ordered]
+    return BlindedAnswer([point for point, _ in ordered], twice), [name for _, name in ordered]
 
 
 def assign(
-    asked: Asked, answers: Sequence[Answer], progress: Progress = silent
+    asked: BlindedRequest, answers: Sequence[BlindedAnswer], progress: Progress = silent
 ) -> tuple[dict[str, str], list[Assigned]]:
     """A new record id for everybody whom all have, by own id, and for each answerer by its own points' places.
 
@@ -100,7 +102,7 @@ def assign(
     return mine, [Assigned([places[number] for number in common], records) for places in found]
 
 
-def places_of(asked: Asked, given: Answer, progress: Progress = silent) -> dict[int, int]:
+def places_of(asked: BlindedRequest, given: BlindedAnswer, progress: Progress = silent) -> dict[int, int]:
     """The place in an answerer's points of everybody whom it has, by the number of the asker's id."""
     if len(given.twice) != len(asked.ids):
         raise ProtocolError(f"the answer has {len(given.twice)} points of the request's {len(asked.ids)}")

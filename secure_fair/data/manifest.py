@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from secure_fair.data.csv_rows import Fault, Meaning, Row, RowReader, read_rows, require_columns
+from secure_fair.data.csv_rows import CsvRow, Fault, Meaning, RowReader, read_rows, require_columns
 from secure_fair.data.records import Expression, Listing, Problem, Record, require_folder
 from secure_fair.errors import UsageError
 
@@ -40,7 +40,7 @@ def list_records(
     require_columns(header, [path_column, *meaning.columns], table)
     reader = _PictureRows(header, meaning, path_column, folder, table.parent)
     read = [(f"{file}:{line}", line, reader.read(line, cells)) for line, cells in rows]
-    good = [(place, reader.files[line], row) for place, line, row in read if isinstance(row, Row)]
+    good = [(place, reader.files[line], row) for place, line, row in read if isinstance(row, CsvRow)]
     groups = meaning.groups([row.values for _, _, row in good], table)
     records = [
         Record(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from secure_fair.data.csv_rows import Meaning, Row, RowReader, read_rows, require_columns
+from secure_fair.data.csv_rows import CsvRow, Meaning, RowReader, read_rows, require_columns
 from secure_fair.data.encoding import Column, read_cells
 from secure_fair.data.records import Expression, Listing, Problem, Record, require_folder
 from secure_fair.errors import UsageError
@@ -24,7 +24,7 @@ class RowListing(Listing):
 
     columns: tuple[Column, ...]
     inputs: np.ndarray
-    rows: list[Row]
+    rows: list[CsvRow]
     meaning: Meaning
 
     @cached_property
@@ -88,7 +88,7 @@ def list_records(
 class _Found:
     """The good rows of all files, each with its place and its part; what is wrong; the names of the features."""
 
-    rows: list[tuple[str, str | None, Row]]
+    rows: list[tuple[str, str | None, CsvRow]]
     problems: list[Problem]
     names: list[str]
 
@@ -114,7 +114,7 @@ def _read(
         reader = _FileRows(header, meaning, name, ids)
         for line, cells in lines:
             row = reader.read(line, cells)
-            if isinstance(row, Row):
+            if isinstance(row, CsvRow):
                 found.rows.append((f"{name}:{line}", part or row.split, row))
             else:
                 found.problems.append(Problem(f"{name}:{line}", *row))
@@ -122,7 +122,7 @@ def _read(
 
 
 def _record(
-    place: str, split: str | None, row: Row, groups: Sequence[tuple[str, ...]], table: Path, id_column: str | None
+    place: str, split: str | None, row: CsvRow, groups: Sequence[tuple[str, ...]], table: Path, id_column: str | None
 ) -> Record:
     codes = tuple(names.index(value) for names, value in zip(groups, row.values, strict=True))
     return Record(place, table, place, codes, split, row.person, None if id_column is None else row.cells[id_column])
@@ -155,7 +155,9 @@ def _features(header: Sequence[str], meaning: Meaning, asked: Sequence[str] | No
     return found
 
 
-def _columns(names: Sequence[str], rows: Sequence[Row], categories: Sequence[str], table: Path) -> tuple[Column, ...]:
+def _columns(
+    names: Sequence[str], rows: Sequence[CsvRow], categories: Sequence[str], table: Path
+) -> tuple[Column, ...]:
     """The columns of all good rows, each of numbers or categories; UsageError with all that can be neither."""
     found, problems = [], []
     for name in names:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from secure_fair.fairness.audits import SELECTION, Audit, Estimate, metrics
+from secure_fair.fairness.audits import SELECTION, AttributeAudit, Estimate, metrics
 
 
-def audit_table(audit: Audit, selection: str = SELECTION) -> dict[str, Any]:
+def audit_table(audit: AttributeAudit, selection: str = SELECTION) -> dict[str, Any]:
     """Groups and metrics, JSON-ready; None where undefined. ``selection``: what the selection rate is called."""
     groups = []
     ratios, deviations = audit.impact_ratios(), audit.standard_deviations()

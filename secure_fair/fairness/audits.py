@@ -78,7 +78,7 @@ class Rates:
 
 
 @dataclass(frozen=True)
-class Audit:
+class AttributeAudit:
     """Counts (strata, G) of one attribute with noise of ``sigma`` on each, and the groups' ``names``.
 
     Two strata are not selected and selected; four or six are by label too, as in ``LABELS``; more are bins of scores by
@@ -370,13 +370,13 @@ def _ends(worse: object, pairs: Sequence[tuple[float, float]]) -> tuple[float, f
     return choose(low for low, _ in pairs), choose(high for _, high in pairs)
 
 
-def metrics(audit: Audit) -> dict[str, Estimate]:
+def metrics(audit: AttributeAudit) -> dict[str, Estimate]:
     """Every metric between groups that these strata have, by its name; undefined ones (NaN) among them."""
     labelled = len(audit.rates) > 1
     return {name: metric(audit, name) for name, needs_labels in METRICS.items() if labelled or not needs_labels}
 
 
-def metric(audit: Audit, name: str) -> Estimate:
+def metric(audit: AttributeAudit, name: str) -> Estimate:
     """One metric of ``METRICS``."""
     if name == "impact ratio":
         return audit.both(SELECTION, "ratio")

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from secure_fair.fairness.audit_table import estimate_tree, number
-from secure_fair.fairness.audits import LABELS, Audit, Estimate, interval, ratio_of
+from secure_fair.fairness.audits import LABELS, AttributeAudit, Estimate, interval, ratio_of
 
 FEWEST, MOST = 4, 20
 Codes = NDArray[np.int64]
@@ -59,7 +59,7 @@ def stratum(within: Codes | int, label: Codes | int, above: Codes | int) -> Any:
     return (within * len(LABELS) + label) * 2 + above
 
 
-def observed(audit: Audit, count: int) -> list[list[Estimate]]:
+def observed(audit: AttributeAudit, count: int) -> list[list[Estimate]]:
     """The observed rate of each bin and group, of an audit whose strata are those of ``strata_of``."""
     half, times = count // 2, count
     found = []
@@ -76,7 +76,7 @@ def observed(audit: Audit, count: int) -> list[list[Estimate]]:
     return found
 
 
-def calibration_table(audit: Audit, bins: Sequence[Bin]) -> list[dict[str, Any]]:
+def calibration_table(audit: AttributeAudit, bins: Sequence[Bin]) -> list[dict[str, Any]]:
     """One entry per bin, JSON-ready: its scores, and of each group that takes part its observed rate and whether that
     fits the scores."""
     rows = []

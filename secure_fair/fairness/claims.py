@@ -14,7 +14,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from secure_fair.fairness.audits import METRICS, Audit, Estimate, metric
+from secure_fair.fairness.audits import METRICS, AttributeAudit, Estimate, metric
 
 _CLAIM = re.compile(r"(?P<metric>[a-z][a-z ]*?) by (?P<attribute>.+) (?P<comparator>>=|<=) (?P<threshold>\d+(\.\d+)?)")
 
@@ -72,7 +72,7 @@ class Verdict:
     finer: float | None = None
 
 
-def decide(claim: Claim, audit: Audit) -> Verdict:
+def decide(claim: Claim, audit: AttributeAudit) -> Verdict:
     """The verdict on a claim about this audit's attribute."""
     estimate = metric(audit, claim.metric)
     verdict = claim.verdict(estimate)
@@ -81,7 +81,7 @@ def decide(claim: Claim, audit: Audit) -> Verdict:
     return Verdict(claim, verdict, finer_noise(lambda other: claim.verdict(metric(other, claim.metric)), audit))
 
 
-def finer_noise(verdict: Callable[[Audit], str], audit: Audit) -> float | None:
+def finer_noise(verdict: Callable[[AttributeAudit], str], audit: AttributeAudit) -> float | None:
     """The part of the noise with which fresh draws would be decided in at least ``DECIDES`` of all cases.
 
     The counts stand for the truth. The draws are from a fixed seed, and the same for every part: they protect nobody.

@@ -16,7 +16,7 @@ from secure_fair.files import atomic_write
 from secure_fair.learning.backbone import load_backbone
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.prefix import fast_dtype, first_block, frozen_prefix, suffix
-from secure_fair.learning.settings import ModelSettings, Train
+from secure_fair.learning.settings import ModelSettings, TrainingLoop
 from secure_fair.learning.train import Classifier, TrainSettings
 
 FEATURE_BATCH = 256  # pictures
@@ -39,7 +39,7 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     return fast_dtype(device)
 
 
-def train_settings(train: Train, seed: int) -> TrainSettings:
+def train_settings(train: TrainingLoop, seed: int) -> TrainSettings:
     """The training settings on this machine's device."""
     device = choose_device(train.device)
     dtype = choose_dtype(train.precision, device)

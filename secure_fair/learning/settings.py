@@ -47,7 +47,7 @@ class Lora(Section):
     """Only so many last blocks are adapted, and the rest is computed once; without it every block is."""
 
 
-class Train(Section):
+class TrainingLoop(Section):
     """The developer's training loop."""
 
     epochs: Count = 4

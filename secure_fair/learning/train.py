@@ -154,8 +154,8 @@ def train(
     steps = settings.epochs * batches_per_epoch(len(fitted), settings.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps, settings.warmup))
     order = torch.Generator().manual_seed(settings.seed)
-    classes = model.head.out_features
     evaluate = partial(predict, model, data, settings, kept if method.after_training else None)
+    classes = model.head.out_features
     method.start(Training(data.labels, classes, model.backbone, auditors, evaluate, model.head, validation))
     carried = Carried(model, optimiser, schedule, order, method)
     same = kept_training(kept, model, data, method, settings)
@@ -166,37 +166,8 @@ def train(
     if begun is not None:
         carried.restore(begun["carried"])
         history = past(begun)
-    step = steps // settings.epochs * len(history)
     for epoch in range(len(history), settings.epochs):
-        began = time.perf_counter()
-        method.start_epoch(epoch)
-        model.train()
-        losses, confusion = 0.0, torch.zeros(classes**2, dtype=torch.int64)
-        shuffled = fitted[torch.randperm(len(fitted), generator=order)]
-        batches = shuffled.tensor_split(batches_per_epoch(len(fitted), settings.batch_size))
-        for index, records in enumerate(batches):
-            labels = data.labels[records].to(settings.device)
-            with autocast(settings):
-                features, logits = model(data.tokens[records].to(settings.device))
-            loss = nn.functional.cross_entropy(logits.float(), labels)
-            batch = Batch(records.numpy().astype(np.int64), labels, features, logits)
-            penalty = method.penalty(batch, epoch + index / len(batches))
-            total = loss + penalty
-            if not bool(torch.isfinite(total)):
-                raise Diverged(
-                    f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {total.item()}; "
-                    "lower method.strength or train.learning_rate"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            total.backward()
-            optimiser.step()
-            schedule.step()
-            losses += loss.item() * len(records)
-            confusion += torch.bincount((labels * classes + logits.argmax(1)).cpu(), minlength=classes**2)
-            step += 1
-            on_step(step, steps)
-        seconds = time.perf_counter() - began
-        record = _record(epoch + 1, losses / len(fitted), confusion.reshape(classes, classes), method, seconds)
+        record = _train_epoch(model, carried, data, fitted, settings, epoch, on_step)
         history.append(record)
         on_epoch(record)
         on_whole(len(history), lambda: {"carried": carried.tree(), "history": [asdict(one) for one in history]})
@@ -204,6 +175,47 @@ def train(
         same.keep({"carried": carried.tree(), "history": [asdict(one) for one in history]})
     method.finish()
     return history
+
+
+def _train_epoch(
+    model: Classifier,
+    carried: Carried,
+    data: Labelled,
+    fitted: Tensor,
+    settings: TrainSettings,
+    epoch: int,
+    on_step: Callable[[int, int], None],
+) -> EpochRecord:
+    """One pass over the ``fitted`` records in shuffled batches; Diverged where the loss is no number."""
+    began = time.perf_counter()
+    method, classes = carried.method, model.head.out_features
+    method.start_epoch(epoch)
+    model.train()
+    losses, confusion = 0.0, torch.zeros(classes**2, dtype=torch.int64)
+    shuffled = fitted[torch.randperm(len(fitted), generator=carried.order)]
+    batches = shuffled.tensor_split(batches_per_epoch(len(fitted), settings.batch_size))
+    for index, records in enumerate(batches):
+        labels = data.labels[records].to(settings.device)
+        with autocast(settings):
+            features, logits = model(data.tokens[records].to(settings.device))
+        loss = nn.functional.cross_entropy(logits.float(), labels)
+        batch = Batch(records.numpy().astype(np.int64), labels, features, logits)
+        penalty = method.penalty(batch, epoch + index / len(batches))
+        total = loss + penalty
+        if not bool(torch.isfinite(total)):
+            raise Diverged(
+                f"training diverged in epoch {epoch + 1}, step {index + 1}: the loss is {total.item()}; "
+                "lower method.strength or train.learning_rate"
+            )
+        carried.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        carried.optimiser.step()
+        carried.schedule.step()
+        losses += loss.item() * len(records)
+        confusion += torch.bincount((labels * classes + logits.argmax(1)).cpu(), minlength=classes**2)
+        on_step(epoch * len(batches) + index + 1, settings.epochs * len(batches))
+    seconds = time.perf_counter() - began
+    return _record(epoch + 1, losses / len(fitted), confusion.reshape(classes, classes), method, seconds)
 
 
 def past(begun: Mapping[str, Any]) -> list[EpochRecord]:

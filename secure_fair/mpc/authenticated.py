@@ -41,26 +41,28 @@ CHECK_ERROR = 2.0**-60 + 2.0**-59
 
 
 @dataclass(frozen=True)
-class Table:
+class AuthenticatedTable:
     """Authenticated values (m, c) at one party. ``codes``: tags at the owner, keys at a verifier, who has no values."""
 
     codes: Field
     values: Field | None
 
-    def row_sums(self) -> Table:
+    def row_sums(self) -> AuthenticatedTable:
         """The sums of the rows, (m, 1)."""
-        return Table(
+        return AuthenticatedTable(
             field.total(self.codes, axis=1)[:, None],
             None if self.values is None else field.total(self.values, axis=1)[:, None],
         )
 
-    def flat(self) -> Table:
+    def flat(self) -> AuthenticatedTable:
         """All values one below the other, (m c, 1)."""
-        return Table(self.codes.reshape(-1, 1), None if self.values is None else self.values.reshape(-1, 1))
+        return AuthenticatedTable(
+            self.codes.reshape(-1, 1), None if self.values is None else self.values.reshape(-1, 1)
+        )
 
 
 @dataclass(frozen=True)
-class Committed:
+class CommittedValues:
     """Values that an owner has committed itself to, (n, c), at one party.
 
     ``differences``, public, are the values less their masks: int64 or elements of the field. The owner has the
@@ -72,17 +74,17 @@ class Committed:
     values: Integers | None = None
     keys: Field | None = None
 
-    def blocks(self, provider: Provider, verifier: int, rows: int) -> Iterator[Table]:
+    def blocks(self, provider: Provider, verifier: int, rows: int) -> Iterator[AuthenticatedTable]:
         """So many rows at a time, authenticated to the ``verifier`` (rank), at this verifier or at the owner."""
         starts = range(0, len(self.differences), rows)
         if self.values is not None:
             tags = provider.tags(self.item, verifier)
             for values in (self.values[start : start + rows] for start in starts):
-                yield Table(field.draw(tags, values.shape), field.encode(values))
+                yield AuthenticatedTable(field.draw(tags, values.shape), field.encode(values))
         elif self.keys is not None:
             for start in starts:
                 shift = field.multiply(provider.delta, _elements(self.differences[start : start + rows]))
-                yield Table(field.subtract(self.keys[start : start + rows], shift), None)
+                yield AuthenticatedTable(field.subtract(self.keys[start : start + rows], shift), None)
         else:
             raise ValueError("who neither owns nor verifies has nothing to check")
 
@@ -95,7 +97,9 @@ class Check(ABC):
     """One side of a check: sums up weighted equations, whose parts are added alike at both sides."""
 
     @abstractmethod
-    def add(self, weights: Field, table: Table, *, square: bool = False, linear: Sequence[int] = (0,)) -> None:
+    def add(
+        self, weights: Field, table: AuthenticatedTable, *, square: bool = False, linear: Sequence[int] = (0,)
+    ) -> None:
         """Adds sum_i w_i sum_j (x_ij^2 + b_j x_ij): ``weights`` w (m,), ``table`` x (m, c), ``linear`` b, one or c.
 
         The squares only with ``square``.
@@ -113,7 +117,9 @@ class OwnersCheck(Check):
         self._constant = 0
         self._slope = 0
 
-    def add(self, weights: Field, table: Table, *, square: bool = False, linear: Sequence[int] = (0,)) -> None:
+    def add(
+        self, weights: Field, table: AuthenticatedTable, *, square: bool = False, linear: Sequence[int] = (0,)
+    ) -> None:
         """Adds tag^2 to U_0 and -tag (2 x + b) to U_1, the square's parts only with ``square``."""
         if table.values is None:
             raise ValueError("the owner's side needs values")
@@ -126,7 +132,7 @@ class OwnersCheck(Check):
     def add_public(self, weights: Field, value: int) -> None:
         """Adds nothing: a constant is a coefficient of t^2."""
 
-    def answer(self, blind: Table) -> Field:
+    def answer(self, blind: AuthenticatedTable) -> Field:
         """U_0 and U_1, (2,), hidden by the ``blind`` (1, 1), a random element that is used for this check alone."""
         if blind.values is None:
             raise ValueError("the owner's side needs values")
@@ -141,7 +147,9 @@ class VerifiersCheck(Check):
         self._delta = delta
         self._value = 0
 
-    def add(self, weights: Field, table: Table, *, square: bool = False, linear: Sequence[int] = (0,)) -> None:
+    def add(
+        self, weights: Field, table: AuthenticatedTable, *, square: bool = False, linear: Sequence[int] = (0,)
+    ) -> None:
         """Adds key^2 - Delta b key, the square only with ``square``."""
         weighed = field.multiply(weights[:, None], table.codes)
         if square:
@@ -152,7 +160,7 @@ class VerifiersCheck(Check):
         """Adds Delta^2 value."""
         self._value += int(self._delta[0]) ** 2 * value * field.whole(weights)
 
-    def holds(self, blind: Table, answer: Field) -> bool:
+    def holds(self, blind: AuthenticatedTable, answer: Field) -> bool:
         """Whether the owner's ``answer`` (2,) fits: then all equations hold, but for ``CHECK_ERROR``."""
         constant, slope = (int(number) for number in answer)
         expected = self._value + int(blind.codes[0, 0])

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from secure_fair.errors import UsageError
 from secure_fair.mpc import field
-from secure_fair.mpc.authenticated import Check, Integers, Table
+from secure_fair.mpc.authenticated import AuthenticatedTable, Check, Integers
 from secure_fair.mpc.field import PRIME, SUBSETS, Subsets
 from secure_fair.randomness import PRG
 
@@ -115,7 +115,7 @@ def digits_of(sums: Integers, digits: int) -> Integers:
     return (sums[:, None] + (1 << (digits - 1)) >> np.arange(digits)) & 1
 
 
-def add_norms(check: Check, stream: PRG, rows: Table, slacks: Table) -> None:
+def add_norms(check: Check, stream: PRG, rows: AuthenticatedTable, slacks: AuthenticatedTable) -> None:
     """For every row: sum_j F_j^2 + a^2 + b^2 + c^2 + c - 2^16 = 0."""
     weights = field.draw(stream, (len(rows.codes),))
     check.add(weights, rows, square=True)
@@ -123,7 +123,14 @@ def add_norms(check: Check, stream: PRG, rows: Table, slacks: Table) -> None:
     check.add_public(weights, -LIMIT)
 
 
-def add_ranges(check: Check, stream: PRG, subsets: Subsets, rows: Table, slacks: Table, digits: Table) -> None:
+def add_ranges(
+    check: Check,
+    stream: PRG,
+    subsets: Subsets,
+    rows: AuthenticatedTable,
+    slacks: AuthenticatedTable,
+    digits: AuthenticatedTable,
+) -> None:
     """For every subset: its digits are bits, and sum_i 2^i digit_i - 2^(t - 1) - (sum over the subset) = 0."""
     t = digits.codes.shape[1]
     weights = field.draw(stream, (SUBSETS,))
@@ -173,12 +180,12 @@ def _whole_numbers(values: Tensor) -> Integers:
     return integers.numpy()
 
 
-def add_bits(check: Check, stream: PRG, table: Table) -> None:
+def add_bits(check: Check, stream: PRG, table: AuthenticatedTable) -> None:
     """For every entry: x^2 - x = 0."""
     check.add(field.draw(stream, (table.codes.size,)), table.flat(), square=True, linear=(-1,))
 
 
-def add_row_sums(check: Check, stream: PRG, table: Table, rule: RowSum) -> None:
+def add_row_sums(check: Check, stream: PRG, table: AuthenticatedTable, rule: RowSum) -> None:
     """For every row of bits with sum s: s - 1 = 0, or nothing."""
     if rule is RowSum.ONE:
         weights = field.draw(stream, (len(table.codes),))

@@ -77,7 +77,7 @@ from torch import Tensor
 
 from secure_fair.errors import NotProved, ProtocolError, UsageError
 from secure_fair.mpc import bounds, field
-from secure_fair.mpc.authenticated import Check, Committed, Integers, OwnersCheck, VerifiersCheck
+from secure_fair.mpc.authenticated import Check, CommittedValues, Integers, OwnersCheck, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.field import SUBSETS, Field, Subsets
 from secure_fair.mpc.menu import COMMITTED_BITS, Keys
@@ -124,7 +124,7 @@ def commit_rows(
         of_digits, blinds = others[: len(each)], others[len(each) :]
         differences = _exchange_differences(session, roles, (n, k), own, mask_share, bound=bounds.SCALE)
         _compare_digests(session, [(roles, differences)])
-        rows = Committed(of_rows, differences, own, keys)
+        rows = CommittedValues(of_rows, differences, own, keys)
         slacks = of_slacks.commit(session, roles, None if own is None else bounds.find_slacks(own))
         for verifier, of_digit, blind in zip(roles.verifiers, of_digits, blinds, strict=True):
             if session.rank in (roles.owner, verifier):
@@ -170,7 +170,7 @@ def commit_bits(
         differences, sent = _exchange_parts(session, parts, (n, c), own, mask_share)
         for part, item, (keys, blinds) in zip(parts, items, dealt, strict=True):
             mine = session.rank == part.roles.owner
-            bits = Committed(item, sent[part.owner], own if mine else None, keys)
+            bits = CommittedValues(item, sent[part.owner], own if mine else None, keys)
             for verifier, blind in zip(item.verifiers, blinds, strict=True):
                 if mine or session.rank == verifier:
                     _prove_bits(session, part.roles, verifier, bits, rule, blind)
@@ -216,7 +216,7 @@ class Roles:
 
 
 @dataclass(frozen=True)
-class Part:
+class OwnerRows:
     """One owner's rows of a matrix: so many ``rows``, behind so many others."""
 
     owner: str
@@ -231,11 +231,11 @@ class Part:
 
 def _parts(
     session: Session, counts: Mapping[str, int], verifiers: Sequence[str] | None, told: Sequence[str] | None
-) -> list[Part]:
+) -> list[OwnerRows]:
     """Everybody's rows, in the parties' order."""
-    found, start = list[Part](), 0
+    found, start = list[OwnerRows](), 0
     for owner in sorted(counts, key=session.parties.index):
-        found.append(Part(owner, Roles.of(session, owner, verifiers, told), start, counts[owner]))
+        found.append(OwnerRows(owner, Roles.of(session, owner, verifiers, told), start, counts[owner]))
         start += counts[owner]
     return found
 
@@ -262,7 +262,7 @@ class FieldMask:
     mask: Field | None  # at the owner
     keys: Field | None  # at a verifier
 
-    def commit(self, session: Session, roles: Roles, values: Integers | None) -> Committed:
+    def commit(self, session: Session, roles: Roles, values: Integers | None) -> CommittedValues:
         """The owner's ``values`` bound to this mask: it sends their differences to those who have keys."""
         differences = np.zeros(self.item.shape, dtype=np.uint64)
         step = max(1, MESSAGE_ELEMENTS // self.item.shape[1])
@@ -273,13 +273,13 @@ class FieldMask:
                     session._network.send(session.parties[verifier], CHANNEL, differences[part].data)
             elif self.keys is not None:
                 differences[part] = _receive_elements(session, roles, differences[part].shape)
-        return Committed(self.item, differences, values, self.keys)
+        return CommittedValues(self.item, differences, values, self.keys)
 
     @property
-    def itself(self) -> Committed:
+    def itself(self) -> CommittedValues:
         """The mask as a value: nothing is sent."""
         values = None if self.mask is None else self.mask.astype(np.int64)
-        return Committed(self.item, np.zeros(self.item.shape, dtype=np.uint64), values, self.keys)
+        return CommittedValues(self.item, np.zeros(self.item.shape, dtype=np.uint64), values, self.keys)
 
 
 Sizes = Sequence[tuple[tuple[int, int], tuple[int, ...]]]  # shapes, and who verifies
@@ -334,7 +334,7 @@ def _exchange_differences(
 
 
 def _exchange_parts(
-    session: Session, parts: Sequence[Part], shape: tuple[int, int], own: Integers | None, mask_share: Tensor
+    session: Session, parts: Sequence[OwnerRows], shape: tuple[int, int], own: Integers | None, mask_share: Tensor
 ) -> tuple[Integers, dict[str, Integers]]:
     """Steps 2 and 3 with every owner's rows: the differences of the whole matrix, and by owner those of its rows.
 
@@ -400,8 +400,8 @@ def _prove_rows(
     roles: Roles,
     verifier: int,
     blocks: Blocks,
-    rows: Committed,
-    slacks: Committed,
+    rows: CommittedValues,
+    slacks: CommittedValues,
     of_digits: FieldMask,
     blind: FieldMask,
 ) -> None:
@@ -445,7 +445,7 @@ def _prove_bits(
     session: Session,
     roles: Roles,
     verifier: int,
-    bits: Committed,
+    bits: CommittedValues,
     rule: RowSum,
     blind: FieldMask,
 ) -> None:

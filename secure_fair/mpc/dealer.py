@@ -24,7 +24,7 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
     ProtocolError where they ask for different things or for what is not on the menu, PartyLost where one is lost.
     """
     shared, _ = keys.agree(network, parties, source or KeySource.fresh())
-    sources = [menu.Source(shared[party], rank) for rank, party in enumerate(parties)]
+    sources = [menu.SharedKeySource(shared[party], rank) for rank, party in enumerate(parties)]
     number = 0
     while (request := _next_request(network, parties)) != GOODBYE:
         items = requests.decode(request[transcript.BYTES :])
@@ -38,7 +38,9 @@ def serve(network: Network, parties: Sequence[str], *, source: KeySource | None 
     return number
 
 
-def _send_keys(network: Network, parties: Sequence[str], item: menu.Keys, sources: Sequence[menu.Source]) -> None:
+def _send_keys(
+    network: Network, parties: Sequence[str], item: menu.Keys, sources: Sequence[menu.SharedKeySource]
+) -> None:
     if max(item.owner, *item.verifiers, 0) >= len(parties) or item.owner in item.verifiers:
         raise ProtocolError(f"keys for {item.verifiers} to what {item.owner} owns, among {len(parties)} parties")
     for verifier, part in menu.keys(item, sources):

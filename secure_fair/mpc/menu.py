@@ -202,7 +202,7 @@ class Keys:
 Item = Product | Square | And | Wraps | Bit | Digits | Conjunctions | Keys
 
 
-class Source:
+class SharedKeySource:
     """Everything that one compute party, of this ``rank``, and the dealer derive from the key that they share."""
 
     def __init__(self, key: bytes, rank: int = 0) -> None:
@@ -276,7 +276,7 @@ def result_shape(item: Item) -> Shape:
             return (0,)
 
 
-def draw_masks(item: Item, source: Source, stream: PRG) -> tuple[Tensor, ...]:
+def draw_masks(item: Item, source: SharedKeySource, stream: PRG) -> tuple[Tensor, ...]:
     """One party's part of the item's masks; what is fresh is read from ``stream``."""
     match item:
         case Product(_, left, right):
@@ -303,7 +303,7 @@ def draw_result(item: Item, stream: PRG) -> Tensor:
     return stream.ring(result_shape(item))
 
 
-def correction(item: Item, sources: Sequence[Source], number: int) -> Tensor:
+def correction(item: Item, sources: Sequence[SharedKeySource], number: int) -> Tensor:
     """The dealer's work: what the last party's part of the result must be."""
     streams = [source.item(number) for source in sources]
     if isinstance(item, Product) and _sums_over_rows(item):
@@ -351,7 +351,7 @@ def closed(factors: int, sets: Sequence[int]) -> bool:
     return True
 
 
-def keys(item: Keys, sources: Sequence[Source]) -> Iterator[tuple[int, field.Field]]:
+def keys(item: Keys, sources: Sequence[SharedKeySource]) -> Iterator[tuple[int, field.Field]]:
     """The dealer's work for ``Keys``: pairs of a verifier's rank and its next keys, for a message each."""
     owner = sources[item.owner]
     masks = owner.committed(item.mask, item.shape, ring=item.ring)
@@ -379,7 +379,7 @@ def _sums_over_rows(item: Product) -> bool:
     return ranges and matrices and left.transposed and not right.transposed
 
 
-def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
+def _sum_over_rows(item: Product, sources: Sequence[SharedKeySource]) -> Tensor:
     """The product of the masks, some rows at a time: as many as there may be, they take no more room."""
     left, right = item.left, item.right
     assert isinstance(left, Reused)  # as ``_sums_over_rows`` has found
@@ -393,7 +393,7 @@ def _sum_over_rows(item: Product, sources: Sequence[Source]) -> Tensor:
     return total
 
 
-def _mask_of(operand: Reused, sources: Sequence[Source], rows: tuple[int, int]) -> Tensor:
+def _mask_of(operand: Reused, sources: Sequence[SharedKeySource], rows: tuple[int, int]) -> Tensor:
     """The whole mask of these rows of the operand."""
     first = 0 if operand.rows is None or isinstance(operand.rows[0], int) else operand.rows[0][0]
     owning = [source for source in sources if operand.owned_by(source.rank)]

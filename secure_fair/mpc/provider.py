@@ -58,7 +58,7 @@ class Provider:
         self._dealer = dealer
         self._last = parties[-1] == network.name
         self._rank = list(parties).index(network.name)
-        self._source = menu.Source(key, self._rank)
+        self._source = menu.SharedKeySource(key, self._rank)
         self._transcript = transcript
         self._requested: deque[DealerRequest] = deque()
         self._number = 0

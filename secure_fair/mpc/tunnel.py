@@ -26,7 +26,7 @@ _TELLS = b"0123456789abcdef"  # a relay begins with a number
 _UNHEARD = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
 
 
-class Refused(Exception):
+class RelayRefused(Exception):
     """The relay has said no, and why."""
 
 
@@ -74,7 +74,7 @@ class Tunnel:
         try:
             _, writer = await self._opened(PARK, self._name)
             await closed(writer)
-        except Refused as error:
+        except RelayRefused as error:
             raise UsageError(f"the relay at {self._where} refuses this party: {error}") from None
         except (TimeoutError, *_UNHEARD) as error:
             why = str(error) if isinstance(error, OSError) and error.errno else "it does not answer as a relay does"
@@ -100,13 +100,13 @@ class Tunnel:
                 keep_alive(writer)
                 number = (await reader.readuntil(b"\n")).strip()
                 if len(number) != 32 or number.strip(_TELLS):
-                    raise Refused("it is no relay")
+                    raise RelayRefused("it is no relay")
                 answer = proof(self._token, number.decode(), role, name)
                 writer.write(f"{VERSION} {role} {name} {answer}\n".encode())
                 await writer.drain()
                 said = await reader.readuntil(b"\n")
                 if said != OK:
-                    raise Refused(_told(said))
+                    raise RelayRefused(_told(said))
             except BaseException:
                 await closed(writer)
                 raise
@@ -126,7 +126,7 @@ class Tunnel:
                     await splice((reader, writer), relayed)
                 finally:
                     await closed(relayed[1])
-            except (TimeoutError, Refused, *_UNHEARD):
+            except (TimeoutError, RelayRefused, *_UNHEARD):
                 pass  # the caller sees its connection closed, and calls again as long as it has time
             except asyncio.CancelledError:
                 pass  # the party leaves, and this task is over anyway
@@ -146,7 +146,7 @@ class Tunnel:
                 except BaseException:
                     await closed(relayed[1])
                     raise
-            except (TimeoutError, Refused, *_UNHEARD):
+            except (TimeoutError, RelayRefused, *_UNHEARD):
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             if len(self._carried) >= MOST_CARRIED:
@@ -168,7 +168,7 @@ async def _joined(reader: asyncio.StreamReader) -> None:
     """Wait until the relay has joined the connection with another; Refused where it says anything else."""
     said = await reader.readuntil(b"\n")
     if said != GO:
-        raise Refused(_told(said))
+        raise RelayRefused(_told(said))
 
 
 def _told(line: bytes) -> str:

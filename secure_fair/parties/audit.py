@@ -16,7 +16,7 @@ from secure_fair.data.decisions import NO_LABEL, Decisions
 from secure_fair.errors import UsageError
 from secure_fair.fairness import calibration
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import SELECTION, Audit
+from secure_fair.fairness.audits import SELECTION, AttributeAudit
 from secure_fair.fairness.calibration import Bin, bins_of, calibration_table
 from secure_fair.files import write_bytes
 from secure_fair.groups import all_groups
@@ -30,7 +30,6 @@ from secure_fair.parties.commitments import commit_to, hear_committed
 from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.confirmed import Counts, sigma_text
 from secure_fair.parties.continuity import Memory
-from secure_fair.parties.developer import SecureAuditors
 from secure_fair.parties.draw import draws_of, new_nonce
 from secure_fair.parties.ending import finish
 from secure_fair.parties.enrolment import collect
@@ -40,6 +39,7 @@ from secure_fair.parties.preflight import wait_for_all
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.reports import leave, write_party_report
 from secure_fair.parties.sealing import CERTIFICATE, seal
+from secure_fair.parties.secure_auditors import SecureAuditors
 from secure_fair.parties.statement import Facts
 from secure_fair.parties.tables import audit_of, check_decisions, measured, verdicts_of
 from secure_fair.privacy.accounting import gaussian_mu
@@ -172,7 +172,7 @@ def strata_of(config: RunConfig, decisions: Decisions, rows: np.ndarray) -> tupl
     return *calibration.strata_of(places, decisions.labels[rows], config.bins), bins
 
 
-def tables_of(audit: Audit, selection: str, bins: Sequence[Bin]) -> dict[str, Any]:
+def tables_of(audit: AttributeAudit, selection: str, bins: Sequence[Bin]) -> dict[str, Any]:
     """The tables of one attribute."""
     calibrated = {"calibration": calibration_table(audit, bins)} if bins else {}
     return {**audit_table(audit, selection), **calibrated}

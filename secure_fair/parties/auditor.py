@@ -15,7 +15,7 @@ from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.continuity import Memory
 from secure_fair.parties.ending import conclude, wait_for_end
 from secure_fair.parties.enrolment import Enrolment, announce, receive_table, share_holdings
-from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.holdings import Enrolled, Holdings
 from secure_fair.parties.meeting import Offered, tell_known
 from secure_fair.parties.messages import Enrol, Finished
 from secure_fair.parties.preflight import say_it_fits
@@ -123,12 +123,8 @@ class AuditorRun:
                 self.folders.state,
                 self.ledger,
                 self.policy,
-                run=enrol.run,
-                ids=ids,
-                training=enrol.training,
-                progress=self.progress,
-                seed=seed,
-                nonce=enrol.nonce,
+                Enrolled(enrol.run, ids, enrol.training, seed, enrol.nonce),
+                self.progress,
                 tell=partial(tell, self.progress, network.name),
                 kept=self.kept,
             )

@@ -262,7 +262,7 @@ class Checkpoints:
         return self.folder / f"value-{hashlib.sha256(kind.encode()).hexdigest()[:32]}-{name}.pt"
 
 
-class End(NamedTuple):
+class RunEnd(NamedTuple):
     """The developer's note of a run that has ended: its name, where its results are, what the parties had agreed on,
     and whether all have been told so since."""
 
@@ -281,7 +281,7 @@ class End(NamedTuple):
             os.close(descriptor)
 
     @classmethod
-    def noted(cls, state: Path) -> End | None:
+    def noted(cls, state: Path) -> RunEnd | None:
         """The note that there is; None where there is none."""
         file = state / ENDED
         if not is_there(file, state):
@@ -298,7 +298,7 @@ class End(NamedTuple):
 
 def forget_end(state: Path, ledger: Ledger) -> None:
     """A new run begins: what was kept of the one that has ended is removed, and the note with it."""
-    ended = End.noted(state)
+    ended = RunEnd.noted(state)
     if ended is not None:
         kept = Checkpoints.of(state, ended.run, ledger)
         if kept is not None:
@@ -349,7 +349,7 @@ def was_started(ledger: Ledger, run: str) -> bool:
 
 def unfinished(state: Path, ledger: Ledger) -> str:
     """The name of the run that was begun last and of which a state is kept; Refusal where there is none."""
-    ended = End.noted(state)
+    ended = RunEnd.noted(state)
     kept = unfinished_runs(state, ledger, but=ended.run if ended else "")
     if not kept:
         raise Refusal(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_fair.learning.settings import MethodSettings, ModelSettings, Train
+from secure_fair.learning.settings import MethodSettings, ModelSettings, TrainingLoop
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
 from secure_fair.parties.health import Pulse
 from secure_fair.privacy.target import Privacy
@@ -37,7 +37,7 @@ class RunConfig:
     auditors: tuple[str, ...]
     holders: dict[str, tuple[str, ...]]  # attribute: the auditors that hold it, each of its own part of the people
     model: ModelSettings
-    train: Train
+    train: TrainingLoop
     method: MethodSettings
     precision_bits: int
     privacy: Privacy | None = None

@@ -17,7 +17,7 @@ from secure_fair.parties import messages
 from secure_fair.parties.config import Endpoint
 from secure_fair.parties.messages import Judged, Newest, Remember, Shown
 from secure_fair.parties.progress import Progress
-from secure_fair.privacy.chain import End
+from secure_fair.privacy.chain import ChainEnd
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.memory import others, remembered
 
@@ -58,10 +58,10 @@ class Memory:
         elif peer in self.endpoint.lost:
             raise UsageError(f"{OPTION} {peer}: its ledger goes on as it is known here; leave it out")
         if not judged.goes_on:
-            self._forgive(self.network.name, peer, End(asked.entries, ""), progress)
+            self._forgive(self.network.name, peer, ChainEnd(asked.entries, ""), progress)
         return judged.goes_on
 
-    def _forgive(self, whose: str, peer: str, known: End, progress: Progress) -> None:
+    def _forgive(self, whose: str, peer: str, known: ChainEnd, progress: Progress) -> None:
         """Write down that a ledger was lost, where this party was told so; Refusal otherwise."""
         own = whose == self.network.name
         ledger = "this party's ledger" if own else f"the ledger of {whose}"
@@ -80,7 +80,7 @@ class Memory:
 
     def keep(self, run: str, peer: str, newest: Newest) -> None:
         """Write down how far the peer's ledger has come."""
-        self.ledger.seen(run, peer, self._certificate(peer), End(newest.entries, newest.hash))
+        self.ledger.seen(run, peer, self._certificate(peer), ChainEnd(newest.entries, newest.hash))
 
     def own(self) -> Newest:
         """How far this party's ledger has come, on disk."""

@@ -49,7 +49,7 @@ OUTCOMES = {
 
 
 @dataclass(frozen=True)
-class Opening:
+class OpenedInputs:
     """A party's opened inputs: its folder, and the seed of its sample, empty where none was drawn."""
 
     folder: Path
@@ -57,7 +57,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Finding:
+class DisputedClaim:
     """One claim after the dispute: what the opened inputs say of it, where they say something."""
 
     claim: str
@@ -88,7 +88,7 @@ def open_inputs(party: Path, out: Path) -> list[str]:
     return [*kept, *(f"{COMMITTED}/{file.name}" for file in sorted((out / COMMITTED).iterdir()))]
 
 
-def opening(told: Mapping[str, Any], name: str, folder: Path, developer: str) -> Opening:
+def opening(told: Mapping[str, Any], name: str, folder: Path, developer: str) -> OpenedInputs:
     """A party's opening, once it is the one that the certificate has; ProtocolError where it is another."""
     mine = (PREDICTIONS,) if told["model"] else (RECORDS,)
     files = mine if name == developer else (ATTRIBUTES, META)
@@ -104,7 +104,7 @@ def opening(told: Mapping[str, Any], name: str, folder: Path, developer: str) ->
         ) from error
     if digest != told["commitments"][name]:
         raise ProtocolError(f"{name}: the opened files are not those that the certificate commits it to")
-    return Opening(folder, _seed(told, name, folder))
+    return OpenedInputs(folder, _seed(told, name, folder))
 
 
 def _seed(told: Mapping[str, Any], name: str, folder: Path) -> str:
@@ -121,10 +121,10 @@ def _seed(told: Mapping[str, Any], name: str, folder: Path) -> str:
     return seed
 
 
-class Recount:
+class OpenedCounts:
     """The counts of an audit, or of a training's test records, once more, from opened inputs and in the clear."""
 
-    def __init__(self, config: RunConfig, told: Mapping[str, Any], openings: Mapping[str, Opening]) -> None:
+    def __init__(self, config: RunConfig, told: Mapping[str, Any], openings: Mapping[str, OpenedInputs]) -> None:
         """``config``: that of the agreed terms or scenario, of which the certificate has the hash."""
         self.config, self.told, self.openings = config, told, openings
         self.stores = {
@@ -157,7 +157,7 @@ class Recount:
             )
         return table
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[DisputedClaim]:
         """Every claim of the certificate."""
         self._check_records()
         # by the agreed terms, and not by what the statement says of noise
@@ -166,7 +166,7 @@ class Recount:
             certified = {True: PASS, False: FAIL, None: OPEN}[one["passed"]]
             counts = self.counts(claim.attribute)
             if counts is None:
-                yield Finding(str(claim), certified, CLOSED)
+                yield DisputedClaim(str(claim), certified, CLOSED)
                 continue
             groups = {name: self._tables(name)[0].groups[name] for name in self.config.holders}
             estimate = metric(audit_of(self.config, groups, claim.attribute, counts), claim.metric)
@@ -174,7 +174,7 @@ class Recount:
             if certified != OPEN:
                 wrong = CONTRADICTED if noised else DISPROVED
                 found = PROVED if claim.verdict(estimate) == certified else wrong
-            yield Finding(str(claim), certified, found, estimate_tree(estimate))
+            yield DisputedClaim(str(claim), certified, found, estimate_tree(estimate))
 
     def counts(self, name: str) -> Counts | None:
         """Exact counts of one attribute or intersection, of who was drawn where a sample was; None where not all whom

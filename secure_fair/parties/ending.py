@@ -16,7 +16,7 @@ from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transport import Network
 from secure_fair.parties import messages
-from secure_fair.parties.checkpoints import Checkpoints, End, unfinished_runs, was_started
+from secure_fair.parties.checkpoints import Checkpoints, RunEnd, unfinished_runs, was_started
 from secure_fair.parties.config import Folders, RunConfig
 from secure_fair.parties.continuity import Memory
 from secure_fair.parties.messages import Ended, Finished, Newest, Own
@@ -36,15 +36,15 @@ def finish(config: RunConfig, network: Network, memory: Memory, run: str) -> Non
 
 def end(config: RunConfig, network: Network, folders: Folders, run: str, agreement: Mapping[str, str]) -> None:
     """Note that the run has ended, and let every auditor end it."""
-    End(run, str(folders.out.absolute()), dict(agreement)).keep(folders.state)
+    RunEnd(run, str(folders.out.absolute()), dict(agreement)).keep(folders.state)
     for auditor in config.auditors:
         messages.send(network, auditor, Ended(run=run))
 
 
-def ended_before(state: Path, ledger: Ledger, agreement: Mapping[str, str]) -> End | None:
+def ended_before(state: Path, ledger: Ledger, agreement: Mapping[str, str]) -> RunEnd | None:
     """The note of the newest run, where it has ended here under the same agreement; None where a run is to be gone on
     with: another one, or an older one once all have been told of the end."""
-    ended = End.noted(state)
+    ended = RunEnd.noted(state)
     begun = [entry["run"] for entry in ledger.entries() if entry["kind"] == "start"]
     if ended is None or not begun or begun[-1] != ended.run or not ended.is_of(agreement):
         return None
@@ -52,7 +52,13 @@ def ended_before(state: Path, ledger: Ledger, agreement: Mapping[str, str]) -> E
 
 
 def tell_ended(
-    config: RunConfig, network: Network, session: Session, memory: Memory, ended: End, state: Path, progress: Progress
+    config: RunConfig,
+    network: Network,
+    session: Session,
+    memory: Memory,
+    ended: RunEnd,
+    state: Path,
+    progress: Progress,
 ) -> None:
     """Tell everybody of a run that has ended here, of which nothing is kept any more; each auditor says how far its
     ledger has come."""

@@ -17,7 +17,7 @@ from torch import Tensor
 from secure_fair.data.store import AuditorStore, OwnRecords
 from secure_fair.errors import BudgetExceeded, Refusal
 from secure_fair.groups import joint_codes
-from secure_fair.ids import Ids, Names, as_ids, find
+from secure_fair.ids import Ids, find
 from secure_fair.operations import RULES
 from secure_fair.operations.common.adapters import Adapter, AdapterShapes, shapes_of
 from secure_fair.operations.sensitive_training import NAME as TRAINING
@@ -33,7 +33,7 @@ from secure_fair.privacy.fit import misfits, reasons
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import SystemNoise
-from secure_fair.privacy.outlook import Outlook, People
+from secure_fair.privacy.outlook import Outlook, SpendingRows
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.randomised_response import Responses
@@ -44,6 +44,18 @@ if TYPE_CHECKING:
     from secure_fair.learning.train import TrainSettings
 
 OwnTraining = Callable[[Adapter | None], Tensor]  # the developer's adapter, to weights (d, columns), float64
+
+
+@dataclass(frozen=True)
+class Enrolled:
+    """The table of one run: the ``ids`` of its records, ``training`` of them first. ``seed`` and ``nonce`` are those of
+    an audit's sample, if one is drawn."""
+
+    run: str
+    ids: Ids
+    training: int
+    seed: str = ""
+    nonce: str = ""
 
 
 @dataclass
@@ -71,47 +83,30 @@ class Holdings:
         state: Path,
         ledger: Ledger,
         policy: Policy,
-        *,
-        run: str,
-        ids: Names,
-        training: int,
+        enrolled: Enrolled,
         progress: Progress,
-        seed: str = "",
-        nonce: str = "",
+        *,
         tell: Callable[[Outlook], None] | None = None,
         kept: Checkpoints | None = None,
     ) -> Holdings:
-        """Check the enrolled ``ids``, ``training`` of them first, against the ``store``; nothing is spent.
+        """Check the table against the ``store``; nothing is spent.
 
         Where the scenario says that this auditor holds a part of the people, others are allowed in the table. A run
-        whose plan does not fit the policy is refused here. ``seed`` and ``nonce`` are those of an audit's sample, if
-        one is drawn. ``tell`` is given the outlook before anything is spent. ``kept``: where that is kept which is
-        trained here once, so that a run that is gone on with has it again.
+        whose plan does not fit the policy is refused here. ``tell`` is given the outlook before anything is spent.
+        ``kept``: where that is kept which is trained here once, so that a run that is gone on with has it again.
         """
-        ids = as_ids(ids)
+        run, ids, training = enrolled.run, enrolled.ids, enrolled.training
         rows = find(ids, store.known)
-        draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.known)) if seed else None
+        drawn = enrolled.seed != ""
+        draw = (
+            Draw.of(config.promises[auditor], enrolled.seed, enrolled.nonce, ids, len(store.known)) if drawn else None
+        )
         groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         check_parts(store, ids, training)
         progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")
         resumed = any(entry["kind"] == "planned" for entry in ledger.entries(run))
         plans = {name: plan_for(config, name, len(names), training) for name, names in groups.items()}
-        gate = Gate(
-            auditor=auditor,
-            run=run,
-            ids=ids,
-            training=training if len(ids) else 0,
-            known=store.known,
-            plans=plans,
-            rules=RULES,
-            policy=policy,
-            ledger=ledger,
-            noise=SystemNoise(),
-            part=auditor in config.parted,
-            persons=store.persons_of(ids),
-            joint=joint_names(config, auditor),
-            alone=config.alone,
-        )
+        gate = _gate(config, auditor, store, ledger, policy, enrolled, plans)
         outlook = outlook_of(config, store, gate, plans, ledger, training)
         if tell is not None:
             tell(outlook)
@@ -282,6 +277,34 @@ class OwnPictures:
         return cls(own, tokens, settings, kept_in(store.folder / "cache"))
 
 
+def _gate(
+    config: RunConfig,
+    auditor: str,
+    store: AuditorStore,
+    ledger: Ledger,
+    policy: Policy,
+    enrolled: Enrolled,
+    plans: Mapping[str, Plan],
+) -> Gate:
+    """The one way by which anything leaves this auditor in this run."""
+    return Gate(
+        auditor=auditor,
+        run=enrolled.run,
+        ids=enrolled.ids,
+        training=enrolled.training if len(enrolled.ids) else 0,
+        known=store.known,
+        plans=plans,
+        rules=RULES,
+        policy=policy,
+        ledger=ledger,
+        noise=SystemNoise(),
+        part=auditor in config.parted,
+        persons=store.persons_of(enrolled.ids),
+        joint=joint_names(config, auditor),
+        alone=config.alone,
+    )
+
+
 def outlook_of(
     config: RunConfig, store: AuditorStore, gate: Gate, plans: Mapping[str, Plan], ledger: Ledger, training: int
 ) -> Outlook:
@@ -292,7 +315,7 @@ def outlook_of(
     if trainings:
         pictures = store.own()
         own = ledger.spending.enrol(pictures.ids, pictures.persons)
-    people = People(rows[:training][held[:training]], rows[training:][held[training:]], own)
+    people = SpendingRows(rows[:training][held[:training]], rows[training:][held[training:]], own)
     return Outlook(
         policy=gate.policy,
         plans=plans,

@@ -23,7 +23,7 @@ from secure_fair.privacy.entries import Receipt
 
 
 @dataclass(frozen=True)
-class Answer:
+class KeptAnswer:
     """An opened value with the receipts of who let it out; of one that came with a step of the adversaries, the
     developer's shares of them after it."""
 
@@ -125,10 +125,10 @@ def last_step(folder: Path, epoch: int) -> Place:
     return max((place for place in places if place.epoch == epoch), default=Place(epoch))
 
 
-def _read(path: Path) -> Answer:
+def _read(path: Path) -> KeptAnswer:
     with np.load(path, allow_pickle=False) as found:
         receipts = json.loads(bytes(found["receipts"]))
-        return Answer(
+        return KeptAnswer(
             Release(torch.from_numpy(found["values"]), float(found["sigma"])),
             tuple(Receipt(**{**one, "shape": tuple(one["shape"])}) for one in receipts),
             unpacked(bytes(found["shares"])),

@@ -21,7 +21,7 @@ from secure_fair.learning.backbone import digest_of, load_backbone, normalisatio
 from secure_fair.learning.lora import backbone, base_state, first_adapted_block, read_adapter
 from secure_fair.learning.model import train_settings
 from secure_fair.learning.prefix import frozen_prefix
-from secure_fair.learning.settings import ModelSettings, Train
+from secure_fair.learning.settings import ModelSettings, TrainingLoop
 from secure_fair.learning.train import Classifier, Labelled, predict
 from secure_fair.parties.bound import ADAPTER, PICTURE_MODEL
 from secure_fair.parties.predictions import Predictions
@@ -134,7 +134,7 @@ class PictureModel:
     def probabilities(self, pictures: np.ndarray) -> np.ndarray:
         """Probabilities (n, C), float64, of decoded pictures, uint8 (n, S, S, 3)."""
         precision: Any = PRECISIONS[self.about.precision]
-        settings = train_settings(Train(precision=precision), seed=0)
+        settings = train_settings(TrainingLoop(precision=precision), seed=0)
         model = self.classifier.backbone
         assert model is not None
         vit = backbone(model)

@@ -12,7 +12,7 @@ from secure_fair.ids import Ids
 from secure_fair.operations.common.adapters import AdapterShapes
 from secure_fair.parties.config import RunConfig
 from secure_fair.parties.enrolment import Enrolment, enrolled_ids
-from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.holdings import Enrolled, Holdings
 from secure_fair.parties.messages import check_parts
 from secure_fair.parties.plain_auditors import PlainAuditors
 from secure_fair.parties.plans import trains_adapter
@@ -44,6 +44,7 @@ def run_in_the_clear(
     data = prepare(config, developer, stores / config.developer / "cache", progress)
     ledgers = {name: Ledger(state / name, name, simulated=True) for name in config.auditors}
     ids = enrolled_ids(config, developer)
+    enrolled = Enrolled(run, ids, len(developer.training))
     holders = {
         name: Holdings.open(
             config,
@@ -52,10 +53,8 @@ def run_in_the_clear(
             state / name,
             ledger,
             policy,
-            run=run,
-            ids=ids,
-            training=len(developer.training),
-            progress=progress,
+            enrolled,
+            progress,
         )
         for name, ledger in ledgers.items()
     }

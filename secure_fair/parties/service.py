@@ -30,6 +30,7 @@ from secure_fair.parties.messages import Bound, Finished, Granted, Newest, Opene
 from secure_fair.parties.plans import own_trainings
 from secure_fair.parties.progress import Progress
 from secure_fair.parties.resuming import keep_own, shares_of
+from secure_fair.privacy.openings import KeptNoise
 from secure_fair.privacy.request import Grant, charged_on
 
 CONFIRMED_MARGIN = (
@@ -264,19 +265,6 @@ class RememberedOpening(SharedOpening):
         """Send this party's share, and remember the noise."""
         self.noise = noise
         super().open_to(receiver, noise)
-
-
-class KeptNoise:
-    """The gate's noise for an update that stays on shares, to be added before it is used. Nothing is opened."""
-
-    def __init__(self, shape: tuple[int, ...], scale: int) -> None:
-        self.shape = shape
-        self.scale = scale
-        self.noise: Tensor | None = None
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Keep the noise (int64, ring units)."""
-        self.noise = noise
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from secure_fair.data.decisions import UNKNOWN, Decisions
 from secure_fair.errors import UsageError
-from secure_fair.fairness.audits import Audit
+from secure_fair.fairness.audits import AttributeAudit
 from secure_fair.fairness.claims import Claim, Verdict, decide
 from secure_fair.groups import joint_groups
 from secure_fair.parties.config import RunConfig
@@ -19,13 +19,13 @@ from secure_fair.privacy.accounting import gaussian_epsilon, gaussian_mu
 DECIDED, SCORED, PREDICTED = "decisions", "scores above their median", "predictions of the test records"
 
 
-def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, counts: Counts) -> Audit:
+def audit_of(config: RunConfig, groups: Mapping[str, Sequence[str]], name: str, counts: Counts) -> AttributeAudit:
     """The audit of an attribute or intersection. ``groups``: names of every attribute's."""
     components = {component: groups[component] for component in config.components(name)}
     names = tuple(groups[name]) if name in groups else joint_groups(components)
     sample = config.sample_of(name)
     drawn = [NOT_DRAWN not in together for together in product(*components.values())]
-    return Audit(
+    return AttributeAudit(
         counts=counts.values.numpy()[:, drawn],
         sigma=counts.sigma,
         names=tuple(compress(names, drawn)),
@@ -40,7 +40,7 @@ def smallest_of(config: RunConfig, name: str) -> float:
     """The part of all records below which a group is left out of ratios and differences; in a training that of
     policies that say nothing."""
     shares = [config.promises[one].smallest_share for one in config.answering(name) if one in config.promises]
-    return max(shares, default=Audit.smallest)
+    return max(shares, default=AttributeAudit.smallest)
 
 
 def claims_of(config: RunConfig) -> Iterator[tuple[str, Claim]]:
@@ -77,7 +77,7 @@ def check_classes(config: RunConfig, classes: Sequence[str]) -> None:
         )
 
 
-def verdicts_of(config: RunConfig, audits: Mapping[str, Audit]) -> list[dict[str, Any]]:
+def verdicts_of(config: RunConfig, audits: Mapping[str, AttributeAudit]) -> list[dict[str, Any]]:
     """Every claim decided from the audits of all attributes, JSON-ready."""
     return [
         {"auditor": auditor, **verdict_tree(config, decide(claim, audits[claim.attribute]))}
@@ -87,7 +87,7 @@ def verdicts_of(config: RunConfig, audits: Mapping[str, Audit]) -> list[dict[str
 
 def answer_of(
     config: RunConfig,
-    audits: Mapping[str, Audit],
+    audits: Mapping[str, AttributeAudit],
     releases: Sequence[Mapping[str, str]],
     model: Mapping[str, str],
     records: int,

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import Tensor
 from secure_fair.data.encoding import Encoding
 from secure_fair.data.store import DeveloperStore
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import Audit
+from secure_fair.fairness.audits import AttributeAudit
 from secure_fair.fairness.metrics import at_chance, clip_noised, fairness, utility
 from secure_fair.files import atomic_write, open_private, write_bytes
 from secure_fair.groups import all_groups
@@ -49,12 +49,12 @@ class Evaluated:
     question about each was called and its noise."""
 
     figures: dict[str, dict[str, Any]] = field(default_factory=dict)
-    audits: dict[str, Audit] = field(default_factory=dict)
+    audits: dict[str, AttributeAudit] = field(default_factory=dict)
     releases: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
-class Prepared:
+class TrainingData:
     """The developer's records as the training takes them."""
 
     training: Labelled
@@ -65,7 +65,7 @@ class Prepared:
     kept: Path | None = None  # where trainings serve again: a sweep's
 
 
-def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> Prepared:
+def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Progress) -> TrainingData:
     """Run the frozen part of the backbone over all pictures, once; a table's rows are features already."""
     settings = train_settings(config.train, config.seed)
     tokens = cached_tokens(
@@ -78,7 +78,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
     )
     labels = torch.from_numpy(np.asarray(store.labels, dtype=np.int64))
     train_rows, test_rows = torch.from_numpy(store.training), torch.from_numpy(store.test)
-    return Prepared(
+    return TrainingData(
         Labelled(tokens[train_rows], labels[train_rows]),
         Labelled(tokens[test_rows], labels[test_rows]),
         [store.ids[index] for index in store.test],
@@ -90,7 +90,7 @@ def prepare(config: RunConfig, store: DeveloperStore, cache: Path, progress: Pro
 
 def develop(
     config: RunConfig,
-    data: Prepared,
+    data: TrainingData,
     auditors: Auditors,
     out: Path,
     progress: Progress,
@@ -106,42 +106,21 @@ def develop(
     of them, ``begun``, the training goes on. ``bind`` is called when the model is written, before anything is counted.
     """
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    settings = train_settings(config.train, config.seed)
-    width = data.training.tokens.shape[-1]
+    settings, width = train_settings(config.train, config.seed), data.training.tokens.shape[-1]
     model = make_classifier(config.model, len(data.classes), config.seed, settings.device, width)
     method = make_method(config.method)
-    warnings: list[str] = []
     began = time.perf_counter()
     with open_private(out / "rounds.jsonl", "wb") as rounds:
-
-        def note(record: EpochRecord) -> None:
-            rounds.write(json.dumps(asdict(record)).encode() + b"\n")
-            rounds.flush()
-            if not warnings and (trouble := collapse(config, record, len(data.classes))):
-                warnings.append(trouble)
-                progress.warn(trouble)
-
-        def on_epoch(record: EpochRecord) -> None:
-            progress.epoch(
-                config.method.name,
-                record.epoch,
-                settings.epochs,
-                record.loss,
-                record.accuracy,
-                dict(record.gaps),
-                record.seconds,
-            )
-            note(record)
-
+        epochs = Epochs(config, len(data.classes), rounds, progress)
         for record in past(begun) if begun is not None else ():
-            note(record)
+            epochs.note(record)
         train(
             model,
             data.training,
             method,
             auditors,
             settings,
-            on_epoch=on_epoch,
+            on_epoch=epochs.tell,
             on_step=lambda done, total: progress.progress("training", done, total),
             on_whole=keep,
             begun=begun,
@@ -150,10 +129,9 @@ def develop(
     seconds = time.perf_counter() - began
     _, probabilities = predict(model, data.test, settings, data.kept if method.after_training else None)
     precision = str(settings.dtype).removeprefix("torch.")
-    if model.backbone is not None:
-        write_bytes(out / PICTURE_MODEL, About.of(model, config.model, data.classes, precision).text())
-    _save(model, data, probabilities, out)
+    _save_model(config, model, data, precision, out)
     _save_heads(method.heads(), out)
+    _save_predictions(data, probabilities, out)
     bind()
     found = evaluate(config, auditors, data, probabilities.argmax(1))
     result = {
@@ -166,11 +144,35 @@ def develop(
         "fairness_released": found.figures,
         "verdicts": verdicts_of(config, found.audits),
         "path": method.path(),
-        "warnings": warnings,
+        "warnings": epochs.warnings,
     }
-    with atomic_write(out / "result.json") as file:
-        file.write_text(json.dumps(result, indent=2) + "\n")
+    write_bytes(out / "result.json", (json.dumps(result, indent=2) + "\n").encode())
     return found
+
+
+class Epochs:
+    """The epochs of a training as they end: a line of the file ``rounds`` each, and the first that looks collapsed."""
+
+    def __init__(self, config: RunConfig, classes: int, rounds: BinaryIO, progress: Progress) -> None:
+        self.config = config
+        self.classes = classes
+        self.rounds = rounds
+        self.progress = progress
+        self.warnings: list[str] = []
+
+    def note(self, record: EpochRecord) -> None:
+        """Write an epoch down, and warn of it where that is due; of one that an earlier process has told, no more."""
+        self.rounds.write(json.dumps(asdict(record)).encode() + b"\n")
+        self.rounds.flush()
+        if not self.warnings and (trouble := collapse(self.config, record, self.classes)):
+            self.warnings.append(trouble)
+            self.progress.warn(trouble)
+
+    def tell(self, record: EpochRecord) -> None:
+        """Tell the user of an epoch, and write it down."""
+        name, last, gaps = self.config.method.name, self.config.train.epochs, dict(record.gaps)
+        self.progress.epoch(name, record.epoch, last, record.loss, record.accuracy, gaps, record.seconds)
+        self.note(record)
 
 
 def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None:
@@ -190,7 +192,7 @@ def collapse(config: RunConfig, record: EpochRecord, classes: int) -> str | None
     )
 
 
-def evaluate(config: RunConfig, auditors: Auditors, data: Prepared, predictions: Tensor) -> Evaluated:
+def evaluate(config: RunConfig, auditors: Auditors, data: TrainingData, predictions: Tensor) -> Evaluated:
     """Metrics from released counts of test records by label, prediction and group; nothing where none are released.
 
     With two classes the strata are those of an audit, whose tables with their intervals are made of the same counts.
@@ -218,8 +220,9 @@ def evaluate(config: RunConfig, auditors: Auditors, data: Prepared, predictions:
     return found
 
 
-def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -> None:
+def _save_model(config: RunConfig, model: Classifier, data: TrainingData, precision: str, out: Path) -> None:
     if model.backbone is not None:
+        write_bytes(out / PICTURE_MODEL, About.of(model, config.model, data.classes, precision).text())
         with atomic_write(out / ADAPTER) as folder:
             save_adapter(model.backbone, folder)
     if data.encoding is not None:
@@ -227,6 +230,9 @@ def _save(model: Classifier, data: Prepared, probabilities: Tensor, out: Path) -
     with atomic_write(out / HEAD) as file:
         head = {name: value.detach().cpu().contiguous() for name, value in model.head.state_dict().items()}
         save_file(head, file)
+
+
+def _save_predictions(data: TrainingData, probabilities: Tensor, out: Path) -> None:
     with atomic_write(out / PREDICTIONS) as file, file.open("w", newline="") as rows:
         writer = csv.writer(rows)
         writer.writerow(["id", "label", PREDICTION, *map(probability_of, data.classes)])

@@ -24,7 +24,7 @@ TABLES = "tables"
 _REMEDY = "restore it from a backup, or begin a new state directory and treat every budget of this one as spent"
 
 
-class End(NamedTuple):
+class ChainEnd(NamedTuple):
     """The end of a chain that holds: how many entries, the hash of the last, and the bytes of a torn line behind it."""
 
     entries: int
@@ -32,7 +32,7 @@ class End(NamedTuple):
     torn: bytes = b""
 
 
-def verify(directory: Path) -> End:
+def verify(directory: Path) -> ChainEnd:
     """Check a whole ledger: every line, hash, number, the chain, the head and the tables. Its end.
 
     Raises DamagedFile that names the first entry that was changed, removed, moved or cut off. A torn line is no damage.
@@ -46,7 +46,7 @@ def verify(directory: Path) -> End:
     return end
 
 
-def walked(directory: Path) -> tuple[End, list[dict[str, Any]]]:
+def walked(directory: Path) -> tuple[ChainEnd, list[dict[str, Any]]]:
     """The end of a ledger whose chain and head hold, and its entries about tables; DamagedFile otherwise."""
     count, previous, hashes = 0, GENESIS, {0: GENESIS}
     tables = []
@@ -60,7 +60,7 @@ def walked(directory: Path) -> tuple[End, list[dict[str, Any]]]:
         if entry["kind"] == "table":
             tables.append(entry)
     _check_head(directory, count, hashes)
-    return End(count, previous, torn_line(directory / ENTRIES)), tables
+    return ChainEnd(count, previous, torn_line(directory / ENTRIES)), tables
 
 
 def _check_head(directory: Path, count: int, hashes: dict[int, str]) -> None:

@@ -14,7 +14,7 @@ from secure_fair.errors import BudgetExceeded, ProtocolError, Refusal, UsageErro
 from secure_fair.ids import Names, as_ids, ascending, find, order
 from secure_fair.privacy.admission import Admission, check_table
 from secure_fair.privacy.budgets import Budgets, RunSums
-from secure_fair.privacy.chain import End
+from secure_fair.privacy.chain import ChainEnd
 from secure_fair.privacy.entries import Charge, Payers, Receipt, records_hash
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.noise import NoiseSource, ring_sigma
@@ -158,7 +158,7 @@ class Gate:
         return bounded and self.policy.row_bounds == "check"
 
     @property
-    def written(self) -> End:
+    def written(self) -> ChainEnd:
         """How far the ledger has come, on disk."""
         return self._ledger.end
 

@@ -26,7 +26,7 @@ from secure_fair.privacy.chain import (
     ENTRIES,
     HEAD,
     TABLES,
-    End,
+    ChainEnd,
     entries_of,
     entry_hash,
     head_line,
@@ -82,15 +82,15 @@ class Ledger:
         return self._hash
 
     @property
-    def end(self) -> End:
+    def end(self) -> ChainEnd:
         """The newest entry that is on disk for certain: a crash now takes none up to it away."""
         return self._lasting
 
-    def settled(self) -> End:
+    def settled(self) -> ChainEnd:
         """The newest entry, once it is on disk."""
         os.fsync(self._descriptor)
         self._write_head()
-        self._lasting = End(self._count, self._hash)
+        self._lasting = ChainEnd(self._count, self._hash)
         return self._lasting
 
     def hash_of(self, number: int) -> str:
@@ -165,17 +165,17 @@ class Ledger:
         """Note a request that was not admitted, and why; nothing was spent."""
         self._append({"kind": "refused", "run": run, "operation": operation, "attribute": attribute, "reason": reason})
 
-    def received(self, receipt: Receipt, newest: End | None = None) -> None:
+    def received(self, receipt: Receipt, newest: ChainEnd | None = None) -> None:
         """The receiver's side: write down what it was given, and how far the auditor's ledger had come before."""
         told = {} if newest is None else {"newest": [newest.entries, newest.hash]}
         self._append({"kind": "received", **asdict(receipt), **told})
 
-    def seen(self, run: str, peer: str, certificate: str, newest: End) -> None:
+    def seen(self, run: str, peer: str, certificate: str, newest: ChainEnd) -> None:
         """Remember how far a peer's ledger has come (``secure_fair.privacy.memory``)."""
         known = {"peer": peer, "certificate": certificate, "count": newest.entries, "newest": newest.hash}
         self._append({"kind": SEEN, "run": run, **known})
 
-    def lost(self, whose: str, certificate: str, known: End) -> None:
+    def lost(self, whose: str, certificate: str, known: ChainEnd) -> None:
         """Write down that somebody's ledger is said to be lost from before entry ``known`` on, and is gone on with."""
         about = {"whose": whose, "certificate": certificate, "count": known.entries, "newest": known.hash}
         self._append({"kind": LOST, **about})

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from secure_fair.privacy.chain import End
+from secure_fair.privacy.chain import ChainEnd
 
 SEEN = "seen"
 LOST = "lost"
 
 
-def remembered(entries: Iterable[dict[str, Any]], peer: str, certificate: str) -> End | None:
+def remembered(entries: Iterable[dict[str, Any]], peer: str, certificate: str) -> ChainEnd | None:
     """The newest entry of a peer's ledger that these ``entries`` tell of; None where nothing is remembered.
 
     A word that the ledger was lost takes nothing away: what is remembered changes once both sides have begun again.
@@ -28,9 +28,9 @@ def remembered(entries: Iterable[dict[str, Any]], peer: str, certificate: str) -
         match entry["kind"]:
             case kind if kind == SEEN and entry["peer"] == peer:
                 here = entry["certificate"] == certificate
-                known = End(entry["count"], entry["newest"]) if here else known
+                known = ChainEnd(entry["count"], entry["newest"]) if here else known
             case "received" if here and entry["auditor"] == peer and "newest" in entry:
-                known = End(*entry["newest"])
+                known = ChainEnd(*entry["newest"])
     return known
 
 

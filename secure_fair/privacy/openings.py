@@ -1,4 +1,4 @@
-"""The values that the gate opens."""
+"""The values that the gate opens, and the noise that it draws for what stays on shares."""
 
 from __future__ import annotations
 
@@ -47,3 +47,16 @@ class PlainOpening:
             raise ProtocolError(f"a value to be opened is not below 2^62 / {self.scale}: check the query's bounds")
         integers = ring.to(torch.int64)
         return (integers if noise is None else integers + noise).double() / self.scale
+
+
+class KeptNoise:
+    """The gate's noise for an update that stays on shares, to be added before it is used. Nothing is opened."""
+
+    def __init__(self, shape: tuple[int, ...], scale: int) -> None:
+        self.shape = shape
+        self.scale = scale
+        self.noise: torch.Tensor | None = None
+
+    def open_to(self, receiver: str, noise: torch.Tensor | None) -> None:
+        """Keep the noise (int64, ring units)."""
+        self.noise = noise

@@ -71,7 +71,7 @@ class Account:
 
 
 @dataclass(frozen=True)
-class People:
+class SpendingRows:
     """Rows in the spending, int64, of those whose records a run is about, one for each record: in training, in the
     test, the auditor's own."""
 
@@ -101,7 +101,7 @@ class Outlook:
         rules: Rules,
         trainings: int,
         spending: Spending,
-        people: People,
+        people: SpendingRows,
     ) -> None:
         """``trainings``: how many on the auditor's own records, of each attribute."""
         self._policy = policy
@@ -175,10 +175,10 @@ class Outlook:
         return Account(attribute, None if math.isinf(spent) else spent, limit, left)
 
 
-def new_people() -> tuple[Spending, People]:
+def new_people() -> tuple[Spending, SpendingRows]:
     """Somebody in training, somebody in the test and a record of the auditor's own, of whom nothing was released."""
     spending = Spending([], lambda name: [])
-    return spending, People(*(spending.rows([name]) for name in ("training", "test", "own")))
+    return spending, SpendingRows(*(spending.rows([name]) for name in ("training", "test", "own")))
 
 
 def _uses(attribute: str, plan: Plan, rules: Rules, trainings: int) -> Iterator[Use]:

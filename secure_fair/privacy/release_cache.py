@@ -37,7 +37,7 @@ class Question:
     count: int
 
 
-class Answer(NamedTuple):
+class CachedRelease(NamedTuple):
     """Opened ``values``, float64, the standard deviation of their noise, and the name that the auditor heard."""
 
     values: torch.Tensor
@@ -67,7 +67,7 @@ class ReleaseCache:
             write_bytes(path, secrets.token_bytes(32))
         self._key = path.read_bytes()
 
-    def recall(self, question: Question, ask: Ask) -> Answer:
+    def recall(self, question: Question, ask: Ask) -> CachedRelease:
         """The kept answer; where there is none, that of ``ask``.
 
         ``ask`` is given the name that the auditor hears (``Request.query``). A question that was asked and whose
@@ -83,7 +83,9 @@ class ReleaseCache:
             write_bytes(kept, content.getvalue())
         with np.load(kept, allow_pickle=False) as found:
             attempt = int((self._directory / f"{name}.asked").read_text())
-            return Answer(torch.from_numpy(found["values"]), float(found["sigma"]), self._asked_as(name, attempt))
+            return CachedRelease(
+                torch.from_numpy(found["values"]), float(found["sigma"]), self._asked_as(name, attempt)
+            )
 
     def _name(self, question: Question) -> str:
         """HMAC-SHA256 under a key of the developer's: it tells an auditor nothing about predictions or labels."""

@@ -83,7 +83,7 @@ class Missed:
 
 
 @dataclass(frozen=True)
-class Run:
+class RunStanding:
     """One run: when it began and when its last entry was written, how often it was started, what came of it."""
 
     run: str
@@ -96,7 +96,7 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Opened:
+class OpeningTally:
     """The openings of one operation about one attribute: how many, how many numbers, how many of them exact."""
 
     auditor: str
@@ -121,8 +121,8 @@ class Standing:
     spent: tuple[Spent, ...]
     received: tuple[Received, ...]
     missed: tuple[Missed, ...]
-    runs: tuple[Run, ...]
-    openings: tuple[Opened, ...]
+    runs: tuple[RunStanding, ...]
+    openings: tuple[OpeningTally, ...]
 
     def facts(self) -> dict[str, Any]:
         """The same as JSON-ready values."""
@@ -223,12 +223,12 @@ def _says_its_cost(operation: str, rules: Rules) -> bool:
     return rule is not None and not (rule.responds_at_random or rule.post_processing)
 
 
-def _runs(entries: Sequence[Entry]) -> Iterator[Run]:
+def _runs(entries: Sequence[Entry]) -> Iterator[RunStanding]:
     for name in dict.fromkeys(entry["run"] for entry in entries if "run" in entry):
         own = [entry for entry in entries if entry.get("run") == name]
         kinds = Counter(entry["kind"] for entry in own)
         told = kinds["received"] + sum(one.releases for one in _missed(own))
-        yield Run(
+        yield RunStanding(
             run=name,
             began=own[0]["time"],
             last=own[-1]["time"],
@@ -239,13 +239,13 @@ def _runs(entries: Sequence[Entry]) -> Iterator[Run]:
         )
 
 
-def _openings(entries: Iterable[Entry]) -> Iterator[Opened]:
+def _openings(entries: Iterable[Entry]) -> Iterator[OpeningTally]:
     """By auditor, attribute and operation; what was planned counts, whether or not a crash came before its opening."""
     made = [entry for entry in entries if entry["kind"] in ("planned", "received")]
     for key in dict.fromkeys(map(_what, made)):
         own = [entry for entry in made if _what(entry) == key]
         numbers = sum(math.prod(entry["shape"]) for entry in own if entry["shape"])
-        yield Opened(*key, len(own), numbers, sum(entry["sigma"] is None for entry in own))
+        yield OpeningTally(*key, len(own), numbers, sum(entry["sigma"] is None for entry in own))
 
 
 def _what(entry: Entry) -> tuple[str, str, str]:

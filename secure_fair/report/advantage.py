@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from secure_fair.privacy.accounting import gaussian_advantage, gaussian_mu, response_advantage, response_epsilon
 from secure_fair.report.columns import GAPS, SHORT, RunRow, independent_task, one_run
 from secure_fair.report.differences import changes, measure_of, points
-from secure_fair.report.intervals import Estimate
+from secure_fair.report.intervals import TaskMean
 from secure_fair.report.tables import Table
 
 RESPONSES = "rr"  # the method that gives attributes away by randomised response
@@ -91,7 +91,7 @@ def _line(rows: Sequence[RunRow], wanted: Sequence[float], answers: Answers) -> 
             used.add(f"{epsilon:.3g}")
     if not pairs:
         return None
-    found = [Estimate.of(changes(pairs, measure_of(name))) for name in COMPARED]
+    found = [TaskMean.of(changes(pairs, measure_of(name))) for name in COMPARED]
     tasks = len({independent_task(row) for row, _ in pairs})
     return " / ".join(sorted(used)), str(tasks), str(len(pairs)), *(e.text() if e else "-" for e in found)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from secure_fair.report.columns import FLOORS, GAPS, SHORT, RunRow, independent_task, method_label, one_run
-from secure_fair.report.intervals import Estimate
+from secure_fair.report.intervals import TaskMean
 from secure_fair.report.tables import Table
 
 BASELINE = "erm"
@@ -31,7 +31,7 @@ def differences(rows: Sequence[RunRow]) -> Table | None:
     lines = []
     for (label, strength, epsilon), alike in together.items():
         pairs = [(row, baselines[one_run(row)]) for row in alike]
-        found = [Estimate.of(changes(pairs, measure)) for measure in measures.values()]
+        found = [TaskMean.of(changes(pairs, measure)) for measure in measures.values()]
         tasks = len({independent_task(row) for row in alike})
         cells = [label, strength, asked(epsilon), str(tasks), str(len(alike))]
         cells += [estimate.text() if estimate else "-" for estimate in found]
@@ -94,6 +94,6 @@ def _tasks(pairs: Sequence[tuple[RunRow, RunRow]]) -> str:
     by_task: dict[tuple[str, str], list[tuple[RunRow, RunRow]]] = {}
     for row, baseline in pairs:
         by_task.setdefault((row["scenario"], row["attribute"]), []).append((row, baseline))
-    found = [Estimate.of(changes(alike, measure_of(GAPS[0]))) for alike in by_task.values()]
+    found = [TaskMean.of(changes(alike, measure_of(GAPS[0]))) for alike in by_task.values()]
     fell, rose = (sum(e is not None and getattr(e, what) for e in found) for what in ("fell", "rose"))
     return f"{fell} / {rose} of {len(by_task)}"

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from secure_fair.report.advantage import advantage_of
 from secure_fair.report.columns import FLOORS, GAPS, RunRow, independent_task
 from secure_fair.report.differences import BASELINE, Point, asked, measure_of, points
-from secure_fair.report.intervals import Estimate
+from secure_fair.report.intervals import TaskMean
 from secure_fair.report.tables import Table
 
 LOSS = 0.10  # of balanced accuracy, at which nothing is won
@@ -150,7 +150,7 @@ def _share(
             front.append((pair[0] / gap, loss, *((advantage_of(row),) if private else ())))
     reference = (1.0,) * (3 if private else 2)
     shares = [(task, seed, hypervolume(front, reference)) for (_, task, seed), front in fronts.items()]
-    estimate = Estimate.of(shares)
+    estimate = TaskMean.of(shares)
     assert estimate is not None  # there is a row
     strengths = ", ".join(sorted({row["strength"] for row in rows}, key=float))
     return strengths, str(estimate.tasks), str(len(rows)), estimate.text(".3f")

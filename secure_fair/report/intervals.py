@@ -29,7 +29,7 @@ LEGEND = (
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TaskMean:
     """A mean over tasks, each task weighing the same, with half its interval's width at ``LEVEL``.
 
     ``here`` is for these tasks under other seeds, from their pooled variance; ``beyond`` for other tasks of their kind.
@@ -42,7 +42,7 @@ class Estimate:
     tasks: int
 
     @classmethod
-    def of(cls, values: Iterable[tuple[str, str, float]]) -> Estimate | None:
+    def of(cls, values: Iterable[tuple[str, str, float]]) -> TaskMean | None:
         """The estimate from (task, seed, value); several values of one task and seed count once, by their mean."""
         together: dict[str, dict[str, list[float]]] = {}
         for task, seed, value in values:

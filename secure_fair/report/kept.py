@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from secure_fair.report.columns import GAPS, RunRow, method_label, one_run
 from secure_fair.report.differences import BASELINE, Point, asked, measure_of, points
-from secure_fair.report.intervals import LEVEL, Estimate
+from secure_fair.report.intervals import LEVEL, TaskMean
 from secure_fair.report.tables import Table
 
 EXACT = "inf"
@@ -72,7 +72,7 @@ def _lines(
         lines.append((label, strength, asked(epsilon), *pair, str(len(seeds)), told, *ends, f"{_mean(changes):+.3f}"))
         parts += [] if part is None else [part]
     if len(parts) > 1:
-        found = Estimate.of((str(place), "", part) for place, part in enumerate(parts))
+        found = TaskMean.of((str(place), "", part) for place, part in enumerate(parts))
         assert found is not None
         told = f"{found.mean:.0%} [{found.mean - found.beyond:.0%}, {found.mean + found.beyond:.0%}]"
         lines.append(

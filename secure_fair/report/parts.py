@@ -23,7 +23,7 @@ FIGURES = ("gap-epsilon", "accuracy-epsilon", "front")
 
 
 @dataclass(frozen=True)
-class Part:
+class PagePart:
     """A table and what its numbers are."""
 
     table: Table
@@ -38,7 +38,7 @@ class Part:
         return f"{self.table.markdown()}\n\n({self.legend})"
 
 
-def tables_of(rows: Sequence[RunRow], names: Sequence[str] = TABLES) -> dict[str, Part]:
+def tables_of(rows: Sequence[RunRow], names: Sequence[str] = TABLES) -> dict[str, PagePart]:
     """Those of these tables that the runs have something for."""
     few = intervals.caution(len({independent_task(row) for row in rows}))
     means = f"{intervals.LEGEND}. {few}".strip().removesuffix(".")
@@ -50,7 +50,7 @@ def tables_of(rows: Sequence[RunRow], names: Sequence[str] = TABLES) -> dict[str
         "hypervolume": (lambda: front.hypervolume_table(rows), f"{front.HYPERVOLUME}; {means}"),
         "front": (lambda: front.front_table(rows), front.FRONT),
     }
-    return {name: Part(table, made[name][1]) for name in names if (table := made[name][0]()) is not None}
+    return {name: PagePart(table, made[name][1]) for name in names if (table := made[name][0]()) is not None}
 
 
 def figures_of(rows: Sequence[RunRow], names: Sequence[str] = FIGURES) -> dict[str, Figure]:

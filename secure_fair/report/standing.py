@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from secure_fair.privacy.standing import Opened, Received, Run, Spent, Standing
+from secure_fair.privacy.standing import OpeningTally, Received, RunStanding, Spent, Standing
 from secure_fair.report.tables import Table
 
 SHOWN_LEVELS = 5
@@ -54,11 +54,11 @@ def _received_row(one: Received) -> tuple[str, ...]:
     return one.auditor, one.attribute, str(one.releases), _epsilon(one.most), ", ".join(one.beyond) or "-"
 
 
-def _opened_row(one: Opened) -> tuple[str, ...]:
+def _opened_row(one: OpeningTally) -> tuple[str, ...]:
     return one.auditor, one.attribute, one.operation, str(one.releases), str(one.numbers), str(one.exact)
 
 
-def _run_row(one: Run) -> tuple[str, ...]:
+def _run_row(one: RunStanding) -> tuple[str, ...]:
     times = (time[:19].replace("T", " ") for time in (one.began, one.last))
     return one.run, *times, str(one.starts), str(one.releases), str(one.opened), str(one.refused)
 

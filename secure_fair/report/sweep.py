@@ -12,7 +12,7 @@ from typing import Any
 from secure_fair.errors import UsageError
 from secure_fair.report.columns import CHECKED_COLUMNS, CHECKS, LATER, METRICS, RUNS, SETTING_COLUMNS, RunRow
 from secure_fair.report.figures import png, svg
-from secure_fair.report.parts import Part, figures_of, tables_of
+from secure_fair.report.parts import PagePart, figures_of, tables_of
 from secure_fair.report.settings import Setting, group_settings
 from secure_fair.report.sweep_tables import checks_table, summary_csv
 
@@ -24,7 +24,7 @@ class SweepReport:
     """Everything that was made of a sweep's folder."""
 
     settings: list[Setting]
-    parts: dict[str, Part]
+    parts: dict[str, PagePart]
     checks: list[RunRow]
     files: list[Path]
 

@@ -29,7 +29,7 @@ Panel = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """The settings of one method and strength in a panel, and its colour."""
 
     settings: Sequence[Setting]
@@ -54,7 +54,7 @@ def by_epsilon(settings: Sequence[Setting], metric: str) -> Figure | None:
     figure, axes = grid(len(panels), height=3.1)
     for axis, panel in zip(axes, panels, strict=True):
         here = [setting for setting in settings if setting.panel == panel]
-        lines = [Line([s for s in here if curves[id(s)] == name], colour) for name, colour in colours.items()]
+        lines = [Curve([s for s in here if curves[id(s)] == name], colour) for name, colour in colours.items()]
         _draw_panel(axis, metric, here, lines, finite)
         axis.set_title(title(panel), fontsize=8.5, color=INK, pad=4)
     axes[0].set_ylabel(NAMES[metric], fontsize=8)
@@ -83,7 +83,7 @@ def title(panel: Panel) -> str:
 
 
 def _draw_panel(
-    axis: Axes, metric: str, here: Sequence[Setting], lines: Sequence[Line], finite: Sequence[float]
+    axis: Axes, metric: str, here: Sequence[Setting], lines: Sequence[Curve], finite: Sequence[float]
 ) -> None:
     axis.set_xscale("log")
     baseline = next((s.working[metric] for s in here if s.columns["method"] == BASELINE), None)
@@ -101,7 +101,7 @@ def _draw_panel(
     _mark_mu(axis, here, finite)
 
 
-def _draw_line(axis: Axes, metric: str, line: Line) -> None:
+def _draw_line(axis: Axes, metric: str, line: Curve) -> None:
     """Draw mean and band over the finite epsilons, and a dotted line at the value of exact releases."""
     drawn = [(s.asked, value) for s in line.settings if s.asked and (value := s.working[metric]) is not None]
     finite = sorted((asked, value) for asked, value in drawn if math.isfinite(asked))
@@ -115,7 +115,7 @@ def _draw_line(axis: Axes, metric: str, line: Line) -> None:
         axis.axhline(level, color=line.colour, linestyle=":", linewidth=1)
 
 
-def _limit(axis: Axes, metric: str, baseline: Spread | None, lines: Sequence[Line]) -> None:
+def _limit(axis: Axes, metric: str, baseline: Spread | None, lines: Sequence[Curve]) -> None:
     """Fit the axis to the means, but on the worse side no farther from the baseline than ``REACH``."""
     means = [value.mean for line in lines for s in line.settings if (value := s.working[metric]) is not None]
     means += [baseline.mean] if baseline is not None else []
@@ -129,7 +129,7 @@ def _limit(axis: Axes, metric: str, baseline: Spread | None, lines: Sequence[Lin
     axis.set_ylim(low, high)
 
 
-def _write_margin(axis: Axes, metric: str, lines: Sequence[Line]) -> None:
+def _write_margin(axis: Axes, metric: str, lines: Sequence[Curve]) -> None:
     """Write a line of notes for each method that has any into a strip below the curves."""
     from matplotlib.patches import Rectangle
 
@@ -152,7 +152,7 @@ def _write_margin(axis: Axes, metric: str, lines: Sequence[Line]) -> None:
             axis.text(epsilon, 0.06 * (row + 0.5), text, fontsize=6, color=line.colour, **place)
 
 
-def _notes(line: Line, metric: str, low: float, high: float) -> dict[float, str]:
+def _notes(line: Curve, metric: str, low: float, high: float) -> dict[float, str]:
     """Runs of a method that collapsed or diverged, and its mean where that lies beyond the axis, by finite epsilon."""
     found = {}
     for s in line.settings:

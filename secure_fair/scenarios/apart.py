@@ -43,7 +43,7 @@ AnyTable = TypeVar("AnyTable", bound=AttributeTable)
 
 
 @dataclass(frozen=True)
-class Link:
+class IdLink:
     """How ids of a party's own become record ids: by a join key, or as ``matched`` says. With both, the key is an
     auditor's own, by which its budgets outlive a match."""
 
@@ -93,7 +93,7 @@ class Store:
 
 
 def prepare_developer(
-    scenario: Scenario, folder: Path, link: Link, held: Mapping[str, set[str]], report: Reporter
+    scenario: Scenario, folder: Path, link: IdLink, held: Mapping[str, set[str]], report: Reporter
 ) -> Store:
     """Write the developer's store, and the names of its records, below ``folder``; ``held``: ids by auditor."""
     data = scenario.data
@@ -147,7 +147,7 @@ def developers_table(data: Data, scenario: Scenario, report: Reporter) -> Datase
 
 
 def _held_rows(
-    scenario: Scenario, table: AttributeTable, rows: np.ndarray, link: Link, held: Mapping[str, set[str]]
+    scenario: Scenario, table: AttributeTable, rows: np.ndarray, link: IdLink, held: Mapping[str, set[str]]
 ) -> tuple[np.ndarray, int]:
     """Those rows that every attribute has a holder for, and how many have none; all of them where nobody has said."""
     unknown = sorted(held.keys() - {auditor.name for auditor in scenario.secure.auditors})
@@ -180,7 +180,7 @@ class OwnTable:
 
 
 def prepare_auditor(
-    scenario: Scenario, name: str | None, folder: Path, link: Link, own: OwnTable | None, report: Reporter
+    scenario: Scenario, name: str | None, folder: Path, link: IdLink, own: OwnTable | None, report: Reporter
 ) -> Store:
     """Write an auditor's store below ``folder``, and where records are shared the list of them for the developer."""
     auditors = {auditor.name: auditor for auditor in scenario.secure.auditors}
@@ -215,7 +215,7 @@ def prepare_auditor(
     return Store(folder / name, len(rows), known, _counted(left_out), {"held": folder / HELD})
 
 
-def _holders_table(data: Data, attributes: Sequence[str], own: OwnTable, link: Link) -> AttributeTable:
+def _holders_table(data: Data, attributes: Sequence[str], own: OwnTable, link: IdLink) -> AttributeTable:
     person = own.person_column or data.person_column
     if link.key is None:
         raise UsageError(
@@ -245,7 +245,7 @@ def _prepare_separate(
     data: AuditorData,
     name: str,
     folder: Path,
-    link: Link,
+    link: IdLink,
     own: OwnTable | None,
     report: Reporter,
 ) -> Store:
@@ -302,7 +302,7 @@ def own_ids(table: AttributeTable) -> list[str]:
     return names
 
 
-def _parts(scenario: Scenario, table: AttributeTable, rows: np.ndarray, link: Link) -> dict[str, np.ndarray]:
+def _parts(scenario: Scenario, table: AttributeTable, rows: np.ndarray, link: IdLink) -> dict[str, np.ndarray]:
     """Rows to train and to test on. They follow from the ids, or the persons', and the scenario, so that both sides
     have the same; or they are as the data set of the developer says."""
     data = scenario.data
@@ -349,7 +349,7 @@ def _together_only(scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _check_separate(link: Link, held: Mapping[str, set[str]]) -> None:
+def _check_separate(link: IdLink, held: Mapping[str, set[str]]) -> None:
     """UsageError for what is about shared records."""
     if link.matched is not None or held:
         option = "--matched" if link.matched is not None else "--held"

@@ -20,9 +20,8 @@ from secure_fair.privacy.plan import Plan
 from secure_fair.report.audit import LINES, write_audit
 from secure_fair.report.html import read_summary, write_report
 from secure_fair.scenarios import finished, switch
-from secure_fair.scenarios.audit import AuditorFile, prepare, run_audit
-from secure_fair.scenarios.audit import Wanted as WantedAudit
-from secure_fair.scenarios.export import Wanted, export
+from secure_fair.scenarios.audit import AuditorFile, AuditRequest, prepare, run_audit
+from secure_fair.scenarios.export import ExportParts, export
 from secure_fair.scenarios.fit import admit
 from secure_fair.scenarios.folders import new_folder, run_folder
 from secure_fair.scenarios.launch import run as launch
@@ -139,7 +138,7 @@ class Result:
     ) -> Path:
         """Write the model as a folder that needs nothing of this program, as ``secure-fair export`` does."""
         place = None if weights is None else Path(weights)
-        wanted = Wanted(merged, onnx, copy_weights, strength)
+        wanted = ExportParts(merged, onnx, copy_weights, strength)
         export(self.folder, Path(folder), wanted, _reporter(False), weights=place)
         return Path(folder)
 
@@ -233,7 +232,7 @@ def audit(
     ``out``: an empty or new folder, by default a new one below audits/. Raises the errors of ``secure_fair.errors``; an
     audit without an answer leaves nothing.
     """
-    wanted = WantedAudit(
+    wanted = AuditRequest(
         Path(decisions),
         Columns(**(columns or {})),
         [AuditorFile.parse(f"{file}:{','.join(names)}") for file, names in auditors.items()],

@@ -35,7 +35,7 @@ from secure_fair.parties.tables import check_decisions
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import DEFAULT_DELTA
 from secure_fair.scenarios import assemble
-from secure_fair.scenarios.audit_terms import AuditorTerms, Terms
+from secure_fair.scenarios.audit_terms import AuditorTerms, AuditTerms
 from secure_fair.scenarios.certified import keep_certificate
 from secure_fair.scenarios.fit import fit_run
 from secure_fair.scenarios.launch import environment
@@ -86,7 +86,7 @@ def held_columns(text: str) -> tuple[Path, tuple[str, ...]] | None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class AuditRequest:
     """An audit as it is asked for. ``epsilon`` None: exact where every policy allows it, else 1."""
 
     decisions: Path
@@ -103,17 +103,17 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedAudit:
     """An audit whose files were read and found in order."""
 
-    wanted: Wanted
+    wanted: AuditRequest
     decisions: Decisions
     tables: Mapping[str, AttributeTable]
     policies: Mapping[str, bytes]  # every auditor's file
-    terms: Terms
+    terms: AuditTerms
 
 
-def prepare(wanted: Wanted) -> Prepared:
+def prepare(wanted: AuditRequest) -> PreparedAudit:
     """Read and check everything, before any process is started: UsageError, Refusal or BudgetExceeded."""
     if wanted.epsilon is not None and not 0 < wanted.epsilon <= 1000:
         raise UsageError(f"--epsilon {wanted.epsilon:g}: must be above 0 and at most 1000")
@@ -140,7 +140,7 @@ def prepare(wanted: Wanted) -> Prepared:
     check_decisions(terms.run_config(), decisions)
     matched = check_ids(wanted, decisions.ids, {name: ids for name, (ids, _) in read.items()})
     check_policies(terms, tables, policies, matched)
-    return Prepared(wanted, decisions, tables, texts, terms)
+    return PreparedAudit(wanted, decisions, tables, texts, terms)
 
 
 def renamed(folder: Path, decisions: Decisions, read: Mapping[str, Held]) -> tuple[Decisions, dict[str, Held]]:
@@ -158,7 +158,7 @@ def renamed(folder: Path, decisions: Decisions, read: Mapping[str, Held]) -> tup
 # the policies, and what all agree on
 
 
-def write_policies(wanted: Wanted, folder: Path) -> dict[str, Path]:
+def write_policies(wanted: AuditRequest, folder: Path) -> dict[str, Path]:
     """Every auditor's policy in ``folder``: its file's bytes, else one that allows this audit alone."""
     found = {}
     for auditor in wanted.auditors:
@@ -171,7 +171,7 @@ def write_policies(wanted: Wanted, folder: Path) -> dict[str, Path]:
     return found
 
 
-def default_policy(wanted: Wanted, auditor: AuditorFile) -> str:
+def default_policy(wanted: AuditRequest, auditor: AuditorFile) -> str:
     """The text of a policy with this audit's epsilon for life."""
     crossed = [" x ".join(names) for names in wanted.intersections if set(names) & set(auditor.attributes)]
     claims = [f"impact ratio by {name} >= {FOUR_FIFTHS}" for name in (*auditor.attributes, *crossed)]
@@ -179,10 +179,10 @@ def default_policy(wanted: Wanted, auditor: AuditorFile) -> str:
     return tomli_w.dumps({**limits, "claims": claims})
 
 
-def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, Policy]) -> Terms:
+def terms_of(wanted: AuditRequest, files: Mapping[str, Path], policies: Mapping[str, Policy]) -> AuditTerms:
     """The terms of this audit; without an epsilon exact where all policies say so, never by default."""
     exact = wanted.epsilon is None and all(policy.allow_exact for policy in policies.values())
-    terms = Terms(
+    terms = AuditTerms(
         name=re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.decisions.stem).strip("-._")[:80] or "audit",
         auditors=tuple(AuditorTerms.of(one.name, one.attributes, files[one.name]) for one in wanted.auditors),
         intersections=tuple(wanted.intersections),
@@ -199,7 +199,7 @@ def terms_of(wanted: Wanted, files: Mapping[str, Path], policies: Mapping[str, P
 # checks of the files against each other
 
 
-def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
+def check_groups(wanted: AuditRequest, tables: Mapping[str, AttributeTable]) -> None:
     """UsageError where an intersection has too many groups."""
     groups = {name: one.groups for table in tables.values() for name, one in table.sensitive.items()}
     for names in wanted.intersections:
@@ -211,7 +211,7 @@ def check_groups(wanted: Wanted, tables: Mapping[str, AttributeTable]) -> None:
             )
 
 
-def check_sizes(wanted: Wanted, records: int, tables: Mapping[str, AttributeTable]) -> None:
+def check_sizes(wanted: AuditRequest, records: int, tables: Mapping[str, AttributeTable]) -> None:
     """UsageError for more records than can be offered, Refusal for more than an attribute's groups have room for."""
     if records > MOST_RECORDS:
         raise UsageError(f"{wanted.decisions}: {records} records; an audit has at most {MOST_RECORDS}: audit a part")
@@ -220,7 +220,7 @@ def check_sizes(wanted: Wanted, records: int, tables: Mapping[str, AttributeTabl
     check_size(records, sizes | crossed)
 
 
-def check_ids(wanted: Wanted, ids: Names, held: Mapping[str, Names]) -> int:
+def check_ids(wanted: AuditRequest, ids: Names, held: Mapping[str, Names]) -> int:
     """The number of records that everybody has; UsageError where an auditor has none of the developer's."""
     mine = as_ids(ids)
     common = np.ones(len(mine), dtype=bool)
@@ -238,7 +238,7 @@ def check_ids(wanted: Wanted, ids: Names, held: Mapping[str, Names]) -> int:
 
 
 def check_policies(
-    terms: Terms, tables: Mapping[str, AttributeTable], policies: Mapping[str, Policy], matched: int
+    terms: AuditTerms, tables: Mapping[str, AttributeTable], policies: Mapping[str, Policy], matched: int
 ) -> None:
     """Refusal or BudgetExceeded where a policy forbids the audit, before anybody is asked."""
     config = terms.run_config()
@@ -255,7 +255,7 @@ def check_policies(
 # the run
 
 
-def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]:
+def run_audit(prepared: PreparedAudit, out: Path, report: Reporter) -> dict[str, Any]:
     """Run the parties and leave the answer in ``out``; returns it."""
     began = time.perf_counter()
     private_folder(out)
@@ -286,7 +286,7 @@ def run_audit(prepared: Prepared, out: Path, report: Reporter) -> dict[str, Any]
     return summary
 
 
-def write_stores(prepared: Prepared, folder: Path) -> None:
+def write_stores(prepared: PreparedAudit, folder: Path) -> None:
     """Every party's store, under ids by one key: that of the state, or a new one."""
     state = prepared.wanted.state
     if state is not None:
@@ -304,7 +304,7 @@ def write_attributes(folder: Path, table: AttributeTable, key: bytes) -> None:
     AuditorStore.write(folder, table, attributes=names, aligned=everybody, own=everybody[:0], join_key=key, seed=0)
 
 
-def readme(prepared: Prepared) -> str:
+def readme(prepared: PreparedAudit) -> str:
     """Whose the folder is, and what of it each party would hold."""
     parties = [assemble.DEVELOPER, *(f"auditor-{name}" for name in prepared.tables), assemble.DEALER]
     lines = [
@@ -316,7 +316,7 @@ def readme(prepared: Prepared) -> str:
     return "\n".join([*lines, ""])
 
 
-def summarise(prepared: Prepared, out: Path) -> dict[str, Any]:
+def summarise(prepared: PreparedAudit, out: Path) -> dict[str, Any]:
     """Join what the parties left."""
     terms = prepared.terms
     answer = json.loads((out / assemble.DEVELOPER / RESULT).read_text())
@@ -336,7 +336,7 @@ def summarise(prepared: Prepared, out: Path) -> dict[str, Any]:
     }
 
 
-def warnings_of(terms: Terms, releases: Sequence[Mapping[str, Any]]) -> list[str]:
+def warnings_of(terms: AuditTerms, releases: Sequence[Mapping[str, Any]]) -> list[str]:
     """Everything that was not protected."""
     found = ["simulated: one machine had everybody's files; between machines each party has its own"]
     if any(line["exact"] for line in releases):

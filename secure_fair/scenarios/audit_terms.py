@@ -15,7 +15,7 @@ from secure_fair import toml_text
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.fairness.calibration import FEWEST, MOST
 from secure_fair.fairness.claims import Claim
-from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodSettings, ModelSettings, Train
+from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodSettings, ModelSettings, TrainingLoop
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.parties.config import Promise, RunConfig
 from secure_fair.privacy.policy import Policy
@@ -61,7 +61,7 @@ class AuditorTerms(Section):
             raise UsageError(problems_of(error, cls)) from None
 
 
-class Terms(Section):
+class AuditTerms(Section):
     """Everything that the parties of an audit have in common."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
@@ -83,7 +83,7 @@ class Terms(Section):
     link: LinkSettings = LinkSettings()
 
     @classmethod
-    def load(cls, file: Path) -> Terms:
+    def load(cls, file: Path) -> AuditTerms:
         """The terms in a file; UsageError with every problem."""
         tree = toml_text.read(file)
         try:
@@ -169,7 +169,7 @@ class Terms(Section):
             auditors=tuple(auditor.name for auditor in self.auditors),
             holders=self.holders,
             model=ModelSettings(Backbone(name=IDENTITY_BACKBONE), Lora(), image_size=16),
-            train=Train(),
+            train=TrainingLoop(),
             method=MethodSettings(name="erm"),
             precision_bits=PRECISION_BITS,
             privacy=None if self.epsilon is None else privacy,

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from secure_fair.errors import ProcessFailed, UsageError
 from secure_fair.report.columns import RunRow
-from secure_fair.scenarios.grid import Run
+from secure_fair.scenarios.grid import GridRun
 
-Work = Callable[[Run, Path], list[RunRow]]
+Work = Callable[[GridRun, Path], list[RunRow]]
 PATIENCE = "10 s"  # for the scheduler to answer
 _one_at_a_time = threading.Lock()  # a process keeps the stores of one run
 _folder: Path | None = None
@@ -57,7 +57,7 @@ def workers(address: str) -> Iterator[Any]:
         yield client
 
 
-def results(client: Any, work: Work, runs: Sequence[Run]) -> Iterator[tuple[Run, list[RunRow]]]:
+def results(client: Any, work: Work, runs: Sequence[GridRun]) -> Iterator[tuple[GridRun, list[RunRow]]]:
     """Every run with its lines, as they come. A lost worker's runs are done again, by another.
 
     ProcessFailed where a run ends every worker that it is given to; what a run raises is raised here.
@@ -73,7 +73,7 @@ def results(client: Any, work: Work, runs: Sequence[Run]) -> Iterator[tuple[Run,
             raise ProcessFailed(f"{run.label}: ended every worker that it was given to ({error})", 1) from None
 
 
-def do(work: Work, run: Run) -> list[RunRow]:
+def do(work: Work, run: GridRun) -> list[RunRow]:
     """At a worker: one run, in a folder that this process keeps for its stores."""
     global _folder
     with _one_at_a_time:

@@ -16,7 +16,7 @@ from secure_fair.learning.settings import (
     Backbone,
     Lora,
     MethodSettings,
-    Train,
+    TrainingLoop,
 )
 from secure_fair.operations import OPERATIONS, RULES
 from secure_fair.privacy.fit import small
@@ -144,7 +144,7 @@ def _method_conflicts(method: MethodSettings, data: Data, privacy: Privacy | Non
     yield from chosen.conflicts(method, own)
 
 
-def _validation_conflicts(method: MethodSettings, train: Train) -> Iterator[str]:
+def _validation_conflicts(method: MethodSettings, train: TrainingLoop) -> Iterator[str]:
     """An accuracy is given up by records that were not trained on, or it is not known."""
     if method.accuracy_loss is not None and not train.validation:
         yield (
@@ -303,7 +303,7 @@ def _claim_conflicts(secure: Secure, data: Data, privacy: Privacy | None) -> Ite
 
 
 def _policy_conflicts(
-    policy: Policy, method: MethodSettings, train: Train, data: Data, privacy: Privacy | None
+    policy: Policy, method: MethodSettings, train: TrainingLoop, data: Data, privacy: Privacy | None
 ) -> Iterator[str]:
     yield from policy.unknown_operations(OPERATIONS)
     yield from policy.contradictions()

@@ -27,7 +27,7 @@ RESULT = "result.json"  # the developer's own
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExportParts:
     """The parts of an export that are asked for beside adapter and head. ``copied``: whether the backbone's weights are
     in it; None is by their size. ``strength``: that of another head on the run's path."""
 
@@ -40,7 +40,7 @@ class Wanted:
 def export(
     run: Path,
     out: Path,
-    wanted: Wanted,
+    wanted: ExportParts,
     report: Progress,
     *,
     weights: Path | None = None,
@@ -105,9 +105,9 @@ def _of_run(run: Path, scenario: Path | None) -> tuple[Summary, dict[str, Any]]:
     return facts, tree
 
 
-def _table(model: RowModel, source: Path, folder: Path, wanted: Wanted) -> Exported:
+def _table(model: RowModel, source: Path, folder: Path, wanted: ExportParts) -> Exported:
     """Write the encoding of the columns, the head, and a loader; what a card says of it."""
-    if wanted != Wanted(strength=wanted.strength):
+    if wanted != ExportParts(strength=wanted.strength):
         raise UsageError(
             "--merged, --onnx and --copy-weights: have no use with a model of a table, which has no backbone"
         )

@@ -15,10 +15,10 @@ from secure_fair.scenarios.plans import census, sizes
 from secure_fair.scenarios.schema import Scenario
 
 if TYPE_CHECKING:
-    from secure_fair.bench.forecast import Line
+    from secure_fair.bench.forecast import ForecastLine
 
 
-def forecast_of(scenario: Scenario, counted: Census | None = None) -> list[Line]:
+def forecast_of(scenario: Scenario, counted: Census | None = None) -> list[ForecastLine]:
     """A line for each operation, for the scenario's link and this machine; reads the data set's tables, no picture.
 
     Nothing in plain mode. UsageError where something is larger than the engine can take, with the
@@ -64,7 +64,7 @@ def check_forecast(scenario: Scenario, counted: Census) -> None:
         check(assemble.run_config(scenario), sizes_of(scenario, counted))
 
 
-def forecast_text(scenario: Scenario, lines: Sequence[Line]) -> str:
+def forecast_text(scenario: Scenario, lines: Sequence[ForecastLine]) -> str:
     """The forecast as a table for the terminal."""
     from secure_fair.bench.forecast import TO_ASK, total
 
@@ -83,13 +83,13 @@ def forecast_text(scenario: Scenario, lines: Sequence[Line]) -> str:
     )
 
 
-def forecast_tree(scenario: Scenario, lines: Sequence[Line]) -> dict[str, Any]:
+def forecast_tree(scenario: Scenario, lines: Sequence[ForecastLine]) -> dict[str, Any]:
     """The forecast for the summary."""
     link = {"latency_ms": scenario.link.latency_ms, "bandwidth_mbps": scenario.link.bandwidth_mbps}
     return {"link": link, "operations": {line.operation: line.tree() for line in lines}}
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: ForecastLine) -> tuple[str, ...]:
     traffic = (size(line.traffic), size(line.dealer_traffic), f"~{size(line.memory)}")
     return (line.operation, str(line.calls), str(line.rounds), *traffic, duration(line.seconds))
 

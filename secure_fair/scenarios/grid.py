@@ -40,7 +40,7 @@ class SweepFile(Section):
 
 
 @dataclass(frozen=True)
-class Run:
+class GridRun:
     """One scenario to run, and the settings of its grid point in words; ``draw``: which of several draws of noise."""
 
     scenario: Scenario
@@ -83,7 +83,7 @@ def load(source: str | Path) -> SweepFile:
         raise UsageError([f"{where}: {problem}" for problem in problems_of(error, SweepFile)]) from None
 
 
-def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
+def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[GridRun]:
     """Every run of the sweep, grid by grid, seed by seed, so that an unfinished sweep has whole grids to show.
 
     ``overrides`` (``section.key=value``) are set last, in every run. A grid that names a method without its release
@@ -91,7 +91,7 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
     set and used by none is a problem. Raises ``UsageError`` with all problems of all points.
     """
     problems: dict[str, str] = {}
-    found: dict[str, Run] = {}
+    found: dict[str, GridRun] = {}
     for grid, seed in itertools.product(sweep.grid, sweep.seeds):
         axes = {key: value for key, value in grid.items() if key != "base"}
         for name, point in itertools.product(bases_of(grid.get("base", sweep.base)), points(axes)):
@@ -103,7 +103,7 @@ def runs_of(sweep: SweepFile, overrides: Sequence[str] = ()) -> list[Run]:
             for key in switch.unused(tree):
                 del tree["method"][key]
             try:
-                run = Run(Scenario.parse(tree), words)
+                run = GridRun(Scenario.parse(tree), words)
             except UsageError as error:
                 for problem in error.problems:
                     problems.setdefault(problem, f"{name} with {words or 'no settings'}: {problem}")

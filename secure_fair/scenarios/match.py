@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from secure_fair.data import intersection
-from secure_fair.data.intersection import ELEMENT, Answer, Asked, Assigned, silent
+from secure_fair.data.intersection import ELEMENT, Assigned, BlindedAnswer, BlindedRequest, silent
 from secure_fair.errors import ProtocolError, Refusal, UsageError
 from secure_fair.files import private_folder, write_bytes
 
@@ -30,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 def ask(ids: Sequence[str], keep: Path, progress: Progress = silent) -> bytes:
     """A request about these ids; the secret with which its answers are read is kept in ``keep``."""
-    asked = Asked.of(ids)
+    asked = BlindedRequest.of(ids)
     content = _packed(REQUEST, elements=_joined(asked.request(progress)))
     private_folder(keep)
     tree = {"secret": f"{asked.secret:x}", "ids": list(asked.ids)}
@@ -53,8 +53,8 @@ def assign(
     if not file.is_file():
         raise UsageError(f"--keep {keep}: nothing is kept there of the request that was answered, or it was assigned")
     kept = json.loads(file.read_bytes())
-    asked = Asked(int(kept["secret"], 16), kept["ids"])
-    given = [Answer(_split(tree["own"], name), _split(tree["twice"], name)) for name, tree in read.items()]
+    asked = BlindedRequest(int(kept["secret"], 16), kept["ids"])
+    given = [BlindedAnswer(_split(tree["own"], name), _split(tree["twice"], name)) for name, tree in read.items()]
     for name, one in zip(answers, given, strict=True):
         _check_size(f"{name}: the answer is of", len(one.own), at_most, len(asked.ids))
     mine, assigned = intersection.assign(asked, given, progress)
@@ -116,7 +116,7 @@ def simulate(
     ids: Sequence[str], held: Mapping[str, Sequence[str]], progress: Progress = silent
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
     """Record ids of whom all have: the asker's by its own id, and by each answerer's name its own."""
-    asked = Asked.of(ids)
+    asked = BlindedRequest.of(ids)
     request = asked.request(progress)
     answered = {name: intersection.answer(request, theirs, progress) for name, theirs in held.items()}
     mine, assigned = intersection.assign(asked, [given for given, _ in answered.values()], progress)

@@ -9,7 +9,7 @@ import stat
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -17,12 +17,12 @@ from secure_fair.errors import UsageError
 from secure_fair.mpc.addresses import held_addresses
 from secure_fair.mpc.tunnel import Tunnel
 from secure_fair.parties import identity as identities
-from secure_fair.parties.config import Folders, RunConfig
+from secure_fair.parties.config import Endpoint, Folders, RunConfig
 from secure_fair.parties.health import HealthServer
 from secure_fair.parties.reports import excused
 from secure_fair.parties.roster import Roster
 from secure_fair.scenarios import assemble
-from secure_fair.scenarios.audit_terms import Terms, digest_of
+from secure_fair.scenarios.audit_terms import AuditTerms, digest_of
 from secure_fair.scenarios.failure import check_place, note_failed_party
 from secure_fair.scenarios.progress import Reporter, WatchedReporter, reporter
 from secure_fair.scenarios.relay import host_and_port, read_token
@@ -34,82 +34,94 @@ LISTEN = "0.0.0.0:7700"
 PATIENCE = 3.0  # seconds for leaving in good order
 
 
+@dataclass(frozen=True, kw_only=True)
+class PartyOptions:
+    """The options of a party's command line, by their names there but ``source`` (--scenario), ``roster`` (--parties),
+    ``peers`` (--peer) and ``lost`` (--ledger-lost)."""
+
+    source: str | None = None
+    audit: Path | None = None
+    identity: Path
+    roster: Path | None = None
+    listen: str | None
+    peers: tuple[str, ...]
+    relay: str | None = None
+    relay_token: Path | None = None
+    out: Path
+    timeout: float  # seconds
+    wait: float | None = None  # seconds
+    health: str | None = None
+    resume: bool = False
+    simulated: bool
+    store: Path | None = None
+    state: Path | None = None
+    new_state: bool = False
+    lost: tuple[str, ...] = ()
+    policy: Path | None = None
+
+
 class PartyProcess:
     """A party with what its command line gave it, checked; a context that closes its progress display."""
 
-    def __init__(
-        self,
-        output_format: str,
-        role: str,
-        *,
-        source: str | None = None,
-        audit: Path | None = None,
-        identity: Path,
-        listen: str | None,
-        peers: tuple[str, ...],
-        out: Path,
-        timeout: float,
-        wait: float | None = None,
-        simulated: bool,
-        roster: Path | None = None,
-        relay: str | None = None,
-        relay_token: Path | None = None,
-        store: Path | None = None,
-        state: Path | None = None,
-        new_state: bool = False,
-        resume: bool = False,
-        policy: Path | None = None,
-        lost: tuple[str, ...] = (),
-        health: str | None = None,
-    ) -> None:
-        self.agreed = agreed(source, audit)
+    def __init__(self, output_format: str, role: str, given: PartyOptions) -> None:
+        self.agreed = agreed(given.source, given.audit)
         self.config = run_config_of(self.agreed)
-        credentials = identities.load(identity)
+        self.folders = Folders(store=given.store or given.out, out=given.out, state=given.state or given.out)
+        self._policy_file = given.policy
+        self._ways = ExitStack()
+        self.endpoint = self._endpoint(role, given)
+        if given.state is not None and not given.simulated:
+            with excused(self.endpoint):
+                assemble.check_state(given.state, new=given.new_state)
+        if isinstance(self.agreed, Scenario):
+            check_place(given.out, resumed=given.resume)
+        given.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.endpoint.pulse.role = role
+        if given.health is not None:
+            self._ways.enter_context(HealthServer(given.health, self.endpoint.pulse))
+        self.report: Reporter = WatchedReporter(reporter(output_format), self.endpoint.pulse)
+        if given.relay is not None:
+            self._dig(given.relay, given.relay_token)
+        if given.simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
+            threading.Thread(target=_end_with_launcher, daemon=True).start()
+
+    def _endpoint(self, role: str, given: PartyOptions) -> Endpoint:
+        """Who this party is, and where all are; UsageError where options and certificate do not fit what was agreed."""
+        credentials = identities.load(given.identity)
         parties = {assemble.DEALER, *self.config.compute_parties}
         if credentials.name not in parties:
             raise UsageError(
-                f"--identity {identity}: is {credentials.name!r}'s, who is no party of this run "
+                f"--identity {given.identity}: is {credentials.name!r}'s, who is no party of this run "
                 f"({', '.join(sorted(parties))})"
             )
-        check_role(role, credentials.name, identity)
-        if resume and isinstance(self.agreed, Terms):
+        check_role(role, credentials.name, given.identity)
+        if given.resume and isinstance(self.agreed, AuditTerms):
             raise UsageError("--resume: is for a training; an audit that is made again is answered from what was told")
-        addresses = peer_addresses(peers, parties - {credentials.name}, relayed=relay is not None)
-        self._ways = ExitStack()
+        addresses = peer_addresses(given.peers, parties - {credentials.name}, relayed=given.relay is not None)
+        listen = given.listen
         if not listen:  # nobody but this machine reaches a party that has a relay
-            listen = LISTEN if relay is None else self._ways.enter_context(held_addresses(1))[0]
-        token = None if relay is None else _token(relay, relay_token)
-        fingerprints = agreed_roster(roster, identity, parties, simulated=simulated)
-        self.endpoint = assemble.endpoint(
+            listen = LISTEN if given.relay is None else self._ways.enter_context(held_addresses(1))[0]
+        if given.relay is not None:
+            check_relay(given.relay, given.relay_token)
+        endpoint = assemble.endpoint(
             self.agreed,
             credentials,
             listen,
             addresses,
-            timeout=timeout,
-            simulated=simulated,
-            roster=fingerprints,
-            resumed=resume,
-            wait=wait,
+            timeout=given.timeout,
+            simulated=given.simulated,
+            roster=agreed_roster(given.roster, given.identity, parties, simulated=given.simulated),
+            resumed=given.resume,
+            wait=given.wait,
         )
-        self.endpoint = replace(self.endpoint, lost=lost_ledgers(lost, self.config))
-        self.folders = Folders(store=store or out, out=out, state=state or out)
-        if state is not None and not simulated:
-            with excused(self.endpoint):
-                assemble.check_state(state, new=new_state)
-        self._policy_file = policy
-        if isinstance(self.agreed, Scenario):
-            check_place(out, resumed=resume)
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.endpoint.pulse.role = role
-        if health is not None:
-            self._ways.enter_context(HealthServer(health, self.endpoint.pulse))
-        self.report: Reporter = WatchedReporter(reporter(output_format), self.endpoint.pulse)
-        if relay is not None and token is not None:
-            missing = parties - {credentials.name} - addresses.keys()
-            tunnel = self._ways.enter_context(Tunnel(relay, token, credentials.name, listen, missing))
-            self.endpoint = replace(self.endpoint, peers=addresses | tunnel.addresses)
-        if simulated and stat.S_ISFIFO(os.fstat(STDIN).st_mode):
-            threading.Thread(target=_end_with_launcher, daemon=True).start()
+        return replace(endpoint, lost=lost_ledgers(given.lost, self.config))
+
+    def _dig(self, relay: str, token: Path | None) -> None:
+        """Reach by the relay whoever has no address of its own."""
+        own, addresses = self.endpoint.credentials.name, self.endpoint.peers
+        missing = {assemble.DEALER, *self.config.compute_parties} - {own} - addresses.keys()
+        tunnel = self._ways.enter_context(Tunnel(relay, check_relay(relay, token), own, self.endpoint.listen, missing))
+        self.endpoint = replace(self.endpoint, peers={**addresses, **tunnel.addresses})
 
     def __enter__(self) -> PartyProcess:
         return self
@@ -128,12 +140,12 @@ class PartyProcess:
 
     def developer(self) -> None:
         """Run as the developer."""
-        if isinstance(self.agreed, Terms):
+        if isinstance(self.agreed, AuditTerms):
             from secure_fair.parties.audit import main
         else:
             from secure_fair.parties.developer import main
         main(self.config, self.endpoint, self.folders, run_name(self.agreed), self.report)
-        if isinstance(self.agreed, Terms) and not self.endpoint.simulated:
+        if isinstance(self.agreed, AuditTerms) and not self.endpoint.simulated:
             from secure_fair.report.audit import write_audit
 
             write_audit(self.folders.out)
@@ -143,7 +155,7 @@ class PartyProcess:
         from secure_fair.parties.auditor import main
 
         with excused(self.endpoint):
-            if isinstance(self.agreed, Terms):
+            if isinstance(self.agreed, AuditTerms):
                 policy = self.agreed.policy(self.endpoint.credentials.name, self._policy_file)
             else:
                 policy = assemble.policy(self.agreed, self._policy_file, simulated=self.endpoint.simulated)
@@ -165,16 +177,16 @@ def _end_with_launcher() -> None:
     os._exit(1)
 
 
-def agreed(source: str | None, audit: Path | None) -> Scenario | Terms:
+def agreed(source: str | None, audit: Path | None) -> Scenario | AuditTerms:
     """The agreed scenario, or the terms of an audit; UsageError unless one of the two is given."""
     if (source is None) == (audit is None):
         raise UsageError("--scenario FILE or --audit FILE: give one of the two, which all parties have agreed on")
-    return Terms.load(audit) if audit is not None else Scenario.load(str(source))
+    return AuditTerms.load(audit) if audit is not None else Scenario.load(str(source))
 
 
-def run_config_of(agreed: Scenario | Terms) -> RunConfig:
+def run_config_of(agreed: Scenario | AuditTerms) -> RunConfig:
     """The values that all parties have in common."""
-    return agreed.run_config() if isinstance(agreed, Terms) else assemble.run_config(agreed)
+    return agreed.run_config() if isinstance(agreed, AuditTerms) else assemble.run_config(agreed)
 
 
 def check_role(role: str, name: str, identity: Path) -> None:
@@ -196,9 +208,9 @@ def lost_ledgers(given: tuple[str, ...], config: RunConfig) -> frozenset[str]:
     return frozenset(given)
 
 
-def run_name(agreed: Scenario | Terms) -> str:
+def run_name(agreed: Scenario | AuditTerms) -> str:
     """A name that no other run has."""
-    what = "audit" if isinstance(agreed, Terms) else agreed.method.name
+    what = "audit" if isinstance(agreed, AuditTerms) else agreed.method.name
     return f"{agreed.name}-{what}-{secrets.token_hex(8)}"
 
 
@@ -227,7 +239,8 @@ def agreed_roster(file: Path | None, own: Path, parties: set[str], *, simulated:
     return roster
 
 
-def _token(relay: str, file: Path | None) -> bytes:
+def check_relay(relay: str, file: Path | None) -> bytes:
+    """The relay's token; UsageError without one, or where the relay is no address."""
     host_and_port("--relay", relay)
     if file is None:
         raise UsageError(f"--relay-token FILE: is missing; it is what the relay at {relay} was started with (--token)")

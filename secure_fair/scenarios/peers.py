@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from secure_fair.bench.peers.measure import PEERS, measure, require
-from secure_fair.bench.peers.parts import Part, Parts, Score
+from secure_fair.bench.peers.parts import Parts, Sample, Score
 from secure_fair.bench.peers.report import PeersReport
-from secure_fair.bench.peers.rows import Row, to_csv
+from secure_fair.bench.peers.rows import PeerRow, to_csv
 from secure_fair.data.encoding import Column
 from secure_fair.data.table import Dataset
 from secure_fair.errors import UsageError
@@ -52,7 +52,7 @@ def compare(scenario: Scenario, out: Path, seeds: int, target: float, report: Re
     where a peer's package is not installed.
     """
     check(scenario)
-    rows: list[Row] = []
+    rows: list[PeerRow] = []
     for seed in range(scenario.seed, scenario.seed + seeds):
         report.stage(f"seed {seed}")
         people = features_of(scenario.model_copy(update={"seed": seed}), out, report)
@@ -105,9 +105,9 @@ class FeaturePeople:
         fit, validation, test = (self._part(rows) for rows in (self.people.training, self.validation, self.test))
         return Parts(fit, validation, test, len(groups))
 
-    def _part(self, rows: np.ndarray) -> Part:
+    def _part(self, rows: np.ndarray) -> Sample:
         table = self.people.table
-        return Part(
+        return Sample(
             table.inputs[rows].astype(np.float64),
             table.target.codes[rows],
             table.sensitive[self.attribute].codes[rows],
@@ -171,7 +171,7 @@ def linear_scenario(
     )
 
 
-def ours(found: FeaturePeople, report: Reporter) -> Iterator[Row]:
+def ours(found: FeaturePeople, report: Reporter) -> Iterator[PeerRow]:
     """A row per method, epsilon and strength: ``parity`` has a run for each, with releases and noise of its own;
     ``posthoc`` one for all of them, whose one release tells of a whole path."""
     with temporary_folder("peers") as folder:
@@ -201,12 +201,12 @@ class Runs:
                 right[rate] = float((_predictions(found, out)[found.validation] == labels).mean())
         self.rate = max(right, key=lambda rate: right[rate])
 
-    def row(self, **method: Any) -> Row:
+    def row(self, **method: Any) -> PeerRow:
         """The row of one run."""
         with self._run(**method) as (scenario, out):
             return _row(self.found, scenario, out, scenario.method.strength, _predictions(self.found, out))
 
-    def path(self, **method: Any) -> Iterator[Row]:
+    def path(self, **method: Any) -> Iterator[PeerRow]:
         """A row for every strength that one run's release tells of."""
         with self._run(**method) as (scenario, out):
             for step in _result(out)["path"][1:]:  # the first is of strength 0: no correction
@@ -230,7 +230,7 @@ def _result(out: Path) -> dict[str, Any]:
     return dict(json.loads((out / assemble.DEVELOPER / "result.json").read_text()))
 
 
-def _row(found: FeaturePeople, scenario: Scenario, out: Path, strength: float, predictions: np.ndarray) -> Row:
+def _row(found: FeaturePeople, scenario: Scenario, out: Path, strength: float, predictions: np.ndarray) -> PeerRow:
     """The row of a finished run at one ``strength``, by what it predicts at that."""
     result = _result(out)
     (account,) = (json.loads(file.read_text()) for file in out.glob("auditor-*/party.json"))
@@ -243,7 +243,7 @@ def _row(found: FeaturePeople, scenario: Scenario, out: Path, strength: float, p
     )
     exact = spent["epsilon"] is None
     asked = math.inf if scenario.privacy is None else scenario.privacy.epsilon or math.inf
-    return Row(
+    return PeerRow(
         method=f"ours: {scenario.method.name}, {_words(asked)}",
         setting=f"strength {strength:g}",
         seed=scenario.seed,

@@ -18,7 +18,7 @@ import torch
 
 import secure_fair
 from secure_fair.attacks import ATTACKS, finding
-from secure_fair.attacks.common.attack import Context, Terms
+from secure_fair.attacks.common.attack import AttackTerms, Context
 from secure_fair.errors import ClaimFails, UsageError
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.parties.plans import training_releases
@@ -32,7 +32,7 @@ DEMO = ("mask_recovery", "reconstruction", "packing", "dealer_and_developer")
 GROUPS = 2  # of the attribute that is attacked
 
 
-def terms_of(scenario: Scenario) -> Terms:
+def terms_of(scenario: Scenario) -> AttackTerms:
     """The promise of a scenario about one attribute by itself; UsageError where it is exact and promises nothing."""
     privacy, config = scenario.privacy, assemble.run_config(scenario)
     if privacy is None or privacy.epsilon is None:
@@ -41,7 +41,7 @@ def terms_of(scenario: Scenario) -> Terms:
             "refute; give one, for instance -o privacy.epsilon=1"
         )
     releases = training_releases(config, GROUPS, scenario.train.batch_size)
-    return Terms(
+    return AttackTerms(
         epsilon=privacy.epsilon,
         evaluation_epsilon=privacy.evaluation_epsilon or privacy.epsilon,
         delta=privacy.delta,

@@ -26,7 +26,7 @@ Verdict = Literal["holds", "FAILS", "not checked"]
 
 
 @dataclass(frozen=True)
-class Check:
+class Inspection:
     """One thing that was looked at, in one run."""
 
     run: str
@@ -66,7 +66,7 @@ def is_run(source: str) -> bool:
 def review_run(folder: Path) -> dict[str, Any]:
     """Look at a run and at the methods that it compares with; JSON-ready. UsageError where it is no whole run."""
     runs = [folder, *sorted(path.parent for path in (folder / "compare").glob(f"*/{SUMMARY}"))]
-    checks: list[Check] = [_modes(folder)]
+    checks: list[Inspection] = [_modes(folder)]
     learned: list[Learned] = []
     accounts: list[dict[str, Any]] = []
     warnings: list[str] = []
@@ -141,32 +141,32 @@ def _accounts(held: Mapping[str, Any]) -> Mapping[str, Any]:
 # the checks
 
 
-def _agree(run: str, auditor: str, developer: Entries, own: Entries) -> Check:
+def _agree(run: str, auditor: str, developer: Entries, own: Entries) -> Inspection:
     differences = compare(developer, own)
     count, lost = sum(entry["kind"] == "received" for entry in developer), missed(developer)
     says = "; ".join(differences) or f"{count} releases, in the same words on both sides"
     says += f"; {lost} more were let out and missed, the developer says" if lost else ""
-    return Check(run, f"ledgers of developer and {auditor} agree", "FAILS" if differences else "holds", says)
+    return Inspection(run, f"ledgers of developer and {auditor} agree", "FAILS" if differences else "holds", says)
 
 
-def _whole(run: str, auditor: str, folder: Path, own: Entries) -> Check:
+def _whole(run: str, auditor: str, folder: Path, own: Entries) -> Inspection:
     """The extract is part of the whole ledger, whose chain and head hold."""
     name, state = f"whole ledger of {auditor}", folder / f"{AUDITOR}{auditor}" / "state" / "ledger"
     if not (state / EXTRACT).is_file():
-        return Check(run, name, "not checked", "the auditor's state is elsewhere")
+        return Inspection(run, name, "not checked", "the auditor's state is elsewhere")
     try:
         entries = verify(state).entries
     except DamagedFile as error:
-        return Check(run, name, "FAILS", str(error))
+        return Inspection(run, name, "FAILS", str(error))
     hashes = {entry["hash"] for entry in entries_of(state)}
     missing = [entry["entry"] for entry in own if entry["hash"] not in hashes]
     says = f"entry {missing[0]} of the extract is not in it" if missing else f"{entries} entries, chain and head hold"
-    return Check(run, name, "FAILS" if missing else "holds", says)
+    return Inspection(run, name, "FAILS" if missing else "holds", says)
 
 
 def _spending(
     run: str, auditor: str, kept: Mapping[str, Recount], party: Mapping[str, Any], summary: Mapping[str, Any]
-) -> Iterator[Check]:
+) -> Iterator[Inspection]:
     """Check that the noise in the ledger comes to what the auditor and the run's summary say was spent."""
     for attribute, account in kept.items():
         name = f"spending on {attribute} of {auditor}"
@@ -189,7 +189,7 @@ def _spending(
             if math.isfinite(account.epsilon)
             else f"{account.releases} releases, exact ones among them: nothing is limited, and nothing else is claimed"
         )
-        yield Check(run, name, "FAILS" if problems else "holds", says)
+        yield Inspection(run, name, "FAILS" if problems else "holds", says)
 
 
 def _asked(summary: Mapping[str, Any]) -> float:
@@ -200,7 +200,7 @@ def _asked(summary: Mapping[str, Any]) -> float:
     return max(float(asked["epsilon"]), float(asked.get("evaluation_epsilon") or 0.0))
 
 
-def _noise(run: str, summary: Mapping[str, Any]) -> Check:
+def _noise(run: str, summary: Mapping[str, Any]) -> Inspection:
     """The released counts differ from the true ones by as much as their noise says: where the truth is at hand."""
     name, squares = "noise of released counts", []
     for attribute, released in (summary.get("fairness_released") or {}).items():
@@ -212,7 +212,7 @@ def _noise(run: str, summary: Mapping[str, Any]) -> Check:
                 if exact.get("records") is not None and cells.get("records"):
                     squares.append(((cells["records"] - exact["records"]) / sigma) ** 2)
     if not squares:
-        return Check(run, name, "not checked", "no noised counts beside true ones")
+        return Inspection(run, name, "not checked", "no noised counts beside true ones")
     # each group's size is a sum of cells, of noise no smaller than one cell's; of two groups only one is free
     free = len(squares) // 2 or 1
     unlikely = float(chi2.cdf(sum(squares), free))
@@ -220,7 +220,7 @@ def _noise(run: str, summary: Mapping[str, Any]) -> Check:
         f"{len(squares)} group sizes, off by {math.sqrt(sum(squares) / len(squares)):.1f} of one cell's sigma, so much "
         f"at most with probability {unlikely:.2g}: so few find out noise that is missing, not noise that is halved"
     )
-    return Check(run, name, "FAILS" if unlikely < RARE else "holds", says)
+    return Inspection(run, name, "FAILS" if unlikely < RARE else "holds", says)
 
 
 def _sigma_of_counts(summary: Mapping[str, Any], attribute: str) -> float | None:
@@ -230,20 +230,20 @@ def _sigma_of_counts(summary: Mapping[str, Any], attribute: str) -> float | None
     return None
 
 
-def _misplaced(run: Path, name: str, summary: Mapping[str, Any]) -> Iterator[Check]:
+def _misplaced(run: Path, name: str, summary: Mapping[str, Any]) -> Iterator[Inspection]:
     groups = [
         group for one in (summary.get("fairness") or {}).values() for group in one.get("groups", {}) if len(group) > 2
     ]
     for party in parties_of(run):
         found = misplaced(party, groups)
         says = "; ".join(found) or "nothing that belongs to another party"
-        yield Check(name, f"files of {party.name}", "FAILS" if found else "holds", says)
+        yield Inspection(name, f"files of {party.name}", "FAILS" if found else "holds", says)
 
 
-def _modes(folder: Path) -> Check:
+def _modes(folder: Path) -> Inspection:
     found = open_to_others(folder)
     says = f"others may read {', '.join(found[:5])}" + (f" and {len(found) - 5} more" if len(found) > 5 else "")
-    return Check(
+    return Inspection(
         "main", "files are their owner's alone", "FAILS" if found else "holds", says if found else "all of them"
     )
 

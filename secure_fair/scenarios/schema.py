@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from secure_fair import toml_text
 from secure_fair.errors import UsageError
 from secure_fair.learning.methods import METHODS, settings_for
-from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodName, MethodSettings, Train
+from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, MethodName, MethodSettings, TrainingLoop
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.target import Privacy
@@ -37,7 +37,7 @@ class Scenario(Section):
     data: Data
     backbone: Backbone = Backbone()
     lora: Lora = Lora()
-    train: Train = Train()
+    train: TrainingLoop = TrainingLoop()
     method: MethodSettings = MethodSettings()
     secure: Secure = Secure()
     privacy: Privacy | None = None

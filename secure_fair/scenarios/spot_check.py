@@ -15,7 +15,7 @@ from typing import Literal
 from scipy import stats
 
 from secure_fair.report.columns import CHECKED, CHECKED_COLUMNS, CHECKS, RUNS, SETTING_COLUMNS, RunRow
-from secure_fair.scenarios.grid import Run, cell
+from secure_fair.scenarios.grid import GridRun, cell
 from secure_fair.scenarios.progress import Reporter
 from secure_fair.scenarios.sweep import (
     COLUMNS,
@@ -35,7 +35,7 @@ EXACT_AGREEMENT = 0.98
 LEVEL = 0.99  # of the prediction intervals that a noised run must lie in, all metrics together
 
 
-def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> None:
+def check(runs: Sequence[GridRun], out: Path, report: Reporter, *, count: int) -> None:
     """Run ``count`` of the runs that release something, drawn at random, in secure mode; ``out/checks.csv`` tells."""
     table = Lines(out / CHECKS, CHECK_COLUMNS)
     # by a fixed seed, so that a restart draws the same
@@ -44,7 +44,7 @@ def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> No
     missing = still_to_do(table, drawn, "secure checks", report)
     swept = Lines(out / RUNS, COLUMNS).rows()
 
-    def finished(run: Run, rows: list[RunRow]) -> None:
+    def finished(run: GridRun, rows: list[RunRow]) -> None:
         judged = [judge(row, swept) for row in rows]
         table.append(judged)
         report.stage(f"  {run.label}: {', '.join(row['verdict'] for row in judged)}")
@@ -52,7 +52,7 @@ def check(runs: Sequence[Run], out: Path, report: Reporter, *, count: int) -> No
     work_off(missing, run_in_both_modes, finished, report, jobs=1)
 
 
-def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[RunRow]:
+def run_in_both_modes(run: GridRun, folder: Path, report: Reporter) -> list[RunRow]:
     """The run in plain and in secure mode on the same stores; a line per attribute, without the verdict."""
     prepared = PreparedStores.of(run.scenario, folder, report)
     began = time.perf_counter()
@@ -77,11 +77,11 @@ def run_in_both_modes(run: Run, folder: Path, report: Reporter) -> list[RunRow]:
 
 
 def _run(
-    run: Run, mode: Literal["plain", "secure"], prepared: PreparedStores, folder: Path, report: Reporter
+    run: GridRun, mode: Literal["plain", "secure"], prepared: PreparedStores, folder: Path, report: Reporter
 ) -> tuple[list[RunRow], dict[str, str]]:
     """Lines of the run in this mode, and its predictions by record."""
     secure = run.scenario.secure.model_copy(update={"mode": mode})
-    moved = Run(run.scenario.model_copy(update={"secure": secure}), run.settings)
+    moved = GridRun(run.scenario.model_copy(update={"secure": secure}), run.settings)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         rows = rows_of(moved, prepared, Path(out), report)
         with (Path(out) / "developer" / "predictions.csv").open(newline="") as file:

@@ -16,7 +16,7 @@ from secure_fair.data.csv_rows import read_rows
 from secure_fair.data.huggingface import cells_of, opened
 from secure_fair.data.shards import is_saved
 from secure_fair.errors import UsageError
-from secure_fair.learning.settings import EMBEDDED_BACKBONE, Train
+from secure_fair.learning.settings import EMBEDDED_BACKBONE, TrainingLoop
 from secure_fair.sections import near
 
 LOOKED_AT = 50  # files or rows by which a folder's kind, or a column's, is told
@@ -26,7 +26,7 @@ REAL_BACKBONE = "deit_tiny_patch16_224"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StarterRequest:
     """The user's words; None is for us to find out, or to ask."""
 
     pictures: Path | None = None
@@ -43,7 +43,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Source:
+class FoundDataSet:
     """A data set as found: its kind, its folder, the CSV below it, and the columns that can be asked for with how they
     look."""
 
@@ -58,7 +58,7 @@ class Source:
         return [f"  {name:<24} {text}" for name, text in self.columns.items()]
 
 
-def find_source(wanted: Wanted) -> Source:
+def find_source(wanted: StarterRequest) -> FoundDataSet:
     """The data set behind what was named. UsageError where there is none, or more than one could be meant."""
     pictures = wanted.pictures
     if pictures is None and wanted.table is None:
@@ -69,29 +69,29 @@ def find_source(wanted: Wanted) -> Source:
         assert pictures is not None
         attributes = celeba.attributes(pictures)
         if attributes is not None:
-            return Source("celeba", pictures, dict.fromkeys(attributes, "2 values"))
+            return FoundDataSet("celeba", pictures, dict.fromkeys(attributes, "2 values"))
         if _is_utkface(pictures):
-            return Source("utkface", pictures, {"age": "numbers", "gender": "2 values", "race": "5 values"})
+            return FoundDataSet("utkface", pictures, {"age": "numbers", "gender": "2 values", "race": "5 values"})
         if is_saved(pictures):
             shards, column, header = opened(pictures, None, wanted.path_column)
             looked = [_look(cells) for cells in cells_of(shards[0], header)]
-            return Source("huggingface", pictures, dict(zip(header, looked, strict=True)), None, column)
+            return FoundDataSet("huggingface", pictures, dict(zip(header, looked, strict=True)), None, column)
     table = wanted.table or _only_table(pictures)
     if not table.is_file():
         raise UsageError(f"--table {table}: no such file")
     header, rows = read_rows(table)
     columns = {name: _look([row[place] for _, row in rows if place < len(row)]) for place, name in enumerate(header)}
     if pictures is None and wanted.path_column is None:
-        return Source("table", table.parent, columns, table.name)
+        return FoundDataSet("table", table.parent, columns, table.name)
     root = Path(os.path.commonpath([(pictures or table.parent).resolve(), table.parent.resolve()]))
     paths = wanted.path_column or _path_column(table, header, rows)
     if paths not in header:
         raise UsageError(f"--path-column {paths}: {table} has {', '.join(header)}{near(paths, header)}")
     del columns[paths]
-    return Source("manifest", root, columns, os.path.relpath(table.resolve(), root), paths)
+    return FoundDataSet("manifest", root, columns, os.path.relpath(table.resolve(), root), paths)
 
 
-def check_named(source: Source, wanted: Wanted) -> None:
+def check_named(source: FoundDataSet, wanted: StarterRequest) -> None:
     """UsageError that lists the columns where target or attributes are not named."""
     missing = [flag for flag, value in (("--target", wanted.target), ("--sensitive", wanted.sensitive)) if not value]
     if missing:
@@ -99,14 +99,14 @@ def check_named(source: Source, wanted: Wanted) -> None:
         raise UsageError("\n".join([f"{' and '.join(missing)}: missing; {told}", *source.described()]))
 
 
-def scenario_text(name: str, source: Source, wanted: Wanted, records: int | None = None) -> str:
+def scenario_text(name: str, source: FoundDataSet, wanted: StarterRequest, records: int | None = None) -> str:
     """The scenario as TOML with a comment wherever something was decided for the user; ``records``: how many there are,
     once somebody has counted them."""
     parts = (_head(name, wanted), _data(source, wanted), _model(source, wanted), _training(wanted, records))
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
-def _head(name: str, wanted: Wanted) -> Iterator[str]:
+def _head(name: str, wanted: StarterRequest) -> Iterator[str]:
     yield f"# {wanted.target}, fair by {', '.join(wanted.sensitive)}."
     yield "# docs/scenario.md has every key; each can be set on the command line too, with -o KEY=VALUE."
     yield f"name = {_toml(name)}"
@@ -114,7 +114,7 @@ def _head(name: str, wanted: Wanted) -> Iterator[str]:
     yield 'compare = ["erm"]                # the same training without fairness, to compare with'
 
 
-def _data(source: Source, wanted: Wanted) -> Iterator[str]:
+def _data(source: FoundDataSet, wanted: StarterRequest) -> Iterator[str]:
     yield "\n[data]"
     yield f"dataset = {_toml(source.dataset)}"
     yield f"root = {_toml(str(source.root.resolve()))}"
@@ -152,7 +152,7 @@ def _union(text: str) -> tuple[str, dict[str, list[str]]]:
     return attribute.strip(), made
 
 
-def _model(source: Source, wanted: Wanted) -> Iterator[str]:
+def _model(source: FoundDataSet, wanted: StarterRequest) -> Iterator[str]:
     if source.dataset == "table":
         return
     yield "\n[backbone]"
@@ -169,11 +169,11 @@ def _model(source: Source, wanted: Wanted) -> Iterator[str]:
     yield f"last_blocks = {4 if wanted.weights else 2}                   # of more blocks training takes longer"
 
 
-def _training(wanted: Wanted, records: int | None) -> Iterator[str]:
+def _training(wanted: StarterRequest, records: int | None) -> Iterator[str]:
     yield "\n[train]"
     yield "epochs = 4"
     training = int(TRAINED_ON * (records or 0))
-    if 1 < training < Train().batch_size:
+    if 1 < training < TrainingLoop().batch_size:
         yield f"batch_size = {2 ** (training.bit_length() - 1):<19}# of so few records"
     yield "\n[method]"
     yield 'name = "parity"                  # equal selection rates; "odds": equal error rates'

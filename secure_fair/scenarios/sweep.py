@@ -38,7 +38,7 @@ from secure_fair.report.columns import FLOORS, GAPS, LATER, RUNS, SETTING_COLUMN
 from secure_fair.report.tables import duration
 from secure_fair.scenarios import assemble, cluster, launch
 from secure_fair.scenarios.fit import admit
-from secure_fair.scenarios.grid import Run, cell
+from secure_fair.scenarios.grid import GridRun, cell
 from secure_fair.scenarios.people import People, Tables, cache_folder, load
 from secure_fair.scenarios.progress import Reporter
 from secure_fair.scenarios.schema import Scenario
@@ -52,11 +52,11 @@ COLUMNS = (
     *("epsilon", "status", "seconds", "revision"),
 )
 
-Work = Callable[[Run, Path, Reporter], list[RunRow]]
+Work = Callable[[GridRun, Path, Reporter], list[RunRow]]
 
 
 def sweep(
-    runs: Sequence[Run],
+    runs: Sequence[GridRun],
     out: Path,
     report: Reporter,
     *,
@@ -76,7 +76,7 @@ def sweep(
         if bare := [run.label for run in runs if run not in missing and run.key not in attacked]:
             raise UsageError(f"--attack: {len(bare)} runs in {out} were made without it; name another --out")
 
-    def finished(run: Run, rows: list[RunRow]) -> None:
+    def finished(run: GridRun, rows: list[RunRow]) -> None:
         if attack:  # first: a run that is in the table is not done again
             attacks.append([dict.fromkeys(ATTACK_COLUMNS, "") | row for row in rows])
         table.append(rows)
@@ -85,7 +85,7 @@ def sweep(
     work_off(missing, partial(run_once, attack=attack), finished, report, jobs=jobs, cluster_at=cluster_at)
 
 
-def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) -> list[Run]:
+def still_to_do(table: Lines, runs: Sequence[GridRun], what: str, report: Reporter) -> list[GridRun]:
     """The runs that the table does not have. Lines of another revision leave it: their runs are done again."""
     rows = table.rows()
     current = [row for row in rows if row["revision"] == REVISION]
@@ -100,9 +100,9 @@ def still_to_do(table: Lines, runs: Sequence[Run], what: str, report: Reporter) 
 
 
 def work_off(
-    runs: Sequence[Run],
+    runs: Sequence[GridRun],
     work: Work,
-    finished: Callable[[Run, list[RunRow]], None],
+    finished: Callable[[GridRun, list[RunRow]], None],
     report: Reporter,
     *,
     jobs: int,
@@ -121,8 +121,8 @@ def work_off(
 
 
 def _results(
-    runs: Sequence[Run], work: Work, report: Reporter, jobs: int, cluster_at: str | None
-) -> Generator[tuple[Run, list[RunRow]]]:
+    runs: Sequence[GridRun], work: Work, report: Reporter, jobs: int, cluster_at: str | None
+) -> Generator[tuple[GridRun, list[RunRow]]]:
     """Every run with its lines, as they come."""
     if cluster_at is not None:
         with cluster.workers(cluster_at) as client:
@@ -139,15 +139,19 @@ def _results(
         PreparedStores.forget()
 
 
-def _quietly(work: Work, run: Run, folder: Path) -> list[RunRow]:
+def _quietly(work: Work, run: GridRun, folder: Path) -> list[RunRow]:
     return work(run, folder, Quiet(None))
 
 
-def _in_processes(runs: Sequence[Run], work: Work, folder: Path, jobs: int) -> Iterator[tuple[Run, list[RunRow]]]:
+def _in_processes(
+    runs: Sequence[GridRun], work: Work, folder: Path, jobs: int
+) -> Iterator[tuple[GridRun, list[RunRow]]]:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the workers', which start with this environment
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, context, initializer=_die_with, initargs=(os.getpid(),)) as pool:
-        pending: dict[Future[list[RunRow]], Run] = {pool.submit(work, run, folder, Quiet(None)): run for run in runs}
+        pending: dict[Future[list[RunRow]], GridRun] = {
+            pool.submit(work, run, folder, Quiet(None)): run for run in runs
+        }
         try:
             while pending:
                 ready, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -169,14 +173,16 @@ def _die_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def run_once(run: Run, folder: Path, report: Reporter, *, attack: bool = False) -> list[RunRow]:
+def run_once(run: GridRun, folder: Path, report: Reporter, *, attack: bool = False) -> list[RunRow]:
     """Run it in its mode, working below ``folder``; its lines for the CSV."""
     prepared = PreparedStores.of(run.scenario, folder, report)
     with tempfile.TemporaryDirectory(dir=folder) as out:
         return rows_of(run, prepared, Path(out), report, attack=attack)
 
 
-def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter, *, attack: bool = False) -> list[RunRow]:
+def rows_of(
+    run: GridRun, prepared: PreparedStores, out: Path, report: Reporter, *, attack: bool = False
+) -> list[RunRow]:
     """One line per attribute of the run, whose folder is ``out``; that a training diverged is a result too."""
     began = time.perf_counter()
     try:
@@ -202,7 +208,7 @@ def rows_of(run: Run, prepared: PreparedStores, out: Path, report: Reporter, *, 
     ]
 
 
-def setting_columns(run: Run) -> RunRow:
+def setting_columns(run: GridRun) -> RunRow:
     """The settings of a run as columns, without the numbers of records, which only its end tells."""
     scenario, method, privacy = run.scenario, run.scenario.method, run.scenario.privacy
     row = {

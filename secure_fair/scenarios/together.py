@@ -40,7 +40,7 @@ def spent_together(folders: Sequence[Path], alone: Sequence[Mapping[str, Any]]) 
     for auditor in sorted({path.parent.name for folder in folders for path in folder.glob("auditor-*/ledger.jsonl")}):
         ledgers = [folder / auditor / "ledger.jsonl" for folder in folders]
         planned = [entry for entry in entries_of(ledgers) if entry["kind"] == "planned"]
-        people = People(planned)
+        people = PlannedPeople(planned)
         for attribute in sorted({entry["attribute"] for entry in planned if not is_training(entry)}):
             epsilon, before = people.epsilon(attribute, deltas[attribute]), together["attributes"].get(attribute, {})
             releases[attribute] = max(releases.get(attribute, 0), people.releases(attribute))
@@ -65,7 +65,7 @@ def _worse(epsilon: float, before: Mapping[str, Any]) -> float | None:
     return max(epsilon, before.get("epsilon", 0.0))
 
 
-class People:
+class PlannedPeople:
     """The spending of one auditor's people in several runs, from planned entries alone."""
 
     def __init__(self, planned: Sequence[Entry]) -> None:

@@ -18,13 +18,13 @@ import torch
 from secure_fair import attacks, files
 from secure_fair.attacks import ATTACKS, finding, hostile_files, rewritten_ledger
 from secure_fair.attacks.altered_frames import HEADER
-from secure_fair.attacks.common.attack import Attack, Ceiling, Context, Finding, Outcome, Terms, Won
-from secure_fair.attacks.common.auditor import ATTRIBUTE, Auditor
+from secure_fair.attacks.common.attack import Attack, AttackTerms, Ceiling, Context, Finding, Outcome, Won
+from secure_fair.attacks.common.auditor import ATTRIBUTE, AttackedAuditor
 from secure_fair.attacks.mask_reuse import always_the_same
 from secure_fair.errors import Refusal
 from secure_fair.mpc.authenticated import VerifiersCheck
 from secure_fair.mpc.frames import Frame, FrameReader
-from secure_fair.mpc.menu import Source
+from secure_fair.mpc.menu import SharedKeySource
 from secure_fair.mpc.transport import Network
 from secure_fair.operations import RULES, moment
 from secure_fair.operations.adversary_rows import AdversaryRows
@@ -41,7 +41,7 @@ from secure_fair.privacy.randomised_response import Responses, respond
 from secure_fair.privacy.request import Grant
 from secure_fair.randomness import PRG
 
-TERMS = Terms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=4)
+TERMS = AttackTerms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=4)
 CONTEXT = Context(TERMS, rehearse, meet)
 Patch = pytest.MonkeyPatch
 
@@ -124,11 +124,11 @@ def masks_of_torch(patch: Patch) -> None:
 
 
 def no_look_at_hashes(patch: Patch) -> None:
-    patch.setattr(chain, "walked", lambda folder: (chain.End(sum(1 for _ in chain.entries_of(folder)), ""), []))
+    patch.setattr(chain, "walked", lambda folder: (chain.ChainEnd(sum(1 for _ in chain.entries_of(folder)), ""), []))
 
 
 def one_mask_for_all(patch: Patch) -> None:
-    patch.setattr(Source, "committed", always_the_same(Source.committed))
+    patch.setattr(SharedKeySource, "committed", always_the_same(SharedKeySource.committed))
 
 
 def masks_of_zero(patch: Patch) -> None:
@@ -213,14 +213,14 @@ def exact_sums_of_gradients(patch: Patch) -> None:
 
 
 def refusal_of_small_groups(patch: Patch) -> None:
-    honest = Auditor.admit
+    honest = AttackedAuditor.admit
 
-    def admit(self: Auditor, operation: str, records: np.ndarray, width: int) -> Any:
+    def admit(self: AttackedAuditor, operation: str, records: np.ndarray, width: int) -> Any:
         if self.codes[ATTRIBUTE][records].sum() < 5:
             raise Refusal("a group is too small")
         return honest(self, operation, records, width)
 
-    patch.setattr(Auditor, "admit", admit)
+    patch.setattr(AttackedAuditor, "admit", admit)
 
 
 def proofs_of_old_masks(patch: Patch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from scipy.special import ndtr, ndtri
 from scipy.stats import binomtest
 
-from secure_fair.attacks.common.statistics import Rates, Scores, clopper_pearson
+from secure_fair.attacks.common.statistics import HitRates, Scores, clopper_pearson
 from secure_fair.privacy import accounting
 
 DELTA = 1e-5
@@ -46,7 +46,7 @@ def test_a_threshold_chosen_by_the_judged_trials_would_pass_the_truth_too_often(
     for _ in range(REPETITIONS):
         positive, negative = generator.normal(size=(2, 400))
         hits, alarms = ((values >= positive[:, None]).sum(1) for values in (positive, negative))
-        passed += Rates(hits, 400, alarms, 400).mu(0.8).max() > 0
+        passed += HitRates(hits, 400, alarms, 400).mu(0.8).max() > 0
     assert passed > 0.3 * REPETITIONS
 
 
@@ -88,7 +88,7 @@ def test_scores_that_are_all_the_same_prove_nothing() -> None:
 def test_a_perfect_attack_proves_what_its_trials_allow() -> None:
     """The bound is that of 100 hits of 100 and no false alarm, and grows with them."""
     rates = Scores(np.ones(200), np.zeros(200)).rates_for_mu()
-    assert rates == Rates(100, 100, 0, 100)
+    assert rates == HitRates(100, 100, 0, 100)
     most = clopper_pearson(0, 100)[1]
     assert rates.epsilon(0.0) == pytest.approx(math.log((1 - most) / most))
     assert rates.mu() == pytest.approx(2 * ndtri(1 - most))

@@ -13,9 +13,9 @@ import pytest
 from secure_fair.bench.chaos import accidents
 from secure_fair.bench.chaos.accidents import EARLY, ENDING, KINDS, Event, wrong_end
 from secure_fair.bench.chaos.clocks import LIBRARY
-from secure_fair.bench.chaos.company import Company, Ended, Terms
+from secure_fair.bench.chaos.company import ChaosTerms, Company, PartyEnding
 from secure_fair.bench.chaos.page import page
-from secure_fair.bench.chaos.runs import Bench, Result, planned
+from secure_fair.bench.chaos.runs import Bench, ChaosResult, planned
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,13 +32,13 @@ def test_a_run_is_known_by_its_number_and_every_kind_comes() -> None:
     assert runs[0].events != planned(1, seed=2).events
 
 
-def ended(code: int, said: str, at: float = 1.0) -> Ended:
-    return Ended(code, at, f"connecting\nerror: {said}\n", came=0.0)
+def ended(code: int, said: str, at: float = 1.0) -> PartyEnding:
+    return PartyEnding(code, at, f"connecting\nerror: {said}\n", came=0.0)
 
 
 GOOD = {
     "dealer": ended(5, "lost auditor: its connection has ended"),
-    "auditor": Ended(-signal.SIGKILL, 0.5, "connecting\n", came=0.0),
+    "auditor": PartyEnding(-signal.SIGKILL, 0.5, "connecting\n", came=0.0),
     "developer": ended(5, "lost auditor: dealer says: its connection has ended"),
 }
 
@@ -47,15 +47,15 @@ GOOD = {
     ("party", "end", "wrong"),
     [
         ("dealer", GOOD["dealer"], ""),
-        ("dealer", Ended(0, 1.0, "done", came=0.0), ""),  # it had no more need of the others
+        ("dealer", PartyEnding(0, 1.0, "done", came=0.0), ""),  # it had no more need of the others
         ("dealer", ended(4, "lost auditor"), "dealer ended with 4"),
         ("dealer", ended(5, "lost developer: silent"), "dealer does not name auditor"),
         ("dealer", ended(5, "lost auditor", at=30.0), "dealer ended 15.0 s too late"),
         ("auditor", ended(5, "lost dealer"), "auditor ended with 5"),
-        ("developer", Ended(5, 1.0, "Traceback (most recent call last)", came=0.0), "developer said []"),
+        ("developer", PartyEnding(5, 1.0, "Traceback (most recent call last)", came=0.0), "developer said []"),
     ],
 )
-def test_how_parties_ended_is_judged(party: str, end: Ended, wrong: str) -> None:
+def test_how_parties_ended_is_judged(party: str, end: PartyEnding, wrong: str) -> None:
     event = Event("kill", "auditor", 0.1, struck="after 2 epochs", at=0.0)
     found = wrong_end(event, {**GOOD, party: end}, silence=10.0)
     assert (found == []) if not wrong else any(wrong in one for one in found)
@@ -69,7 +69,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.mark.slow
 def test_a_run_that_is_struck_and_gone_on_with_ends_as_it_should(bench: Bench) -> None:
     events = [Event("kill", "auditor", 0.1), Event("folder gone", "developer", 0.1)]
-    result = bench.run(Result(1, 0, "ending", noised=True, events=events))
+    result = bench.run(ChaosResult(1, 0, "ending", noised=True, events=events))
     assert result.wrong == []
     assert result.starts == 3
     assert all(event.struck for event in events)
@@ -82,14 +82,14 @@ def test_a_run_that_is_struck_and_gone_on_with_ends_as_it_should(bench: Bench) -
 @pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed")
 def test_a_clock_beyond_the_certificates_keeps_a_party_from_going_on_until_it_is_set(bench: Bench) -> None:
     events = [Event("kill", "dealer", 0.1), Event("clock beyond the certificates", "developer", 0.1, days=500.0)]
-    result = bench.run(Result(2, 0, "ending", noised=True, events=events))
+    result = bench.run(ChaosResult(2, 0, "ending", noised=True, events=events))
     assert result.wrong == []
     assert (result.starts, events[1].struck) == (3, EARLY)
 
 
 @pytest.mark.slow
 def test_what_a_full_disk_does_is_said_by_whose_it_is(tmp_path: Path, bench: Bench) -> None:
-    with Company(bench.grounds, tmp_path / "run", Terms(0, 10.0, 50), noised=False) as company:
+    with Company(bench.grounds, tmp_path / "run", ChaosTerms(0, 10.0, 50), noised=False) as company:
         company.start()
         while not company.is_training():
             time.sleep(0.05)

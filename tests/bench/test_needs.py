@@ -11,9 +11,9 @@ import torch
 
 from secure_fair.bench.forecast import forecast, seconds, total
 from secure_fair.bench.needs import Needs, Parties, check_size, needs_of
-from secure_fair.bench.pace import Pace, Spent, Work
+from secure_fair.bench.pace import Effort, Pace, Work
 from secure_fair.errors import UsageError
-from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
+from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, TrainingLoop
 from secure_fair.mpc.cost import OperationCost
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.mpc.menu import MAX_ELEMENTS
@@ -148,7 +148,7 @@ def test_seconds_are_rounds_bytes_and_waiting():
 
 
 def test_work_is_the_line_through_few_rows_and_many():
-    few, many = Spent(0.010 + 1e3 * 1e-8, 1e3, 5), Spent(0.010 + 1e6 * 1e-8, 1e6, 5)
+    few, many = Effort(0.010 + 1e3 * 1e-8, 1e3, 5), Effort(0.010 + 1e6 * 1e-8, 1e6, 5)
     assert few.work(many, 0.0) == Work(pytest.approx(0.002), pytest.approx(1e-8))
     assert few.work(many, 0.001) == Work(pytest.approx(0.001), pytest.approx(1e-8))
 
@@ -161,7 +161,7 @@ def test_a_run_s_forecast_has_a_line_for_each_operation():
         auditors=("auditor",),
         holders={"male": ("auditor",)},
         model=ModelSettings(Backbone(), Lora(), 32),
-        train=Train(epochs=3, batch_size=50),
+        train=TrainingLoop(epochs=3, batch_size=50),
         method=MethodSettings(name="odds", release="moments", components=5),
         precision_bits=16,
         privacy=Privacy(epsilon=1.0, evaluation_epsilon=1.0),

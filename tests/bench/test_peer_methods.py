@@ -12,24 +12,24 @@ import pytest
 
 from secure_fair.bench.peers import fairlearn, fairret
 from secure_fair.bench.peers.measure import PEERS, measure, require
-from secure_fair.bench.peers.parts import Part, Parts, Score
+from secure_fair.bench.peers.parts import Parts, Sample, Score
 from secure_fair.bench.peers.peer import Peer
 from secure_fair.bench.peers.report import PeersReport
-from secure_fair.bench.peers.rows import COLUMNS, Row, chosen, front, to_csv
+from secure_fair.bench.peers.rows import COLUMNS, PeerRow, chosen, front, to_csv
 from secure_fair.errors import UsageError
 
 FAIR = [peer for peer in PEERS if peer.name != "erm"]
 FAIREST = {peer.name: peer.path[-1] if peer.knob in ("strength", "alpha") else peer.path[0] for peer in PEERS}
 
 
-def drawn(records: int, seed: int) -> Part:
+def drawn(records: int, seed: int) -> Sample:
     """Labels follow two features, of which the attribute moves one: without it three of four can be told."""
     generator = np.random.default_rng(seed)
     groups = generator.integers(0, 2, records)
     features = generator.normal(size=(records, 6))
     features[:, 0] += 1.5 * groups
     labels = features[:, 0] + features[:, 1] + 0.5 * generator.normal(size=records) > 0.75
-    return Part(features, labels.astype(np.int64), groups)
+    return Sample(features, labels.astype(np.int64), groups)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_no_peer_sees_the_test_records_before_the_end(peer, parts, monkeypatch):
 def test_the_penalty_is_the_one_that_validates_best(parts):
     noise = np.random.default_rng(5).normal(size=(60, 200))
     labels = np.arange(60) % 2
-    few = Part(np.hstack([noise, labels[:, None] + noise[:, :1]]), labels, labels)
+    few = Sample(np.hstack([noise, labels[:, None] + noise[:, :1]]), labels, labels)
     assert replace(parts, fit=few, validation=few).inverse_penalty > 0.01
     chosen_for = parts.inverse_penalty
     right = {c: parts._validated(c) for c in (0.01, 0.1, 1.0, 10.0)}
@@ -117,10 +117,10 @@ def test_a_row_says_what_the_part_says(parts):
     assert (row.seed, row.epsilon, row.mu) == (4, None, None)
 
 
-def row(method: str, setting: str, accuracy: float, gap: float, **others: object) -> Row:
+def row(method: str, setting: str, accuracy: float, gap: float, **others: object) -> PeerRow:
     score = Score(accuracy - 0.01, accuracy - 0.02, gap + 0.01, gap + 0.02, 0.03)
     fields = {"seed": 0, "epsilon": None, "mu": None, "attribute_given": False, "told": gap, "test": score}
-    return Row(method=method, setting=setting, accuracy=accuracy, gap=gap, seconds=1.0, **(fields | others))
+    return PeerRow(method=method, setting=setting, accuracy=accuracy, gap=gap, seconds=1.0, **(fields | others))
 
 
 def test_the_most_accurate_setting_within_the_target_is_chosen():

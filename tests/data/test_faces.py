@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from secure_fair.data import faces
+from secure_fair.data.face_traits import draw_traits
+from secure_fair.data.portrait import draw_portrait
 from secure_fair.errors import UsageError
 
 
@@ -47,7 +49,7 @@ def test_any_size(size: int) -> None:
 
 
 def draw_codes(target: str, sensitive: str, correlation: float, base_rate: float = 0.5) -> dict[str, np.ndarray]:
-    return faces._draw_codes(20_000, 5, target, sensitive, correlation, base_rate)
+    return faces.draw_codes(20_000, 5, target, sensitive, correlation, base_rate)
 
 
 @pytest.mark.parametrize("correlation", [-0.6, 0.0, 0.25, 0.9])
@@ -96,9 +98,9 @@ def test_every_attribute_shows(attribute: str) -> None:
     _, codes = faces.draw(50, 9, size=16)
     drawn = []
     for code in (0, 1):
-        traits = faces._draw_traits(50, 9, {**codes, attribute: np.full(50, code)})
+        traits = draw_traits(50, 9, {**codes, attribute: np.full(50, code)})
         portraits = [{name: float(values[i]) for name, values in traits.items()} for i in range(50)]
-        drawn.append(np.stack([faces._draw_portrait(t, 64) for t in portraits]).astype(int))
+        drawn.append(np.stack([draw_portrait(t, 64) for t in portraits]).astype(int))
     largest = np.abs(drawn[1] - drawn[0]).reshape(50, -1).max(axis=1)
     assert (largest >= 32).sum() >= 40
 

@@ -9,7 +9,16 @@ import pytest
 
 from secure_fair.data import intersection
 from secure_fair.data.decisions import digest_of
-from secure_fair.data.intersection import Answer, Asked, Assigned, accept, answer, assign, hashed, raised
+from secure_fair.data.intersection import (
+    Assigned,
+    BlindedAnswer,
+    BlindedRequest,
+    accept,
+    answer,
+    assign,
+    hashed,
+    raised,
+)
 from secure_fair.data.links import read_matched
 from secure_fair.data.matched import names_of, write_matched
 from secure_fair.data.store import record_ids
@@ -21,7 +30,7 @@ DEVELOPER, CITY, CLINIC = PEOPLE[:40], PEOPLE[20:55], PEOPLE[30:]
 
 def match(ids: list[str], *held: list[str]) -> tuple[dict[str, str], list[dict[str, str]]]:
     """Record ids by own id of the asker, and of each answerer."""
-    asked = Asked.of(ids)
+    asked = BlindedRequest.of(ids)
     answered = [answer(asked.request(), theirs) for theirs in held]
     mine, assigned = assign(asked, [found for found, _ in answered])
     return mine, [accept(ordered, one) for (_, ordered), one in zip(answered, assigned, strict=True)]
@@ -61,7 +70,7 @@ def guessed(points: list[bytes], secret: int) -> list[str]:
 
 def test_an_auditor_that_guesses_every_id_finds_nobody_in_the_request() -> None:
     """It knows all names. Under a key that both have it finds everybody, and so it does without the asker's secret."""
-    asked = Asked.of(DEVELOPER)
+    asked = BlindedRequest.of(DEVELOPER)
     key = b"k" * 32
     by_key = dict(zip(record_ids(key, map(digest_of, PEOPLE)), PEOPLE, strict=True))
     assert sorted(by_key[name] for name in record_ids(key, map(digest_of, DEVELOPER))) == sorted(DEVELOPER)
@@ -71,7 +80,7 @@ def test_an_auditor_that_guesses_every_id_finds_nobody_in_the_request() -> None:
 
 
 def test_a_developer_that_guesses_every_id_finds_whom_it_asked_about_and_nobody_else() -> None:
-    asked = Asked.of(DEVELOPER)
+    asked = BlindedRequest.of(DEVELOPER)
     found, _ = answer(asked.request(), CITY)
     again = raised(asked.secret, map(intersection.lifted, found.own), len(CITY))
     assert guessed(found.own, 1) == guessed(again, asked.secret) == []
@@ -80,26 +89,29 @@ def test_a_developer_that_guesses_every_id_finds_whom_it_asked_about_and_nobody_
 
 def test_no_order_tells_of_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sorted files would tell who is between whom; the twin keeps the order."""
-    asked = Asked.of(PEOPLE)
+    asked = BlindedRequest.of(PEOPLE)
     assert asked.ids != PEOPLE
     _, ordered = answer(asked.request(), PEOPLE)
     assert ordered not in (PEOPLE, asked.ids)
     monkeypatch.setattr(intersection.random.SystemRandom, "shuffle", lambda self, order: None)
-    assert Asked.of(PEOPLE).ids == PEOPLE
+    assert BlindedRequest.of(PEOPLE).ids == PEOPLE
 
 
 # --- who lies ---------------------------------------------------------------------------------------------------------
 
 
 def test_what_is_out_of_order_is_refused() -> None:
-    asked = Asked.of(DEVELOPER)
+    asked = BlindedRequest.of(DEVELOPER)
     request = asked.request()
     found, ordered = answer(request, CITY)
     with pytest.raises(ProtocolError, match="a point twice"):
         answer([*request, request[0]], CITY)
     with pytest.raises(ProtocolError, match="not on the curve"):
         answer([b"\xff" * 32], CITY)
-    for wrong in (Answer(found.own, found.twice[1:]), Answer(found.own, [found.twice[1], *found.twice[1:]])):
+    for wrong in (
+        BlindedAnswer(found.own, found.twice[1:]),
+        BlindedAnswer(found.own, [found.twice[1], *found.twice[1:]]),
+    ):
         with pytest.raises(ProtocolError, match="the answer has"):
             assign(asked, [wrong])
     _, (assigned,) = assign(asked, [found])

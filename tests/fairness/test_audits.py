@@ -14,7 +14,7 @@ from secure_fair.fairness.audits import (
     LEVEL,
     METRICS,
     SELECTION,
-    Audit,
+    AttributeAudit,
     difference_between,
     interval,
     metric,
@@ -34,10 +34,10 @@ OF_RATE = {
 }
 
 
-def audit(counts: np.ndarray, sigma: float = 0.0, unknown: int = 0, smallest: float = 0.0) -> Audit:
+def audit(counts: np.ndarray, sigma: float = 0.0, unknown: int = 0, smallest: float = 0.0) -> AttributeAudit:
     groups = counts.shape[1]
     names, known = tuple(map(str, range(groups))), tuple(i < groups - unknown for i in range(groups))
-    return Audit(counts.astype(np.float64), sigma, names, known, int(counts.sum()), smallest)
+    return AttributeAudit(counts.astype(np.float64), sigma, names, known, int(counts.sum()), smallest)
 
 
 def table(
@@ -157,7 +157,9 @@ def test_a_rate_that_nobody_can_have_is_undefined() -> None:
 COVERAGE_DRAWS = 500
 
 
-def drawn(draw: np.random.Generator, epsilon: float, groups: int, records: int) -> tuple[Audit, np.ndarray, np.ndarray]:
+def drawn(
+    draw: np.random.Generator, epsilon: float, groups: int, records: int
+) -> tuple[AttributeAudit, np.ndarray, np.ndarray]:
     """An audit of drawn people under noise, the true rates of their kind, and their own."""
     rates = draw.uniform(0.1, 0.7, groups)
     sizes = draw.multinomial(records, draw.dirichlet([5.0] * groups))
@@ -167,7 +169,7 @@ def drawn(draw: np.random.Generator, epsilon: float, groups: int, records: int) 
     if groups == 2:  # one column is opened: the other is what is left
         noise[:, 0] = -noise[:, 1]
     counts = np.stack([sizes - selected, selected]) + noise
-    found = Audit(counts, sigma, tuple(map(str, range(groups))), (True,) * groups, records, 0.0)
+    found = AttributeAudit(counts, sigma, tuple(map(str, range(groups))), (True,) * groups, records, 0.0)
     return found, rates, selected / np.maximum(sizes, 1)
 
 
@@ -208,7 +210,9 @@ def test_intervals_without_their_noise_do_not_hold() -> None:
     draw, held = np.random.default_rng(5), 0
     for _ in range(300):
         found, rates, _ = drawn(draw, 0.1, 2, 1000)
-        blind = Audit(found.counts, 0.0, found.names, found.known, found.total, 0.0).rate(SELECTION, sampling=True)
+        blind = AttributeAudit(found.counts, 0.0, found.names, found.known, found.total, 0.0).rate(
+            SELECTION, sampling=True
+        )
         held += ((blind.low <= rates) & (rates <= blind.high)).all()
     assert held / 300 < LEVEL - 0.1
 
@@ -258,7 +262,7 @@ def test_a_verdict_is_wrong_no_more_often_than_it_says() -> None:
 def test_the_noise_that_would_decide_it_does(selected: tuple[int, int]) -> None:
     """Fresh audits with that noise are decided in about four of five cases, with twice as much in far fewer."""
     truth = np.array([[1000 - k for k in selected], selected], dtype=np.float64)
-    noised = Audit(truth, 200.0, ("a", "b"), (True, True), 2000, 0.0)
+    noised = AttributeAudit(truth, 200.0, ("a", "b"), (True, True), 2000, 0.0)
     claim = Claim.parse("impact ratio by sex >= 0.8")
     verdict = decide(claim, noised)
     assert verdict.verdict == OPEN
@@ -267,7 +271,7 @@ def test_the_noise_that_would_decide_it_does(selected: tuple[int, int]) -> None:
 
     def share(sigma: float) -> float:
         noise = draw.normal(0, sigma, (300, 2, 1)) * np.array([1.0, -1.0])
-        audits = (Audit(truth + one, sigma, ("a", "b"), (True, True), 2000, 0.0) for one in noise)
+        audits = (AttributeAudit(truth + one, sigma, ("a", "b"), (True, True), 2000, 0.0) for one in noise)
         return float(np.mean([claim.verdict(metric(one, claim.metric)) != OPEN for one in audits]))
 
     assert share(verdict.finer * 200) >= DECIDES - 0.1
@@ -276,7 +280,9 @@ def test_the_noise_that_would_decide_it_does(selected: tuple[int, int]) -> None:
 
 def test_a_metric_on_its_threshold_is_decided_by_no_noise() -> None:
     counts = np.array([[500.0, 600.0], [500.0, 400.0]])
-    verdict = decide(Claim.parse("impact ratio by sex >= 0.8"), Audit(counts, 3.0, ("a", "b"), (True, True), 2000, 0.0))
+    verdict = decide(
+        Claim.parse("impact ratio by sex >= 0.8"), AttributeAudit(counts, 3.0, ("a", "b"), (True, True), 2000, 0.0)
+    )
     assert (verdict.verdict, verdict.finer) == (OPEN, None)
 
 
@@ -295,7 +301,7 @@ def wrong_verdicts(text: str, counts: list[list[int]], smallest: float) -> float
     names, sigma, claim = ("a", "b", "c"), 2.0 / gaussian_mu(1.0, 1e-5), Claim.parse(text)
 
     def verdict(counts: np.ndarray, sigma: float) -> str:
-        found = Audit(counts, sigma, names, (True,) * 3, int(truth.sum()), smallest)
+        found = AttributeAudit(counts, sigma, names, (True,) * 3, int(truth.sum()), smallest)
         return claim.verdict(metric(found, claim.metric))
 
     due = verdict(truth, 0.0)
@@ -318,7 +324,7 @@ def test_noise_on_a_rate_decides_nobodys_being_the_highest(monkeypatch: pytest.M
     which they are many more: the twin takes rates as they look, and fails what passes."""
     claim = "standard deviations by g <= 5"
     assert wrong_verdicts(claim, *SMALL_AND_HIGHEST) <= 1 - LEVEL
-    monkeypatch.setattr(Audit, "_bests", lambda self, rates: [self._best(rates)])
+    monkeypatch.setattr(AttributeAudit, "_bests", lambda self, rates: [self._best(rates)])
     assert wrong_verdicts(claim, *SMALL_AND_HIGHEST) > 0.15
 
 
@@ -327,4 +333,6 @@ def test_who_is_large_enough_for_certain_is_decided_about_as_before() -> None:
     claim = Claim.parse("impact ratio by g >= 0.8")
     for small, due in (([2, 0], "pass"), ([150, 0], "fail")):
         counts = np.array([[600, 590, small[0]], [620, 637, small[1]]], dtype=np.float64)
-        assert claim.verdict(metric(Audit(counts, 7.5, ("a", "b", "c"), (True,) * 3, 2500), claim.metric)) == due
+        assert (
+            claim.verdict(metric(AttributeAudit(counts, 7.5, ("a", "b", "c"), (True,) * 3, 2500), claim.metric)) == due
+        )

@@ -6,7 +6,7 @@ import fairlearn.metrics
 import numpy as np
 import pytest
 
-from secure_fair.fairness.audits import SELECTION, Audit
+from secure_fair.fairness.audits import SELECTION, AttributeAudit
 from secure_fair.fairness.calibration import bins_of, calibration_table, observed, strata_of
 
 BINS, GROUPS = 10, ("a", "b", "unknown")
@@ -20,13 +20,15 @@ def drawn(n: int, seed: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray
     return scores, np.where(draw.random(n) < 0.1, 2, labels), groups
 
 
-def audit_of(scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, sigma: float = 0.0, seed: int = 0) -> Audit:
+def audit_of(
+    scores: np.ndarray, labels: np.ndarray, groups: np.ndarray, sigma: float = 0.0, seed: int = 0
+) -> AttributeAudit:
     places, _ = bins_of(scores, BINS)
     strata, count = strata_of(places, labels, BINS)
     counts = np.zeros((count, len(GROUPS)))
     np.add.at(counts, (strata, groups), 1)
     counts += sigma * np.random.default_rng(seed).standard_normal(counts.shape)
-    return Audit(counts, sigma, GROUPS, (True, True, False), len(scores))
+    return AttributeAudit(counts, sigma, GROUPS, (True, True, False), len(scores))
 
 
 def test_bins_are_quantiles_and_the_median_is_a_border() -> None:

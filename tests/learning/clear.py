@@ -13,7 +13,7 @@ from secure_fair.ids import as_ids
 from secure_fair.learning.lora import adapt
 from secure_fair.learning.methods import METHODS
 from secure_fair.learning.sensitive import Sensitive
-from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, Train
+from secure_fair.learning.settings import Backbone, Lora, MethodSettings, ModelSettings, TrainingLoop
 from secure_fair.learning.train import Classifier, TrainSettings
 from secure_fair.operations import RULES
 from secure_fair.parties.config import RunConfig
@@ -78,7 +78,7 @@ def people(
         auditors=("auditor",),
         holders=dict.fromkeys(codes, ("auditor",)),
         model=ModelSettings(Backbone(), Lora(), 16),
-        train=Train(epochs=epochs, batch_size=batch_size),
+        train=TrainingLoop(epochs=epochs, batch_size=batch_size),
         method=METHODS[method.name].resolved(method),
         precision_bits=BITS,
         privacy=None if epsilon is None else Privacy(epsilon=epsilon, evaluation_epsilon=evaluation_epsilon),

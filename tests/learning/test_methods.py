@@ -17,7 +17,7 @@ from secure_fair.learning.memberships.regression import (
     ENCODING_MARGIN,
     FEWEST_COLUMNS,
     MOST_COLUMNS,
-    Answer,
+    ReleasedMoment,
     query_matrix,
     soft_memberships,
 )
@@ -175,7 +175,7 @@ def test_memberships_from_a_moment_reproduce_the_covariance_with_the_prediction(
     columns = torch.nn.functional.one_hot(torch.from_numpy(a), groups).double()
     priors = torch.stack([columns[place == s].mean(0) for s in range(strata)])[place]
     query = query_matrix(z, p, place, strata, 12)
-    memberships = soft_memberships([Answer(query, query.T @ (columns - priors), 0.0)], priors)
+    memberships = soft_memberships([ReleasedMoment(query, query.T @ (columns - priors), 0.0)], priors)
     for stratum in range(strata):
         inside = place == stratum
         centred = p[inside] - p[inside].mean(0)
@@ -191,7 +191,7 @@ def test_memberships_solve_the_regression() -> None:
     columns = torch.nn.functional.one_hot(torch.from_numpy(a), 3).double()
     priors = columns.mean(0).expand(4000, 3)
     query = query_matrix(z, p, torch.zeros(4000, dtype=torch.int64), 1, 12)
-    memberships = soft_memberships([Answer(query, query.T @ (columns - priors), 0.0)], priors)
+    memberships = soft_memberships([ReleasedMoment(query, query.T @ (columns - priors), 0.0)], priors)
     left = query.T @ (columns - priors - memberships)
     assert float(left.norm()) < 0.02 * float((query.T @ (columns - priors)).norm())
 
@@ -202,7 +202,7 @@ def test_the_more_noise_the_smaller_the_memberships() -> None:
     priors = columns.mean(0).expand(2000, 2)
     query = query_matrix(z, p, torch.zeros(2000, dtype=torch.int64), 1, 12)
     sizes = [
-        float(soft_memberships([Answer(query, query.T @ (columns - priors), sigma)], priors).norm())
+        float(soft_memberships([ReleasedMoment(query, query.T @ (columns - priors), sigma)], priors).norm())
         for sigma in (0.0, 5.0, 50.0, 5000.0)
     ]
     assert sizes == sorted(sizes, reverse=True)
@@ -221,7 +221,7 @@ def test_several_noisy_answers_tell_more_than_the_last_alone() -> None:
         squares = []
         for trial in range(20):
             answers = [
-                Answer(
+                ReleasedMoment(
                     query, query.T @ (columns - priors) + 20 * drawn(100 * trial + i, 12, 1) * torch.tensor([1, -1]), 20
                 )
                 for i in range(count)

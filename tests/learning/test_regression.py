@@ -6,7 +6,7 @@ import torch
 from secure_fair.learning.memberships.regression import (
     FEWEST_COLUMNS,
     MOST_COLUMNS,
-    Answer,
+    ReleasedMoment,
     affordable_columns,
     query_matrix,
     soft_memberships,
@@ -43,7 +43,7 @@ def test_under_much_noise_few_columns_tell_the_gap_better_than_many(sigma: float
         for _ in range(40):
             noise = sigma * torch.randn(query.shape[1], 1, generator=generator).double()
             centred = query.T @ members + torch.cat([-noise, noise], dim=1)
-            found = soft_memberships([Answer(query, centred, sigma)], priors)
+            found = soft_memberships([ReleasedMoment(query, centred, sigma)], priors)
             squares.append((float((found.T @ (predicted - predicted.mean(0)))[1]) / N / true - 1) ** 2)
         return sum(squares) / len(squares)
 

@@ -14,11 +14,11 @@ from torch import Tensor
 
 from secure_fair.errors import PartyLost, ProtocolError, UsageError
 from secure_fair.mpc import bounds, commitment, field, menu, products, requests
-from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table, VerifiersCheck
+from secure_fair.mpc.authenticated import AuthenticatedTable, Integers, OwnersCheck, VerifiersCheck
 from secure_fair.mpc.bounds import Blocks, RowSum
 from secure_fair.mpc.commitment import commit_bits, commit_rows
 from secure_fair.mpc.field import PRIME
-from secure_fair.mpc.menu import Keys, Product, Reused, Source
+from secure_fair.mpc.menu import Keys, Product, Reused, SharedKeySource
 from secure_fair.mpc.products import Masked, fix, multiply
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.shares import from_share
@@ -281,7 +281,7 @@ def carry(found: Integers) -> None:
 
 def answer(constant: int, slope: int) -> Lie:
     def lie(patch: Patch) -> None:
-        def tampered(self: OwnersCheck, blind: Table) -> Any:
+        def tampered(self: OwnersCheck, blind: AuthenticatedTable) -> Any:
             return field.add(HONEST_ANSWER(self, blind), np.array([constant, slope], dtype=np.uint64))
 
         patch.setattr(OwnersCheck, "answer", tampered)
@@ -690,13 +690,21 @@ def test_a_random_subset_hides_a_large_value_at_most_half_of_the_time() -> None:
         assert inside < 0.5 + 5 * 0.5 / len(sums) ** 0.5
 
 
-def sides(values: list[list[int]], seed: int) -> tuple[Table, Table, Table, Table, field.Field]:
+def sides(
+    values: list[list[int]], seed: int
+) -> tuple[AuthenticatedTable, AuthenticatedTable, AuthenticatedTable, AuthenticatedTable, field.Field]:
     """A table and a blind, at the owner and at the verifier, and Delta."""
     stream = PRG(derive(bytes(32), "test", seed))
     x, delta = field.encode(np.array(values)), field.draw(stream, (1,))
     tags, tag, blind = field.draw(stream, x.shape), field.draw(stream, (1, 1)), field.draw(stream, (1, 1))
     keys, key = field.subtract(tags, field.multiply(delta, x)), field.subtract(tag, field.multiply(delta, blind))
-    return Table(tags, x), Table(tag, blind), Table(keys, None), Table(key, None), delta
+    return (
+        AuthenticatedTable(tags, x),
+        AuthenticatedTable(tag, blind),
+        AuthenticatedTable(keys, None),
+        AuthenticatedTable(key, None),
+        delta,
+    )
 
 
 def checked(values: list[list[int]], public: int, seed: int) -> bool:
@@ -723,7 +731,7 @@ def entries_that_fit(entry: int, blinded: bool, seed: int) -> list[int]:
     weights, prover = field.draw(PRG(derive(bytes(32), "weights", seed)), (1,)), OwnersCheck()
     prover.add(weights, owners, square=True)
     nothing = np.zeros((1, 1), dtype=np.uint64)
-    slope = int(prover.answer(blind if blinded else Table(nothing, nothing))[1])
+    slope = int(prover.answer(blind if blinded else AuthenticatedTable(nothing, nothing))[1])
     key, weight = int(verifiers.codes[0, 0]), int(weights[0])
     tags = {guess: key + int(delta[0]) * guess for guess in range(-bounds.SCALE, bounds.SCALE + 1)}
     return [guess for guess, tag in tags.items() if (-weight * tag * 2 * guess - slope) % PRIME == 0]
@@ -774,7 +782,7 @@ KEYS = [
 
 @pytest.mark.parametrize("item", KEYS, ids=repr)
 def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
-    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(3)]
+    sources = [SharedKeySource(derive(bytes(32), "party", rank), rank) for rank in range(3)]
     owner = sources[item.owner]
     keys = {v: np.concatenate([part for rank, part in menu.keys(item, sources) if rank == v]) for v in item.verifiers}
     if item.ring:
@@ -791,7 +799,7 @@ def test_keys_fit_the_owners_mask_and_tags(item: Keys) -> None:
 
 def test_a_mask_has_parts_at_its_owners_alone() -> None:
     operand = Reused(7, (9, 2), owners=(0, 2), committed=True, sizes=(4, 3))
-    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(3)]
+    sources = [SharedKeySource(derive(bytes(32), "party", rank), rank) for rank in range(3)]
     first, nothing, last = (source.mask(operand) for source in sources)
     assert not nothing.any()
     assert first[:4].all()

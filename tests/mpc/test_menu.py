@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc import comparison, menu, planes, requests
-from secure_fair.mpc.menu import And, Bit, Conjunctions, Digits, Fresh, Item, Product, Reused, Source, Square, Wraps
+from secure_fair.mpc.menu import (
+    And,
+    Bit,
+    Conjunctions,
+    Digits,
+    Fresh,
+    Item,
+    Product,
+    Reused,
+    SharedKeySource,
+    Square,
+    Wraps,
+)
 from secure_fair.randomness import derive
 
 ITEMS: list[Item] = [
@@ -52,7 +64,7 @@ ITEMS: list[Item] = [
 
 def deal(item: Item, parties: int, number: int = 5) -> tuple[list[tuple[torch.Tensor, ...]], list[torch.Tensor]]:
     """Masks and results of every party, drawn as the parties and the dealer draw them."""
-    sources = [Source(derive(bytes(32), "party", rank), rank) for rank in range(parties)]
+    sources = [SharedKeySource(derive(bytes(32), "party", rank), rank) for rank in range(parties)]
     masks, results = [], []
     for rank, source in enumerate(sources):
         stream = source.item(number)
@@ -122,7 +134,7 @@ def test_parts_are_fresh_with_every_number_and_masks_with_every_value() -> None:
     assert torch.equal(first[0][0], again[0][0])
     assert not torch.isin(first[0][0], later[0][0]).any()
     assert torch.equal(first[0][1], later[0][1])  # the mask of value 4 stays
-    source = Source(bytes(32))
+    source = SharedKeySource(bytes(32))
     other_value, other_shape = source.mask(Reused(5, (100,))), source.mask(Reused(4, (10, 10)))
     assert not torch.isin(source.mask(Reused(4, (100,))), other_value).any()
     assert not torch.isin(source.mask(Reused(4, (100,))), other_shape.reshape(-1)).any()

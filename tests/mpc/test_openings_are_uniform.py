@@ -14,7 +14,7 @@ from scipy.stats import chi2
 from torch import Tensor
 
 from secure_fair.mpc import menu, planes
-from secure_fair.mpc.menu import Source
+from secure_fair.mpc.menu import SharedKeySource
 from secure_fair.mpc.session import Session
 from secure_fair.mpc.transcript import BYTES
 from tests.mpc.harness import Settings, run, run_fresh
@@ -131,7 +131,7 @@ def openings_of_comparisons(session: Session, kind: str, unmasked: type | None) 
     """What is opened by each step of a comparison of order, and of equality. ``unmasked``: whose masks are zeros."""
     z, stock = share(session, DEVELOPER, features(kind, 256, 192)), menu.draw_masks
 
-    def zeros(item: menu.Item, source: Source, stream: Any) -> tuple[Tensor, ...]:
+    def zeros(item: menu.Item, source: SharedKeySource, stream: Any) -> tuple[Tensor, ...]:
         masks = stock(item, source, stream)
         return tuple(torch.zeros_like(mask) for mask in masks) if type(item) is unmasked else masks
 
@@ -196,15 +196,15 @@ def owned_transcripts(session: Session, kind: str, protected: bool) -> dict[str,
             ops.moment(session, own(session, DEVELOPER, rows), a)
             ops.adversary(session, own(session, DEVELOPER, rows), a, w, learning_rate=0.05, ball=4.0)
 
-    stock = Source.mask
+    stock = SharedKeySource.mask
     if not protected:
-        Source.mask = lambda self, operand: (
+        SharedKeySource.mask = lambda self, operand: (
             torch.zeros(operand.whole).long() if operand.owners else stock(self, operand)
         )
     try:
         return record(session, products)
     finally:
-        Source.mask = stock
+        SharedKeySource.mask = stock
 
 
 @pytest.mark.parametrize("kind", ["zero", "random"])

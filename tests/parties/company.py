@@ -21,7 +21,7 @@ from secure_fair.mpc.addresses import held_addresses
 from secure_fair.parties import identity
 from secure_fair.parties.roster import Roster
 from secure_fair.scenarios import assemble
-from secure_fair.scenarios.audit_terms import Terms
+from secure_fair.scenarios.audit_terms import AuditTerms
 from secure_fair.scenarios.people import People, load
 from secure_fair.scenarios.processes import Job
 from secure_fair.scenarios.progress import LineReporter
@@ -71,9 +71,9 @@ def write_stores(scenario: Scenario, folder: Path) -> People:
     return people
 
 
-def names_of(scenario: Scenario | Terms) -> list[str]:
+def names_of(scenario: Scenario | AuditTerms) -> list[str]:
     """All parties, the dealer first."""
-    auditors = scenario.auditors if isinstance(scenario, Terms) else scenario.secure.auditors
+    auditors = scenario.auditors if isinstance(scenario, AuditTerms) else scenario.secure.auditors
     return [assemble.DEALER, *(auditor.name for auditor in auditors), assemble.DEVELOPER]
 
 
@@ -124,7 +124,7 @@ class Company(AbstractContextManager["Company"]):
     go on with the run that they have of it.
     """
 
-    scenario: Scenario | Terms
+    scenario: Scenario | AuditTerms
     stores: Path
     folder: Path
     timeout: float = 60.0
@@ -173,7 +173,7 @@ class Company(AbstractContextManager["Company"]):
     def command_line(self, name: str) -> list[str]:
         """What follows ``secure-fair`` on the command line of a party."""
         role = name if name in (assemble.DEVELOPER, assemble.DEALER) else "auditor"
-        option = "--audit" if isinstance(self.scenario, Terms) else "--scenario"
+        option = "--audit" if isinstance(self.scenario, AuditTerms) else "--scenario"
         line = ["party", role, option, str(self.folder / "scenario.toml")]
         line += ["--simulated"] if self.simulated else ["--parties", str(self.folder / "identities" / ROSTER)]
         line += ["--identity", str(self.folder / "identities" / name)]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from secure_fair.attacks.common.lies import slacks_modulo_p
 from secure_fair.mpc import bounds, commitment, field
-from secure_fair.mpc.authenticated import Integers, OwnersCheck, Table
+from secure_fair.mpc.authenticated import AuthenticatedTable, Integers, OwnersCheck
 from secure_fair.mpc.field import PRIME
 from secure_fair.mpc.transport import Network
 from secure_fair.operations.common.operation import Operation
@@ -339,7 +339,7 @@ def _other_answer(rng: Random, patch: pytest.MonkeyPatch) -> None:
     honest = OwnersCheck.answer
     more = np.array([rng.choice([0, 1, rng.randrange(PRIME)]), rng.choice([1, rng.randrange(PRIME)])], dtype=np.uint64)
 
-    def answer(self: OwnersCheck, blind: Table) -> field.Field:
+    def answer(self: OwnersCheck, blind: AuthenticatedTable) -> field.Field:
         return field.add(honest(self, blind), more)
 
     patch.setattr(OwnersCheck, "answer", answer)

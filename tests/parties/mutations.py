@@ -31,7 +31,6 @@ from secure_fair.operations.common.adapters import flatten_adapter, shapes_of
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.state import PublicFacts
 from secure_fair.parties import messages
-from secure_fair.parties.developer import check_receipts
 from secure_fair.parties.messages import (
     Attributes,
     Begin,
@@ -56,6 +55,7 @@ from secure_fair.parties.messages import (
     Shown,
     Train,
 )
+from secure_fair.parties.secure_auditors import check_receipts
 from secure_fair.privacy.entries import Receipt, records_hash
 from secure_fair.privacy.request import Request
 from tests.mpc.harness import credentials

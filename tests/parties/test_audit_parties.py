@@ -13,7 +13,7 @@ from secure_fair.errors import UsageError
 from secure_fair.parties.draw import commitment_to
 from secure_fair.parties.roster import Roster
 from secure_fair.parties.statement import is_simulated, verify
-from secure_fair.scenarios.audit_terms import Terms
+from secure_fair.scenarios.audit_terms import AuditTerms
 from secure_fair.scenarios.cli import main
 from tests.parties.company import ROSTER, Company
 from tests.scenarios.audits import people, wanted
@@ -46,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_parties_on_their_own_audit_and_sign(folder: Path) -> None:
-    terms = Terms.load(folder / "audit.toml")
+    terms = AuditTerms.load(folder / "audit.toml")
     policies = {"city": folder / "policy.toml"}
     with Company(terms, folder / "stores", folder / "out", simulated=False, policies=policies) as company:
         company.succeed()
@@ -89,7 +89,7 @@ def check_draw(told: dict[str, Any], answer: dict[str, Any], auditor: Path, deve
 def test_faulty_terms_are_refused(folder: Path, tmp_path: Path, change, said: str) -> None:
     (tmp_path / "audit.toml").write_text(change((folder / "audit.toml").read_text()))
     with pytest.raises(UsageError, match=said):
-        Terms.load(tmp_path / "audit.toml")
+        AuditTerms.load(tmp_path / "audit.toml")
 
 
 def test_a_party_has_a_scenario_or_an_audit(folder: Path, tmp_path: Path) -> None:

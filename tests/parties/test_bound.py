@@ -22,7 +22,7 @@ from secure_fair.parties.bound import check_due, check_run, digests_of, under
 from secure_fair.parties.commitments import COMMITMENT, COMMITTED, commit_to, commitment
 from secure_fair.parties.config import RunConfig
 from secure_fair.parties.confirmed import Confirmed
-from secure_fair.parties.dispute import DISPROVED, Recount, opening
+from secure_fair.parties.dispute import DISPROVED, OpenedCounts, opening
 from secure_fair.parties.envelope import NotGenuine, canonical
 from secure_fair.parties.messages import Bound
 from secure_fair.parties.predicted import read_predicted
@@ -249,7 +249,7 @@ def test_predictions_that_were_not_those_that_were_counted_disprove_it(trained: 
     for name, folder in (("developer", copy / "lied"), ("auditor", trained.auditor)):
         openings[name] = opening(told, name, folder, "developer")
     agreed = assemble.run_config(Scenario.load(trained.policy.with_name("scenario.toml")))
-    found = {one.claim: one.found for one in Recount(agreed, told, openings).findings()}
+    found = {one.claim: one.found for one in OpenedCounts(agreed, told, openings).findings()}
     assert found[OTHER] == DISPROVED
 
 

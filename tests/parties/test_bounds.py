@@ -11,10 +11,10 @@ from pydantic import ValidationError
 from secure_fair.errors import ProtocolError, Refusal
 from secure_fair.operations.common.ask import Ask
 from secure_fair.parties.checkpoints import Checkpoints
-from secure_fair.parties.developer import check_noise
 from secure_fair.parties.messages import Attributes, Enrol, Granted, Proceed, Resumed, Train
 from secure_fair.parties.plans import most_releases
 from secure_fair.parties.resuming import check_epoch, check_opened, note_missed
+from secure_fair.parties.secure_auditors import check_noise
 from secure_fair.privacy.entries import Receipt
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.scenarios.assemble import run_config

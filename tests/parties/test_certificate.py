@@ -35,7 +35,7 @@ from secure_fair.parties.statement import Facts, statement, verify
 from secure_fair.parties.tables import audit_of, claims_of, verdict_tree
 from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.target import Privacy
-from secure_fair.scenarios.audit_terms import AuditorTerms, Terms
+from secure_fair.scenarios.audit_terms import AuditorTerms, AuditTerms
 from secure_fair.scenarios.cli import main
 from tests.parties.company import make_identities
 
@@ -47,11 +47,11 @@ RECORDS = int(COUNTS.sum())
 CLAIMS = ("impact ratio by sex >= 0.8", "selection rate difference by sex <= 0.3")
 
 
-def terms() -> Terms:
+def terms() -> AuditTerms:
     city = AuditorTerms(
         name="city", attributes=("sex",), policy="d" * 64, answer="counts", claims=CLAIMS, smallest_share=0.02
     )
-    return Terms(name="hiring", auditors=(city,))
+    return AuditTerms(name="hiring", auditors=(city,))
 
 
 @dataclass

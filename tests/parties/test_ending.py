@@ -15,10 +15,11 @@ import pytest
 import secure_fair.parties.auditor
 import secure_fair.parties.checkpoints
 import secure_fair.parties.developer
+import secure_fair.parties.secure_auditors
 from secure_fair.errors import DamagedFile, Refusal
 from secure_fair.mpc.transport import Network
 from secure_fair.parties import messages
-from secure_fair.parties.checkpoints import ENDED, RUNS, Checkpoints, End, forget_end, unfinished
+from secure_fair.parties.checkpoints import ENDED, RUNS, Checkpoints, RunEnd, forget_end, unfinished
 from secure_fair.parties.ending import ended_before
 from secure_fair.parties.messages import Ended as SaidToHaveEnded
 from secure_fair.parties.messages import Own
@@ -155,13 +156,13 @@ def test_a_certificate_is_sealed_once(tmp_path: Path, weights: Path, few: Path) 
 
 def developer_in_the_middle(arguments: list[str]) -> None:
     """It is killed after the first whole epoch."""
-    honest = secure_fair.parties.developer.keep_epoch
+    honest = secure_fair.parties.secure_auditors.keep_epoch
 
     def keep_epoch(*given: Any) -> None:
         honest(*given)
         die()
 
-    secure_fair.parties.developer.keep_epoch = keep_epoch  # type: ignore[assignment]
+    secure_fair.parties.secure_auditors.keep_epoch = keep_epoch  # type: ignore[assignment]
     program(arguments)
 
 
@@ -169,7 +170,7 @@ def note_falsely(arguments: list[str]) -> None:
     """Say that a run has ended which has not."""
     state = Path(arguments[arguments.index("--state") + 1])
     (run,) = (state / RUNS).iterdir()
-    End(run.name, str(state), json.loads((run / "begun.json").read_bytes())).keep(state)
+    RunEnd(run.name, str(state), json.loads((run / "begun.json").read_bytes())).keep(state)
     program(arguments)
 
 
@@ -252,7 +253,7 @@ def developer(tmp_path: Path) -> Ledger:
     ledger = Ledger(tmp_path / "ledger", "developer", simulated=True)
     Checkpoints.begin(tmp_path, "A", AGREED, ledger)
     ledger.start("A")
-    End("A", "results", AGREED).keep(tmp_path)
+    RunEnd("A", "results", AGREED).keep(tmp_path)
     return ledger
 
 

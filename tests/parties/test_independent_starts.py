@@ -14,7 +14,7 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.learning.lora import adapter_state
 from secure_fair.learning.model import make_classifier
 from secure_fair.operations.common.adapters import Adapter
-from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.holdings import Enrolled, Holdings
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.progress import LineReporter
@@ -33,9 +33,7 @@ def trained(scenario: Scenario, auditor: str, stores: Path, folder: Path) -> dic
     ledger = Ledger(folder / auditor / "ledger", auditor, simulated=True)
     store, state, progress = AuditorStore.open(stores / auditor), folder / auditor / "state", LineReporter()
     ids, config = store.known, assemble.run_config(scenario)
-    held = Holdings.open(
-        config, auditor, store, state, ledger, scenario.policy, run="r", ids=ids, training=200, progress=progress
-    )
+    held = Holdings.open(config, auditor, store, state, ledger, scenario.policy, Enrolled("r", ids, 200), progress)
     held.train(stores / auditor, progress)
     return held.adapters
 

@@ -27,8 +27,8 @@ from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Update
 from secure_fair.parties import messages
-from secure_fair.parties.developer import SecureAuditors
 from secure_fair.parties.messages import Finished, Proceed
+from secure_fair.parties.secure_auditors import SecureAuditors
 from secure_fair.privacy.admission import Admission
 from secure_fair.scenarios.schema import Scenario
 from tests import asks

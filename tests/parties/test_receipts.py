@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import secure_fair.parties.developer
+import secure_fair.parties.secure_auditors
 from secure_fair.errors import ProtocolError
 from secure_fair.mpc.transport import Network
 from secure_fair.parties import messages
-from secure_fair.parties.developer import check_receipts
 from secure_fair.parties.messages import Granted, Message
+from secure_fair.parties.secure_auditors import check_receipts
 from secure_fair.privacy.entries import Receipt, records_hash
 from secure_fair.privacy.request import Request
 from tests.parties.company import Company, program, tiny
@@ -80,7 +80,7 @@ def false_receipts(arguments: list[str]) -> None:
 
 def trusting(arguments: list[str]) -> None:
     """A developer that takes receipts on faith."""
-    secure_fair.parties.developer.check_receipts = lambda *_, **__: None
+    secure_fair.parties.secure_auditors.check_receipts = lambda *_, **__: None
     program(arguments)
 
 

@@ -25,8 +25,8 @@ import secure_fair.parties.service
 from secure_fair.mpc import keys
 from secure_fair.operations.common.ask import Ask
 from secure_fair.parties.checkpoints import Place, packed, unpacked
-from secure_fair.parties.developer import SecureAuditors
 from secure_fair.parties.kept_answers import KeptAnswers
+from secure_fair.parties.secure_auditors import SecureAuditors
 from secure_fair.parties.service import AuditorService
 from secure_fair.privacy.chain import head_line, verify
 from secure_fair.scenarios.launch import run_plain

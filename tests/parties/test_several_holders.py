@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import secure_fair.parties.auditor
-import secure_fair.parties.developer
+import secure_fair.parties.secure_auditors
 from secure_fair.attacks.common import lies
 from secure_fair.data.store import AuditorStore
 from secure_fair.errors import ProtocolError
@@ -234,7 +234,7 @@ def developer_that_moves_people(arguments: list[str]) -> None:
             raw = bits.tobytes()
         send(network, peer, message, raw)
 
-    secure_fair.parties.developer.messages.send = tell  # type: ignore[attr-defined]
+    secure_fair.parties.secure_auditors.messages.send = tell  # type: ignore[attr-defined]
     program(arguments)
 
 

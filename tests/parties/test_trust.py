@@ -17,7 +17,7 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.ids import as_text
 from secure_fair.mpc.shares import from_share
 from secure_fair.operations.common.ask import Ask
-from secure_fair.parties.developer import SecureAuditors
+from secure_fair.parties.secure_auditors import SecureAuditors
 from tests import asks
 from tests.parties.company import APART, BOTH, Company, ended_company, program, tiny, with_policy
 from tests.parties.test_misbehaviour import rogue

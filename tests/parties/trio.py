@@ -38,7 +38,7 @@ from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.group_counts import indicators
 from secure_fair.parties import identity
 from secure_fair.parties.config import Endpoint, Folders
-from secure_fair.parties.developer import SecureAuditors
+from secure_fair.parties.secure_auditors import SecureAuditors
 from secure_fair.privacy import accounting
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.cli.options import UNEXPECTED

@@ -13,7 +13,7 @@ from oracles import composed_mu
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from secure_fair.attacks.common.statistics import Rates
+from secure_fair.attacks.common.statistics import HitRates
 from secure_fair.errors import UsageError
 from secure_fair.privacy import accounting
 from secure_fair.privacy.randomised_response import confusion
@@ -160,7 +160,9 @@ def test_lower_bound_never_passes_the_truth_by_chance_too_often() -> None:
     generator = np.random.default_rng(1)
     hits = generator.binomial(trials, accounting.truth_probability(epsilon, 2), 400)
     alarms = generator.binomial(trials, 1 - accounting.truth_probability(epsilon, 2), 400)
-    bounds = np.array([Rates(int(h), trials, int(a), trials).epsilon(0.0) for h, a in zip(hits, alarms, strict=True)])
+    bounds = np.array(
+        [HitRates(int(h), trials, int(a), trials).epsilon(0.0) for h, a in zip(hits, alarms, strict=True)]
+    )
     assert np.mean(bounds > epsilon) <= 0.05
     assert bounds.mean() > 0.8
 

@@ -7,7 +7,7 @@ from rules import RULES
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.privacy.entries import Charge
-from secure_fair.privacy.outlook import Outlook, People, new_people
+from secure_fair.privacy.outlook import Outlook, SpendingRows, new_people
 from secure_fair.privacy.plan import Plan, PlannedRelease
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.spending import Spending
@@ -21,7 +21,7 @@ def once(charge: Charge) -> np.ndarray:
 
 
 def outlook(
-    plans: list[Plan], policy: Policy, spending: Spending | None = None, people: People | None = None
+    plans: list[Plan], policy: Policy, spending: Spending | None = None, people: SpendingRows | None = None
 ) -> Outlook:
     fresh, somebody = new_people()
     return Outlook(
@@ -58,7 +58,7 @@ def test_earlier_trainings_on_the_same_records_count() -> None:
     outlook([trained()], Policy(epsilon=2.0), spending, people).check()
     with pytest.raises(BudgetExceeded, match="from epsilon 1 to 2"):
         outlook([trained()], Policy(epsilon=1.5), spending, people).check()
-    strangers = People(people.training, people.test, spending.rows(["somebody else's record"]))
+    strangers = SpendingRows(people.training, people.test, spending.rows(["somebody else's record"]))
     outlook([trained()], Policy(epsilon=1.5), spending, strangers).check()
 
 
@@ -66,9 +66,9 @@ def test_who_is_trained_on_and_released_as_well_pays_for_both() -> None:
     answers = plan_for("race", 1.0, releases=[PlannedRelease("randomised_attributes", 1, 1, 1.0)], evaluation=[])
     spending = Spending([], lambda name: [])
     one = spending.rows(["one"])
-    outlook([trained(), answers], Policy(total_epsilon=2.0), spending, People(one, NOBODY, one)).check()
+    outlook([trained(), answers], Policy(total_epsilon=2.0), spending, SpendingRows(one, NOBODY, one)).check()
     with pytest.raises(BudgetExceeded, match="to 2 at delta"):
-        outlook([trained(), answers], Policy(total_epsilon=1.9), spending, People(one, NOBODY, one)).check()
+        outlook([trained(), answers], Policy(total_epsilon=1.9), spending, SpendingRows(one, NOBODY, one)).check()
 
 
 def test_an_answer_that_was_paid_pays_for_answers_and_not_for_the_truth() -> None:

@@ -18,7 +18,7 @@ from secure_fair.privacy.chain import verify
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.openings import PlainOpening
-from secure_fair.privacy.outlook import Outlook, People
+from secure_fair.privacy.outlook import Outlook, SpendingRows
 from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
 from secure_fair.privacy.policy import Policy
 
@@ -144,7 +144,7 @@ def test_the_outlook_counts_a_persons_records(open_gate) -> None:
     nobody = np.array([], dtype=np.int64)
 
     def outlook(records_per_person: int, limit: float) -> Outlook:
-        people = People(rows[:200], rows[200:], nobody)
+        people = SpendingRows(rows[:200], rows[200:], nobody)
         plans = {"gender": plan_of(records_per_person)}
         policy = Policy(epsilon=limit)
         return Outlook(policy=policy, plans=plans, rules=RULES, trainings=0, spending=spending, people=people)

@@ -9,7 +9,7 @@ import pytest
 from people import IDS, ask, plan_for, value
 from scipy.stats import binomtest
 
-from secure_fair.attacks.common.statistics import Rates
+from secure_fair.attacks.common.statistics import HitRates
 from secure_fair.errors import BudgetExceeded, DamagedFile, ProtocolError, Refusal, UsageError
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.plan import PlannedRelease
@@ -62,7 +62,7 @@ def test_an_attack_reaches_the_lower_bound_and_not_more(source: PRG) -> None:
     epsilon, trials = 1.0, 100_000
     hits = int(respond(np.ones(trials, dtype=np.int64), 2, epsilon, source).sum())
     alarms = int(respond(np.zeros(trials, dtype=np.int64), 2, epsilon, source).sum())
-    bound = Rates(hits, trials, alarms, trials).epsilon(0.0, 0.999)
+    bound = HitRates(hits, trials, alarms, trials).epsilon(0.0, 0.999)
     assert 0.95 < bound <= 1.0
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from secure_fair.fairness import metrics, sampling
 from secure_fair.fairness.audit_table import audit_table
-from secure_fair.fairness.audits import Audit
+from secure_fair.fairness.audits import AttributeAudit
 
 
 def fairness(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def released(seed: int, gap: float, names: tuple[str, ...]) -> dict[str, Any]:
     """The same as parties see it: without what the experimenter alone can tell."""
     found = fairness(seed, gap, names)
     counts = np.random.default_rng(seed).integers(20, 90, (4, len(names))).astype(float)
-    audit = audit_table(Audit(counts, 3.0, names, (True,) * len(names), int(counts.sum())))
+    audit = audit_table(AttributeAudit(counts, 3.0, names, (True,) * len(names), int(counts.sum())))
     return {
         name: value for name, value in found.items() if name not in ("null_floor", "intervals", "group_intervals")
     } | {"audit": audit}

@@ -9,7 +9,7 @@ import statistics
 import pytest
 from scipy import stats
 
-from secure_fair.report.intervals import FEW, Estimate, caution
+from secure_fair.report.intervals import FEW, TaskMean, caution
 
 TRUE = 0.2
 SEEDS = 3
@@ -38,7 +38,7 @@ def covers_over_pairs(values: list[tuple[str, str, float]]) -> bool:
 def test_the_interval_for_tasks_of_this_kind_covers_where_one_over_pairs_does_not(tasks: int) -> None:
     chance = random.Random(tasks)
     drawn = [experiment(chance, tasks, 0.04, 0.02) for _ in range(REPEATS)]
-    found = [Estimate.of(values) for values in drawn]
+    found = [TaskMean.of(values) for values in drawn]
     covered = statistics.fmean(e is not None and abs(e.mean - TRUE) <= e.beyond for e in found)
     assert covered == pytest.approx(0.95, abs=0.02)
     assert statistics.fmean(map(covers_over_pairs, drawn)) < 0.80
@@ -50,7 +50,7 @@ def test_the_interval_for_these_tasks_covers_their_own_mean_whatever_the_tasks_a
     for _ in range(REPEATS):
         centres = [chance.gauss(TRUE, 5.0) for _ in range(3)]
         values = [(str(t), str(s), c + chance.gauss(0, 0.1)) for t, c in enumerate(centres) for s in range(SEEDS)]
-        found = Estimate.of(values)
+        found = TaskMean.of(values)
         assert found is not None
         hits += abs(found.mean - statistics.fmean(centres)) <= found.here
     assert hits / REPEATS == pytest.approx(0.95, abs=0.02)
@@ -61,29 +61,29 @@ def test_tasks_of_unequal_variance_are_covered_at_least_as_often() -> None:
     hits = 0
     for _ in range(REPEATS):
         spreads = (0.01, 0.01, 0.01, 0.2)
-        found = Estimate.of((str(t), "0", TRUE + chance.gauss(0, spread)) for t, spread in enumerate(spreads))
+        found = TaskMean.of((str(t), "0", TRUE + chance.gauss(0, spread)) for t, spread in enumerate(spreads))
         assert found is not None
         hits += abs(found.mean - TRUE) <= found.beyond
     assert hits / REPEATS >= 0.94
 
 
 def test_what_is_missing_is_not_made_up() -> None:
-    one = Estimate.of([("t", "0", 0.1)])
+    one = TaskMean.of([("t", "0", 0.1)])
     assert one is not None
     assert (one.here, one.beyond, one.text()) == (math.inf, math.inf, "+0.100")
-    several_seeds = Estimate.of([("t", "0", 0.1), ("t", "1", 0.3)])
+    several_seeds = TaskMean.of([("t", "0", 0.1), ("t", "1", 0.3)])
     assert several_seeds is not None
     assert several_seeds.text() == "+0.200 ± 1.271"
-    several_tasks = Estimate.of([("t", "0", 0.1), ("u", "0", 0.3)])
+    several_tasks = TaskMean.of([("t", "0", 0.1), ("u", "0", 0.3)])
     assert several_tasks is not None
     assert several_tasks.text() == "+0.200 (± 1.271)"
-    assert Estimate.of([]) is None
+    assert TaskMean.of([]) is None
 
 
 def test_attributes_of_one_trained_model_count_once() -> None:
     """Two values of a task and seed are one observation: to repeat them makes nothing surer."""
     once = [("t", "0", 0.1), ("t", "1", 0.2), ("u", "0", 0.4), ("u", "1", 0.3)]
-    assert Estimate.of(once * 2) == Estimate.of(once)
+    assert TaskMean.of(once * 2) == TaskMean.of(once)
 
 
 def test_few_tasks_are_told() -> None:

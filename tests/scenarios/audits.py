@@ -15,14 +15,14 @@ from secure_fair.data.store import AuditorStore
 from secure_fair.ids import as_ids, as_text
 from secure_fair.parties.audit import ask_all, cache_terms
 from secure_fair.parties.draw import new_nonce
-from secure_fair.parties.holdings import Holdings
+from secure_fair.parties.holdings import Enrolled, Holdings
 from secure_fair.parties.meeting import Met
 from secure_fair.parties.plain import enrolment_of
 from secure_fair.parties.plain_auditors import PlainAuditors
 from secure_fair.privacy.ledger import Ledger
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.release_cache import ReleaseCache
-from secure_fair.scenarios.audit import AuditorFile, Prepared, Wanted, prepare, summarise, write_stores
+from secure_fair.scenarios.audit import AuditorFile, AuditRequest, PreparedAudit, prepare, summarise, write_stores
 from secure_fair.scenarios.progress import LineReporter
 from tests.parties.company import Company, Ended, Entry
 
@@ -58,12 +58,12 @@ def write(file: Path, columns: dict[str, np.ndarray], *names: str, rows: slice =
     return file
 
 
-def wanted(folder: Path, columns: dict[str, np.ndarray], **settings: Any) -> Wanted:
+def wanted(folder: Path, columns: dict[str, np.ndarray], **settings: Any) -> AuditRequest:
     """An audit by sex and race of one auditor, which lacks the developer's first two records and has one of its own."""
     decisions = write(folder / "decisions.csv", columns, "id", "decision", "label")
     attributes = write(folder / "city.csv", columns, "id", "sex", "race", rows=slice(2, None))
     attributes.write_text(attributes.read_text() + "other,male,Asian\n")
-    return Wanted(decisions, Columns(), [AuditorFile("city", attributes, ("sex", "race"))], **settings)
+    return AuditRequest(decisions, Columns(), [AuditorFile("city", attributes, ("sex", "race"))], **settings)
 
 
 def held(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def held(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def run(
-    prepared: Prepared, folder: Path, entries: Mapping[str, Entry] | None = None
+    prepared: PreparedAudit, folder: Path, entries: Mapping[str, Entry] | None = None
 ) -> tuple[dict[str, Any] | None, dict[str, Ended]]:
     """The answer of an audit between processes, None where it failed, and how its parties ended; ``entries``: who runs
     something else than the program."""
@@ -92,14 +92,14 @@ def run(
     return (summarise(prepared, folder) if whole else None), ended
 
 
-def audited(folder: Path, wanted: Wanted) -> dict[str, Any]:
+def audited(folder: Path, wanted: AuditRequest) -> dict[str, Any]:
     """The answer; an AssertionError where there is none."""
     answer, ended = run(prepare(wanted), folder)
     assert answer is not None, {name: end.said[-1500:] for name, end in ended.items() if end.code}
     return answer
 
 
-def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
+def in_the_clear(prepared: PreparedAudit, folder: Path, run: str) -> dict[str, Any]:
     """The developer's answer with every gate, budget, ledger and memory, and no shares: in this process.
 
     ``folder`` keeps the states, so that another audit there is another run about the same people.
@@ -122,12 +122,8 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
                 folder / name,
                 ledger,
                 policy_of(prepared, name, folder),
-                run=run,
-                ids=ids,
-                training=0,
-                progress=LineReporter(),
-                seed=new_nonce() if config.promises[name].sample is not None else "",
-                nonce=new_nonce(),
+                Enrolled(run, ids, 0, new_nonce() if config.promises[name].sample is not None else "", new_nonce()),
+                LineReporter(),
             )
             for name, ledger in ledgers.items()
         }
@@ -139,7 +135,7 @@ def in_the_clear(prepared: Prepared, folder: Path, run: str) -> dict[str, Any]:
             ledger.close()
 
 
-def policy_of(prepared: Prepared, name: str, folder: Path) -> Policy:
+def policy_of(prepared: PreparedAudit, name: str, folder: Path) -> Policy:
     """An auditor's policy, as it reads it."""
     file = folder / f"{name}-policy.toml"
     file.write_bytes(prepared.policies[name])

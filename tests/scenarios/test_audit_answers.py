@@ -13,14 +13,16 @@ from secure_fair.data.decisions import Columns
 from secure_fair.errors import BudgetExceeded, ClaimFails, Refusal, UsageError
 from secure_fair.fairness.claims import FAIL, OPEN, PASS
 from secure_fair.report.audit import calibrated
-from secure_fair.scenarios.audit import AuditorFile, Prepared, Wanted, prepare
+from secure_fair.scenarios.audit import AuditorFile, AuditRequest, PreparedAudit, prepare
 from secure_fair.scenarios.cli.audit import check_claims
 from tests.scenarios.audits import in_the_clear, people, policy, wanted
 
 EXACT = "allow_exact = true\n"
 
 
-def prepared(folder: Path, columns: dict[str, np.ndarray], text: str | None = None, **settings: object) -> Prepared:
+def prepared(
+    folder: Path, columns: dict[str, np.ndarray], text: str | None = None, **settings: object
+) -> PreparedAudit:
     """An audit under this policy; its default without one."""
     policies = {} if text is None else policy(folder, text)
     return prepare(wanted(folder, columns, policies=policies, **settings))
@@ -231,7 +233,7 @@ def test_the_exit_code_is_asked_for(verdict: str, fail_on: str | None, fails: bo
 # --- scores in bins ---------------------------------------------------------------------------------------------------
 
 
-def scored(folder: Path, label: bool = True, **settings: object) -> Wanted:
+def scored(folder: Path, label: bool = True, **settings: object) -> AuditRequest:
     """An audit of scores that come true, with labels or without."""
     columns = people(400)
     draw = np.random.default_rng(3)

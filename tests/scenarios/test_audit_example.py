@@ -19,7 +19,7 @@ from secure_fair.data import faces
 from secure_fair.data.decisions import Columns
 from secure_fair.fairness.metrics import confusion_counts, demographic_parity_difference
 from secure_fair.report.audit import write_audit
-from secure_fair.scenarios.audit import AuditorFile, Wanted
+from secure_fair.scenarios.audit import AuditorFile, AuditRequest
 from tests.scenarios.audits import audited
 
 RECORDS = 3000
@@ -51,7 +51,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, A
     folder = tmp_path_factory.mktemp("example")
     truth = trained(folder)
     city = AuditorFile.parse(f"{folder / 'city.csv'}:sex")
-    answer = audited(folder / "out", Wanted(folder / "predictions.csv", Columns(), [city]))
+    answer = audited(folder / "out", AuditRequest(folder / "predictions.csv", Columns(), [city]))
     (folder / "out" / "audit.json").write_text(json.dumps(answer))
     write_audit(folder / "out")
     return folder / "out", answer, truth
@@ -121,7 +121,7 @@ def test_scores_of_a_timm_model_are_audited(tmp_path: Path) -> None:
     (tmp_path / "city.csv").write_text(rows(("id", "sex"), held))
     city = AuditorFile.parse(f"{tmp_path / 'city.csv'}:sex")
     columns = Columns(score="score", threshold=0.5)
-    answer = audited(tmp_path / "out", Wanted(tmp_path / "predictions.csv", columns, [city], epsilon=100.0))
+    answer = audited(tmp_path / "out", AuditRequest(tmp_path / "predictions.csv", columns, [city], epsilon=100.0))
     counts = confusion_counts(codes["smiling"], (scores >= 0.5).astype(int), codes["male"], (2, 2))
     found = answer["attributes"]["sex"]["metrics"]["selection rate difference"]
     assert found["value"] == pytest.approx(demographic_parity_difference(counts), abs=0.01)  # hardly any noise

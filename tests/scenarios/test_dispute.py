@@ -19,13 +19,13 @@ from secure_fair.ids import as_ids
 from secure_fair.parties import envelope, identity
 from secure_fair.parties.commitments import commit_to, commitment
 from secure_fair.parties.config import Endpoint
-from secure_fair.parties.dispute import DISPROVED, PROVED, Opening, Recount
+from secure_fair.parties.dispute import DISPROVED, PROVED, OpenedCounts, OpenedInputs
 from secure_fair.parties.draw import Draw
 from secure_fair.parties.envelope import Signature
 from secure_fair.parties.roster import Roster
 from secure_fair.parties.sealing import fingerprint_of
 from secure_fair.parties.statement import Facts, statement
-from secure_fair.scenarios.audit import Prepared, prepare
+from secure_fair.scenarios.audit import PreparedAudit, prepare
 from secure_fair.scenarios.cli import main
 from tests.parties.company import make_identities
 from tests.scenarios import audits
@@ -41,7 +41,7 @@ class Signed:
     """An audit with everything that its parties keep, and a certificate that they have signed."""
 
     folder: Path
-    prepared: Prepared
+    prepared: PreparedAudit
     tree: dict[str, Any]
     endpoints: dict[str, Endpoint]
 
@@ -241,8 +241,8 @@ def test_an_attribute_is_counted_from_the_table_of_who_holds_it(case: Signed, ho
     config = replace(
         config, auditors=("county", "city"), holders=config.holders | {"sex": (holder,)}, promises=promises
     )
-    openings = {name: Opening(case.folder / name) for name in ("developer", "county", "city")}
-    found = next(Recount(config, case.tree["predicate"], openings).findings())
+    openings = {name: OpenedInputs(case.folder / name) for name in ("developer", "county", "city")}
+    found = next(OpenedCounts(config, case.tree["predicate"], openings).findings())
     assert found.found == {"city": PROVED, "county": DISPROVED}[holder]
 
 

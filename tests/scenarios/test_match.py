@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from secure_fair.data.links import read_matched
 from secure_fair.errors import BudgetExceeded
-from secure_fair.scenarios.audit import Prepared, prepare
+from secure_fair.scenarios.audit import PreparedAudit, prepare
 from secure_fair.scenarios.cli import main
 from tests.scenarios.audits import in_the_clear, people, wanted, write
 
@@ -140,7 +140,7 @@ def test_a_request_that_is_none_is_refused(folder: Path, tmp_path: Path, change,
 # --- audits of matched ids --------------------------------------------------------------------------------------------
 
 
-def matched_audit(tmp_path: Path, name: str, **settings: object) -> Prepared:
+def matched_audit(tmp_path: Path, name: str, **settings: object) -> PreparedAudit:
     """An audit of people that were matched anew."""
     asked = wanted(tmp_path, people(60), **settings)
     city = asked.auditors[0].file

@@ -17,8 +17,8 @@ import pytest
 import torch
 from click.testing import CliRunner, Result
 
-from secure_fair.attacks.common.attack import DEVELOPER, Terms, balanced
-from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, Auditor, opened
+from secure_fair.attacks.common.attack import DEVELOPER, AttackTerms, balanced
+from secure_fair.attacks.common.auditor import ATTRIBUTE, EVALUATION, AttackedAuditor, opened
 from secure_fair.operations import RULES, planned
 from secure_fair.privacy.accounting import gaussian_mu
 from secure_fair.privacy.budgets import Budgets
@@ -31,7 +31,7 @@ from secure_fair.scenarios.cli import main
 from secure_fair.scenarios.summary import released
 
 PEOPLE, TRAINING = 120, 80
-TERMS = Terms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=3)
+TERMS = AttackTerms(epsilon=1.0, evaluation_epsilon=1.0, delta=1e-5, participations=3)
 IDS = [f"{number:032x}" for number in range(PEOPLE)]
 
 
@@ -71,7 +71,7 @@ def make_run(tmp_path: Path, *, forgets: int = 0) -> Path:
     return folder
 
 
-def keep(developer: Path, tmp_path: Path, asked: Auditor, forgets: int) -> None:
+def keep(developer: Path, tmp_path: Path, asked: AttackedAuditor, forgets: int) -> None:
     ledger = Ledger(tmp_path / "developer's", DEVELOPER, simulated=True)
     ledger.start("run")
     for receipt in asked.receipts[forgets:]:
@@ -80,7 +80,7 @@ def keep(developer: Path, tmp_path: Path, asked: Auditor, forgets: int) -> None:
     ledger.close()
 
 
-def summary(asked: Auditor, yes: float, truth: np.ndarray) -> dict[str, Any]:
+def summary(asked: AttackedAuditor, yes: float, truth: np.ndarray) -> dict[str, Any]:
     def sizes(count: float) -> dict[str, Any]:
         return {ATTRIBUTE: {"groups": {"woman": {"records": len(truth) - count}, "man": {"records": count}}}}
 

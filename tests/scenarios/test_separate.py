@@ -18,7 +18,7 @@ from secure_fair.report.html import write_report
 from secure_fair.scenarios.cli import main
 from secure_fair.scenarios.cli.run import result_text
 from secure_fair.scenarios.fit import admit
-from secure_fair.scenarios.grid import Run
+from secure_fair.scenarios.grid import GridRun
 from secure_fair.scenarios.launch import run
 from secure_fair.scenarios.people import load
 from secure_fair.scenarios.progress import LineReporter
@@ -120,7 +120,7 @@ def test_a_sweep_comes_to_the_same(tmp_path: Path, random_weights: Path) -> None
     summary = run(scenario, tmp_path / "out", LineReporter())
     (tmp_path / "sweep").mkdir()
     try:
-        (row,) = run_once(Run(scenario, ""), tmp_path / "sweep", LineReporter())
+        (row,) = run_once(GridRun(scenario, ""), tmp_path / "sweep", LineReporter())
         kept = {len(list(folder.glob("cache/tokens-*"))) for folder in (tmp_path / "sweep").glob("stores-*/*")}
     finally:
         PreparedStores.forget()
@@ -134,7 +134,7 @@ def test_a_run_is_the_same_wherever_the_data_lie(random_weights: Path) -> None:
     def key(root: str, **auditor: Any) -> str:
         own = {"dataset": "utkface", "root": root, "sensitive": ["gender"]} | auditor
         data = {"auditor_records": "own", "auditor": own}
-        return Run(tiny(random_weights, method=UNL, data=data), "").key
+        return GridRun(tiny(random_weights, method=UNL, data=data), "").key
 
     assert key("here") == key("there")
     assert key("here") != key("here", limit=100)

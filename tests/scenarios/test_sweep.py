@@ -23,7 +23,7 @@ from secure_fair.report.sweep_tables import settings_table
 from secure_fair.scenarios import launch, spot_check
 from secure_fair.scenarios.cli import main
 from secure_fair.scenarios.files import library
-from secure_fair.scenarios.grid import Run, SweepFile, load, merge, points, runs_of
+from secure_fair.scenarios.grid import GridRun, SweepFile, load, merge, points, runs_of
 from secure_fair.scenarios.progress import LineReporter
 from secure_fair.scenarios.schema import Scenario
 from secure_fair.scenarios.sweep import COLUMNS, REVISION, Lines, sweep
@@ -173,7 +173,7 @@ def test_a_run_has_those_keys_that_its_method_uses_and_a_key_for_none_is_refused
 
 def test_a_run_is_the_same_wherever_its_data_lies_and_another_with_another_setting():
     def key(*overrides: str) -> str:
-        return Run(Scenario.load("celeba-wavy-gender", overrides), "").key
+        return GridRun(Scenario.load("celeba-wavy-gender", overrides), "").key
 
     assert key("data.root=/elsewhere", "backbone.weights=here/deit_tiny_patch16_224.safetensors") == key()
     others = [key("method.strength=7"), key("seed=1"), key("privacy.epsilon=2"), key("backbone.weights=other.pt")]

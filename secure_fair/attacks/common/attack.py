@@ -29,7 +29,7 @@ FEWEST, MOST = 4000, 100_000  # trials of an attack that is cheap
 
 
 @dataclass(frozen=True)
-class Terms:
+class AttackTerms:
     """The guarantee under attack, as a scenario asks for it: (``epsilon``, ``delta``) of one attribute in training.
 
     ``evaluation_epsilon`` at the same delta for test records; ``participations``: releases of training that a record
@@ -63,7 +63,7 @@ class Context:
     ``trials``: of attacks that are cheap; None lets each have as many as its bound needs.
     """
 
-    terms: Terms
+    terms: AttackTerms
     parties: Rehearsal
     meeting: Meeting
     seed: int = 0
@@ -220,7 +220,7 @@ class ScoredAttack(Attack):
         """The scores of one half."""
         raise NotImplementedError
 
-    def ceiling(self, terms: Terms) -> Ceiling:
+    def ceiling(self, terms: AttackTerms) -> Ceiling:
         """The most that was promised: what training as a whole may tell, unless an attack is at something else."""
         return terms.ceiling
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from secure_fair.attacks.common.attack import AUDITOR, DEVELOPER, Terms
+from secure_fair.attacks.common.attack import AUDITOR, DEVELOPER, AttackTerms
 from secure_fair.groups import membership_matrix
 from secure_fair.operations import OPERATIONS, RULES, planned, requests
 from secure_fair.operations.common.adapters import Adapter
@@ -38,19 +38,19 @@ TRUSTING = Policy(developer="follows the protocol", auditors="follow the protoco
 
 
 @dataclass(frozen=True)
-class People:
+class AttackedPeople:
     """Record ids (n,), none twice, and whose each record is, where that is known."""
 
     ids: Sequence[str]
     persons: Sequence[str] | None = None
 
     @classmethod
-    def numbered(cls, count: int, *, store: str = "") -> People:
+    def numbered(cls, count: int, *, store: str = "") -> AttackedPeople:
         """So many records of as many people that nobody tells apart; another ``store`` has other ids."""
         return cls([f"{store}{number:032x}" for number in range(count)])
 
 
-class Auditor:
+class AttackedAuditor:
     """One auditor of people with one attribute of two groups, in one run; an operation's ``Holder`` too.
 
     Everybody's record is for training or everybody's for test, as the plan has it.
@@ -64,7 +64,7 @@ class Auditor:
         policy: Policy,
         *,
         run: str = "run",
-        people: People | None = None,
+        people: AttackedPeople | None = None,
         noise: NoiseSource | None = None,
         training: int | None = None,
     ) -> None:
@@ -73,7 +73,7 @@ class Auditor:
         ``people``: their ids, and whose each record is; ``noise``: the gate's, unless another is named; ``training``:
         how many records are for training, where it is neither all nor none.
         """
-        people = people or People.numbered(len(attributes))
+        people = people or AttackedPeople.numbered(len(attributes))
         self.codes: Mapping[str, np.ndarray] = {ATTRIBUTE: attributes}
         self.groups: Mapping[str, tuple[str, ...]] = {ATTRIBUTE: ("no", "yes")}
         self.adapters: dict[str, Adapter] = {}
@@ -150,9 +150,9 @@ def auditor(
     plan: Plan,
     policy: Policy,
     *,
-    people: People | None = None,
+    people: AttackedPeople | None = None,
     training: int | None = None,
-) -> Iterator[Auditor]:
+) -> Iterator[AttackedAuditor]:
     """An auditor with a ledger of its own, which is gone afterwards."""
     with (
         TemporaryDirectory(prefix="secure-fair-review-") as folder,
@@ -169,12 +169,12 @@ def opened(
     policy: Policy,
     run: str = "run",
     *,
-    people: People | None = None,
+    people: AttackedPeople | None = None,
     noise: NoiseSource | None = None,
     training: int | None = None,
-) -> Iterator[Auditor]:
+) -> Iterator[AttackedAuditor]:
     """The auditor of a run, with what its folder remembers of earlier ones."""
-    one = Auditor(folder, attributes, plan, policy, run=run, people=people, noise=noise, training=training)
+    one = AttackedAuditor(folder, attributes, plan, policy, run=run, people=people, noise=noise, training=training)
     try:
         yield one
     finally:
@@ -183,7 +183,7 @@ def opened(
 
 def training_plan(
     operation: str,
-    terms: Terms,
+    terms: AttackTerms,
     *beside: str,
     participations: int = 1,
     reserve: int = 0,
@@ -203,7 +203,7 @@ def training_plan(
     )
 
 
-def evaluation_plan(terms: Terms, *, participations: int = 1, exact: bool) -> Plan:
+def evaluation_plan(terms: AttackTerms, *, participations: int = 1, exact: bool) -> Plan:
     """A plan of counts of test records alone, which spends the whole epsilon of evaluation on so many of them."""
     return make_plan(
         ATTRIBUTE,

@@ -16,7 +16,7 @@ NAME = "moment"
 
 
 @dataclass(frozen=True)
-class Told:
+class OpenedMoments:
     """Everything that was opened about people in training: ``queries`` F (n, k), ``answers`` F^T a + noise (k,).
 
     ``variance``: of the noise.
@@ -38,7 +38,9 @@ class Told:
         return weighted @ excess + (weighted * self.queries).sum(1) * (prior - 0.5)
 
 
-def told_over_epochs(context: Context, attributes: np.ndarray, generator: np.random.Generator, *, exact: bool) -> Told:
+def told_over_epochs(
+    context: Context, attributes: np.ndarray, generator: np.random.Generator, *, exact: bool
+) -> OpenedMoments:
     """Ask for one moment an epoch, of features that move in between, until there are as many numbers as people."""
     people, epochs, bits = len(attributes), context.terms.participations, context.terms.precision_bits
     width, everybody = math.ceil(people / epochs), np.arange(people, dtype=np.int64)
@@ -48,7 +50,7 @@ def told_over_epochs(context: Context, attributes: np.ndarray, generator: np.ran
             features = unit_rows(generator, people, width)
             queries.append(features)
             answers.append(asked.ask(NAME, everybody, torch.from_numpy(features), bits)[:, 0])
-    return Told(np.concatenate(queries, axis=1), np.concatenate(answers), deviation(plan, NAME) ** 2)
+    return OpenedMoments(np.concatenate(queries, axis=1), np.concatenate(answers), deviation(plan, NAME) ** 2)
 
 
 def unit_rows(generator: np.random.Generator, count: int, width: int) -> np.ndarray:

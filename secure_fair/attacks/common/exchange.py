@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from secure_fair.attacks.common.attack import AUDITOR, DEVELOPER
-from secure_fair.attacks.common.auditor import ATTRIBUTE, Auditor, auditor
+from secure_fair.attacks.common.auditor import ATTRIBUTE, AttackedAuditor, auditor
 from secure_fair.errors import NotProved, Refusal
 from secure_fair.mpc.opening import SharedOpening
 from secure_fair.mpc.session import Session
@@ -22,6 +22,7 @@ from secure_fair.operations import OPERATIONS
 from secure_fair.operations.common.ask import Ask
 from secure_fair.operations.common.operation import Update
 from secure_fair.operations.common.state import SharedState
+from secure_fair.privacy.openings import KeptNoise
 from secure_fair.privacy.plan import Plan
 from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.request import Grant
@@ -80,7 +81,9 @@ class Exchange:
                 return None
         return session.receive_opening(value, bound=MOST).numpy()
 
-    def _admitted(self, session: Session, asked: Auditor, records: np.ndarray) -> tuple[Ask | None, list[Grant]]:
+    def _admitted(
+        self, session: Session, asked: AttackedAuditor, records: np.ndarray
+    ) -> tuple[Ask | None, list[Grant]]:
         """The developer's message and the grants for it, which are the auditor's; None where it refuses."""
         ask: Ask | None = Ask(operation=self.operation, attribute=ATTRIBUTE, width=self.width)
         grants: list[Grant] = []
@@ -91,7 +94,7 @@ class Exchange:
                 ask = None
         return (None, []) if told(session, ask is None) else (ask, grants)
 
-    def _update(self, session: Session, asked: Auditor, grants: Sequence[Grant]) -> Update:
+    def _update(self, session: Session, asked: AttackedAuditor, grants: Sequence[Grant]) -> Update:
         """The noise of an update that stays on shares, which is the auditor's; the developer knows its size."""
         sigma = 0.0
         for grant in grants[:-1]:
@@ -102,19 +105,6 @@ class Exchange:
         kept = KeptNoise(grants[0].request.shape, session.scale**2)
         asked.gate.release(grants[0], kept)
         return Update(sigma, kept.noise)
-
-
-@dataclass
-class KeptNoise:
-    """The gate's noise for an update, which is added before anything is opened."""
-
-    shape: tuple[int, ...]
-    scale: int
-    noise: Tensor | None = None
-
-    def open_to(self, receiver: str, noise: Tensor | None) -> None:
-        """Keep the noise (int64, ring units)."""
-        self.noise = noise
 
 
 def told(session: Session, word: bool) -> bool:

@@ -37,7 +37,7 @@ def _most(hits: Counts, trials: int, confidence: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Rates:
+class HitRates:
     """An attack that says yes in ``hits`` of ``positives`` trials, and wrongly in ``alarms`` of ``negatives``.
 
     Fixed before these trials. Both rates are replaced by the ends of intervals at half of the error each. ``hits`` and
@@ -99,12 +99,12 @@ class Scores:
         below, upto = (np.searchsorted(order, self.positive, side=side) for side in ("left", "right"))
         return float((below + upto).mean() / (2 * len(order)))
 
-    def rates_for_mu(self) -> Rates:
+    def rates_for_mu(self) -> HitRates:
         """The second half by the threshold that proves most of mu on the first."""
         candidates = self._candidates(0.05, 0.95)
         return self._judged(candidates[np.argmax(self._practised(candidates).mu(STRICT))])
 
-    def rates_for_epsilon(self, delta: float) -> Rates:
+    def rates_for_epsilon(self, delta: float) -> HitRates:
         """The second half by the threshold that proves most of epsilon on the first."""
         candidates = self._candidates(0.5, 0.9995)
         return self._judged(candidates[np.argmax(self._practised(candidates).epsilon(delta, STRICT))])
@@ -142,10 +142,10 @@ class Scores:
         first = np.concatenate([_halves(self.positive)[0], _halves(self.negative)[0]])
         return np.unique(np.quantile(first, np.linspace(low, high, _THRESHOLDS), method="lower"))
 
-    def _practised(self, thresholds: np.ndarray) -> Rates:
+    def _practised(self, thresholds: np.ndarray) -> HitRates:
         return _counted(_halves(self.positive)[0], _halves(self.negative)[0], thresholds)
 
-    def _judged(self, threshold: float) -> Rates:
+    def _judged(self, threshold: float) -> HitRates:
         return _counted(_halves(self.positive)[1], _halves(self.negative)[1], threshold)
 
 
@@ -153,8 +153,8 @@ def _halves(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return values[: len(values) // 2], values[len(values) // 2 :]
 
 
-def _counted(positive: np.ndarray, negative: np.ndarray, threshold: np.ndarray | float) -> Rates:
+def _counted(positive: np.ndarray, negative: np.ndarray, threshold: np.ndarray | float) -> HitRates:
     hits, alarms = (
         len(values) - np.searchsorted(np.sort(values), threshold, side="left") for values in (positive, negative)
     )
-    return Rates(hits, len(positive), alarms, len(negative))
+    return HitRates(hits, len(positive), alarms, len(negative))

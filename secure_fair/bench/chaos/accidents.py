@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from secure_fair.bench.chaos.company import KEEPERS, LINES, NAMES, VALID_DAYS, WAIT, Company, Ended
+from secure_fair.bench.chaos.company import KEEPERS, LINES, NAMES, VALID_DAYS, WAIT, Company, PartyEnding
 
 USAGE, REFUSED, LOST, INTERRUPTED = 2, 4, 5, 130
 SOON = 5.0  # seconds beyond the silence limit within which all have ended
@@ -45,7 +45,7 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Kind:
+class AccidentKind:
     """A kind of accident: whom it may strike, for how long (seconds, the least and the most), and by what."""
 
     name: str
@@ -179,45 +179,48 @@ _lines = tuple(f"{of} -> {to}" for of, to in LINES)
 MENDED = {
     kind.name: kind
     for kind in (
-        Kind("reset", _lines, _reset),
-        Kind("cut", _lines, _cut, (1.0, 4.0)),
-        Kind("silent line", _lines, _hold, (0.5, 3.0)),
-        Kind("dead line", _lines, _swallow),
-        Kind("changed byte", _lines, _flip),
-        Kind("stop and go on", NAMES, _stop, (0.2, 2.5)),
-        Kind("garbage", NAMES, _garbage),
-        Kind("2,000 strangers", NAMES, _strangers, (0.3, 1.0)),
-        Kind("another clock", NAMES, _set_clock, days=(0.001, 365.0)),
+        AccidentKind("reset", _lines, _reset),
+        AccidentKind("cut", _lines, _cut, (1.0, 4.0)),
+        AccidentKind("silent line", _lines, _hold, (0.5, 3.0)),
+        AccidentKind("dead line", _lines, _swallow),
+        AccidentKind("changed byte", _lines, _flip),
+        AccidentKind("stop and go on", NAMES, _stop, (0.2, 2.5)),
+        AccidentKind("garbage", NAMES, _garbage),
+        AccidentKind("2,000 strangers", NAMES, _strangers, (0.3, 1.0)),
+        AccidentKind("another clock", NAMES, _set_clock, days=(0.001, 365.0)),
     )
 }
 LONG = {
     kind.name: kind
-    for kind in (Kind("cut of 30 s", _lines, _cut, (30, 30)), Kind("cut of 60 s", _lines, _cut, (60, 60)))
+    for kind in (
+        AccidentKind("cut of 30 s", _lines, _cut, (30, 30)),
+        AccidentKind("cut of 60 s", _lines, _cut, (60, 60)),
+    )
 }
 ENDING = {
     kind.name: kind
     for kind in (
-        Kind("kill", NAMES, _kill, own=frozenset({-signal.SIGKILL})),
-        Kind("told to end", NAMES, _term, own=frozenset({INTERRUPTED})),
-        Kind("freeze", NAMES, _stop, (13.0, 14.0), own=frozenset({REFUSED, LOST})),
-        Kind("line reset for good", _lines, _reset),
-        Kind("line cut for good", _lines, _cut, (3.0, 6.0)),
-        Kind("byte changed for good", _lines, _flip, codes=frozenset({REFUSED, LOST})),
-        Kind(
+        AccidentKind("kill", NAMES, _kill, own=frozenset({-signal.SIGKILL})),
+        AccidentKind("told to end", NAMES, _term, own=frozenset({INTERRUPTED})),
+        AccidentKind("freeze", NAMES, _stop, (13.0, 14.0), own=frozenset({REFUSED, LOST})),
+        AccidentKind("line reset for good", _lines, _reset),
+        AccidentKind("line cut for good", _lines, _cut, (3.0, 6.0)),
+        AccidentKind("byte changed for good", _lines, _flip, codes=frozenset({REFUSED, LOST})),
+        AccidentKind(
             "clock beyond the certificates",
             NAMES,
             _set_clock,
             own=frozenset({USAGE}),
             days=(VALID_DAYS + 1.0, VALID_DAYS + 365.0),
         ),
-        Kind("full disk", KEEPERS, _fill, own=frozenset({USAGE}), later=True),
-        Kind("folder gone", KEEPERS, _take_away, (0.0, 1.0), own=frozenset({USAGE}), later=True),
+        AccidentKind("full disk", KEEPERS, _fill, own=frozenset({USAGE}), later=True),
+        AccidentKind("folder gone", KEEPERS, _take_away, (0.0, 1.0), own=frozenset({USAGE}), later=True),
     )
 }
 KINDS = {**MENDED, **LONG, **ENDING}
 
 
-def wrong_end(event: Event, ends: Mapping[str, Ended], silence: float) -> list[str]:
+def wrong_end(event: Event, ends: Mapping[str, PartyEnding], silence: float) -> list[str]:
     """All that is not as it should be in how the parties ended after the accident; ``silence``: seconds of it that are
     borne. One that has not come yet is waited for as long as all may take to come."""
     limit = max(silence, WAIT) if event.struck == EARLY else silence

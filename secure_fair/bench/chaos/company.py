@@ -64,7 +64,7 @@ _context = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True)
-class Terms:
+class ChaosTerms:
     """The settings of a run: how long a broken line and a silent peer are waited for (seconds), and how long it is."""
 
     reconnect: float
@@ -93,7 +93,7 @@ class Grounds:
 
 
 @dataclass(frozen=True)
-class Ended:
+class PartyEnding:
     """How a party ended: its exit code (negative: the signal that killed it), when (monotonic), what it said; and
     since when it had waited for the others."""
 
@@ -114,7 +114,7 @@ class _Process:
 class Company:
     """All parties of one run in a folder; a context that leaves nobody running."""
 
-    def __init__(self, grounds: Grounds, folder: Path, terms: Terms, *, noised: bool) -> None:
+    def __init__(self, grounds: Grounds, folder: Path, terms: ChaosTerms, *, noised: bool) -> None:
         self.grounds, self.folder, self.terms, self.noised = grounds, folder, terms, noised
         folder.mkdir(parents=True)
         privacy = NOISED if noised else ""
@@ -221,10 +221,10 @@ class Company:
                 one.ended = time.monotonic()
         return all(one.ended is not None for one in self._running.values())
 
-    def ends(self) -> Mapping[str, Ended]:
+    def ends(self) -> Mapping[str, PartyEnding]:
         """How all have ended."""
         return {
-            name: Ended(int(one.process.exitcode), one.ended or 0.0, self.said(name), one.came)
+            name: PartyEnding(int(one.process.exitcode), one.ended or 0.0, self.said(name), one.came)
             for name, one in self._running.items()
         }
 

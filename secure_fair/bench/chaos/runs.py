@@ -13,22 +13,32 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from secure_fair.bench.chaos.accidents import ENDING, KINDS, LONG, MENDED, Event, Kind, bring_back, strike, wrong_end
+from secure_fair.bench.chaos.accidents import (
+    ENDING,
+    KINDS,
+    LONG,
+    MENDED,
+    AccidentKind,
+    Event,
+    bring_back,
+    strike,
+    wrong_end,
+)
 from secure_fair.bench.chaos.clocks import LIBRARY
-from secure_fair.bench.chaos.company import KEEPERS, Company, Grounds, Terms
+from secure_fair.bench.chaos.company import KEEPERS, ChaosTerms, Company, Grounds
 from secure_fair.privacy.chain import verify
 
 PATIENCE = 240.0  # seconds for one start of all parties
 LONG_EVERY = 30  # of the runs, one has a line that is away for half a minute or a minute
 SHAPES = {
-    "mended": Terms(reconnect=15.0, timeout=15.0, epochs=16),
-    "long": Terms(reconnect=75.0, timeout=15.0, epochs=16),
-    "ending": Terms(reconnect=0.0, timeout=10.0, epochs=8),
+    "mended": ChaosTerms(reconnect=15.0, timeout=15.0, epochs=16),
+    "long": ChaosTerms(reconnect=75.0, timeout=15.0, epochs=16),
+    "ending": ChaosTerms(reconnect=0.0, timeout=10.0, epochs=8),
 }
 
 
 @dataclass
-class Result:
+class ChaosResult:
     """A run with its accidents, and all that was wrong about it."""
 
     number: int
@@ -46,20 +56,20 @@ class Result:
         return json.dumps(asdict(self))
 
 
-def planned(number: int, seed: int) -> Result:
+def planned(number: int, seed: int) -> ChaosResult:
     """A run by its number: of which shape, and with which accidents."""
     chance = random.Random(f"{seed}-{number}")
     noised = number % 2 == 0
     if number % LONG_EVERY == 7:
         kind = list(LONG.values())[number // LONG_EVERY % 2]
-        return Result(number, seed, "long", noised, [kind.event(chance, chance.uniform(0.2, 1.0))])
+        return ChaosResult(number, seed, "long", noised, [kind.event(chance, chance.uniform(0.2, 1.0))])
     shape = "mended" if chance.random() < 0.5 else "ending"
     count = chance.randint(8, 14) if shape == "mended" else chance.randint(4, 7)
     events = [_kind(chance, shape, place).event(chance, chance.uniform(0.05, 0.9)) for place in range(count)]
-    return Result(number, seed, shape, noised, events)
+    return ChaosResult(number, seed, shape, noised, events)
 
 
-def _kind(chance: random.Random, shape: str, place: int) -> Kind:
+def _kind(chance: random.Random, shape: str, place: int) -> AccidentKind:
     """A kind for the accident at this place. A run whose lines may come back is started once, with its first; one whose
     lines may not has to have begun before a party is kept from beginning."""
     kinds = (MENDED if shape == "mended" else ENDING).values()
@@ -76,7 +86,7 @@ class Bench:
         self.grounds = Grounds(folder / "grounds")
         self._references: dict[str, str] = {}
 
-    def run(self, result: Result) -> Result:
+    def run(self, result: ChaosResult) -> ChaosResult:
         """Run it, and look at it; the ``result`` is filled in."""
         folder, began = self.folder / f"run-{result.number}", time.monotonic()
         with Company(self.grounds, folder, SHAPES[result.shape], noised=result.noised) as company:
@@ -91,7 +101,7 @@ class Bench:
         self._clear(folder, result)
         return result
 
-    def _look(self, company: Company, result: Result) -> None:
+    def _look(self, company: Company, result: ChaosResult) -> None:
         """Compare the model with that of a run which nobody has disturbed, or count what was paid for."""
         result.moments = _count(company, "auditor", "planned", "moment")
         most = company.terms.epochs + company.starts - 1  # a start may lose one answer
@@ -115,7 +125,7 @@ class Bench:
             shutil.rmtree(folder)
         return self._references[shape]
 
-    def _clear(self, folder: Path, result: Result) -> None:
+    def _clear(self, folder: Path, result: ChaosResult) -> None:
         if result.wrong and self.kept is not None:
             self.kept.mkdir(parents=True, exist_ok=True)
             shutil.rmtree(self.kept / folder.name, ignore_errors=True)
@@ -123,7 +133,7 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _go_through(company: Company, result: Result) -> None:
+def _go_through(company: Company, result: ChaosResult) -> None:
     """Start, strike and start again until all have ended well; whatever is wrong stops it."""
     waiting, before = list(result.events), b""
     while not result.wrong:
@@ -196,7 +206,7 @@ def _wait(company: Company) -> None:
             raise TimeoutError(f"not ended after {PATIENCE:.0f} s: {running}")
 
 
-def _check_ledgers(company: Company, result: Result, before: bytes) -> bytes:
+def _check_ledgers(company: Company, result: ChaosResult, before: bytes) -> bytes:
     """Check that both chains hold, that nothing is gone from the auditor's, and that it has all that was received."""
     for name in ("auditor", "developer"):
         if (company.state(name) / "ledger" / "ledger.jsonl").exists():

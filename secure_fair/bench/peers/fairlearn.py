@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from secure_fair.bench.peers.parts import Part, Parts
+from secure_fair.bench.peers.parts import Parts, Sample
 from secure_fair.bench.peers.peer import Peer, Rule
 
 BATCH, STEPS = 2**8, 1500  # of the adversarial training
@@ -52,13 +52,13 @@ class Thresholds(Peer):
         )
         model.fit(parts.fit.features, parts.fit.labels, sensitive_features=parts.fit.groups)
 
-        def rule(part: Part) -> np.ndarray:
+        def rule(part: Sample) -> np.ndarray:
             return np.asarray(model.predict(part.features, sensitive_features=part.groups, random_state=seed))
 
         return rule
 
 
-class Adversary(Peer):
+class AdversarialDebiasing(Peer):
     """Adversarial debiasing (arXiv 1801.07593) of a linear predictor, with the adversary of fairlearn's own example.
 
     fairlearn 0.15 projects the task's gradient tensor by tensor, which leaves nothing of a bias, a single number: a
@@ -90,5 +90,5 @@ class Adversary(Peer):
         return lambda part: np.asarray(model.predict(_with_intercept(part))).ravel().astype(np.int64)
 
 
-def _with_intercept(part: Part) -> np.ndarray:
+def _with_intercept(part: Sample) -> np.ndarray:
     return np.hstack([part.features, np.ones((len(part.features), 1))]).astype(np.float32)

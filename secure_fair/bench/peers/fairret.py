@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from secure_fair.bench.peers.parts import Part, Parts
+from secure_fair.bench.peers.parts import Parts, Sample
 from secure_fair.bench.peers.peer import Peer, Rule
 
 STEPS = 1000
@@ -68,7 +68,7 @@ def _linear(width: int) -> nn.Linear:
     return model
 
 
-def _predicted(model: nn.Linear, part: Part) -> np.ndarray:
+def _predicted(model: nn.Linear, part: Sample) -> np.ndarray:
     with torch.no_grad():
         logits: Tensor = model(torch.from_numpy(part.features).float())
     return (logits[:, 0] > 0).numpy().astype(np.int64)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator, Sequence
 from secure_fair.bench.peers import fairlearn, fairret, oxonfair, plain
 from secure_fair.bench.peers.parts import Parts, Score
 from secure_fair.bench.peers.peer import Peer
-from secure_fair.bench.peers.rows import Row
+from secure_fair.bench.peers.rows import PeerRow
 from secure_fair.errors import UsageError
 
 PEERS: tuple[Peer, ...] = (
-    plain.Erm(),
+    plain.LogisticPeer(),
     fairlearn.Reductions(),
     fairlearn.Thresholds(),
-    fairlearn.Adversary(),
-    oxonfair.Known(),
+    fairlearn.AdversarialDebiasing(),
+    oxonfair.KnownGroups(),
     oxonfair.Inferred(),
     fairret.NormViolation(),
     fairret.SmoothViolation(),
@@ -33,7 +33,7 @@ def require(peers: Sequence[Peer] = PEERS) -> None:
         )
 
 
-def measure(parts: Parts, seed: int, follow: Callable[[str], None], peers: Sequence[Peer] = PEERS) -> Iterator[Row]:
+def measure(parts: Parts, seed: int, follow: Callable[[str], None], peers: Sequence[Peer] = PEERS) -> Iterator[PeerRow]:
     """A row per peer and setting; ``follow`` is told of each peer before it begins."""
     assert parts.inverse_penalty  # chosen before anybody's time is taken
     for peer in peers:
@@ -46,7 +46,7 @@ def measure(parts: Parts, seed: int, follow: Callable[[str], None], peers: Seque
                 Score.of(part.labels, rule(part), part.groups, parts.group_count)
                 for part in (parts.validation, parts.test)
             )
-            yield Row(
+            yield PeerRow(
                 method=peer.name,
                 setting=peer.setting(value),
                 seed=seed,

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from secure_fair.bench.peers.parts import Part, Parts
+from secure_fair.bench.peers.parts import Parts, Sample
 from secure_fair.bench.peers.peer import Peer, Rule
 
 
-class Known(Peer):
+class KnownGroups(Peer):
     """Thresholds by the group of those who are judged."""
 
     name = "OxonFair"
@@ -37,7 +37,7 @@ class Known(Peer):
         return False
 
 
-class Inferred(Known):
+class Inferred(KnownGroups):
     """Thresholds by the group that a second logistic regression infers from the features."""
 
     name = "OxonFair, inferred groups"
@@ -48,7 +48,7 @@ class Inferred(Known):
         return parts.logistic().fit(parts.fit.features, parts.fit.groups)
 
 
-def _held(part: Part) -> dict[str, np.ndarray]:
+def _held(part: Sample) -> dict[str, np.ndarray]:
     from oxonfair import DataDict
 
     held: dict[str, np.ndarray] = DataDict(part.labels, part.features, part.groups)

@@ -15,7 +15,7 @@ INVERSE_PENALTIES = (0.01, 0.1, 1.0, 10.0)
 
 
 @dataclass(frozen=True)
-class Part:
+class Sample:
     """Records: ``features`` float64 (n, d), ``labels`` 0 or 1 and ``groups`` codes, both int64 (n,)."""
 
     features: np.ndarray
@@ -30,9 +30,9 @@ class Parts:
     ``group_count``: groups of the sensitive attribute.
     """
 
-    fit: Part
-    validation: Part
-    test: Part
+    fit: Sample
+    validation: Sample
+    test: Sample
     group_count: int
 
     @cached_property

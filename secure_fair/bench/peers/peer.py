@@ -10,9 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from secure_fair.bench.peers.parts import Part, Parts
+from secure_fair.bench.peers.parts import Parts, Sample
 
-Rule = Callable[[Part], np.ndarray]  # from records to predictions, 0 or 1, (n,)
+Rule = Callable[[Sample], np.ndarray]  # from records to predictions, 0 or 1, (n,)
 
 
 class Peer(ABC):

@@ -8,7 +8,7 @@ from secure_fair.bench.peers.parts import Parts
 from secure_fair.bench.peers.peer import Peer, Rule
 
 
-class Erm(Peer):
+class LogisticPeer(Peer):
     """Nothing is done for fairness."""
 
     name = "erm"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from secure_fair.bench.peers.rows import Row, chosen, front
+from secure_fair.bench.peers.rows import PeerRow, chosen, front
 from secure_fair.report.settings import Spread
 from secure_fair.report.tables import Table
 
@@ -29,7 +29,7 @@ HEADER = ("method", "epsilon", "needs attribute", "setting", *SCORES.values(), "
 class PeersReport:
     """All rows of a comparison, the gap that its settings are ``chosen`` for, and the versions that gave them."""
 
-    rows: Sequence[Row]
+    rows: Sequence[PeerRow]
     target: float
     versions: Sequence[str]
 
@@ -94,20 +94,20 @@ class PeersReport:
         )
 
 
-def _grouped(pairs: Iterable[tuple[Any, Row]]) -> dict[Any, list[Row]]:
-    found: dict[Any, list[Row]] = {}
+def _grouped(pairs: Iterable[tuple[Any, PeerRow]]) -> dict[Any, list[PeerRow]]:
+    found: dict[Any, list[PeerRow]] = {}
     for key, row in pairs:
         found.setdefault(key, []).append(row)
     return found
 
 
-def _mean(rows: Sequence[Row]) -> tuple[float, float]:
+def _mean(rows: Sequence[PeerRow]) -> tuple[float, float]:
     """Accuracy and gap."""
     count = len(rows)
     return sum(row.test.accuracy for row in rows) / count, sum(row.test.demographic_parity for row in rows) / count
 
 
-def _line(rows: Sequence[Row]) -> tuple[str, ...]:
+def _line(rows: Sequence[PeerRow]) -> tuple[str, ...]:
     first = rows[0]
     protection = "clear" if first.epsilon is None else "exact" if math.isinf(first.epsilon) else f"{first.epsilon:.3g}"
     settings = ", ".join(dict.fromkeys(row.setting for row in rows))

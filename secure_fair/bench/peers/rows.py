@@ -12,7 +12,7 @@ from secure_fair.bench.peers.parts import Score
 
 
 @dataclass(frozen=True)
-class Row:
+class PeerRow:
     """One method at one setting and seed.
 
     ``epsilon`` and ``mu`` of the attribute's releases: None where the method has the attributes in the clear, infinite
@@ -45,15 +45,15 @@ COLUMNS = (
 )
 
 
-def chosen(rows: Iterable[Row], target: float, *, blindly: bool = False) -> list[Row]:
+def chosen(rows: Iterable[PeerRow], target: float, *, blindly: bool = False) -> list[PeerRow]:
     """For each method and seed the setting of the highest accuracy on validation records whose gap there is ``target``
     at most, else the one of the least gap; ``blindly``: by the gap that the method's user is told. Nothing of test
     records enters."""
 
-    def gap(row: Row) -> float:
+    def gap(row: PeerRow) -> float:
         return row.told if blindly else row.gap
 
-    runs: dict[tuple[str, int], list[Row]] = {}
+    runs: dict[tuple[str, int], list[PeerRow]] = {}
     for row in rows:
         runs.setdefault((row.method, row.seed), []).append(row)
     found = []
@@ -70,7 +70,7 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
     ]
 
 
-def to_csv(rows: Sequence[Row], target: float) -> str:
+def to_csv(rows: Sequence[PeerRow], target: float) -> str:
     """All rows as CSV, in their order."""
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")

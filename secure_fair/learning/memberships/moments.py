@@ -10,7 +10,7 @@ from torch import Tensor
 
 from secure_fair.errors import BudgetExceeded
 from secure_fair.groups import all_groups
-from secure_fair.learning.memberships.regression import Answer, soft_memberships
+from secure_fair.learning.memberships.regression import ReleasedMoment, soft_memberships
 from secure_fair.learning.memberships.source import MembershipSource, planned_counts
 from secure_fair.learning.method import Batch, Extent, Training
 from secure_fair.operations import planned
@@ -25,7 +25,7 @@ class MomentSource(MembershipSource):
 
     def __init__(self, training: Training, strata: Tensor, count: int) -> None:
         super().__init__(training, strata, count)
-        self.answers: dict[str, list[Answer]] = {attribute: [] for attribute in self.auditors.attributes}
+        self.answers: dict[str, list[ReleasedMoment]] = {attribute: [] for attribute in self.auditors.attributes}
         self.memberships: dict[str, Tensor] = {}  # (n, G)
 
     @staticmethod
@@ -51,7 +51,7 @@ class MomentSource(MembershipSource):
             return
         priors = self.priors[attribute][self.strata]
         centred = all_groups(released.values, query.sum(0)) - query.T @ priors
-        answers.append(Answer(query, centred, released.sigma))
+        answers.append(ReleasedMoment(query, centred, released.sigma))
 
     def state(self) -> dict[str, Any]:
         """All answers so far, and what was made of them."""
@@ -60,7 +60,7 @@ class MomentSource(MembershipSource):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from them."""
-        self.answers = {name: [Answer(*one) for one in held] for name, held in state["answers"].items()}
+        self.answers = {name: [ReleasedMoment(*one) for one in held] for name, held in state["answers"].items()}
         self.memberships = dict(state["memberships"])
 
     def of(self, attribute: str, batch: Batch) -> Tensor:

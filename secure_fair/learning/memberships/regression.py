@@ -81,7 +81,7 @@ def _whitened(features: Tensor, predicted: Tensor, components: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Answer:
+class ReleasedMoment:
     """One released moment: the query F (n, k), F^T (A - prior) + noise (k, G), and the noise's standard deviation."""
 
     query: Tensor
@@ -89,7 +89,7 @@ class Answer:
     sigma: float
 
 
-def soft_memberships(answers: Sequence[Answer], priors: Tensor) -> Tensor:
+def soft_memberships(answers: Sequence[ReleasedMoment], priors: Tensor) -> Tensor:
     """Best linear prediction (n, G) of A - prior from all moments released so far; ``priors`` (n, G) of each record.
 
     A column of A - prior is taken to have variance v and covariance v K, K = (1 - EXPLAINED) I + EXPLAINED F F^T, with

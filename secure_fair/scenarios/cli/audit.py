@@ -12,7 +12,7 @@ import click
 from secure_fair.scenarios.cli.options import Output, column_options, shared_options
 
 if TYPE_CHECKING:
-    from secure_fair.scenarios.audit import Wanted
+    from secure_fair.scenarios.audit import AuditRequest
 
 existing = click.Path(path_type=Path)
 
@@ -120,12 +120,12 @@ def wanted(
     state: Path | None,
     certificate: bool,
     **columns: Any,
-) -> Wanted:
+) -> AuditRequest:
     """The audit that the command line asks for."""
     from secure_fair.data.decisions import Columns
-    from secure_fair.scenarios.audit import AuditorFile, Wanted
+    from secure_fair.scenarios.audit import AuditorFile, AuditRequest
 
-    return Wanted(
+    return AuditRequest(
         decisions,
         Columns(**columns),
         [AuditorFile.parse(text) for text in auditors],

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from secure_fair.scenarios.cli.options import Output, shared_options
+
+if TYPE_CHECKING:
+    from secure_fair.bench.report import BenchReport
 
 
 @click.command()
@@ -68,7 +72,6 @@ def bench(
     if full and rows:
         raise UsageError("--full and --rows: give one of them; --full is --rows 10000 --rows 100000 --rows 1000000")
 
-    from secure_fair.bench.figure import moments_svg
     from secure_fair.bench.links import LATENCIES, RECORDS, measure_links
     from secure_fair.bench.measure import measure
     from secure_fair.bench.moments import FULL, SIZES, measure_moments
@@ -96,8 +99,17 @@ def bench(
     load = os.getloadavg()[1] if hasattr(os, "getloadavg") else None
     report = BenchReport(parties, batch, dim, repeat, operations, load, moments, foreseen, sizes, by_spu, trained)
     if out is not None:
-        drawn = out.with_name(f"{out.stem}-moments.svg")
-        if out.suffix == ".md":
-            drawn.write_text(moments_svg(report.moments))
-        out.write_text(report.page(drawn.name) if out.suffix == ".md" else json.dumps(report.tree(), indent=2) + "\n")
+        _write(out, report)
     output.result(report.tree(), report.text())
+
+
+def _write(out: Path, report: BenchReport) -> None:
+    """Write a page with its figure beside it, or the numbers as JSON."""
+    from secure_fair.bench.figure import moments_svg
+
+    if out.suffix == ".json":
+        out.write_text(json.dumps(report.tree(), indent=2) + "\n")
+        return
+    drawn = out.with_name(f"{out.stem}-moments.svg")
+    drawn.write_text(moments_svg(report.moments))
+    out.write_text(report.page(drawn.name))

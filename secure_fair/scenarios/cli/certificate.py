@@ -116,7 +116,7 @@ def dispute(
     does not follow from the inputs.
     """
     from secure_fair.errors import ClaimFails, UsageError
-    from secure_fair.parties.dispute import CONTRADICTED, DISPROVED, OUTCOMES, Recount, opening
+    from secure_fair.parties.dispute import CONTRADICTED, DISPROVED, OUTCOMES, OpenedCounts, opening
     from secure_fair.parties.roster import Roster
     from secure_fair.parties.statement import verify as verify_statement
 
@@ -126,7 +126,7 @@ def dispute(
     if not all(equals for _, equals, _ in pairs) or len({name for name, _, _ in pairs}) != len(pairs):
         raise UsageError(f"--opened: give NAME=FOLDER, once for a party; {', '.join(told['commitments'])} can open")
     openings = {name: opening(told, name, Path(folder), config.developer) for name, _, folder in pairs}
-    findings = list(Recount(config, told, openings).findings())
+    findings = list(OpenedCounts(config, told, openings).findings())
     lines = [f"{name}: the inputs are those that it committed to" for name in openings]
     lines += [
         f"{one.claim}: certified as {one.certified}{recounted(one.recounted)}: {one.found}, {OUTCOMES[one.found]}"
@@ -143,7 +143,7 @@ def agreed_on(told: dict[str, Any], terms: Path | None, scenario: Path | None) -
     certificate has another hash."""
     from secure_fair.errors import ProtocolError, UsageError
     from secure_fair.scenarios import assemble
-    from secure_fair.scenarios.audit_terms import Terms
+    from secure_fair.scenarios.audit_terms import AuditTerms
     from secure_fair.scenarios.schema import Scenario
 
     if (terms is None) == (scenario is None):
@@ -154,7 +154,7 @@ def agreed_on(told: dict[str, Any], terms: Path | None, scenario: Path | None) -
             raise ProtocolError(f"--scenario {scenario}: is not the one of the certificate, whose hash is another one")
         return assemble.run_config(found)
     assert terms is not None  # one of the two
-    agreed = Terms.load(terms)
+    agreed = AuditTerms.load(terms)
     if agreed.hash() != told["terms"]:
         raise ProtocolError(f"--audit {terms}: are not the terms of the certificate, whose hash is another one")
     return agreed.run_config()

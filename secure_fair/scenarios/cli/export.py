@@ -47,14 +47,14 @@ def export(
     run's model first. The card has what the developer may know: released figures, never the experimenter's exact rates.
     With --strength DIR is RUN/export-S by default.
     """
-    from secure_fair.scenarios.export import Wanted
+    from secure_fair.scenarios.export import ExportParts
     from secure_fair.scenarios.export import export as write
     from secure_fair.scenarios.progress import reporter
 
     folder = out or run / ("export" if strength is None else f"export-{strength:g}")
     follow = reporter(output.format)
     try:
-        wanted = Wanted(merged, onnx, copied, strength)
+        wanted = ExportParts(merged, onnx, copied, strength)
         written = write(run, folder, wanted, follow, weights=weights, scenario=scenario)
     finally:
         follow.close()

@@ -12,7 +12,7 @@ from secure_fair.scenarios.cli.options import Output, shared_options
 
 if TYPE_CHECKING:
     from secure_fair.scenarios.schema import Scenario
-    from secure_fair.scenarios.starter import Source, Wanted
+    from secure_fair.scenarios.starter import FoundDataSet, StarterRequest
 
 SCENARIO = "scenario.toml"
 _folder = click.Path(path_type=Path)
@@ -48,9 +48,9 @@ def init(folder: Path, output: Output, **wanted: Any) -> None:
     """
     from secure_fair.errors import UsageError
     from secure_fair.files import write_bytes
-    from secure_fair.scenarios.starter import Wanted, check_named, find_source, scenario_text
+    from secure_fair.scenarios.starter import StarterRequest, check_named, find_source, scenario_text
 
-    asked = Wanted(**wanted)
+    asked = StarterRequest(**wanted)
     file = folder / SCENARIO
     if file.exists():
         raise UsageError(f"{file}: exists already; name another DIR, or change that file")
@@ -73,7 +73,7 @@ def init(folder: Path, output: Output, **wanted: Any) -> None:
     output.result({"scenario": str(file), "next": command, "data": facts.tree()}, "\n".join([*lines, f"  {command}"]))
 
 
-def _ask(source: Source, wanted: Wanted) -> Wanted:
+def _ask(source: FoundDataSet, wanted: StarterRequest) -> StarterRequest:
     """The same with what the user answers at the terminal."""
     from dataclasses import replace
 

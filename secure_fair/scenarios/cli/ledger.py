@@ -54,14 +54,14 @@ def verify(folder: Path, other: Path | None, output: Output) -> None:
     """
     from secure_fair.errors import ProtocolError, UsageError
     from secure_fair.operations import RULES
-    from secure_fair.privacy.chain import End, read_extract
+    from secure_fair.privacy.chain import ChainEnd, read_extract
     from secure_fair.privacy.chain import verify as verify_chain
     from secure_fair.privacy.comparison import compare, entries_about, missed
     from secure_fair.privacy.soundness import unsound
 
     folder = _ledger_in(folder) if folder.is_dir() else folder
     if other is None:
-        end = End(len(read_extract(folder)), "") if folder.is_file() else verify_chain(folder)
+        end = ChainEnd(len(read_extract(folder)), "") if folder.is_file() else verify_chain(folder)
         problems = unsound(folder, RULES) if folder.is_dir() else []
         if problems:
             raise ProtocolError(f"{folder}: the chain holds, and its entries do not add up: " + "; ".join(problems))

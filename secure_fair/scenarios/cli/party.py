@@ -163,6 +163,6 @@ def health(place: str, output: Output) -> None:
 
 
 def _place(output: Output, role: str, given: dict[str, Any]) -> PartyProcess:
-    from secure_fair.scenarios.party_process import PartyProcess
+    from secure_fair.scenarios.party_process import PartyOptions, PartyProcess
 
-    return PartyProcess(output.format, role, **given)
+    return PartyProcess(output.format, role, PartyOptions(**given))

@@ -10,7 +10,7 @@ import click
 from secure_fair.scenarios.cli.options import Output, override_option, scenario_argument, shared_options
 
 if TYPE_CHECKING:
-    from secure_fair.scenarios.apart import Link, Store
+    from secure_fair.scenarios.apart import IdLink, Store
 
 _path = click.Path(path_type=Path)
 _existing = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -176,11 +176,11 @@ def _check_new(out: Path) -> None:
         raise UsageError(f"--out {out}: exists already; name another folder")
 
 
-def _link(join_key: Path | None, matched: Path | None) -> Link:
+def _link(join_key: Path | None, matched: Path | None) -> IdLink:
     from secure_fair.data.links import read_join_key, read_matched
-    from secure_fair.scenarios.apart import Link
+    from secure_fair.scenarios.apart import IdLink
 
-    return Link(
+    return IdLink(
         None if join_key is None else read_join_key(join_key), None if matched is None else read_matched(matched)
     )
 
@@ -205,7 +205,7 @@ BESIDE = {
 }
 
 
-def _tell(output: Output, store: Store, link: Link, *, keyed: bool) -> None:
+def _tell(output: Output, store: Store, link: IdLink, *, keyed: bool) -> None:
     """Say what was written, how many records are in it, and how many are not and why."""
     from secure_fair.data.links import key_fingerprint
 
