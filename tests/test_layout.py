@@ -17,6 +17,7 @@ PACKAGES = ("secure_fair", "tools")
 PARTS: dict[str, set[str]] = {
     "errors": set(),
     "compat": set(),
+    "defaults": set(),
     "files": set(),
     "ids": set(),
     "sections": set(),
@@ -25,8 +26,8 @@ PARTS: dict[str, set[str]] = {
     "toml_text": {"errors"},
     "data": {"errors", "files", "ids"},
     "groups": {"data"},
-    "mpc": {"errors", "compat", "randomness", "sections", "stopping"},
-    "privacy": {"errors", "files", "ids", "randomness", "sections", "toml_text"},
+    "mpc": {"errors", "compat", "defaults", "randomness", "sections", "stopping"},
+    "privacy": {"defaults", "errors", "files", "ids", "randomness", "sections", "toml_text"},
     "operations": {"errors", "groups", "ids", "mpc", "privacy"},
     "learning": {"errors", "compat", "files", "groups", "operations", "privacy", "sections"},
     "fairness": set(),
@@ -35,6 +36,7 @@ PARTS: dict[str, set[str]] = {
     "parties": {
         "attacks",
         "data",
+        "defaults",
         "errors",
         "fairness",
         "files",

@@ -16,6 +16,7 @@ from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+from secure_fair.defaults import TIMEOUT
 from secure_fair.errors import (
     PartyLost,
     ProtocolError,
@@ -105,7 +106,7 @@ class Network:
         credentials: Credentials,
         listen: str = "127.0.0.1:0",
         *,
-        timeout: float = 60.0,
+        timeout: float = TIMEOUT,
         link: LinkSettings = LinkSettings(),  # noqa: B008  (frozen)
         wait: float | None = None,
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from secure_fair.defaults import TIMEOUT
 from secure_fair.learning.settings import MethodSettings, ModelSettings, TrainingLoop
 from secure_fair.mpc.transport import Credentials, LinkSettings, Network
 from secure_fair.parties.health import Pulse
@@ -122,7 +123,7 @@ class Endpoint:
     peers: dict[str, str]
     agreement: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] | None = None  # of every party's certificate; None: whatever the authority has signed
-    timeout: float = 60.0  # seconds that a peer may be silent
+    timeout: float = TIMEOUT  # seconds that a peer may be silent
     wait: float | None = None  # seconds for all to come; None: as many
     link: LinkSettings = field(default_factory=LinkSettings)
     simulated: bool = False

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from secure_fair import toml_text
+from secure_fair.defaults import DELTA
 from secure_fair.errors import UsageError
-from secure_fair.privacy.target import DEFAULT_DELTA
 from secure_fair.sections import Count, Section, listed, near, problems_of, show
 
 Limit = Annotated[float, Field(gt=0, le=1000)]
@@ -30,7 +30,7 @@ class Policy(Section):
     total_epsilon: Limit | None = None
     """For life, of all attributes of a record together. Without it two columns that say the same of a person (male, and
     sex) have a budget each."""
-    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DELTA
     """The delta of both."""
     allow_exact: bool | None = None
     """Whether releases without noise are let out, from which attributes can be computed; without it they are not. It

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from secure_fair.defaults import DELTA
 from secure_fair.privacy.accounting import mixed_epsilon
 from secure_fair.privacy.chain import ENTRIES as FILE
 from secure_fair.privacy.chain import entries_of, ids_of, persons_of, torn_line
@@ -24,7 +25,6 @@ from secure_fair.privacy.policy import Policy
 from secure_fair.privacy.recount import cost_of, groups_of
 from secure_fair.privacy.rules import Rules
 from secure_fair.privacy.spending import Spending
-from secure_fair.privacy.target import DEFAULT_DELTA
 
 Entry = Mapping[str, Any]
 _States = list[list[float]]  # mu^2, added epsilon and added delta of each person
@@ -157,7 +157,7 @@ def standing(directory: Path, rules: Rules, policy: Policy | None = None) -> Sta
 
 def _delta(entries: Sequence[Entry]) -> float:
     policies = [entry["policy"] for entry in entries if entry["kind"] == "start" and "policy" in entry]
-    return float(policies[-1].get("delta", DEFAULT_DELTA)) if policies else DEFAULT_DELTA
+    return float(policies[-1].get("delta", DELTA)) if policies else DELTA
 
 
 def _spent(spending: Spending, policy: Policy | None, delta: float) -> Iterator[Spent]:

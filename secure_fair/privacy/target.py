@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from secure_fair.defaults import DELTA
 from secure_fair.sections import Count, Section
 
-DEFAULT_DELTA = 1e-5
 Epsilon = Annotated[float, Field(gt=0, le=1000)]  # a larger one promises nothing that could be told from it
 
 
@@ -17,7 +17,7 @@ class Privacy(Section):
 
     epsilon: Epsilon | None = None
     """For training; without it training's releases are exact."""
-    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DELTA
     """The delta of both epsilons."""
     evaluation_epsilon: Epsilon | None = None
     """For the counts of test records that a released audit is made from."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import tomli_w
 
 from secure_fair.data.decisions import Columns
+from secure_fair.defaults import DELTA
 from secure_fair.errors import UsageError
 from secure_fair.parties.predictions import PREDICTIONS, Predictions
 from secure_fair.parties.rows import RowModel
@@ -216,7 +217,7 @@ def audit(
     out: str | Path | None = None,
     intersections: Sequence[Sequence[str]] = (),
     epsilon: float | None = None,
-    delta: float = 1e-5,
+    delta: float = DELTA,
     policies: Mapping[str, str | Path] | None = None,
     bins: int | None = None,
     certificate: bool = True,

@@ -24,6 +24,7 @@ from secure_fair.data.links import lasting_join_key, read_matched
 from secure_fair.data.matched import names_of, renamed_attributes, renamed_decisions
 from secure_fair.data.store import KEY_BYTES, AuditorStore
 from secure_fair.data.table import AttributeTable
+from secure_fair.defaults import DELTA
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.files import private_folder, write_bytes
 from secure_fair.ids import Names, as_ids, as_text, find, order
@@ -33,7 +34,6 @@ from secure_fair.parties.messages import MOST_RECORDS
 from secure_fair.parties.plans import plan_for
 from secure_fair.parties.tables import check_decisions
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.target import DEFAULT_DELTA
 from secure_fair.scenarios import assemble
 from secure_fair.scenarios.audit_terms import AuditorTerms, AuditTerms
 from secure_fair.scenarios.certified import keep_certificate
@@ -95,7 +95,7 @@ class AuditRequest:
     policies: Mapping[str, Path] = field(default_factory=dict)  # by auditor; "" is for those that are not named
     intersections: Sequence[tuple[str, ...]] = ()
     epsilon: float | None = None
-    delta: float = DEFAULT_DELTA
+    delta: float = DELTA
     state: Path | None = None
     certificate: bool = True
     bins: int | None = None

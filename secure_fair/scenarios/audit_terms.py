@@ -12,6 +12,7 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from secure_fair import toml_text
+from secure_fair.defaults import DELTA
 from secure_fair.errors import Refusal, UsageError
 from secure_fair.fairness.calibration import FEWEST, MOST
 from secure_fair.fairness.claims import Claim
@@ -19,7 +20,7 @@ from secure_fair.learning.settings import IDENTITY_BACKBONE, Backbone, Lora, Met
 from secure_fair.mpc.link import LinkSettings
 from secure_fair.parties.config import Promise, RunConfig
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.target import DEFAULT_DELTA, Privacy
+from secure_fair.privacy.target import Privacy
 from secure_fair.scenarios.assemble import DEALER, DEVELOPER
 from secure_fair.scenarios.models import PartyName
 from secure_fair.scenarios.policies import load as load_policy
@@ -72,7 +73,7 @@ class AuditTerms(Section):
     """Attributes whose combinations are groups too."""
     epsilon: Positive | None = None
     """Of all counts of one attribute together; without it they are exact."""
-    delta: Annotated[float, Field(gt=0, lt=0.1)] = DEFAULT_DELTA
+    delta: Annotated[float, Field(gt=0, lt=0.1)] = DELTA
     """The delta of epsilon."""
     certificate: bool = True
     """Whether what the developer was told is confirmed, and the answer signed by all."""

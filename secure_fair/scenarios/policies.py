@@ -11,6 +11,7 @@ from typing import Any
 import tomli_w
 from pydantic.fields import FieldInfo
 
+from secure_fair.defaults import DELTA
 from secure_fair.errors import UsageError
 from secure_fair.privacy.policy import Policy
 from secure_fair.scenarios.keys import rows_of
@@ -21,7 +22,7 @@ OPERATION_NAMES = tuple(module.name for module in _FILES if not module.ispkg)
 EXAMPLES: dict[str, Any] = {
     "epsilon": 1.0,
     "total_epsilon": 2.0,
-    "delta": 1e-5,
+    "delta": DELTA,
     "allow_exact": False,
     "operations": ["group_counts", "moment", "evaluation_counts"],
     "minimum_batch": 32,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TextIO
 
+from secure_fair.defaults import TIMEOUT
 from secure_fair.errors import ProcessFailed
 from secure_fair.files import open_private
 from secure_fair.mpc.addresses import held_addresses
@@ -26,7 +27,6 @@ from secure_fair.scenarios.progress import Reporter
 from secure_fair.scenarios.schema import Scenario
 from secure_fair.scenarios.temporary import temporary_folder
 
-TIMEOUT = 60.0  # seconds that a party may be silent
 PATIENCE = 15.0  # seconds that the others have for leaving after one has failed
 
 

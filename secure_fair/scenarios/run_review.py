@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from scipy.stats import chi2
 
+from secure_fair.defaults import DELTA
 from secure_fair.errors import DamagedFile, UsageError
 from secure_fair.operations import RULES
 from secure_fair.privacy.accounting import gaussian_advantage
@@ -130,7 +131,7 @@ def _warnings(summary: Mapping[str, Any]) -> list[str]:
 def _delta(summary: Mapping[str, Any], party: Mapping[str, Any]) -> float:
     """The delta that the run was accounted at."""
     told = [one["delta"] for held in (party, summary.get("privacy", {})) for one in _accounts(held).values()]
-    return max((float(delta) for delta in told if delta), default=1e-5)
+    return max((float(delta) for delta in told if delta), default=DELTA)
 
 
 def _accounts(held: Mapping[str, Any]) -> Mapping[str, Any]:

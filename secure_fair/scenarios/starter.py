@@ -15,6 +15,7 @@ from secure_fair.data import celeba, utkface
 from secure_fair.data.csv_rows import read_rows
 from secure_fair.data.huggingface import cells_of, opened
 from secure_fair.data.shards import is_saved
+from secure_fair.defaults import DELTA
 from secure_fair.errors import UsageError
 from secure_fair.learning.settings import EMBEDDED_BACKBONE, TrainingLoop
 from secure_fair.sections import near
@@ -183,7 +184,7 @@ def _training(wanted: StarterRequest, records: int | None) -> Iterator[str]:
     yield "\n[privacy]"
     yield f"epsilon = {wanted.epsilon:g}                     # of what training opens about each record's attribute"
     yield f"evaluation_epsilon = {wanted.epsilon:g}          # of the counts that the fairness audit is made from"
-    yield "delta = 1e-5"
+    yield f"delta = {DELTA:g}"
 
 
 def _toml(value: Any) -> str:

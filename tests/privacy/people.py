@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from rules import RULES
 
+from secure_fair.defaults import DELTA
 from secure_fair.privacy.openings import PlainOpening
 from secure_fair.privacy.plan import Plan, PlannedRelease, make_plan
 from secure_fair.privacy.request import Request
-from secure_fair.privacy.target import DEFAULT_DELTA
 
 IDS = [f"{number:032x}" for number in range(200)]  # of training records
 TESTED = [f"test {number:027x}" for number in range(80)]
@@ -24,7 +24,7 @@ def plan_for(attribute: str = "gender", epsilon: float | None = 1.0, **options: 
     """Three moments and one evaluation, nothing in reserve."""
     settings = {
         "rules": RULES,
-        "delta": DEFAULT_DELTA,
+        "delta": DELTA,
         "evaluation": [EVALUATION],
         "evaluation_epsilon": epsilon,
         "reserve_releases": 0,

@@ -7,9 +7,10 @@ import pytest
 from pydantic import ValidationError
 from rules import RULES
 
+from secure_fair.defaults import DELTA
 from secure_fair.errors import UsageError
 from secure_fair.privacy.policy import Policy
-from secure_fair.privacy.target import DEFAULT_DELTA, Privacy
+from secure_fair.privacy.target import Privacy
 
 GOOD = """
 operations = ["moment", "group_counts", "evaluation_counts"]
@@ -45,7 +46,7 @@ def test_defaults(tmp_path: Path) -> None:
     assert all(policy.permits(name) for name in RULES)
     assert policy.unknown_operations([]) == []
     assert (policy.epsilon, Policy().epsilon) == (1, None)
-    assert policy.delta == DEFAULT_DELTA
+    assert policy.delta == DELTA
     assert policy.row_bounds == "check"
 
 
@@ -128,7 +129,7 @@ def test_the_constructor_checks_too(key: str, value: float) -> None:
 def test_a_target_without_settings_is_exact_and_keeps_one_release_in_reserve() -> None:
     target = Privacy()
     assert (target.epsilon, target.evaluation_epsilon) == (None, None)
-    assert (target.delta, target.reserve_releases) == (DEFAULT_DELTA, 1)
+    assert (target.delta, target.reserve_releases) == (DELTA, 1)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import pytest
 from people import ask, plan_for, value
 from rules import RULES
 
+from secure_fair.defaults import DELTA
 from secure_fair.privacy.gate import Gate
 from secure_fair.privacy.plan import PlannedRelease
 from secure_fair.privacy.recount import recounts
-from secure_fair.privacy.target import DEFAULT_DELTA as DELTA
 
 
 def entries_of(gate: Gate) -> list[dict[str, Any]]:

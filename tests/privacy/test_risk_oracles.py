@@ -10,9 +10,9 @@ from gdpnum import CTDAccountant, PLDConverter
 from people import plan_for
 from riskcal.analysis import get_advantage_from_adp, get_advantage_from_gdp, get_beta_from_gdp
 
+from secure_fair.defaults import DELTA
 from secure_fair.privacy import accounting
 from secure_fair.privacy.plan import PlannedRelease
-from secure_fair.privacy.target import DEFAULT_DELTA as DELTA
 from secure_fair.report.curves import allowed
 
 EPSILONS = [0.1, 1.0, 3.0]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secure_fair.defaults import DELTA
 from secure_fair.scenarios.cli.options import Output, column_options, shared_options
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ existing = click.Path(path_type=Path)
     type=float,
     help="Of all counts of one attribute together.  [default: 1; exact if every policy has allow_exact = true]",
 )
-@click.option("--delta", type=float, default=1e-5, show_default=True, help="The delta of epsilon.")
+@click.option("--delta", type=float, default=DELTA, show_default=True, help="The delta of epsilon.")
 @click.option(
     "--policy",
     "policies",

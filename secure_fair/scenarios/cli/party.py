@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from secure_fair.defaults import TIMEOUT
 from secure_fair.scenarios.cli.options import Output, shared_options
 
 if TYPE_CHECKING:
@@ -32,7 +33,11 @@ OPTIONS = [
     click.option("--relay-token", type=existing_file, help="The relay's token (secure-fair party relay)."),
     click.option("--out", type=folder, required=True, help="Folder for what this party writes."),
     click.option(
-        "--timeout", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds a peer may be silent."
+        "--timeout",
+        type=click.FloatRange(min=1),
+        default=TIMEOUT,
+        show_default=True,
+        help="Seconds a peer may be silent.",
     ),
     click.option(
         "--wait", type=click.FloatRange(min=1), help="Seconds to wait for all parties to come.  [default: --timeout]"
