@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from secure_fair.data.records import YES_NO
+from tests.drawn import write_manifest
+
 ROOT = Path(__file__).parents[1]
 
 ENGINE = '''"""Squares of shared values."""
@@ -100,15 +103,86 @@ class Calm(Method):
 METHOD = Calm
 '''
 
+DATA_SET = '''"""Lists: a folder of pictures, and lists.txt with NAME yes|no old|young, a line each."""
+
+from secure_fair.data.records import YES_NO, Listing, Problem, Record, require_folder
+
+GROUPS = {"smiling": YES_NO, "age": ("young", "old")}
+
+
+def list_records(root, expressions):
+    """Every line, in its order."""
+    folder = require_folder("lists", root)
+    records, problems = [], []
+    for line, text in enumerate((folder / "lists.txt").read_text().splitlines(), 1):
+        name, *values = text.split()
+        told, place = dict(zip(GROUPS, values, strict=False)), f"lists.txt:{line}"
+        if any(told.get(column) not in GROUPS[column] for column in GROUPS):
+            problems.append(Problem(place, "unknown value", text))
+            continue
+        codes = tuple(GROUPS[e.column].index(told[e.column]) for e in expressions)
+        records.append(Record(name, folder / name, place, codes))
+    return Listing(records, [GROUPS[e.column] for e in expressions], problems)
+'''
+
+ATTACK = '''"""A moment of one batch, from which a bystander guesses somebody who is not in it."""
+
+import numpy as np
+import torch
+
+from secure_fair.attacks.common.attack import ScoredAttack, balanced, blocks
+from secure_fair.attacks.common.auditor import EXACT, auditor, training_plan
+from secure_fair.attacks.common.statistics import Scores
+from secure_fair.privacy.policy import Policy
+
+
+class FirstOfBatch(ScoredAttack):
+    """The whole batch asked as one column; whoever comes first is guessed."""
+
+    claim = "a batch's sum tells of its first person no more than epsilon allows"
+    view = "developer"
+    needs = "one query"
+    twin = "the same batch without noise, all others being known"
+
+    def scores(self, context, *, protected):
+        batches = blocks(160 * 32, 32)
+        attributes = balanced(160)
+        everybody = context.generator("first").integers(0, 2, 160 * 32)
+        everybody[::32] = attributes
+        rest = np.array([everybody[batch[1:]].sum() for batch in batches])
+        query = torch.ones(32, 1, dtype=torch.float64)
+        plan = training_plan("moment", context.terms, exact=not protected)
+        with auditor(everybody, plan, Policy() if protected else EXACT) as asked:
+            sums = [asked.ask("moment", batch, query, context.terms.precision_bits)[0, 0] for batch in batches]
+        return Scores.of(np.array(sums) - rest, attributes, context.generator("first_of_batch"))
+
+
+ATTACK = FirstOfBatch()
+'''
+
+
+def replaced(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program with the three files."""
+    """The program with what the four recipes say."""
     folder = tmp_path_factory.mktemp("copy")
     shutil.copytree(ROOT / "secure_fair", folder / "secure_fair")
     (folder / "secure_fair" / "mpc" / "squares.py").write_text(ENGINE)
     (folder / "secure_fair" / "operations" / "energy.py").write_text(OPERATION)
     (folder / "secure_fair" / "learning" / "methods" / "calm.py").write_text(METHOD)
+    (folder / "secure_fair" / "attacks" / "first_of_batch.py").write_text(ATTACK)
+    data = folder / "secure_fair" / "data"
+    (data / "lists.py").write_text(DATA_SET)
+    replaced(data / "kinds.py", '    "utkface": (),\n', '    "utkface": (),\n    "lists": (),\n')
+    listed = '    "utkface": utkface.list_records,\n'
+    replaced(data / "table.py", listed, listed + '    "lists": lists.list_records,\n')
+    replaced(data / "table.py", "faces, huggingface,", "faces, huggingface, lists,")
+    replaced(folder / "secure_fair" / "scenarios" / "models.py", '"utkface", ', '"utkface", "lists", ')
     return folder
 
 
@@ -155,3 +229,25 @@ def test_runs_and_reports_know_both(copy: Path, tmp_path: Path, mode: str) -> No
         foreseen = summary["forecast"]["operations"]["energy"]
         spent = summary["cost"]["energy"]
         assert foreseen["traffic"] == pytest.approx(spent["bytes_sent"] + spent["bytes_received"], rel=0.02)
+
+
+@pytest.mark.slow
+def test_a_data_set_is_read_and_its_faults_are_named(copy: Path, tmp_path: Path) -> None:
+    write_manifest(tmp_path, 60, {"smiling": ("smiling", YES_NO), "age": ("young", ("old", "young"))})
+    lines = (tmp_path / "people.csv").read_text().replace(",", " ").splitlines()[1:]
+    (tmp_path / "lists.txt").write_text("\n".join(lines))
+    here = ["data.dataset=lists", f'data.root="{tmp_path}"', "data.target=smiling"]
+    here += ['data.sensitive=["age"]', "data.records=", "data.correlation=", "data.base_rate=", "data.label_bias="]
+    assert "60 records" in secure_fair(copy, "data", "check", "quickstart", overrides=tuple(here))
+    (tmp_path / "lists.txt").write_text("\n".join([*lines, "nobody.png perhaps old"]))
+    told = secure_fair(copy, "data", "check", "quickstart", overrides=(*here, "data.on_bad=skip"))
+    assert "1 left out" in told
+    assert "lists.txt:61" in told
+
+
+@pytest.mark.slow
+def test_an_attack_is_run_by_a_review(copy: Path, tmp_path: Path) -> None:
+    arguments = ["review", "quickstart", "--only", "first_of_batch", "--out", str(tmp_path / "review")]
+    told = secure_fair(copy, *arguments, overrides=("privacy.epsilon=1",))
+    assert "first_of_batch" in told
+    assert "holds" in told

@@ -13,6 +13,7 @@ import numpy as np
 
 from secure_fair.data import celeba, faces, huggingface, manifest, tabular, utkface
 from secure_fair.data.encoding import Column, Encoding
+from secure_fair.data.kinds import KEYS
 from secure_fair.data.pictures import Decoded, decode_all, select
 from secure_fair.data.records import (
     SPLITS,
@@ -38,16 +39,6 @@ _SOURCES: dict[str, Callable[..., Listing]] = {
     "manifest": manifest.list_records,
     "huggingface": huggingface.list_records,
     "table": tabular.list_records,
-}
-DATASETS = ("faces", *_SOURCES)
-_LABELLED = {"file", "id_column", "split_column", "person_column", "classes"}
-OPTIONS = {
-    "faces": {"records", "correlation", "base_rate"},
-    "utkface": set(),
-    "celeba": {"partition", "identities"},
-    "manifest": {"path_column", *_LABELLED},
-    "huggingface": {"path_column", *_LABELLED},
-    "table": {"evaluation_file", "features", "categories", *_LABELLED},
 }
 
 
@@ -167,16 +158,16 @@ def _load(
     **dataset_options: Any,
 ) -> AttributeTable:
     """All columns, the target's first where there is one, as attributes of one table."""
-    if dataset not in DATASETS:
-        raise UsageError(f"unknown data set {dataset!r}: choose from {', '.join(DATASETS)}")
+    if dataset not in KEYS:
+        raise UsageError(f"unknown data set {dataset!r}: choose from {', '.join(KEYS)}")
     if on_bad not in ("refuse", "skip"):
         raise UsageError(f"on_bad is {on_bad!r}: choose refuse or skip")
     if limit is not None and limit < 1:
         raise UsageError(f"limit is {limit}: it must be at least 1")
     expressions = parse_columns(_named(target, sensitive))
-    unknown = set(dataset_options) - OPTIONS[dataset]
+    unknown = dataset_options.keys() - KEYS[dataset]
     if unknown:
-        has = f"it has {', '.join(sorted(OPTIONS[dataset]))}" if OPTIONS[dataset] else "it has none"
+        has = f"it has {', '.join(sorted(KEYS[dataset]))}" if KEYS[dataset] else "it has none"
         raise UsageError(f"{dataset} has no option {', '.join(sorted(unknown))}: {has}")
     if dataset == "faces":
         return _draw_faces(target, sensitive, image_size, limit, progress, seed, **dataset_options)

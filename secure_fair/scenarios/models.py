@@ -9,21 +9,13 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field
 
+from secure_fair.data.kinds import KEYS
 from secure_fair.privacy.policy import Claim as ClaimText
 from secure_fair.sections import NotNegative, Section
 
 PartyName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
 
 PARTS_TOLERANCE = 1e-4  # three thirds may be written 0.3333; whoever is last has the rest
-LABELLED_KEYS = ("file", "id_column", "split_column", "person_column", "classes")
-DATASET_KEYS: dict[str, tuple[str, ...]] = {
-    "faces": ("records", "correlation", "base_rate"),
-    "utkface": (),
-    "celeba": ("partition", "identities"),
-    "manifest": ("path_column", *LABELLED_KEYS),
-    "huggingface": ("path_column", *LABELLED_KEYS),
-    "table": ("evaluation_file", "features", "categories", *LABELLED_KEYS),
-}
 
 
 class Split(Section):
@@ -88,15 +80,15 @@ class DataSet(Section):
     @property
     def dataset_options(self) -> dict[str, Any]:
         """The settings of this data set alone that the scenario gives, as ``load_table`` takes them."""
-        values = {key: getattr(self, key, None) for key in DATASET_KEYS[self.dataset]}
+        values = {key: getattr(self, key, None) for key in KEYS[self.dataset]}
         return {key: value for key, value in values.items() if value is not None}
 
     def foreign_keys(self) -> Iterator[tuple[str, list[str]]]:
         """Keys that are given here and belong to other data sets, each with the names of those that may stand here."""
         possible = get_args(type(self).model_fields["dataset"].annotation)
-        for key in dict.fromkeys(key for keys in DATASET_KEYS.values() for key in keys):
-            if key not in DATASET_KEYS[self.dataset] and getattr(self, key, None) is not None:
-                yield key, [dataset for dataset in possible if key in DATASET_KEYS[dataset]]
+        for key in dict.fromkeys(key for keys in KEYS.values() for key in keys):
+            if key not in KEYS[self.dataset] and getattr(self, key, None) is not None:
+                yield key, [dataset for dataset in possible if key in KEYS[dataset]]
 
 
 class AuditorData(DataSet):
