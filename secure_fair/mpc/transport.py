@@ -7,7 +7,6 @@ wait for each other in a circle raise ``ProtocolError``.
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,15 +27,14 @@ from secure_fair.mpc.failure_detector import FAREWELL_SECONDS, FailureDetector
 from secure_fair.mpc.frames import (
     MAX_CONTROL_BYTES,
     MAX_FRAME_BYTES,
-    NONCE_BYTES,
     SERVICE,
     Frame,
     Hello,
     Kind,
     decode_control,
     encode_control,
-    session_id,
 )
+from secure_fair.mpc.introductions import REQUEST, STREAM, Introductions
 from secure_fair.mpc.link import Inbox, Link, LinkDown, LinkSettings, Piece, Traffic
 from secure_fair.mpc.liveness import HEARTBEAT_SECONDS
 from secure_fair.mpc.mending import comes_back, open_stream
@@ -121,10 +119,7 @@ class Network:
         self._settings = link
         self._detector = FailureDetector(self.name, timeout)
         self._links = self._detector.links
-        self._fingerprints: dict[str, str] | None = None  # of each peer's certificate, where they are agreed on
-        self._hellos: dict[str, Hello] = {}
-        self._presented: dict[str, Hello] = {}  # what each peer has said of itself first
-        self._introductions: set[tuple[str, str]] = set()  # (peer, which stream) with a hello that was found good
+        self._introductions = Introductions(self._detector)
         self._turned_away = ""  # the last caller who was refused, and why: it may be a peer with the wrong certificate
         self._left_early = False
         self._threads: list[threading.Thread] = []
@@ -165,9 +160,7 @@ class Network:
         with self._detector.lock:
             if self._links or self._detector.closing:
                 raise UsageError("a network connects once; make a new one for a new session")
-            for peer in peers:
-                self._hellos[peer] = Hello(self.name, peer, secrets.token_bytes(NONCE_BYTES), agreement)
-            self._fingerprints = None if fingerprints is None else dict(fingerprints)
+            self._introductions.expect(peers, agreement, fingerprints)
             self._links.update({peer: Link(peer, self._settings) for peer in peers})
             self._server.start()
         try:
@@ -180,11 +173,11 @@ class Network:
             self._start(self._mind, f"mind {peer}", self._links[peer])
         self._start(self._detector.watch, "watch")
         with self._detector.changed:
-            while not self._detector.failed.is_set() and len(self._introductions) < 2 * len(peers):
+            while not self._detector.failed.is_set() and self._introductions.missing:
                 left = deadline - time.monotonic()
                 if left <= 0 or not self._detector.changed.wait(left):
                     break
-            missing = [peer for peer in peers if not all((peer, side) in self._introductions for side in _SIDES)]
+            missing = self._introductions.missing
         if missing and not self._detector.failed.is_set():
             peer = missing[0]
             problem = self._links[peer].problem or "it has not connected to this party"
@@ -210,10 +203,10 @@ class Network:
         """A peer asks for the stream of what this party sends to it."""
         try:
             hello = Hello.decode(request)
-            link = self._admit(peer_name(context), hello)
-            self._check_fingerprint(link.peer, peer_fingerprint(context))
-            own = self._hellos[link.peer].encode()
-            if link.window is not None and link.served and hello == self._presented.get(link.peer):
+            link = self._introductions.link_of(peer_name(context), hello)
+            self._introductions.check_fingerprint(link.peer, peer_fingerprint(context))
+            own = self._introductions.own(link.peer).encode()
+            if link.window is not None and link.served and hello == self._introductions.first(link.peer):
                 link.open_again(context, deliver, own, decode_control(request).get("received", 0))
                 return
             if not link.open_outgoing(context, deliver, own):
@@ -222,49 +215,7 @@ class Network:
             self._turned_away = f"; it has turned a caller away: {error}"
             context.abort(grpc.StatusCode.PERMISSION_DENIED, str(error))
             return
-        self._introduce(link, "request", hello)
-
-    def _admit(self, name: str, hello: Hello) -> Link:
-        """The link of the peer whose certificate is ``name``'s; ProtocolError unless it says so itself and means us."""
-        if hello.sender != name:
-            raise ProtocolError(f"the certificate is {name}'s, the hello claims to be {hello.sender}'s")
-        if hello.receiver != self.name:
-            raise ProtocolError(f"{hello.receiver} was called; this is {self.name}")
-        if name not in self._links:
-            raise ProtocolError(f"{name} is not a party of this session")
-        return self._links[name]
-
-    def _check_fingerprint(self, peer: str, shown: str) -> None:
-        """ProtocolError unless the peer's certificate is the one that was agreed on, where one was."""
-        agreed = shown if self._fingerprints is None else self._fingerprints[peer]
-        if shown != agreed:
-            raise ProtocolError(
-                f"{peer} shows another certificate than the agreed one: its fingerprint is {shown}, agreed is {agreed}"
-            )
-
-    def _introduce(self, link: Link, side: str, hello: Hello) -> None:
-        """Takes note of what the peer says of itself: in its request for our stream, and at the head of its own."""
-        with self._detector.changed:
-            first = self._presented.setdefault(link.peer, hello)
-            if first is hello:
-                link.begin(session_id({self.name: self._hellos[link.peer].nonce, link.peer: hello.nonce}))
-        try:
-            if (hello.sender, hello.receiver) != (link.peer, self.name):
-                raise ProtocolError(f"a hello from {hello.sender} to {hello.receiver}")
-            if first != hello:
-                raise ProtocolError("two connections with different hellos")
-        except ProtocolError as error:
-            self._detector.misbehaved(link, str(error))
-            return
-        try:
-            hello.check_agreement(self._hellos[link.peer].agreement)
-        except ProtocolError as error:
-            message = str(error)
-            self._detector.fail(lambda: ProtocolError(message), message, self.name, exit_code=ProtocolError.exit_code)
-            return
-        with self._detector.changed:
-            self._introductions.add((link.peer, side))
-            self._detector.changed.notify_all()
+        self._introductions.note(link, REQUEST, hello)
 
     # messages
 
@@ -451,12 +402,12 @@ class Network:
     def _trusted(self, link: Link, address: str) -> bytes | None:
         """The certificate to trust at the peer's address: the peer's own once it is seen, where it is agreed on, else
         the authority's. None once the session has failed."""
-        if self._fingerprints is None:
+        if not self._introductions.by_fingerprint:
             return self._credentials.authority
         while not self._detector.failed.is_set():
             try:
                 shown = shown_certificate(address, min(SHOW_SECONDS, self.timeout))
-                self._check_fingerprint(link.peer, fingerprint(shown))
+                self._introductions.check_fingerprint(link.peer, fingerprint(shown))
             except ProtocolError as error:
                 self._detector.refuse(
                     link, f"{error}; what answers at {address} is not {link.peer}, or it has a new certificate"
@@ -515,7 +466,8 @@ class Network:
 
     def _comes_back(self, link: Link) -> bool:
         """Wait for a broken line; neither silence nor waiting counts from before it was there again."""
-        own, first = self._hellos[link.peer], self._presented[link.peer]
+        own, first = self._introductions.own(link.peer), self._introductions.first(link.peer)
+        assert first is not None  # the link was open
         try:
             if not comes_back(link, own, first, self._detector.failed.is_set, self._detector.failed.wait):
                 return False
@@ -529,7 +481,7 @@ class Network:
         """Asks for the peer's stream until it is there and has said hello. False once the session has failed."""
         while not self._detector.failed.is_set():
             try:
-                link.call = link.frames = open_stream(channel, self._hellos[link.peer].encode())
+                link.call = link.frames = open_stream(channel, self._introductions.own(link.peer).encode())
                 hello = Hello.decode(next(link.frames))
             except ProtocolError as error:
                 self._detector.misbehaved(link, str(error))
@@ -546,7 +498,7 @@ class Network:
                 elif not link.problem or "refused" not in problem:  # a peer that gave up on us says so only once
                     link.problem = problem
             else:
-                self._introduce(link, "stream", hello)
+                self._introductions.note(link, STREAM, hello)
                 return True
             self._detector.failed.wait(0.05)
         return False
@@ -590,8 +542,6 @@ class Network:
                 link.send_control(*farewell, wait=FAREWELL_SECONDS / 2)
                 link.told.set()
 
-
-_SIDES = ("request", "stream")
 
 _NOT_THERE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
