@@ -24,7 +24,6 @@ import pytest
 import secure_fair.parties.auditor
 import secure_fair.parties.developer
 import secure_fair.parties.enrolment
-import secure_fair.parties.training
 from secure_fair.data.store import AuditorStore
 from secure_fair.mpc.transport import Network
 from secure_fair.parties.messages import Held
@@ -227,13 +226,13 @@ def test_auditor_and_dealer_get_nothing_of_the_developer_s(tmp_path: Path, plant
 
 def peeking_developer(arguments: list[str]) -> None:
     """Looks into the auditor's store, which is on the same machine."""
-    prepare = secure_fair.parties.training.prepare
+    prepare = secure_fair.parties.developer.prepare
 
     def peek(config: object, store: object, cache: Path, progress: object) -> object:
         (cache.parents[1] / "auditor" / "attributes.csv").read_text()
         return prepare(config, store, cache, progress)  # type: ignore[arg-type]
 
-    secure_fair.parties.training.prepare = peek  # type: ignore[assignment]
+    secure_fair.parties.developer.prepare = peek  # type: ignore[assignment]
     program(arguments)
 
 

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 import secure_fair.parties.developer
-import secure_fair.parties.training
 from secure_fair.attacks.common.lies import lie_about_rows
 from secure_fair.errors import BudgetExceeded
 from secure_fair.ids import as_ids, as_text
@@ -46,7 +45,7 @@ def rogue(attack: Attack, arguments: list[str]) -> None:
     def instead(config: object, data: object, auditors: SecureAuditors, *rest: object, **more: object) -> None:
         attack(auditors)
 
-    secure_fair.parties.training.develop = instead  # type: ignore[assignment]
+    secure_fair.parties.developer.develop = instead  # type: ignore[assignment]
     program(arguments)
 
 

@@ -29,7 +29,6 @@ import torch
 import secure_fair.parties.auditor
 import secure_fair.parties.dealer
 import secure_fair.parties.developer
-import secure_fair.parties.training
 from secure_fair.data.store import AuditorStore, DeveloperStore
 from secure_fair.errors import SecureFairError
 from secure_fair.mpc.addresses import held_addresses
@@ -261,7 +260,7 @@ def _auditor(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.Mon
 def _developer(job: Job, scenario: Scenario, endpoint: Endpoint, patch: pytest.MonkeyPatch, seen: Seen) -> None:
     if job.deviation is not None:
         seen.tampering = deviate(job.deviation, patch)
-    patch.setattr(secure_fair.parties.training, "develop", partial(_ask_on, job, seen))
+    patch.setattr(secure_fair.parties.developer, "develop", partial(_ask_on, job, seen))
     folders = _folders(job, "developer", job.folder.parent / "stores" / "developer")
     secure_fair.parties.developer.main(assemble.run_config(scenario), endpoint, folders, "run", Quiet(None))
 
