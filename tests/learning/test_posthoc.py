@@ -187,3 +187,22 @@ def test_no_other_head_near_by_is_better() -> None:
     steps = [torch.randn(found.shape, generator=draw, dtype=torch.float64) for _ in range(50)]
     assert cost(found) < cost(begun)
     assert all(cost(found) <= cost(found + size * step) + 1e-7 for step in steps for size in (1e-3, 1e-1))
+
+
+def test_heads_do_not_depend_on_the_number_of_threads() -> None:
+    """A search stops where little is left to gain: other last bits of its sums would end it at another head."""
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(3000, 8, generator=draw).double() @ torch.randn(8, 193, generator=draw).double()
+    inputs = features + 0.01 * torch.randn(3000, 193, generator=draw).double()
+    one_hot = nn.functional.one_hot((features[:, 0] > 0).long()).double()
+    prior = one_hot.mean(0, keepdim=True)
+    begun = 0.05 * torch.randn(2, 193, generator=draw).double()
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(dict(Correction(inputs, {"a": (one_hot - prior, prior)}).path(begun, [20.0])))
+            assert torch.get_num_threads() == count
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(found[0][20.0], found[1][20.0])
