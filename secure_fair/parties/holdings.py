@@ -97,10 +97,8 @@ class Holdings:
         """
         run, ids, training = enrolled.run, enrolled.ids, enrolled.training
         rows = find(ids, store.known)
-        drawn = enrolled.seed != ""
-        draw = (
-            Draw.of(config.promises[auditor], enrolled.seed, enrolled.nonce, ids, len(store.known)) if drawn else None
-        )
+        seed, nonce = enrolled.seed, enrolled.nonce
+        draw = Draw.of(config.promises[auditor], seed, nonce, ids, len(store.known)) if seed else None
         groups = {name: (*names, NOT_DRAWN) if draw else names for name, names in store.groups.items()}
         check_parts(store, ids, training)
         progress.stage(f"{auditor}: {int((rows >= 0).sum())} of the {len(store.known)} records held here take part")
